@@ -1,0 +1,115 @@
+//! Every bound of the program, with its unit and its reason.
+//!
+//! No other file holds a number that limits something: a reader finds here what can be refused, and a test can
+//! hold one case for each.
+
+use std::time::Duration;
+
+/// A key is 1 to this many bytes of UTF-8: it fits a btree page of every engine (PostgreSQL's rows end at ~2.7 KB).
+pub const KEY_BYTES: usize = 1_024;
+
+/// Names of types, locks, owners and consumers are 1 to this many bytes.
+pub const NAME_BYTES: usize = 256;
+
+/// An idempotency id (`once`) is 1 to this many bytes.
+pub const ONCE_BYTES: usize = 64;
+
+/// The outcome of a write with a `once` id is kept this long, in milliseconds of the store's clock.
+pub const ONCE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The largest value, in bytes of minified JSON text.
+pub const VALUE_BYTES: usize = 8 * 1_024 * 1_024;
+
+/// Arrays and objects nest at most this deep, so that every reader of a value can be recursive.
+pub const VALUE_DEPTH: usize = 100;
+
+/// The most records in one reply.
+pub const PAGE_RECORDS: usize = 1_000;
+
+/// A reply stops after the record that passes this many bytes of keys and values.
+pub const PAGE_BYTES: usize = 1_024 * 1_024;
+
+/// A filtered page of the stream looks at most at this many changes, so that a filter that matches little costs
+/// no more than one that matches everything.
+pub const STREAM_SCAN_RECORDS: u64 = 10_000;
+
+/// Point reads that are batched together carry values up to this many bytes; a larger one is read by itself, so
+/// that a batch of 1,000 keys holds at most 16 MiB.
+pub const INLINE_VALUE_BYTES: usize = 16 * 1_024;
+
+/// The most keys in one `get` or `delete`, and the most mutations in one `mutate`.
+pub const KEYS_PER_REQUEST: usize = 1_000;
+
+/// The prefix and range deletes of one `mutate` touch at most this many records together, because the plan holds
+/// their keys in memory to decide all or nothing.
+pub const MUTATE_RANGE_RECORDS: usize = 10_000;
+
+/// A batch gathers at most this many requests.
+pub const BATCH_REQUESTS: usize = 1_000;
+
+/// A batch gathers at most this many bytes of requests, and always at least one request.
+pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
+
+/// The stored values that the patches of one batch may load together, in bytes; the rest of the batch follows in
+/// a segment of its own.
+pub const BATCH_LOADED_BYTES: usize = 32 * 1_024 * 1_024;
+
+/// Requests that wait for the batcher; a caller beyond that waits for a place.
+pub const QUEUE_REQUESTS: usize = 4_096;
+
+/// A record's time runs at most this far ahead of the clock after the clock was set back, in milliseconds.
+pub const CLOCK_LEAD_MS: i64 = 1_000;
+
+/// The longest duration of a lock, in milliseconds (one year): longer ones are a mistake of units.
+pub const LOCK_DURATION_MS: i64 = 366 * 24 * 60 * 60 * 1_000;
+
+/// How long SQLite waits for another process's write transaction before the answer is `busy`.
+pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections that read a SQLite file beside the one that writes.
+pub const SQLITE_READERS: u32 = 4;
+
+/// The longest line of the protocol, in bytes without its newline.
+pub const LINE_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// Requests of one connection that are read and not yet answered.
+pub const CONNECTION_REQUESTS: usize = 1_024;
+
+/// Bytes of requests in flight in the whole daemon.
+pub const IN_FLIGHT_BYTES: usize = 128 * 1_024 * 1_024;
+
+/// What a request in flight counts for at least, in bytes, so that many small ones are bounded too.
+pub const REQUEST_WEIGHT_BYTES: usize = 1_024;
+
+/// Bytes of replies that a connection holds back for a socket that does not take them.
+pub const REPLY_BUFFER_BYTES: usize = 64 * 1_024;
+
+/// Connections that are served at once; one more is told `too_many_connections` and closed.
+pub const CONNECTIONS: usize = 4_096;
+
+/// A socket that takes no byte of a reply for this long is closed.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A daemon with no connection ends after this long, unless `--idle-timeout` says otherwise.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A spawned daemon must say `ready`, or why not, within this time.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// SIGTERM drains what is in flight and ends within this time.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// `kv daemon stop` waits this long for the daemon's death.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client waits for one reply: longer than any time-out of an engine, so that an answer is not lost.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client waits for the daemon to accept, to prove who it is and to answer `hello`.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest time-out that a request may carry, in milliseconds.
+pub const TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// The longest path of a Unix socket on this system, in bytes without the final NUL (`sun_path`, unix(7)).
+pub const SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };

@@ -1,0 +1,53 @@
+//! The numbered steps of the schema, and what is to be done about a database that has some of them.
+//!
+//! The same numbers and names stand in each engine's folder of `migrations/`. sqlx's own runner takes no lock on
+//! SQLite, so an engine runs the pending ones itself, in one transaction under the store's write lock.
+
+use crate::store::error::{Code, Error, Result};
+
+/// One step of the schema.
+#[derive(Debug)]
+pub(crate) struct Migration {
+    pub number: i64,
+    pub name: &'static str,
+    pub sql: &'static str,
+}
+
+/// SQLite's steps.
+pub(crate) const SQLITE: &[Migration] =
+    &[Migration { number: 1, name: "store", sql: include_str!("../../../migrations/sqlite/0001_store.sql") }];
+
+/// The steps that are still to be done.
+///
+/// # Errors
+/// `unsupported` when the database has a step that this version does not know.
+pub(crate) fn pending<'a>(known: &'a [Migration], applied: &[i64]) -> Result<Vec<&'a Migration>> {
+    if let Some(newer) = applied.iter().find(|&&number| known.iter().all(|step| step.number != number)) {
+        return Err(Error::new(
+            Code::Unsupported,
+            format!("the store has schema {newer}, this kv knows up to {}", known.len()),
+        )
+        .hint("install the version of kv that made this store, or a newer one"));
+    }
+    Ok(known.iter().filter(|step| !applied.contains(&step.number)).collect())
+}
+
+/// Checks that a database has every step.
+///
+/// # Errors
+/// `not_initialized` when steps are missing, `unsupported` when it has unknown ones.
+pub(crate) fn check_complete(known: &[Migration], applied: &[i64], place: &str) -> Result<()> {
+    if pending(known, applied)?.is_empty() {
+        return Ok(());
+    }
+    let message = match applied.iter().max() {
+        Some(number) => format!("{place} has schema {number}, this kv needs {}", known.len()),
+        None => format!("there is no store at {place}"),
+    };
+    Err(not_initialized(message))
+}
+
+/// The error for a store that is not there yet.
+pub(crate) fn not_initialized(message: String) -> Error {
+    Error::new(Code::NotInitialized, message).hint("create it with: kv init")
+}

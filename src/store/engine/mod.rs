@@ -1,0 +1,80 @@
+//! What a kind of database must be able to do: read rows, apply a plan, answer pages. No rule of the store stands
+//! here or below.
+
+mod migrations;
+pub(crate) mod page;
+pub(crate) mod sqlite;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use self::page::{ListQuery, StreamQuery};
+use super::error::Result;
+use super::plan::{Meta, Outcome};
+use super::record::{Change, Record};
+use super::request::{Identity, Write};
+
+/// A database that holds one store.
+#[async_trait]
+pub(crate) trait Engine: Send + Sync {
+    /// Creates the store, or brings its schema up to date; answers whether it was created.
+    async fn init(&self) -> Result<bool>;
+
+    /// Decides and commits a batch; answers one outcome for each write, in order. Its future must be polled to the
+    /// end: a transaction is open in between.
+    async fn write(&self, batch: &[Write]) -> Vec<Outcome>;
+
+    /// The records of these keys in one snapshot, by key.
+    async fn get(&self, keys: &[&str]) -> Result<Got>;
+
+    /// The record of this key, whatever its size.
+    async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)>;
+
+    /// The records that fit one page, with the number of candidates that were looked at.
+    async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>>;
+
+    /// The keys that fit one page.
+    async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>>;
+
+    /// The changes that fit one page, with the bounds of the stream in the same snapshot.
+    async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)>;
+
+    /// The bounds of the stream and the identity of the store.
+    async fn meta(&self) -> Result<(Meta, Identity)>;
+
+    /// Whether this process must not write any more; it should end, and the next one recovers the store.
+    fn has_failed(&self) -> bool;
+
+    /// Closes every connection.
+    async fn close(&self);
+}
+
+/// What [`Engine::get`] found.
+#[derive(Debug)]
+pub(crate) struct Got {
+    /// The head of the snapshot.
+    pub seq: u64,
+    /// The records that exist.
+    pub records: HashMap<String, Found>,
+}
+
+/// A record that exists.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// With its value.
+    Inline(Record),
+    /// Its value is so large that a read of its own answers it, to bound what a batch holds in memory.
+    Large,
+}
+
+/// The part of a selection that fits one page.
+#[derive(Debug)]
+pub(crate) struct Candidates<T> {
+    /// The head of the snapshot.
+    pub seq: u64,
+    /// What fits, in order.
+    pub fitting: Vec<T>,
+    /// How many were looked at: more than fit when the page ends by its size in bytes.
+    pub looked_at: u64,
+}

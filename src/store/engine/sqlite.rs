@@ -1,0 +1,146 @@
+//! SQLite: one connection that writes, and readers of their own that never wait behind a commit.
+//!
+//! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
+//! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+
+mod error;
+mod open;
+mod read;
+mod run;
+mod write;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use tokio::sync::Mutex;
+
+use self::open::FileId;
+use super::page::{ListQuery, StreamQuery};
+use super::{Candidates, Engine, Got};
+use crate::store::error::{Code, Error, Result};
+use crate::store::open::SqlitePlace;
+use crate::store::plan::{Meta, Outcome};
+use crate::store::record::{Change, Record};
+use crate::store::request::{Identity, Write};
+use crate::store::time::Clock;
+
+/// A store in a SQLite file, or in memory.
+pub(crate) struct Sqlite {
+    place: SqlitePlace,
+    clock: Clock,
+    /// None until the first request finds a store, and again after its file was replaced.
+    open: Mutex<Option<Arc<Database>>>,
+    /// Set when a commit failed with an I/O error: what the file holds is then known only after the next process
+    /// has recovered it, so nothing more may be written through this one.
+    failed: AtomicBool,
+}
+
+/// The connections to one open store.
+pub(super) struct Database {
+    writer: Mutex<SqliteConnection>,
+    /// None for a memory store, whose one connection reads too.
+    readers: Option<SqlitePool>,
+    /// None for a memory store.
+    file: Option<FileId>,
+}
+
+impl Sqlite {
+    pub(crate) fn new(place: SqlitePlace, clock: Clock) -> Sqlite {
+        Sqlite { place, clock, open: Mutex::new(None), failed: AtomicBool::new(false) }
+    }
+
+    /// The open store; opens it when it is not, or when its file is no longer the one that was opened.
+    async fn database(&self) -> Result<Arc<Database>> {
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(failed());
+        }
+        let mut open = self.open.lock().await;
+        if let Some(database) = open.as_ref() {
+            if self.is_current(database) {
+                return Ok(Arc::clone(database));
+            }
+            tracing::warn!(place = %self.name(), "the database file was replaced: opening it again");
+        }
+        *open = None;
+        let database = Arc::new(self.open_existing().await?);
+        *open = Some(Arc::clone(&database));
+        Ok(database)
+    }
+
+    /// SQLite goes on writing to a file that was deleted or replaced underneath it, so the inode is compared before
+    /// a batch and before its acknowledgement.
+    fn is_current(&self, database: &Database) -> bool {
+        match &self.place {
+            SqlitePlace::File { path, .. } => FileId::of(path).ok() == database.file,
+            SqlitePlace::Memory => true,
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.place {
+            SqlitePlace::File { path, .. } => path.display().to_string(),
+            SqlitePlace::Memory => "memory".to_owned(),
+        }
+    }
+}
+
+fn failed() -> Error {
+    Error::new(Code::Unavailable, "a commit failed with an I/O error, so this process writes no more")
+        .hint("run the command again: a fresh process recovers the store")
+}
+
+#[async_trait]
+impl Engine for Sqlite {
+    async fn init(&self) -> Result<bool> {
+        self.create().await
+    }
+
+    async fn write(&self, batch: &[Write]) -> Vec<Outcome> {
+        match self.database().await {
+            Ok(database) => self.write_batch(&database, batch).await,
+            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn get(&self, keys: &[&str]) -> Result<Got> {
+        self.database().await?.get(keys).await
+    }
+
+    async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)> {
+        self.database().await?.get_one(key).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>> {
+        self.database().await?.list(query).await
+    }
+
+    async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>> {
+        self.database().await?.keys(query).await
+    }
+
+    async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
+        self.database().await?.stream(query).await
+    }
+
+    async fn meta(&self) -> Result<(Meta, Identity)> {
+        self.database().await?.meta().await
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    async fn close(&self) {
+        let Some(database) = self.open.lock().await.take() else { return };
+        let Ok(database) = Arc::try_unwrap(database) else { return };
+        if let Some(readers) = database.readers {
+            readers.close().await;
+        }
+        // The last connection to close writes the WAL back and removes it, so that a copy of the file is whole.
+        if let Err(error) = database.writer.into_inner().close().await {
+            tracing::warn!(%error, "closing the database");
+        }
+    }
+}

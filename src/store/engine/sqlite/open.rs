@@ -1,0 +1,223 @@
+//! Opens and creates SQLite stores.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+use tokio::sync::Mutex;
+
+use super::error::{describe, is_busy};
+use super::run::{Arguments, Statement, Stopped, run};
+use super::{Database, Sqlite};
+use crate::limits;
+use crate::store::engine::migrations::{self, check_complete, not_initialized, pending};
+use crate::store::error::{Code, Error, Result};
+use crate::store::open::SqlitePlace;
+
+/// The first release without the bug that could corrupt a database when a WAL was reset
+/// (<https://www.sqlite.org/wal.html>, section 11).
+const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+/// Which file a path led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// By `stat`: opening and closing the file would drop SQLite's POSIX locks on it.
+    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Sqlite {
+    /// Opens a store that must be there.
+    pub(super) async fn open_existing(&self) -> Result<Database> {
+        let SqlitePlace::File { path, .. } = &self.place else {
+            return Err(not_initialized("this memory store is not initialized".to_owned()));
+        };
+        let file = match FileId::of(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(not_initialized(format!("there is no store at {}", self.name())));
+            }
+            Err(error) => {
+                return Err(Error::new(
+                    Code::Unavailable,
+                    format!("{} cannot be reached: {error}", self.name()),
+                )
+                .hint("check the permissions of its directory"));
+            }
+        };
+        let mut writer = self.connect(self.options()).await?;
+        self.check(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(limits::SQLITE_READERS)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(self.options().read_only(true));
+        Ok(Database { writer: Mutex::new(writer), readers: Some(readers), file: Some(file) })
+    }
+
+    /// Creates the store, or brings its schema up to date.
+    pub(super) async fn create(&self) -> Result<bool> {
+        let mut open = self.open.lock().await;
+        if let (SqlitePlace::Memory, Some(_)) = (&self.place, open.as_ref()) {
+            return Ok(false);
+        }
+        if matches!(self.place, SqlitePlace::File { read_only: true, .. }) {
+            drop(open);
+            return self.database().await.map(|_| false).map_err(|error| match error.code {
+                Code::NotInitialized => {
+                    Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", self.name()))
+                        .hint("create it without mode=ro first")
+                }
+                _ => error,
+            });
+        }
+        let options = self.options().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        // Switching a fresh file to WAL does not wait for the other process that does the same.
+        let deadline = Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
+        let mut connection = loop {
+            match options.connect().await {
+                Ok(connection) => break connection,
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(describe(&error, &self.name())),
+            }
+        };
+        let created = self.migrate(&mut connection).await?;
+        if self.place == SqlitePlace::Memory {
+            *open = Some(std::sync::Arc::new(Database {
+                writer: Mutex::new(connection),
+                readers: None,
+                file: None,
+            }));
+            return Ok(created);
+        }
+        sqlx::Connection::close(connection).await.map_err(|error| describe(&error, &self.name()))?;
+        drop(open);
+        self.database().await.map(|_| created)
+    }
+
+    /// Runs the steps that are missing in one transaction that excludes every other process.
+    async fn migrate(&self, connection: &mut SqliteConnection) -> Result<bool> {
+        let applied = "begin immediate;
+            create table if not exists kv_migration (
+                number integer primary key, name text not null, applied integer not null);
+            select number from kv_migration order by number";
+        let outcome = async {
+            let applied = numbers(&self.run(connection, applied, Arguments::default()).await?);
+            let now_ms = self.clock.now_ms();
+            for step in pending(migrations::SQLITE, &applied)? {
+                let recorded = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
+                self.run(connection, step.sql, Arguments::default()).await?;
+                let number = Arguments::default().milliseconds(step.number);
+                self.run(connection, recorded, number.text(step.name).milliseconds(now_ms)).await?;
+            }
+            if applied.is_empty() {
+                let identity = "insert into kv_meta (one, store_id, epoch, head, first, last_ms)
+                    values (1, ?, ?, 0, 1, 0)";
+                let random = || uuid::Uuid::new_v4().simple().to_string();
+                self.run(connection, identity, Arguments::default().text(random()).text(random())).await?;
+            }
+            self.run(connection, "commit", Arguments::default()).await?;
+            Ok(applied.is_empty())
+        }
+        .await;
+        if outcome.is_err() {
+            // "No transaction is active" means that SQLite has ended it itself.
+            let _ = run(connection, "rollback", Arguments::default()).await;
+        }
+        outcome
+    }
+
+    /// Checks that this is a store that this version can serve, with the durability that it promises.
+    async fn check(&self, connection: &mut SqliteConnection) -> Result<()> {
+        let facts = "select sqlite_version(); pragma journal_mode; pragma synchronous;
+            select name from sqlite_schema where type = 'table' and name = 'kv_migration';
+            select name from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
+        let facts = self.run(connection, facts, Arguments::default()).await?;
+        let text = |index: usize| facts[index].rows.first().map(|row| row.get::<String, _>(0));
+
+        let version = text(0).unwrap_or_default();
+        let mut numbers_of_version = version.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut part = || numbers_of_version.next().unwrap_or(0);
+        if (part(), part(), part()) < SQLITE_VERSION_MIN {
+            return Err(Error::new(
+                Code::Unsupported,
+                format!("SQLite {version} has a bug that can corrupt databases; kv needs 3.51.3"),
+            )
+            .hint("build kv with its bundled SQLite"));
+        }
+        let read_only = matches!(self.place, SqlitePlace::File { read_only: true, .. });
+        let synchronous = facts[2].rows.first().map(|row| row.get::<i64, _>(0));
+        if !read_only && (text(1).as_deref() != Some("wal") || synchronous != Some(2)) {
+            return Err(Error::new(
+                Code::Unsupported,
+                format!("{} cannot use a write-ahead log with full sync", self.name()),
+            )
+            .hint("put the store on a local file system"));
+        }
+        if text(3).is_none() {
+            return Err(not_initialized(format!("{} holds no store", self.name())));
+        }
+        if let Some(trigger) = text(4) {
+            return Err(Error::new(
+                Code::Unsupported,
+                format!("{} has the trigger {trigger:?} on a table of kv", self.name()),
+            )
+            .hint("drop it: the tables of kv are written through kv only"));
+        }
+        let applied = self.run(connection, "select number from kv_migration", Arguments::default()).await?;
+        check_complete(migrations::SQLITE, &numbers(&applied), &self.name())
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        let options = match &self.place {
+            SqlitePlace::File { path, read_only: false } => {
+                SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full)
+            }
+            SqlitePlace::File { path, read_only: true } => {
+                SqliteConnectOptions::new().filename(path).read_only(true)
+            }
+            SqlitePlace::Memory => SqliteConnectOptions::new().in_memory(true),
+        };
+        options
+            .busy_timeout(limits::SQLITE_BUSY_TIMEOUT)
+            // A database file may come from a hostile hand (https://www.sqlite.org/security.html).
+            .pragma("trusted_schema", "off")
+            .pragma("cell_size_check", "on")
+            // With mmap a read could see pages of a commit that is not synced yet.
+            .pragma("mmap_size", "0")
+            // Only macOS knows a sync that reaches the platter; elsewhere the pragma does nothing.
+            .pragma("fullfsync", "on")
+            .disable_statement_logging()
+    }
+
+    async fn connect(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
+        options.connect().await.map_err(|error| describe(&error, &self.name()))
+    }
+
+    async fn run(
+        &self,
+        connection: &mut SqliteConnection,
+        text: &str,
+        arguments: Arguments,
+    ) -> Result<Vec<Statement>> {
+        run(connection, text, arguments)
+            .await
+            .map_err(|Stopped { error, .. }| describe(&error, &self.name()))
+    }
+}
+
+fn numbers(statements: &[Statement]) -> Vec<i64> {
+    statements.last().map_or_else(Vec::new, |last| last.rows.iter().map(|row| row.get(0)).collect())
+}

@@ -1,0 +1,226 @@
+//! Reads: each is one statement, and so one snapshot, with the head of the stream in it.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::Database;
+use super::error::describe;
+use super::run::{Arguments, Stopped, run};
+use crate::limits;
+use crate::store::engine::page::{ListQuery, StreamQuery};
+use crate::store::engine::{Candidates, Found, Got};
+use crate::store::error::{Code, Error, Result};
+use crate::store::json_text::JsonText;
+use crate::store::plan::Meta;
+use crate::store::record::{Action, Change, Record};
+use crate::store::request::Identity;
+use crate::store::time::Timestamp;
+
+impl Database {
+    pub(super) async fn get(&self, keys: &[&str]) -> Result<Got> {
+        let text = "select m.head, r.\"key\", r.version, r.revision, r.type, r.created, r.updated,
+                case when octet_length(r.value) <= ? then r.value end
+            from kv_meta m
+                left join (json_each(?) k join kv_record r on r.\"key\" = k.value) on true";
+        let keys = serde_json::to_string(keys).unwrap_or_default();
+        let rows = self.rows(text, Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys)).await?;
+        let mut records = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let Some(key) = optional_text(row, 1) else { continue };
+            let found = match optional_text(row, 7) {
+                Some(_) => Found::Inline(record(row, 1)?),
+                None => Found::Large,
+            };
+            records.insert(key, found);
+        }
+        Ok(Got { seq: head(&rows)?, records })
+    }
+
+    pub(super) async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)> {
+        let text = "select m.head, r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value
+            from kv_meta m left join kv_record r on r.\"key\" = ?";
+        let rows = self.rows(text, Arguments::default().text(key)).await?;
+        let found = rows.iter().find(|row| optional_text(row, 1).is_some());
+        Ok((head(&rows)?, found.map(|row| record(row, 1)).transpose()?))
+    }
+
+    pub(super) async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>> {
+        let order = if query.reverse { "desc" } else { "asc" };
+        let (candidates, arguments) = candidates(query, "octet_length(\"key\") + octet_length(value)");
+        let text = format!(
+            "with candidate as materialized ({candidates}), fitting as ({})
+            select m.head, (select count(*) from candidate),
+                r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value
+            from kv_meta m left join (fitting f join kv_record r on r.\"key\" = f.id) on true
+            order by r.\"key\" {order}",
+            fitting(order)
+        );
+        let rows = self.rows(&text, arguments.integer(limits::PAGE_BYTES as u64)).await?;
+        candidates_of(&rows, |row| record(row, 2))
+    }
+
+    pub(super) async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>> {
+        let order = if query.reverse { "desc" } else { "asc" };
+        let (candidates, arguments) = candidates(query, "octet_length(\"key\")");
+        let text = format!(
+            "with candidate as materialized ({candidates}), fitting as ({})
+            select m.head, (select count(*) from candidate), f.id
+            from kv_meta m left join fitting f on true
+            order by f.id {order}",
+            fitting(order)
+        );
+        let rows = self.rows(&text, arguments.integer(limits::PAGE_BYTES as u64)).await?;
+        candidates_of(&rows, |row| Ok(row.get(2)))
+    }
+
+    pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
+        let mut arguments =
+            Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
+        let mut filter = String::new();
+        if !query.keys.from.is_empty() {
+            filter.push_str(" and s.\"key\" >= ?");
+            arguments = arguments.text(query.keys.from.as_str());
+        }
+        if let Some(to) = &query.keys.to {
+            filter.push_str(" and s.\"key\" < ?");
+            arguments = arguments.text(to.as_str());
+        }
+        if let Some(record_type) = &query.record_type {
+            filter.push_str(" and s.type = ?");
+            arguments = arguments.text(record_type.as_str());
+        }
+        let text = format!(
+            "with candidate as materialized (
+                select s.seq as id, octet_length(s.\"key\") + octet_length(s.value) as bytes
+                from kv_meta m join kv_stream s
+                    on s.seq >= max(m.first, ?) and s.seq - max(m.first, ?) < ? {filter}
+                order by s.seq limit ?),
+            fitting as ({})
+            select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
+                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.first, m.last_ms
+            from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
+            order by s.seq",
+            fitting("asc")
+        );
+        let arguments = arguments.integer(query.candidates).integer(limits::PAGE_BYTES as u64);
+        let rows = self.rows(&text, arguments).await?;
+        let seq = head(&rows)?;
+        let meta = Meta { head: seq, first: count(&rows[0], 14), last_ms: rows[0].get(15) };
+        Ok((meta, candidates_of(&rows, change)?))
+    }
+
+    pub(super) async fn meta(&self) -> Result<(Meta, Identity)> {
+        let text = "select head, first, last_ms, store_id, epoch from kv_meta";
+        let rows = self.rows(text, Arguments::default()).await?;
+        let seq = head(&rows)?;
+        let row = &rows[0];
+        let identity = Identity { store_id: row.get(3), epoch: row.get(4) };
+        Ok((Meta { head: seq, first: count(row, 1), last_ms: row.get(2) }, identity))
+    }
+
+    async fn rows(&self, text: &str, arguments: Arguments) -> Result<Vec<SqliteRow>> {
+        let statements = match &self.readers {
+            Some(readers) => {
+                let mut reader =
+                    readers.acquire().await.map_err(|error| describe(&error, "the database"))?;
+                run(&mut reader, text, arguments).await
+            }
+            None => run(&mut *self.writer.lock().await, text, arguments).await,
+        };
+        let mut statements =
+            statements.map_err(|Stopped { error, .. }| describe(&error, "the database"))?;
+        Ok(statements.pop().map(|statement| statement.rows).unwrap_or_default())
+    }
+}
+
+/// The keys of a listing with what each counts for, as far as a page can hold them.
+fn candidates(query: &ListQuery, bytes: &str) -> (String, Arguments) {
+    let mut arguments = Arguments::default();
+    let mut filter = String::from("true");
+    let bounds = [(&query.lower, ">=", ">"), (&query.upper, "<=", "<")];
+    for (bound, included, excluded) in bounds {
+        let (operator, key) = match bound {
+            Bound::Included(key) => (included, key),
+            Bound::Excluded(key) => (excluded, key),
+            Bound::Unbounded => continue,
+        };
+        filter.push_str(&format!(" and \"key\" {operator} ?"));
+        arguments = arguments.text(key.as_str());
+    }
+    if let Some(record_type) = &query.record_type {
+        filter.push_str(" and type = ?");
+        arguments = arguments.text(record_type.as_str());
+    }
+    let order = if query.reverse { "desc" } else { "asc" };
+    let text = format!(
+        "select \"key\" as id, {bytes} as bytes from kv_record where {filter} order by \"key\" {order} limit ? offset ?"
+    );
+    (text, arguments.integer(query.candidates).integer(query.offset))
+}
+
+/// The candidates before the page is full: sizes are known without loading values, so a page never holds more in
+/// memory than it answers.
+fn fitting(order: &str) -> String {
+    format!(
+        "select id from (
+            select id, coalesce(sum(bytes) over (
+                order by id {order} rows between unbounded preceding and 1 preceding), 0) as before from candidate)
+        where before < ?"
+    )
+}
+
+fn candidates_of<T>(rows: &[SqliteRow], item: impl Fn(&SqliteRow) -> Result<T>) -> Result<Candidates<T>> {
+    let seq = head(rows)?;
+    let looked_at = count(&rows[0], 1);
+    let present = rows.iter().filter(|row| optional_text(row, 2).is_some());
+    Ok(Candidates { seq, fitting: present.map(item).collect::<Result<_>>()?, looked_at })
+}
+
+fn head(rows: &[SqliteRow]) -> Result<u64> {
+    rows.first().map(|row| count(row, 0)).ok_or_else(|| damaged("kv_meta is empty"))
+}
+
+fn record(row: &SqliteRow, first: usize) -> Result<Record> {
+    let key: String = row.get(first);
+    let value = JsonText::from_stored(row.get(first + 6))
+        .map_err(|error| damaged(&format!("the value of {key} is no JSON: {error}")))?;
+    Ok(Record {
+        key,
+        version: count(row, first + 1),
+        revision: count(row, first + 2),
+        record_type: optional_text(row, first + 3),
+        created: Timestamp::from_unix_ms(row.get(first + 4)),
+        updated: Timestamp::from_unix_ms(row.get(first + 5)),
+        value,
+    })
+}
+
+fn change(row: &SqliteRow) -> Result<Change> {
+    let action: String = row.get(12);
+    Ok(Change {
+        record: record(row, 2)?,
+        seq: count(row, 9),
+        tx: count(row, 10),
+        tx_end: row.get(11),
+        action: Action::from_name(&action)
+            .ok_or_else(|| damaged(&format!("the stream has the action {action:?}")))?,
+        time: Timestamp::from_unix_ms(row.get(13)),
+    })
+}
+
+fn damaged(what: &str) -> Error {
+    Error::new(Code::Unavailable, format!("the store is damaged: {what}"))
+        .hint("restore a backup; the tables of kv are written through kv only")
+}
+
+/// A count of kv; a negative one can only come from a damaged file and counts as 0.
+pub(super) fn count(row: &SqliteRow, index: usize) -> u64 {
+    u64::try_from(row.get::<i64, _>(index)).unwrap_or(0)
+}
+
+pub(super) fn optional_text(row: &SqliteRow, index: usize) -> Option<String> {
+    row.get(index)
+}

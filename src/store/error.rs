@@ -1,0 +1,188 @@
+//! The one error of the library: what a program, the protocol and the command line see.
+
+use std::fmt;
+
+use super::json_text::{JsonTextError, JsonTextErrorKind};
+
+/// The result of an operation on a store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a request failed, in words for people and in members for programs.
+///
+/// A write that failed was certainly not applied, unless [`maybe`](Error::maybe) is set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure this is.
+    pub code: Code,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do next, when that is known.
+    pub hint: Option<String>,
+    /// The same request may succeed later.
+    pub retry: bool,
+    /// The write may have been applied: its outcome is unknown.
+    pub maybe: bool,
+    /// Members that only some codes have; boxed because errors are rare and results are everywhere.
+    pub details: Box<Details>,
+}
+
+/// What some codes tell besides the message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// `version_mismatch`: the present version (or revision, when that was the condition); 0 for a missing key.
+    pub current: Option<u64>,
+    /// The position of the failing mutation in a mutate, from 0.
+    pub index: Option<usize>,
+    /// `unknown_field`, `bad_request`: the field of the request.
+    pub field: Option<String>,
+    /// `trimmed`: the first record that is kept.
+    pub first: Option<u64>,
+    /// `locked`: who holds the lock.
+    pub holder: Option<String>,
+    /// `locked`: when it expires, in milliseconds since 1970 UTC.
+    pub expires_ms: Option<i64>,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
+        /// The kinds of failure. The list only ever grows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Code] = &[$(Code::$variant),*];
+
+            /// The code as it stands on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The line is no JSON object, or was cut off.
+    ParseError = "parse_error",
+    /// A field is missing, has the wrong type or a value that makes no sense.
+    BadRequest = "bad_request",
+    /// There is no such operation.
+    UnknownOp = "unknown_op",
+    /// The operation has no such field.
+    UnknownField = "unknown_field",
+    /// A line, key, value or set is over its limit.
+    TooLarge = "too_large",
+    /// There is no store at this place yet.
+    NotInitialized = "not_initialized",
+    /// There is no such key.
+    NotFound = "not_found",
+    /// The key is not at the version or revision that the condition names.
+    VersionMismatch = "version_mismatch",
+    /// An operation of a JSON Patch failed.
+    PatchFailed = "patch_failed",
+    /// The fencing token is not the lock's present one, or the lock was released.
+    Fenced = "fenced",
+    /// Another owner holds the lock.
+    Locked = "locked",
+    /// The lock is not held by this owner.
+    NotOwner = "not_owner",
+    /// The stream no longer has the record to start from.
+    Trimmed = "trimmed",
+    /// The position lies beyond the head of the stream.
+    Future = "future",
+    /// The position belongs to another history of this store.
+    EpochChanged = "epoch_changed",
+    /// Another session holds this consumer.
+    ConsumerBusy = "consumer_busy",
+    /// Other writers kept the store for too long.
+    Busy = "busy",
+    /// No answer within the time that the request allowed.
+    Timeout = "timeout",
+    /// The request was cancelled.
+    Cancelled = "cancelled",
+    /// The store cannot be written to.
+    ReadOnly = "read_only",
+    /// No space is left for the store.
+    StoreFull = "store_full",
+    /// The daemon serves as many connections as it may.
+    TooManyConnections = "too_many_connections",
+    /// The daemon or the database cannot be reached, or its files are damaged.
+    Unavailable = "unavailable",
+    /// This version of kv cannot do that, or cannot use this store.
+    Unsupported = "unsupported",
+    /// A rule inside kv is broken.
+    Internal = "internal",
+}
+
+impl Code {
+    /// The code of this name.
+    #[must_use]
+    pub fn from_name(text: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Error {
+    /// An error with a code and a message. `busy`, `timeout`, `unavailable`, `store_full` and
+    /// `too_many_connections` may pass, so they start with `retry` set.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        let retry = matches!(
+            code,
+            Code::Busy
+                | Code::Timeout
+                | Code::Unavailable
+                | Code::StoreFull
+                | Code::TooManyConnections
+                | Code::Locked
+                | Code::ConsumerBusy
+        );
+        Error { code, message: message.into(), hint: None, retry, maybe: false, details: Box::default() }
+    }
+
+    /// A `bad_request` about one field.
+    pub fn bad_field(field: &str, message: impl Into<String>) -> Error {
+        let mut error = Error::new(Code::BadRequest, message);
+        error.details.field = Some(field.to_owned());
+        error
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Marks the outcome of a write as unknown.
+    #[must_use]
+    pub fn unknown(mut self) -> Error {
+        self.maybe = true;
+        self
+    }
+
+    /// Adds the position of the failing mutation.
+    #[must_use]
+    pub fn at_index(mut self, index: usize) -> Error {
+        self.details.index = Some(index);
+        self
+    }
+}
+
+impl From<JsonTextError> for Error {
+    fn from(error: JsonTextError) -> Error {
+        let code = match error.kind {
+            JsonTextErrorKind::TooDeep => Code::TooLarge,
+            _ => Code::BadRequest,
+        };
+        Error::new(code, error.to_string())
+    }
+}

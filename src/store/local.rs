@@ -1,0 +1,118 @@
+//! A store on a database of this process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Store;
+use super::batcher::{Batcher, Point};
+use super::engine::Engine;
+use super::engine::page::{ListQuery, StreamQuery};
+use super::error::{Code, Error, Result};
+use super::open::Address;
+use super::request::{List, Read, Reply, Request};
+use super::time::Clock;
+
+/// A store on a database that this process opens itself.
+///
+/// Requests of concurrent callers are committed together. Any number of processes may open the same store.
+///
+/// ```
+/// use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// let address = Address::parse(EngineKind::Sqlite, ":memory:")?;
+/// let store = LocalStore::open(&address, Clock::System);
+/// store.init().await?;
+/// let written = store.put(Put::new("hello", JsonText::of(&"world")?)).await?;
+/// assert_eq!(written.version, 1);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct LocalStore {
+    engine: Arc<dyn Engine>,
+    batcher: Batcher,
+}
+
+impl LocalStore {
+    /// Opens the store at this address. Nothing is touched before the first request, and nothing but
+    /// [`init`](Store::init) creates anything. Must be called within a tokio runtime with its timers enabled.
+    #[must_use]
+    pub fn open(address: &Address, clock: Clock) -> LocalStore {
+        let engine = address.engine(clock);
+        LocalStore { batcher: Batcher::start(&engine), engine }
+    }
+
+    /// Whether a commit failed in a way that only the next process can recover from: this one should end.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.engine.has_failed()
+    }
+
+    /// Finishes what was asked for and closes the database.
+    pub async fn close(self) {
+        self.batcher.close().await;
+        self.engine.close().await;
+    }
+
+    /// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle
+    /// of a statement.
+    async fn detached(&self, read: impl Future<Output = Result<Reply>> + Send + 'static) -> Result<Reply> {
+        tokio::spawn(read)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "a read ended without an answer")))
+    }
+
+    async fn read(&self, read: Read) -> Result<Reply> {
+        let engine = Arc::clone(&self.engine);
+        match read {
+            Read::Get { key } => self.batcher.point(Point::One(key)).await,
+            Read::GetBatch { keys } => self.batcher.point(Point::Many(keys)).await,
+            Read::List(list) => self.detached(run_list(engine, list)).await,
+            Read::Stream(stream) => {
+                self.detached(async move {
+                    let query = StreamQuery::of(&stream);
+                    let (meta, found) = engine.stream(&query).await?;
+                    query.page(&meta, found).map(Reply::Changes)
+                })
+                .await
+            }
+            Read::StreamSeq => {
+                let meta = async move { engine.meta().await };
+                self.detached(async { meta.await.map(|(meta, _)| Reply::Head { seq: meta.head, first: meta.first }) })
+                    .await
+            }
+            Read::Identity => {
+                self.detached(async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) })
+                    .await
+            }
+        }
+    }
+}
+
+async fn run_list(engine: Arc<dyn Engine>, list: List) -> Result<Reply> {
+    let query = ListQuery::of(&list);
+    if list.keys_only {
+        let found = engine.keys(&query).await?;
+        return Ok(Reply::Keys(query.page(found, |key| key)));
+    }
+    let found = engine.list(&query).await?;
+    Ok(Reply::Records(query.page(found, |record| &record.key)))
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    async fn call(&self, request: Request) -> Result<Reply> {
+        request.check()?;
+        match request {
+            Request::Init => {
+                let engine = Arc::clone(&self.engine);
+                self.detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
+            }
+            Request::Write(write) => self.batcher.write(write).await,
+            Request::Read(read) => self.read(read).await,
+        }
+    }
+}

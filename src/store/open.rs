@@ -1,0 +1,241 @@
+//! From a kind of engine and a connection string to a store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::engine::Engine;
+use super::engine::sqlite::Sqlite;
+use super::error::{Code, Error, Result};
+use super::time::Clock;
+
+/// The kinds of database a store can live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// A file, or memory, of this process.
+    Sqlite,
+    /// A cluster of rqlite nodes.
+    Rqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
+
+impl EngineKind {
+    /// Every kind.
+    pub const ALL: &[EngineKind] = &[EngineKind::Sqlite, EngineKind::Rqlite, EngineKind::Postgres];
+
+    /// The kind as it stands on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EngineKind::Sqlite => "sqlite",
+            EngineKind::Rqlite => "rqlite",
+            EngineKind::Postgres => "postgres",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(text: &str) -> Option<EngineKind> {
+        EngineKind::ALL.iter().copied().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Where a store lives, checked and complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    place: SqlitePlace,
+}
+
+/// Where a SQLite store lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SqlitePlace {
+    /// In a file.
+    File {
+        /// Absolute, its directory resolved as far as it exists.
+        path: PathBuf,
+        read_only: bool,
+    },
+    /// In the memory of this process, private to the one who opened it.
+    Memory,
+}
+
+impl Address {
+    /// Reads a connection string. A relative path is taken from the present directory.
+    ///
+    /// SQLite: a plain path, `file:PATH` with `?mode=ro|rw|rwc`, or `file::memory:?mode=memory&cache=shared`. Only
+    /// [`init`](super::Store::init) creates a file, whatever `mode` says.
+    ///
+    /// # Errors
+    /// `bad_request` for anything else in the string, `unsupported` for an engine that is not there yet.
+    pub fn parse(kind: EngineKind, connection: &str) -> Result<Address> {
+        match kind {
+            EngineKind::Sqlite => Ok(Address { place: parse_sqlite(connection)? }),
+            EngineKind::Rqlite | EngineKind::Postgres => Err(Error::new(
+                Code::Unsupported,
+                format!("this version of kv cannot open {} stores", kind.as_str()),
+            )
+            .hint("use --type sqlite")),
+        }
+    }
+
+    /// The kind of engine.
+    #[must_use]
+    pub fn kind(&self) -> EngineKind {
+        EngineKind::Sqlite
+    }
+
+    /// The connection string in full: every path is absolute, so that it means the same in every directory.
+    #[must_use]
+    pub fn connection(&self) -> String {
+        match &self.place {
+            SqlitePlace::File { path, read_only } => {
+                let mode = if *read_only { "ro" } else { "rw" };
+                format!("file:{}?mode={mode}", path.display())
+            }
+            SqlitePlace::Memory => "file::memory:?mode=memory&cache=shared".to_owned(),
+        }
+    }
+
+    /// What makes two addresses the same store, for the name of its daemon's socket.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!("{}\n{}", self.kind().as_str(), self.connection())
+    }
+
+    /// The file of the database, when it is one.
+    #[must_use]
+    pub fn database_file(&self) -> Option<&Path> {
+        match &self.place {
+            SqlitePlace::File { path, .. } => Some(path),
+            SqlitePlace::Memory => None,
+        }
+    }
+
+    /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        self.place == SqlitePlace::Memory
+    }
+
+    pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
+        Arc::new(Sqlite::new(self.place.clone(), clock))
+    }
+}
+
+fn parse_sqlite(connection: &str) -> Result<SqlitePlace> {
+    let (path, parameters) = match connection.strip_prefix("file:") {
+        Some(uri) => uri.split_once('?').unwrap_or((uri, "")),
+        None if connection == ":memory:" => return Ok(SqlitePlace::Memory),
+        None => (connection, ""),
+    };
+    if path.contains('\0') || connection.contains('\0') {
+        return Err(refused("it holds a NUL character"));
+    }
+    let mut mode = "rwc";
+    let mut cache = None;
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("mode", value @ ("ro" | "rw" | "rwc" | "memory"))) => mode = value,
+            Some(("cache", value @ ("shared" | "private"))) => cache = Some(value),
+            _ => {
+                return Err(refused(&format!(
+                    "{parameter:?} is not understood; mode=ro, mode=rw and mode=rwc are"
+                )));
+            }
+        }
+    }
+    if path == ":memory:" || mode == "memory" {
+        if path != ":memory:" || !matches!(mode, "memory" | "rwc") {
+            return Err(refused("a memory store is file::memory:?mode=memory&cache=shared"));
+        }
+        return Ok(SqlitePlace::Memory);
+    }
+    if cache.is_some() {
+        return Err(refused("cache is for memory stores only"));
+    }
+    if path.is_empty() {
+        return Err(refused("it names no file"));
+    }
+    if path.contains(['?', '%']) {
+        return Err(refused("a path with ? or % means different things to different programs"));
+    }
+    Ok(SqlitePlace::File { path: absolute(Path::new(path))?, read_only: mode == "ro" })
+}
+
+fn refused(reason: &str) -> Error {
+    Error::new(Code::BadRequest, format!("the connection string cannot be used: {reason}"))
+        .hint("for example: --connection 'file:data.db?mode=rwc'")
+}
+
+/// Resolves symbolic links of the directory, so that two ways to one file make one identity. The file itself may
+/// not be there yet; a link to it is followed when it is.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path)
+        .map_err(|error| refused(&format!("{} has no absolute path: {error}", path.display())))?;
+    if path.to_str().is_none() {
+        return Err(refused("its path is not UTF-8"));
+    }
+    if let Ok(real) = path.canonicalize() {
+        return Ok(real);
+    }
+    let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
+        return Err(refused(&format!("{} names no file", path.display())));
+    };
+    Ok(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).join(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_has_one_identity_however_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().canonicalize().unwrap().join("data.db");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        let same = [
+            file.display().to_string(),
+            format!("file:{}", file.display()),
+            format!("file:{}?mode=rwc", file.display()),
+            format!("{}/link/data.db", directory.path().display()),
+            format!("{}/./data.db", directory.path().display()),
+        ];
+        for connection in same {
+            let address = Address::parse(EngineKind::Sqlite, &connection).unwrap();
+            assert_eq!(address.database_file(), Some(file.as_path()), "{connection}");
+            let again = Address::parse(EngineKind::Sqlite, &address.connection()).unwrap();
+            assert_eq!(again.identity(), address.identity());
+        }
+        let read_only =
+            Address::parse(EngineKind::Sqlite, &format!("file:{}?mode=ro", file.display())).unwrap();
+        assert_ne!(read_only.identity(), Address::parse(EngineKind::Sqlite, same[0].as_str()).unwrap().identity());
+    }
+
+    #[test]
+    fn whatever_is_not_understood_is_refused() {
+        for connection in [
+            "",
+            "file:",
+            "file:data.db?mode=rwx",
+            "file:data.db?vfs=unix-none",
+            "file:data.db?immutable=1",
+            "file:data.db?cache=shared",
+            "file:data.db?mode=memory",
+            "file:a%20b.db",
+            "file::memory:?mode=ro",
+            "data\0.db",
+        ] {
+            let error = Address::parse(EngineKind::Sqlite, connection).unwrap_err();
+            assert_eq!(error.code, Code::BadRequest, "{connection:?}");
+            assert!(error.hint.is_some());
+        }
+    }
+
+    #[test]
+    fn a_memory_store_has_no_file() {
+        for connection in ["file::memory:?mode=memory&cache=shared", ":memory:", "file::memory:"] {
+            assert!(Address::parse(EngineKind::Sqlite, connection).unwrap().is_memory(), "{connection}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a store holds: records, and the changes that made them.
+
+use super::json_text::JsonText;
+use super::time::Timestamp;
+
+/// One key with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// 1 to 1,024 bytes of UTF-8 without NUL. Order is bytewise.
+    pub key: String,
+    /// Counts the writes of this key: 1, 2, 3, … and from 1 again after a delete.
+    pub version: u64,
+    /// The stream number of the last change of this key: store-wide and never reused, so it is the safe token for
+    /// compare-and-set.
+    pub revision: u64,
+    /// A free name that listings and the stream can filter by.
+    pub record_type: Option<String>,
+    /// When this key was created.
+    pub created: Timestamp,
+    /// When this key was last written.
+    pub updated: Timestamp,
+    /// The exact text that was written, without the white space between its tokens.
+    pub value: JsonText,
+}
+
+/// What a change did to its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The key was not there before.
+    Create,
+    /// The key was there before.
+    Update,
+    /// The key is gone; the change carries its last record.
+    Delete,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: &[Action] = &[Action::Create, Action::Update, Action::Delete];
+
+    /// The action as it is stored and sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+        }
+    }
+
+    /// The action of this name.
+    #[must_use]
+    pub fn from_name(text: &str) -> Option<Action> {
+        Action::ALL.iter().copied().find(|action| action.as_str() == text)
+    }
+}
+
+/// One record of the stream: a committed change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// 1, 2, 3, … without a hole, in commit order.
+    pub seq: u64,
+    /// The seq of the first change of the same call: all changes of one mutate share it.
+    pub tx: u64,
+    /// This is the last change of its call.
+    pub tx_end: bool,
+    /// What happened.
+    pub action: Action,
+    /// When it happened.
+    pub time: Timestamp,
+    /// The record after the change; the last one before it for a delete.
+    pub record: Record,
+}
