@@ -1,6 +1,18 @@
-//! kv: a key-value store on SQLite, with a daemon that shares it and pushes its changes.
+//! kv: a key-value store on SQLite, with a daemon that shares it.
+//!
+//! - [`store`]: the store in this process, and the contract [`store::Store`]
+//! - [`client`]: the same contract through a daemon, which is started when it is not there
+//! - [`protocol`]: newline-delimited JSON, the only place that knows the wire
+//! - [`daemon`]: serves one store on a Unix socket
+//! - [`limits`]: every bound
 
 #![forbid(unsafe_code)]
 
+mod actors;
+pub mod client;
+pub mod daemon;
 pub mod limits;
+pub mod protocol;
 pub mod store;
+
+pub use client::Client;

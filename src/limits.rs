@@ -11,12 +11,6 @@ pub const KEY_BYTES: usize = 1_024;
 /// Names of types, locks, owners and consumers are 1 to this many bytes.
 pub const NAME_BYTES: usize = 256;
 
-/// An idempotency id (`once`) is 1 to this many bytes.
-pub const ONCE_BYTES: usize = 64;
-
-/// The outcome of a write with a `once` id is kept this long, in milliseconds of the store's clock.
-pub const ONCE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
-
 /// The largest value, in bytes of minified JSON text.
 pub const VALUE_BYTES: usize = 8 * 1_024 * 1_024;
 
@@ -40,28 +34,17 @@ pub const INLINE_VALUE_BYTES: usize = 16 * 1_024;
 /// The most keys in one `get` or `delete`, and the most mutations in one `mutate`.
 pub const KEYS_PER_REQUEST: usize = 1_000;
 
-/// The prefix and range deletes of one `mutate` touch at most this many records together, because the plan holds
-/// their keys in memory to decide all or nothing.
-pub const MUTATE_RANGE_RECORDS: usize = 10_000;
-
 /// A batch gathers at most this many requests.
 pub const BATCH_REQUESTS: usize = 1_000;
 
 /// A batch gathers at most this many bytes of requests, and always at least one request.
 pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 
-/// The stored values that the patches of one batch may load together, in bytes; the rest of the batch follows in
-/// a segment of its own.
-pub const BATCH_LOADED_BYTES: usize = 32 * 1_024 * 1_024;
-
 /// Requests that wait for the batcher; a caller beyond that waits for a place.
 pub const QUEUE_REQUESTS: usize = 4_096;
 
 /// A record's time runs at most this far ahead of the clock after the clock was set back, in milliseconds.
 pub const CLOCK_LEAD_MS: i64 = 1_000;
-
-/// The longest duration of a lock, in milliseconds (one year): longer ones are a mistake of units.
-pub const LOCK_DURATION_MS: i64 = 366 * 24 * 60 * 60 * 1_000;
 
 /// How long SQLite waits for another process's write transaction before the answer is `busy`.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -95,6 +78,12 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A spawned daemon must say `ready`, or why not, within this time.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A new daemon waits this long for the life lock of one that is just ending.
+pub const LIFE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A lock that somebody only looks at is free again within this time.
+pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// SIGTERM drains what is in flight and ends within this time.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(900);

@@ -81,12 +81,16 @@ impl LocalStore {
             }
             Read::StreamSeq => {
                 let meta = async move { engine.meta().await };
-                self.detached(async { meta.await.map(|(meta, _)| Reply::Head { seq: meta.head, first: meta.first }) })
-                    .await
+                self.detached(async {
+                    meta.await.map(|(meta, _)| Reply::Head { seq: meta.head, first: meta.first })
+                })
+                .await
             }
             Read::Identity => {
-                self.detached(async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) })
-                    .await
+                self.detached(
+                    async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) },
+                )
+                .await
             }
         }
     }

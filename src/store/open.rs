@@ -201,15 +201,18 @@ mod tests {
             format!("{}/link/data.db", directory.path().display()),
             format!("{}/./data.db", directory.path().display()),
         ];
-        for connection in same {
-            let address = Address::parse(EngineKind::Sqlite, &connection).unwrap();
+        for connection in &same {
+            let address = Address::parse(EngineKind::Sqlite, connection).unwrap();
             assert_eq!(address.database_file(), Some(file.as_path()), "{connection}");
             let again = Address::parse(EngineKind::Sqlite, &address.connection()).unwrap();
             assert_eq!(again.identity(), address.identity());
         }
         let read_only =
             Address::parse(EngineKind::Sqlite, &format!("file:{}?mode=ro", file.display())).unwrap();
-        assert_ne!(read_only.identity(), Address::parse(EngineKind::Sqlite, same[0].as_str()).unwrap().identity());
+        assert_ne!(
+            read_only.identity(),
+            Address::parse(EngineKind::Sqlite, same[0].as_str()).unwrap().identity()
+        );
     }
 
     #[test]

@@ -51,10 +51,9 @@ impl Planner {
         let outcome = match &request.operation {
             WriteOperation::Apply(mutation) => self.apply(mutation),
         };
-        if outcome.is_ok() {
-            if let Some(last) = self.stream[first..].last_mut() {
-                last.tx_end = true;
-            }
+        // A request that failed has appended nothing.
+        if let Some(last) = self.stream[first..].last_mut() {
+            last.tx_end = true;
         }
         outcome
     }
@@ -83,4 +82,3 @@ impl Planner {
         Plan { outcomes, puts, deletes, stream: self.stream, meta: self.meta }
     }
 }
-

@@ -5,7 +5,7 @@
 
 use super::error::{Code, Error, Result};
 use super::json_text::JsonText;
-use super::keys::{KeyRange, check_bound, check_key, check_name, check_text};
+use super::keys::{KeyRange, check_bound, check_key, check_name};
 use super::record::{Change, Record};
 use crate::limits;
 
@@ -20,18 +20,16 @@ pub enum Request {
     Read(Read),
 }
 
-/// A write with what guards it.
+/// A write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// What to do.
     pub operation: WriteOperation,
-    /// 1 to 64 bytes chosen by the caller: a repeat within 24 hours is not applied again and gets the same reply.
-    pub once: Option<String>,
 }
 
 impl From<WriteOperation> for Write {
     fn from(operation: WriteOperation) -> Write {
-        Write { operation, once: None }
+        Write { operation }
     }
 }
 
@@ -336,12 +334,6 @@ impl Request {
 
 impl Write {
     fn check(&self) -> Result<()> {
-        if let Some(once) = &self.once {
-            check_text("once", "once", once, limits::ONCE_BYTES)?;
-            if once.is_empty() {
-                return Err(Error::bad_field("once", "once has at least one byte"));
-            }
-        }
         match &self.operation {
             WriteOperation::Apply(mutation) => mutation.check(),
         }

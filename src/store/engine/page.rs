@@ -112,7 +112,8 @@ impl StreamQuery {
 
 /// The records of a page of keys, in the order asked for, as far as they fit.
 pub(crate) fn fits(records: &[Record], next: &Record, bytes: usize) -> bool {
-    records.is_empty() || (records.len() < limits::PAGE_RECORDS && bytes + weight_bytes(next) <= limits::PAGE_BYTES)
+    records.is_empty()
+        || (records.len() < limits::PAGE_RECORDS && bytes + weight_bytes(next) <= limits::PAGE_BYTES)
 }
 
 /// What a record counts for in a page.

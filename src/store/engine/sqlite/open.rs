@@ -212,9 +212,7 @@ impl Sqlite {
         text: &str,
         arguments: Arguments,
     ) -> Result<Vec<Statement>> {
-        run(connection, text, arguments)
-            .await
-            .map_err(|Stopped { error, .. }| describe(&error, &self.name()))
+        run(connection, text, arguments).await.map_err(|Stopped { error, .. }| describe(&error, &self.name()))
     }
 }
 

@@ -26,7 +26,9 @@ impl Database {
             from kv_meta m
                 left join (json_each(?) k join kv_record r on r.\"key\" = k.value) on true";
         let keys = serde_json::to_string(keys).unwrap_or_default();
-        let rows = self.rows(text, Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys)).await?;
+        let rows = self
+            .rows(text, Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys))
+            .await?;
         let mut records = HashMap::with_capacity(rows.len());
         for row in &rows {
             let Some(key) = optional_text(row, 1) else { continue };
@@ -77,8 +79,7 @@ impl Database {
     }
 
     pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
-        let mut arguments =
-            Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
+        let mut arguments = Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
         let mut filter = String::new();
         if !query.keys.from.is_empty() {
             filter.push_str(" and s.\"key\" >= ?");
@@ -124,14 +125,12 @@ impl Database {
     async fn rows(&self, text: &str, arguments: Arguments) -> Result<Vec<SqliteRow>> {
         let statements = match &self.readers {
             Some(readers) => {
-                let mut reader =
-                    readers.acquire().await.map_err(|error| describe(&error, "the database"))?;
+                let mut reader = readers.acquire().await.map_err(|error| describe(&error, "the database"))?;
                 run(&mut reader, text, arguments).await
             }
             None => run(&mut *self.writer.lock().await, text, arguments).await,
         };
-        let mut statements =
-            statements.map_err(|Stopped { error, .. }| describe(&error, "the database"))?;
+        let mut statements = statements.map_err(|Stopped { error, .. }| describe(&error, "the database"))?;
         Ok(statements.pop().map(|statement| statement.rows).unwrap_or_default())
     }
 }

@@ -25,7 +25,10 @@ impl Arguments {
         self.add(number)
     }
 
-    fn add<'q, T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(mut self, value: T) -> Arguments {
+    fn add<'q, T: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(
+        mut self,
+        value: T,
+    ) -> Arguments {
         // Encoding a string or an integer for SQLite has no way to fail.
         if let Err(error) = self.0.add(value) {
             tracing::error!(%error, "an argument could not be encoded");

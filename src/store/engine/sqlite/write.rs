@@ -126,9 +126,8 @@ impl Sqlite {
         writer: &mut SqliteConnection,
         needs: &Needs<'_>,
     ) -> std::result::Result<Rows, Failure> {
-        let statements = run(writer, READ, Arguments::default().text(json(&needs.keys)))
-            .await
-            .map_err(|stopped| {
+        let statements =
+            run(writer, READ, Arguments::default().text(json(&needs.keys))).await.map_err(|stopped| {
                 let rerun = if stopped.finished == 0 { Rerun::Pointless } else { rerun(&stopped.error) };
                 Failure::Rejected(describe(&stopped.error, &self.name()), rerun)
             })?;

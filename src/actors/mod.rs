@@ -1,0 +1,10 @@
+//! The actors: thin shells, the only files besides `daemon/` that name actix.
+//!
+//! | message | from | answered by | runs |
+//! |---|---|---|---|
+//! | `Ask` | a connection | `Backend` | overlapping: the store orders writes itself |
+//!
+//! A panic ends the process (see `main.rs`): actix would let the actor die and the process live on, answering
+//! "mailbox closed" for ever. The number of messages in flight is bounded in front of the actors, by permits.
+
+pub(crate) mod backend;

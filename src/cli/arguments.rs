@@ -1,0 +1,125 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  kv init
+  echo '{\"hello\":\"world\"}' | kv put hello
+  kv get key hello
+  kv list
+  kv stream get
+  kv delete hello
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, 6 store or daemon unavailable, 7 trimmed,
+8 outcome unknown.";
+
+/// A key-value store with a daemon that shares it.
+#[derive(Debug, Parser)]
+#[command(name = "kv", version, before_help = "", after_help = EXAMPLES, max_term_width = 110)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) store: StoreArguments,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Which store, and how it is reached.
+#[derive(Debug, Clone, Args)]
+pub(super) struct StoreArguments {
+    /// Kind of database
+    #[arg(long = "type", global = true, env = "KV_TYPE", default_value = "sqlite", value_name = "ENGINE")]
+    pub(super) engine: Engine,
+    /// Where the store is: a path, or file:PATH?mode=ro|rw|rwc
+    #[arg(
+        long,
+        global = true,
+        env = "KV_CONNECTION",
+        default_value = "file:data.db?mode=rwc",
+        hide_env_values = true
+    )]
+    pub(super) connection: String,
+    /// Socket of the daemon, instead of the one that belongs to the store
+    #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+    /// Start the daemon when needed, require that it runs, or open the store in this process
+    #[arg(long = "daemon", global = true, env = "KV_DAEMON", default_value = "auto", value_name = "MODE")]
+    pub(super) daemon: DaemonMode,
+    /// A daemon without connections ends after so many seconds; 0 = never
+    #[arg(long = "idle-timeout", global = true, value_name = "SECONDS")]
+    pub(super) idle_timeout_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Engine {
+    Sqlite,
+    Rqlite,
+    Postgres,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DaemonMode {
+    Auto,
+    Require,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create the store, or bring its schema up to date
+    Init,
+    /// Store a value, read from stdin unless it is given
+    Put(super::put::Put),
+    /// Print values: get KEY, get key KEY, get batch KEY…, get prefix P, get range FROM TO, get type T
+    Get(super::get::Get),
+    /// Print records in key order
+    List(super::list::List),
+    /// Remove records: delete KEY, delete key KEY…
+    Delete(super::delete::Delete),
+    /// Print the stream of changes
+    Stream(super::stream::Stream),
+    /// Print the path of the daemon's socket
+    Socket,
+    /// Run, start, stop or show the daemon of this store
+    #[command(subcommand)]
+    Daemon(DaemonCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DaemonCommand {
+    /// Serve the store in the foreground
+    Run {
+        /// Take the orders from stdin, as a daemon that was started by another command
+        #[arg(long, hide = true)]
+        spawned: bool,
+    },
+    /// Start the daemon in the background, unless it runs
+    Start,
+    /// End the daemon and wait for its death
+    Stop,
+    /// Show which daemon serves the store
+    Status,
+}
+
+/// How records are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    /// One JSON array
+    Json,
+    /// One record per line
+    Ndjson,
+}
+
+/// A usage error of words that clap cannot check.
+pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
+    kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)
+}
+
+/// Reads an OFFSET, a LIMIT or another number that may be negative.
+pub(super) fn number(what: &str, word: Option<&String>, default: i64) -> kv::store::Result<i64> {
+    word.map_or(Ok(default), |word| {
+        word.parse().map_err(|_| usage(&format!("{what} is a number, not {word:?}"), "see kv help"))
+    })
+}

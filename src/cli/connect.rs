@@ -1,0 +1,103 @@
+//! From the global flags to a store: in this process, or through its daemon.
+
+use async_trait::async_trait;
+use kv::Client;
+use kv::daemon::instance::serving_socket;
+use kv::daemon::place::Place;
+use kv::daemon::spawn::Handover;
+use kv::limits;
+use kv::store::{Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store};
+
+use super::arguments::{DaemonMode, Engine, StoreArguments};
+
+/// The store of a command.
+pub(super) enum Opened {
+    Local(LocalStore),
+    Remote(Client),
+}
+
+impl Opened {
+    /// Finishes what was asked for; in this process that writes SQLite's log back into the file.
+    pub(super) async fn close(self) {
+        if let Opened::Local(store) = self {
+            store.close().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Opened {
+    async fn call(&self, request: Request) -> Result<Reply> {
+        match self {
+            Opened::Local(store) => store.call(request).await,
+            Opened::Remote(client) => client.call(request).await,
+        }
+    }
+}
+
+/// Runs a command on a runtime of its own.
+pub(super) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?
+        .block_on(command)
+}
+
+pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
+    let kind = match arguments.engine {
+        Engine::Sqlite => EngineKind::Sqlite,
+        Engine::Rqlite => EngineKind::Rqlite,
+        Engine::Postgres => EngineKind::Postgres,
+    };
+    Address::parse(kind, &arguments.connection)
+}
+
+pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {
+    let address = address(arguments)?;
+    if address.is_memory() {
+        return Err(Error::new(Code::BadRequest, "a memory store has no daemon: it lives in one process")
+            .hint("name a file with --connection"));
+    }
+    Place::for_store(&address.identity(), arguments.socket.as_deref())
+}
+
+pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
+    let address = address(arguments)?;
+    Ok(Handover {
+        engine: address.kind().as_str().to_owned(),
+        connection: address.connection(),
+        socket: place(arguments)?.socket().to_owned(),
+        idle_timeout_s: arguments.idle_timeout_s.unwrap_or(limits::IDLE_TIMEOUT.as_secs()),
+    })
+}
+
+/// Opens the store as the flags say.
+pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
+    let address = address(arguments)?;
+    if arguments.daemon == DaemonMode::Never || address.is_memory() {
+        return Ok(Opened::Local(LocalStore::open(&address, Clock::System)));
+    }
+    match running(arguments).await {
+        Ok(client) => Ok(Opened::Remote(client)),
+        Err(error) if arguments.daemon == DaemonMode::Require => Err(error),
+        Err(_) => start(arguments).await.map(Opened::Remote),
+    }
+}
+
+/// The daemon that runs, wherever the environment of whoever started it put its socket.
+pub(super) async fn running(arguments: &StoreArguments) -> Result<Client> {
+    let refused = match Client::connect_to(&place(arguments)?).await {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    match address(arguments)?.database_file().and_then(serving_socket) {
+        Some(socket) => Client::connect(&socket).await,
+        None => Err(refused),
+    }
+}
+
+/// The daemon, started when it does not run.
+pub(super) async fn start(arguments: &StoreArguments) -> Result<Client> {
+    Client::connect_or_start(&place(arguments)?, &handover(arguments)?).await
+}

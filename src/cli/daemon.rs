@@ -1,0 +1,123 @@
+//! `kv daemon`
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kv::daemon::instance::{Instance, StoreLock, is_alive};
+use kv::daemon::place::Place;
+use kv::daemon::spawn::{self, Handover, Report};
+use kv::daemon::{self, Config};
+use kv::limits;
+use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::{DaemonCommand, StoreArguments};
+use super::{connect, output};
+
+/// Runs `kv daemon …`.
+pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
+    match command {
+        DaemonCommand::Run { spawned: true } => run_spawned(),
+        DaemonCommand::Run { spawned: false } => {
+            serve(&connect::handover(arguments)?, &|report| match report {
+                Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
+                Report::ServedAt(socket) => {
+                    output::note(&format!("another daemon serves this store at {}", socket.display()));
+                }
+                Report::Error { .. } => {}
+            })
+        }
+        DaemonCommand::Start => connect::block_on(start(arguments)),
+        DaemonCommand::Stop => connect::block_on(stop(arguments)),
+        DaemonCommand::Status => connect::block_on(status(arguments)),
+    }
+}
+
+/// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
+fn run_spawned() -> Result<()> {
+    let outcome = spawn::receive().and_then(|handover| serve(&handover, &spawn::report));
+    if let Err(error) = &outcome {
+        spawn::report(&Report::Error { message: error.message.clone(), hint: error.hint.clone() });
+    }
+    outcome
+}
+
+fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let kind = EngineKind::from_name(&handover.engine)
+        .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
+    let address = Address::parse(kind, &handover.connection)?;
+    let place = Place::at(&handover.socket)?;
+    actix_rt::System::new().block_on(async {
+        let Some((instance, listener)) = Instance::acquire(&place)? else {
+            report(&Report::ServedAt(place.socket().to_owned()));
+            return Ok(());
+        };
+        let store_lock = StoreLock::new(address.database_file(), place.socket());
+        if let Some(socket) = store_lock.ensure(false) {
+            report(&Report::ServedAt(socket));
+            return Ok(());
+        }
+        let stop = CancellationToken::new();
+        stop_on_signals(&stop)?;
+        report(&Report::Ready);
+        let idle_timeout = Duration::from_secs(handover.idle_timeout_s);
+        let config = Config {
+            address,
+            clock: Clock::System,
+            idle_timeout: (!idle_timeout.is_zero()).then_some(idle_timeout),
+        };
+        daemon::run(config, listener, Some(instance), store_lock, stop).await;
+        Ok(())
+    })
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals =
+            signal(kind).map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))?;
+        let stop = stop.clone();
+        actix_rt::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(())
+}
+
+async fn start(arguments: &StoreArguments) -> Result<()> {
+    if connect::running(arguments).await.is_err() {
+        connect::start(arguments).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the death: a start right behind it then finds the place free.
+async fn stop(arguments: &StoreArguments) -> Result<()> {
+    let place = connect::place(arguments)?;
+    let Ok(client) = connect::running(arguments).await else {
+        output::note("no daemon runs");
+        return Ok(());
+    };
+    let pid = client.hello().await?.pid;
+    client.shutdown().await?;
+    let deadline = Instant::now() + limits::STOP_TIMEOUT;
+    while is_alive(&place) || Path::new(&format!("/proc/{pid}/exe")).exists() {
+        if Instant::now() >= deadline {
+            return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
+                .hint(format!("kill -9 {pid}: no acknowledged write is lost")));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+async fn status(arguments: &StoreArguments) -> Result<()> {
+    let hello = connect::running(arguments).await?.hello().await?;
+    let text = serde_json::to_string_pretty(&hello)
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+    output::print_line(&text)
+}

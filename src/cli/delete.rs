@@ -1,0 +1,40 @@
+//! `kv delete`
+
+use clap::Args;
+use kv::store::{self, Result, Store};
+
+use super::arguments::usage;
+use super::output;
+use super::put::condition;
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// KEY | key KEY…
+    #[arg(required_unless_present = "key_flag")]
+    words: Vec<String>,
+    /// Key, as a flag
+    #[arg(long = "key", value_name = "KEY", conflicts_with = "words")]
+    key_flag: Option<String>,
+    /// Delete only at this version of the key; -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    version: i64,
+    /// Delete only at this revision of the key; -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    revision: i64,
+}
+
+impl Delete {
+    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+        let keys = match (self.words.as_slice(), self.key_flag) {
+            (_, Some(key)) => vec![key],
+            ([word, keys @ ..], None) if word == "key" && !keys.is_empty() => keys.to_vec(),
+            ([key], None) if !matches!(key.as_str(), "key" | "prefix" | "range") => vec![key.clone()],
+            _ => {
+                return Err(usage("these words name nothing to delete", "kv delete KEY, kv delete key KEY…"));
+            }
+        };
+        let mut delete = store::Delete::keys(keys);
+        delete.condition = condition(self.version, self.revision)?;
+        output::print_line(&store.delete(delete).await?.deleted.to_string())
+    }
+}

@@ -1,0 +1,102 @@
+//! `kv get`
+
+use clap::{Args, ValueEnum};
+use kv::store::{Code, Error, List, Record, Result, Selector, Store};
+
+use super::arguments::{ListFormat, usage};
+use super::list::{page_words, print_page};
+use super::output::{self, RecordView};
+
+/// Words that say what to get; a key of such a name is got by `kv get key KEY`.
+const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// KEY | key KEY | batch KEY… | prefix P [OFFSET [LIMIT]] | range FROM TO [OFFSET [LIMIT]] | type T [OFFSET [LIMIT]]
+    #[arg(allow_negative_numbers = true, required_unless_present = "key_flag")]
+    words: Vec<String>,
+    /// Key, as a flag
+    #[arg(long = "key", value_name = "KEY")]
+    key_flag: Option<String>,
+    /// Print the stored text as it is, in one line
+    #[arg(long, conflicts_with_all = ["text", "output"])]
+    raw: bool,
+    /// Print a string without its quotes
+    #[arg(long, conflicts_with = "output")]
+    text: bool,
+    /// For one key: the value (json) or the whole record; for several: one array (json) or one record per line (ndjson)
+    #[arg(long, default_value = "json", value_name = "FORMAT")]
+    output: Format,
+    /// Print the version of the key instead of its value
+    #[arg(long)]
+    print_version: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Json,
+    Record,
+    Ndjson,
+}
+
+impl Get {
+    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        match (words.as_slice(), self.key_flag.as_deref()) {
+            ([] | ["key"], Some(key)) => self.one(store, key).await,
+            (["key", key], None) => self.one(store, key).await,
+            ([key], None) if !KINDS.contains(key) => self.one(store, key).await,
+            (["batch", keys @ ..], None) if !keys.is_empty() => {
+                output::print_items(&views(&store.get_batch(keys).await?), self.format() == ListFormat::Json)
+            }
+            (["prefix", prefix, rest @ ..], None) => {
+                self.several(store, Selector::Prefix((*prefix).to_owned()), rest).await
+            }
+            (["range", from, to, rest @ ..], None) => {
+                let selector = Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() };
+                self.several(store, selector, rest).await
+            }
+            (["type", record_type, rest @ ..], None) => {
+                self.several(store, Selector::Type((*record_type).to_owned()), rest).await
+            }
+            _ => Err(usage(
+                "these words name nothing to get",
+                "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
+            )),
+        }
+    }
+
+    async fn one(&self, store: &impl Store, key: &str) -> Result<()> {
+        let record = store
+            .get(key)
+            .await?
+            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no key {key:?}")))?;
+        let text = if self.print_version {
+            record.version.to_string()
+        } else if self.raw {
+            record.value.get().to_owned()
+        } else if self.text {
+            record.value.to::<String>().map_err(|_| {
+                Error::new(Code::BadRequest, format!("the value of {key:?} is no string")).hint("use --raw")
+            })?
+        } else if self.output == Format::Json {
+            record.value.pretty()
+        } else {
+            return output::print_items(&[RecordView::from(&record)], false);
+        };
+        output::print_line(&text)
+    }
+
+    async fn several(&self, store: &impl Store, selector: Selector, words: &[&str]) -> Result<()> {
+        let (offset, limit) = page_words(words)?;
+        print_page(store, List { selector, offset, limit, ..List::default() }, self.format()).await
+    }
+
+    fn format(&self) -> ListFormat {
+        if self.output == Format::Ndjson { ListFormat::Ndjson } else { ListFormat::Json }
+    }
+}
+
+pub(super) fn views(records: &[Record]) -> Vec<RecordView<'_>> {
+    records.iter().map(RecordView::from).collect()
+}

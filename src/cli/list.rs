@@ -1,0 +1,92 @@
+//! `kv list`
+
+use clap::Args;
+use kv::limits;
+use kv::store::{self, Result, Store};
+
+use super::arguments::{ListFormat, number, usage};
+use super::get::views;
+use super::output;
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// [OFFSET [LIMIT]]; without LIMIT 1000, -1 = all
+    #[arg(allow_negative_numbers = true)]
+    words: Vec<String>,
+    /// Only keys beyond this one
+    #[arg(long, value_name = "KEY")]
+    after: Option<String>,
+    /// From the last key to the first
+    #[arg(long)]
+    reverse: bool,
+    /// Print the keys alone
+    #[arg(long)]
+    keys_only: bool,
+    /// How records are printed
+    #[arg(long, default_value = "json", value_name = "FORMAT")]
+    output: ListFormat,
+}
+
+impl List {
+    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let (offset, limit) = page_words(&words)?;
+        let list = store::List {
+            offset,
+            limit,
+            after: self.after,
+            reverse: self.reverse,
+            keys_only: self.keys_only,
+            ..store::List::default()
+        };
+        print_page(store, list, self.output).await
+    }
+}
+
+/// Reads `[OFFSET [LIMIT]]`.
+pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
+    let word = |index: usize| words.get(index).map(|&word| word.to_owned());
+    if words.len() > 2 {
+        return Err(usage("there are words behind OFFSET and LIMIT", "for example: kv list 0 100"));
+    }
+    let offset = number("OFFSET", word(0).as_ref(), 0)?;
+    let limit = number("LIMIT", word(1).as_ref(), limits::PAGE_RECORDS as i64)?;
+    let offset =
+        u64::try_from(offset).map_err(|_| usage("OFFSET is not negative", "for example: kv list 0 -1"))?;
+    Ok((offset, u64::try_from(limit).ok()))
+}
+
+/// Prints a listing page by page, and says when there is more than the limit.
+pub(super) async fn print_page(store: &impl Store, mut list: store::List, format: ListFormat) -> Result<()> {
+    let mut keys = Vec::new();
+    let mut records = Vec::new();
+    let next = loop {
+        let (count, next) = if list.keys_only {
+            let page = store.keys(list.clone()).await?;
+            let count = page.items.len();
+            keys.extend(page.items);
+            (count, page.next)
+        } else {
+            let page = store.page(list.clone()).await?;
+            let count = page.items.len();
+            records.extend(page.items);
+            (count, page.next)
+        };
+        list.offset = 0;
+        list.limit = list.limit.map(|limit| limit.saturating_sub(count as u64));
+        if next.is_none() || list.limit == Some(0) {
+            break next;
+        }
+        list.after = next;
+    };
+    let as_array = format == ListFormat::Json;
+    if list.keys_only {
+        output::print_items(&keys, as_array)?;
+    } else {
+        output::print_items(&views(&records), as_array)?;
+    }
+    if let Some(next) = next {
+        output::note(&format!("there is more: go on with kv list --after {next:?}, or give a limit of -1"));
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The only door to stdout: data goes there, everything else to stderr.
+
+use std::io::{self, Write as _};
+
+use kv::store::{Change, Code, Error, JsonText, Record, Result};
+use serde::Serialize;
+
+/// Prints one line of data.
+pub(super) fn print_line(line: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+}
+
+/// A reader that has seen enough, as in `kv list | head -1`, is no failure.
+fn written(outcome: io::Result<()>) -> Result<()> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::Internal, format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints items as one JSON array with an item per line, or as one line each.
+pub(super) fn print_items(items: &[impl Serialize], as_array: bool) -> Result<()> {
+    let lines: Vec<String> = items
+        .iter()
+        .map(|item| {
+            serde_json::to_string(item).map_err(|error| Error::new(Code::Internal, error.to_string()))
+        })
+        .collect::<Result<_>>()?;
+    match (as_array, lines.is_empty()) {
+        (true, true) => print_line("[]"),
+        (true, false) => print_line(&format!("[\n  {}\n]", lines.join(",\n  "))),
+        (false, true) => Ok(()),
+        (false, false) => print_line(&lines.join("\n")),
+    }
+}
+
+/// Tells people something that is no data.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Tells people what failed and what to do.
+pub(super) fn print_error(error: &Error) {
+    let mut text = format!("kv: {} ({})", error.message, error.code);
+    if error.maybe {
+        text.push_str("\nthe outcome is unknown: the write may have been applied");
+    }
+    if let Some(hint) = &error.hint {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    note(&text);
+}
+
+/// A record as it is printed.
+#[derive(Serialize)]
+pub(super) struct RecordView<'a> {
+    key: &'a str,
+    version: u64,
+    revision: u64,
+    r#type: Option<&'a str>,
+    created: String,
+    updated: String,
+    value: &'a JsonText,
+}
+
+impl<'a> From<&'a Record> for RecordView<'a> {
+    fn from(record: &'a Record) -> RecordView<'a> {
+        RecordView {
+            key: &record.key,
+            version: record.version,
+            revision: record.revision,
+            r#type: record.record_type.as_deref(),
+            created: record.created.to_string(),
+            updated: record.updated.to_string(),
+            value: &record.value,
+        }
+    }
+}
+
+/// A change as it is printed.
+#[derive(Serialize)]
+pub(super) struct ChangeView<'a> {
+    seq: u64,
+    tx: u64,
+    tx_end: bool,
+    action: &'a str,
+    time: String,
+    record: RecordView<'a>,
+}
+
+impl<'a> From<&'a Change> for ChangeView<'a> {
+    fn from(change: &'a Change) -> ChangeView<'a> {
+        ChangeView {
+            seq: change.seq,
+            tx: change.tx,
+            tx_end: change.tx_end,
+            action: change.action.as_str(),
+            time: change.time.to_string(),
+            record: (&change.record).into(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `kv put`
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use kv::limits;
+use kv::store::{self, Code, Condition, Error, JsonText, Result, Store};
+
+use super::arguments::usage;
+use super::output;
+
+#[derive(Debug, Args)]
+pub(super) struct Put {
+    /// Key
+    #[arg(required_unless_present = "key_flag")]
+    key: Option<String>,
+    /// Key, as a flag
+    #[arg(long = "key", value_name = "KEY", conflicts_with = "key")]
+    key_flag: Option<String>,
+    /// Value, as JSON
+    #[arg(long, allow_hyphen_values = true, value_name = "JSON", conflicts_with_all = ["text", "file"])]
+    value: Option<String>,
+    /// Value, as text that becomes a JSON string
+    #[arg(long, allow_hyphen_values = true, value_name = "STRING", conflicts_with = "file")]
+    text: Option<String>,
+    /// Value, as the JSON in a file
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Put only at this version of the key; 0 = only if it is absent, -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    version: i64,
+    /// Put only at this revision of the key; 0 = only if it is absent, -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    revision: i64,
+    /// Give the record this type
+    #[arg(long = "of-type", value_name = "TYPE")]
+    of_type: Option<String>,
+    /// Print the new version
+    #[arg(long)]
+    print_version: bool,
+}
+
+impl Put {
+    pub(super) fn request(&self) -> Result<store::Put> {
+        let key = self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default();
+        let mut put = store::Put::new(key, self.read_value()?);
+        put.condition = condition(self.version, self.revision)?;
+        if let Some(record_type) = &self.of_type {
+            put = put.of_type(record_type);
+        }
+        Ok(put)
+    }
+
+    pub(super) async fn run(self, store: &impl Store, put: store::Put) -> Result<()> {
+        let written = store.put(put).await?;
+        if self.print_version { output::print_line(&written.version.to_string()) } else { Ok(()) }
+    }
+
+    fn read_value(&self) -> Result<JsonText> {
+        if let Some(text) = &self.text {
+            return Ok(JsonText::of(text)?);
+        }
+        let text = match (&self.value, &self.file) {
+            (Some(value), _) => value.clone(),
+            (None, Some(path)) => {
+                let file = std::fs::File::open(path)
+                    .map_err(|error| usage(&format!("{}: {error}", path.display()), "check the path"))?;
+                read(file, &path.display().to_string())?
+            }
+            (None, None) => read(std::io::stdin().lock(), "stdin")?,
+        };
+        JsonText::parse(&text).map_err(|error| {
+            Error::from(error).hint("quote a string as JSON, or give it with --text: kv put KEY --text hello")
+        })
+    }
+}
+
+/// White space is not stored, so more than the largest value may come; but not without end.
+fn read(source: impl std::io::Read, name: &str) -> Result<String> {
+    let bytes_max = 2 * limits::VALUE_BYTES;
+    let mut bytes = Vec::new();
+    source
+        .take(bytes_max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| usage(&format!("{name} cannot be read: {error}"), "give the value with --value"))?;
+    if bytes.len() > bytes_max {
+        return Err(Error::new(Code::TooLarge, format!("{name} holds more than {bytes_max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| usage(&format!("{name} is not UTF-8"), "values are JSON in UTF-8"))
+}
+
+/// -1 stands for no check.
+pub(super) fn condition(version: i64, revision: i64) -> Result<Condition> {
+    let number = |what: &str, number: i64| match number {
+        -1 => Ok(None),
+        _ => u64::try_from(number).map(Some).map_err(|_| {
+            usage(&format!("{what} {number} makes no sense"), "-1 = always, 0 = only if absent")
+        }),
+    };
+    Ok(Condition { version: number("--version", version)?, revision: number("--revision", revision)? })
+}

@@ -1,0 +1,67 @@
+//! `kv stream`
+
+use clap::{Args, Subcommand};
+use kv::limits;
+use kv::store::{self, Result, Store};
+
+use super::arguments::{ListFormat, number, usage};
+use super::output::{self, ChangeView};
+
+#[derive(Debug, Args)]
+pub(super) struct Stream {
+    #[command(subcommand)]
+    command: StreamCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StreamCommand {
+    /// Print changes: get [SEQ [LIMIT]], from the first that is kept
+    Get {
+        /// [SEQ [LIMIT]]; without LIMIT 1000, -1 = all
+        #[arg(allow_negative_numbers = true)]
+        words: Vec<String>,
+        /// Only changes of keys that start with this
+        #[arg(long, value_name = "PREFIX")]
+        prefix: Option<String>,
+        /// Only changes of records of this type
+        #[arg(long = "of-type", value_name = "TYPE")]
+        of_type: Option<String>,
+        /// How changes are printed
+        #[arg(long, default_value = "json", value_name = "FORMAT")]
+        output: ListFormat,
+    },
+    /// Print the last seq
+    Seq,
+}
+
+impl Stream {
+    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+        let (words, prefix, record_type, format) = match self.command {
+            StreamCommand::Seq => return output::print_line(&store.stream_seq().await?.to_string()),
+            StreamCommand::Get { words, prefix, of_type, output } => (words, prefix, of_type, output),
+        };
+        let seq = u64::try_from(number("SEQ", words.first(), 0)?)
+            .map_err(|_| usage("SEQ is not negative", "for example: kv stream get 1 100"))?;
+        let limit = u64::try_from(number("LIMIT", words.get(1), limits::PAGE_RECORDS as i64)?).ok();
+        if words.len() > 2 {
+            return Err(usage("there are words behind SEQ and LIMIT", "for example: kv stream get 1 100"));
+        }
+        let mut query = store::Stream { seq, limit, prefix, record_type };
+        let mut changes = Vec::new();
+        let (next, head) = loop {
+            let page = store.changes(query.clone()).await?;
+            query.limit = query.limit.map(|limit| limit.saturating_sub(page.changes.len() as u64));
+            query.seq = page.next;
+            changes.extend(page.changes);
+            if page.next > page.seq || query.limit == Some(0) {
+                break (page.next, page.seq);
+            }
+        };
+        let views: Vec<ChangeView<'_>> = changes.iter().map(ChangeView::from).collect();
+        output::print_items(&views, format == ListFormat::Json)?;
+        if next <= head {
+            output::note(&format!("there is more: go on with kv stream get {next}"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Files that are locked with flock(2): opened without following links, and never unlinked.
+//!
+//! The kernel frees such a lock when its holder dies, so nothing here reads a pid to find out who is alive. A lock
+//! file that were unlinked could be held by one process and created again by the next, and both would be "the only
+//! one": that is why it stays.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+/// The longest content of a lock file that is read, in bytes: a pid and the path of a socket are far shorter.
+const CONTENT_BYTES: u64 = 4_096;
+
+/// How often a lock is tried again when the path led to another file by the time that the lock was gained.
+const REPLACED_TRIES: u32 = 8;
+
+/// The device and inode of a file: what a path led to at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// What this metadata describes.
+    pub(super) fn of(metadata: &std::fs::Metadata) -> FileId {
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// What this path leads to now, links not followed; `None` when it leads to nothing.
+    pub(super) fn at(path: &Path) -> io::Result<Option<FileId>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A lock that is held until this value is dropped or the process ends.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    file: File,
+}
+
+impl LockFile {
+    /// Takes the lock, or answers `None` when another open file holds it. Creates the file, never its directory.
+    pub(super) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
+        for _ in 0..REPLACED_TRIES {
+            let file = open_own(path, OFlags::RDWR | OFlags::CREATE)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+            // Somebody else than kv may have removed the file between open and flock; the lock on a file that no
+            // path leads to would exclude nobody.
+            if FileId::at(path)? == Some(FileId::of(&file.metadata()?)) {
+                return Ok(Some(LockFile { file }));
+            }
+        }
+        Err(io::Error::other("the file is being replaced again and again"))
+    }
+
+    /// Like [`try_lock`](Self::try_lock), but tries again for a while: [`is_held`] takes a lock for a moment. Blocks
+    /// the thread.
+    pub(super) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
+        const PAUSE: Duration = Duration::from_millis(5);
+        let mut left = patience;
+        loop {
+            let lock = LockFile::try_lock(path)?;
+            if lock.is_some() || left.is_zero() {
+                return Ok(lock);
+            }
+            thread::sleep(PAUSE);
+            left = left.saturating_sub(PAUSE);
+        }
+    }
+
+    /// Replaces the content. It says who holds the lock, and counts only while the lock is held.
+    pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        // One write, so that a reader sees nothing or all of it.
+        file.write_all(content)
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Closing would unlock too, but not while a child of another thread stands between fork and exec with a
+        // copy of the descriptor.
+        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::debug!(%errno, "a lock file could not be unlocked; closing it does");
+        }
+    }
+}
+
+/// Whether some process holds the lock. Creates nothing; to find out, takes the lock for a moment.
+pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+    let file = match open_own(path, OFlags::RDWR) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => {
+            flock(&file, FlockOperation::Unlock)?;
+            Ok(false)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The content of a lock file, which another process may be writing at this moment.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_own(path, OFlags::RDONLY)?.take(CONTENT_BYTES).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Opens a file that must be a plain one and ours alone: what stands there may have been planted.
+///
+/// An error of kind `PermissionDenied` also says that the file is another user's, a link or a special file.
+pub(super) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    // NONBLOCK and NOCTTY matter only for what is refused below: a pipe must not stop us here, nor a terminal
+    // become ours.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(descriptor) => File::from(descriptor),
+        Err(Errno::LOOP) => return refuse("it is a symbolic link".to_owned()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let metadata = file.metadata()?;
+    let own_uid = rustix::process::geteuid().as_raw();
+    if !metadata.is_file() {
+        return refuse("it is not a regular file".to_owned());
+    }
+    if metadata.uid() != own_uid {
+        return refuse(format!("it belongs to user {}, not to user {own_uid}", metadata.uid()));
+    }
+    // A second name could be a file of ours that somebody else linked here to have it overwritten.
+    if metadata.nlink() > 1 {
+        return refuse("it has other names (hard links)".to_owned());
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_descriptors_exclude_each_other_until_the_first_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = LockFile::try_lock(&path).unwrap().unwrap();
+        first.write(b"first").unwrap();
+        assert!(LockFile::try_lock(&path).unwrap().is_none());
+        assert!(is_held(&path).unwrap());
+        assert_eq!(read(&path).unwrap(), b"first");
+        drop(first);
+        assert!(!is_held(&path).unwrap());
+        assert!(LockFile::try_lock(&path).unwrap().is_some());
+        assert!(path.exists(), "a lock file is never unlinked");
+    }
+
+    #[test]
+    fn the_content_is_replaced_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let lock = LockFile::try_lock(&path).unwrap().unwrap();
+        lock.write(b"a long first content").unwrap();
+        lock.write(b"short").unwrap();
+        assert_eq!(read(&path).unwrap(), b"short");
+    }
+
+    #[test]
+    fn is_held_creates_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        assert!(!is_held(&path).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn links_and_special_files_are_refused_untouched() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let link = directory.path().join("symlink");
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let hard = directory.path().join("hard");
+        std::fs::hard_link(&victim, &hard).unwrap();
+        let socket = directory.path().join("directory");
+        std::fs::create_dir(&socket).unwrap();
+        for path in [link, hard] {
+            let error = LockFile::try_lock(&path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+        }
+        LockFile::try_lock(&socket).unwrap_err();
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_lock_file_that_was_removed_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let gone = LockFile::try_lock(&path).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(LockFile::try_lock(&path).unwrap().is_some());
+        drop(gone);
+    }
+}

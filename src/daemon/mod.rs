@@ -1,0 +1,150 @@
+//! The daemon: holds one store and serves it on a Unix socket.
+//!
+//! - [`place`], [`instance`], [`spawn`]: where a daemon lives, that it is the only one, how it is started
+//! - [`connection`], [`dispatch`]: one client's life; from a request to who answers it
+
+mod connection;
+mod dispatch;
+pub mod instance;
+mod lock_file;
+pub mod place;
+pub mod spawn;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::Actor as _;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::dispatch::Dispatch;
+use self::instance::{Instance, StoreLock};
+use self::place::Admission;
+use crate::actors::backend::Backend;
+use crate::limits;
+use crate::protocol::encode_reply;
+use crate::store::{Address, Clock, Code, Error, LocalStore};
+
+/// What a daemon serves, and how long.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The store.
+    pub address: Address,
+    /// Where `now` comes from.
+    pub clock: Clock,
+    /// Ends after this long without a connection; none = never.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How often the daemon looks whether it is idle, or its socket gone.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Serves the store until `stop` is cancelled, a client asks for the end, or nobody was there for the idle time;
+/// then answers what is in flight and ends. Must run on an actix `System`.
+pub async fn run(
+    config: Config,
+    listener: UnixListener,
+    instance: Option<Instance>,
+    store_lock: StoreLock,
+    stop: CancellationToken,
+) {
+    let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
+    let backend = Backend::new(Arc::clone(&store)).start();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let dispatch = Arc::new(Dispatch {
+        backend,
+        address: config.address,
+        store_lock,
+        connections: Arc::clone(&connections),
+        permits: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
+        stop: stop.clone(),
+    });
+    let admission = Admission::of_this_process();
+    let mut idle_since = Instant::now();
+    let mut watch = tokio::time::interval(WATCH_INTERVAL);
+    watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    idle_since = Instant::now();
+                    if let Err(error) = admission.check(&stream) {
+                        tracing::warn!(%error, "a connection was refused");
+                    } else if connections.load(Ordering::SeqCst) >= limits::CONNECTIONS {
+                        refuse(&stream);
+                    } else {
+                        let guard = Counted::new(&connections);
+                        let dispatch = Arc::clone(&dispatch);
+                        actix_rt::spawn(async move {
+                            connection::serve(stream, dispatch).await;
+                            drop(guard);
+                        });
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors: those who are here go on, and free some.
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = watch.tick() => {
+                if connections.load(Ordering::SeqCst) > 0 {
+                    idle_since = Instant::now();
+                }
+                let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
+                let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
+                if idle || unreachable || store.has_failed() {
+                    tracing::info!(idle, unreachable, "the daemon ends by itself");
+                    stop.cancel();
+                }
+            }
+            () = stop.cancelled() => break,
+        }
+    }
+    // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
+    drop(listener);
+    let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
+    while connections.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(dispatch);
+    // The actor and the last connections let go of the store a moment later.
+    let mut store = store;
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => break store.close().await,
+            Err(_) if Instant::now() >= deadline => break,
+            Err(shared) => store = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(instance);
+}
+
+/// Tells a client that there is no place for it; it may come again.
+fn refuse(stream: &UnixStream) {
+    let error = Error::new(
+        Code::TooManyConnections,
+        format!("the daemon serves {} connections already", limits::CONNECTIONS),
+    );
+    // A fresh socket takes a short line at once; one that does not is closed all the same.
+    let _ = stream.try_write(&encode_reply(None, Err(error)));
+}
+
+/// Counts a connection while it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::SeqCst);
+        Counted(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

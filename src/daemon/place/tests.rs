@@ -1,0 +1,152 @@
+//! Directories that may and may not be trusted.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn directory_with_mode(mode: u32) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+    directory
+}
+
+fn own_place(directory: &Path) -> Place {
+    Place { socket: directory.join("kv/0.sock"), system_socket: None, own: true }
+}
+
+#[test]
+fn a_name_has_16_hex_digits_of_the_hash() {
+    // The start of sha256("").
+    assert_eq!(store_name(""), "e3b0c44298fc1c14");
+    assert_ne!(store_name("sqlite:/a"), store_name("sqlite:/b"));
+}
+
+#[test]
+fn the_first_private_runtime_directory_is_taken() {
+    let private = directory_with_mode(0o700);
+    let open = directory_with_mode(0o755);
+    let (users, state) = (Path::new("/nowhere"), Path::new("/state"));
+    let choose = |runtime: &Path| own_directory(Some(runtime.as_os_str()), users, Some(state)).unwrap();
+    assert_eq!(choose(private.path()), private.path().join("kv"));
+    assert_eq!(choose(open.path()), state.join("kv"));
+    assert_eq!(choose(Path::new("")), state.join("kv"));
+    assert_eq!(choose(Path::new(".")), state.join("kv"));
+    let link = open.path().join("link");
+    std::os::unix::fs::symlink(private.path(), &link).unwrap();
+    assert_eq!(choose(&link), state.join("kv"));
+    let error = own_directory(None, users, None).unwrap_err();
+    assert!(error.hint.unwrap().contains("XDG_RUNTIME_DIR"));
+}
+
+#[test]
+fn the_directory_of_the_user_needs_no_variable() {
+    let users = directory_with_mode(0o755);
+    let mine = users.path().join(own_uid().to_string());
+    DirBuilder::new().mode(0o700).create(&mine).unwrap();
+    assert_eq!(own_directory(None, users.path(), None).unwrap(), mine.join("kv"));
+}
+
+#[test]
+fn another_users_runtime_directory_is_ignored() {
+    // Only root can make one; elsewhere the other tests stand for it.
+    let directory = directory_with_mode(0o700);
+    if std::os::unix::fs::chown(directory.path(), Some(12_345), None).is_ok() {
+        let error = check_private(directory.path()).unwrap_err();
+        assert!(error.message.contains("belongs to user 12345"), "{error}");
+        assert!(error.hint.unwrap().contains("chown"));
+        let error = create_private(&directory.path().join("state/kv")).unwrap_err();
+        assert!(error.message.contains("belongs to user 12345"), "{error}");
+        assert!(!directory.path().join("state").exists());
+    }
+}
+
+#[test]
+fn the_own_directory_is_created_private() {
+    let base = directory_with_mode(0o755);
+    let place = own_place(base.path());
+    place.ensure().unwrap();
+    place.ensure().unwrap();
+    assert_eq!(base.path().join("kv").metadata().unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn an_open_directory_is_refused_with_the_command_that_closes_it() {
+    let base = directory_with_mode(0o700);
+    let place = own_place(base.path());
+    place.ensure().unwrap();
+    for mode in [0o755, 0o710, 0o701, 0o777, 0o500] {
+        set_permissions(base.path().join("kv"), Permissions::from_mode(mode)).unwrap();
+        let error = place.ensure().unwrap_err();
+        assert_eq!((error.code, error.retry), (Code::Unavailable, false));
+        assert_eq!(error.hint.unwrap(), format!("chmod 700 {}", base.path().join("kv").display()));
+    }
+}
+
+#[test]
+fn a_link_or_a_file_is_no_directory() {
+    let base = directory_with_mode(0o700);
+    let real = directory_with_mode(0o700);
+    std::os::unix::fs::symlink(real.path(), base.path().join("kv")).unwrap();
+    own_place(base.path()).ensure().unwrap_err();
+    std::fs::remove_file(base.path().join("kv")).unwrap();
+    std::fs::write(base.path().join("kv"), "").unwrap();
+    own_place(base.path()).ensure().unwrap_err();
+}
+
+#[test]
+fn a_chosen_socket_stands_alone() {
+    let base = directory_with_mode(0o755);
+    let socket = base.path().join("my.sock");
+    let place = Place::for_store("anything", Some(&socket)).unwrap();
+    assert_eq!(place.candidates(), [socket.as_path()]);
+    assert_eq!(place.life_lock(), base.path().join("my.sock.life-lock"));
+    place.ensure().unwrap();
+    let missing = Place::at(&base.path().join("no/my.sock")).unwrap().ensure().unwrap_err();
+    assert!(missing.hint.unwrap().starts_with("mkdir"));
+    Place::at(Path::new("/")).unwrap_err();
+    assert!(Place::at(Path::new("relative.sock")).unwrap().socket().is_absolute());
+}
+
+#[test]
+fn a_long_path_is_refused_with_its_length_and_the_setting() {
+    let longest = format!("/{}", "x".repeat(limits::SOCKET_PATH_BYTES - 1));
+    Place::at(Path::new(&longest)).unwrap();
+    let error = Place::at(Path::new(&format!("{longest}x"))).unwrap_err();
+    assert!(error.message.contains(&(limits::SOCKET_PATH_BYTES + 1).to_string()), "{error}");
+    assert!(error.message.contains(&limits::SOCKET_PATH_BYTES.to_string()), "{error}");
+    assert!(error.hint.unwrap().contains("KV_SOCKET"));
+}
+
+#[test]
+fn the_server_must_be_ours_or_the_systems() {
+    let directory = directory_with_mode(0o755);
+    let socket = directory.path().join("0.sock");
+    let (own, other) = (own_uid(), own_uid() + 4_711);
+    check_server(&socket, None, own).unwrap();
+    check_server(&socket, None, other).unwrap_err();
+    // A directory of root vouches for any server, one of another user for that user only.
+    let system = Some(directory.path());
+    assert_eq!(check_server(&socket, system, other).is_ok(), own == 0);
+    if std::os::unix::fs::chown(directory.path(), Some(other), None).is_ok() {
+        check_server(&socket, system, other).unwrap();
+        check_server(&socket, system, other + 1).unwrap_err();
+    }
+    for mode in [0o775, 0o757, 0o1777] {
+        set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+        check_server(&socket, system, other).unwrap_err();
+    }
+}
+
+#[test]
+fn admission_is_for_the_own_user_and_root() {
+    let rule = Admission { own_uid: 1_000 };
+    assert!(rule.admits(1_000) && rule.admits(0));
+    assert!(!rule.admits(1_001));
+}
+
+#[test]
+fn hints_are_words_for_a_shell() {
+    assert_eq!(quoted(Path::new("/run/user/1000/kv")), "/run/user/1000/kv");
+    assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+}

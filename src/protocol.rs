@@ -1,0 +1,191 @@
+//! The wire, kv/1: one JSON object per line, both ways. No other file knows how a message is spelled.
+//!
+//! Requests are strict: an unknown field is an error, so that a misspelled condition is never a write without one.
+//! Replies are lenient: a client ignores members that it does not know.
+
+mod lines;
+mod reply;
+mod request;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::MapDeserializer;
+use serde::de::{self, Deserialize, DeserializeOwned, MapAccess, Visitor};
+use serde::ser::Serialize;
+use serde_json::value::RawValue;
+
+pub use lines::{Line, LineCodec};
+pub(crate) use reply::read;
+pub use reply::{Answer, Hello, decode_reply, encode_reply};
+pub use request::{Call, encode_request};
+
+use crate::limits;
+use crate::store::{Code, Error, Result};
+
+/// The number of this protocol. Messages are only ever added to within a number.
+pub const PROTOCOL: u32 = 1;
+
+/// What a client calls a request by: a string or an integer, echoed as it was spelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Id(String);
+
+impl Id {
+    /// The id with this number.
+    #[must_use]
+    pub fn number(number: u64) -> Id {
+        Id(number.to_string())
+    }
+
+    /// The id as JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(raw: &RawValue) -> Result<Id> {
+        let text = raw.get();
+        let integer = || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+        if text.len() <= limits::KEY_BYTES && (text.starts_with('"') || integer()) {
+            Ok(Id(text.to_owned()))
+        } else {
+            Err(Error::bad_field("id", "id is a string of up to 1,024 bytes or an integer"))
+        }
+    }
+}
+
+/// A request line that was understood.
+#[derive(Debug)]
+pub struct Incoming {
+    /// To be echoed.
+    pub id: Option<Id>,
+    /// How long the client wants to wait, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// What is asked for.
+    pub call: Call,
+}
+
+/// Reads a request line, without its newline.
+///
+/// # Errors
+/// What is wrong with it, with the id as far as one was found.
+pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>, Error)> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| (None, parse_error(format!("byte {} is not UTF-8", error.valid_up_to()))))?;
+    let Fields(mut fields) =
+        serde_json::from_str(text).map_err(|error| (None, parse_error(error.to_string())))?;
+    let mut take = |name: &str| {
+        let position = fields.iter().position(|(field, _)| field == name)?;
+        Some(fields.remove(position).1)
+    };
+    let (id, op, timeout_ms) = (take("id"), take("op"), take("timeout_ms"));
+    let id = id.map(Id::parse).transpose().map_err(|error| (None, error))?;
+    let decode = || {
+        let op: Cow<'_, str> = match op {
+            Some(op) => serde_json::from_str(op.get())
+                .map_err(|_| Error::bad_field("op", "op is the name of an operation, a string"))?,
+            None => {
+                return Err(Error::bad_field("op", "the request has no op")
+                    .hint(r#"for example: {"op":"get","key":"hello"}"#));
+            }
+        };
+        if let Some((twice, _)) = fields.iter().enumerate().find_map(|(index, field)| {
+            fields[..index].iter().any(|(name, _)| *name == field.0).then_some(field)
+        }) {
+            return Err(Error::bad_field(twice, format!("{op} has the field {twice:?} twice")));
+        }
+        let timeout_ms = timeout_ms
+            .map(|raw| match raw.get().parse::<u64>() {
+                Ok(timeout_ms @ 1..=limits::TIMEOUT_MS) => Ok(timeout_ms),
+                _ => Err(Error::bad_field(
+                    "timeout_ms",
+                    "timeout_ms is a number of milliseconds, at most a day",
+                )),
+            })
+            .transpose()?;
+        Ok((timeout_ms, Call::decode(&op, &Fields(std::mem::take(&mut fields)))?))
+    };
+    // The closure cannot borrow `fields` mutably while `take` lives; both end here.
+    let mut decode = decode;
+    match decode() {
+        Ok((timeout_ms, call)) => Ok(Incoming { id, timeout_ms, call }),
+        Err(error) => Err((id, error)),
+    }
+}
+
+fn parse_error(reason: String) -> Error {
+    Error::new(Code::ParseError, format!("the line is no JSON object: {reason}"))
+        .hint("send one JSON object per line, ended by a newline")
+}
+
+/// The members of a JSON object, in order, with their text.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> std::result::Result<Fields<'de>, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A member's name, borrowed from the line unless it has escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    /// Reads the fields of an operation, strictly.
+    fn read<T: DeserializeOwned>(&self, op: &str) -> Result<T> {
+        let fields = || {
+            MapDeserializer::<_, serde_json::Error>::new(
+                self.0.iter().map(|(name, raw)| (name.as_ref(), *raw)),
+            )
+        };
+        T::deserialize(fields()).map_err(|error| {
+            let message = error.to_string();
+            if let Some((name, _)) =
+                self.0.iter().find(|(name, _)| message.starts_with(&format!("unknown field `{name}`")))
+            {
+                let mut unknown =
+                    Error::new(Code::UnknownField, format!("{op} has no field {:?}", name.as_ref()));
+                unknown.details.field = Some(name.clone().into_owned());
+                if let Some((_, expected)) = message.split_once("expected ") {
+                    unknown = unknown.hint(format!("its fields are {expected}").replace("one of ", ""));
+                }
+                return unknown;
+            }
+            // The path is found by reading once more: errors are rare.
+            let field = match serde_path_to_error::deserialize::<_, T>(fields()) {
+                Err(error) if error.path().iter().next().is_some() => Some(error.path().to_string()),
+                _ => None,
+            };
+            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+            match field {
+                Some(field) => Error::bad_field(&field, format!("{op}: {field}: {message}")),
+                None => Error::new(Code::BadRequest, format!("{op}: {message}")),
+            }
+        })
+    }
+}
+
+/// Encodes one message as a line with its newline.
+fn line(message: &impl Serialize) -> Vec<u8> {
+    // Messages are structs of strings, numbers and checked JSON text: serialising them has no way to fail.
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.push(b'\n');
+    line
+}

@@ -1,0 +1,112 @@
+//! Cuts a stream of bytes into lines, with a bound.
+//!
+//! tokio-util's own codec yields a last line without a newline, which here must never be executed, and ends the
+//! stream on bytes that are not UTF-8.
+
+use tokio_util::bytes::{Buf as _, Bytes, BytesMut};
+use tokio_util::codec::Decoder;
+
+use crate::limits;
+
+/// What came in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A line, without its newline.
+    Whole(Bytes),
+    /// A line over the limit, skipped to its newline.
+    TooLong,
+    /// What came after the last newline before the end.
+    CutOff,
+}
+
+/// The decoder of lines.
+#[derive(Debug, Default)]
+pub struct LineCodec {
+    /// How far the buffer was searched for a newline.
+    searched: usize,
+    /// The present line is over the limit.
+    skipping: bool,
+}
+
+impl Decoder for LineCodec {
+    type Item = Line;
+    type Error = std::io::Error;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> std::io::Result<Option<Line>> {
+        let newline = buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+        let Some(length) = newline.map(|offset| self.searched + offset) else {
+            if buffer.len() > limits::LINE_BYTES {
+                self.skipping = true;
+            }
+            if self.skipping {
+                buffer.clear();
+            }
+            self.searched = buffer.len();
+            return Ok(None);
+        };
+        self.searched = 0;
+        if std::mem::take(&mut self.skipping) || length > limits::LINE_BYTES {
+            buffer.advance(length + 1);
+            return Ok(Some(Line::TooLong));
+        }
+        let line = buffer.split_to(length).freeze();
+        buffer.advance(1);
+        Ok(Some(Line::Whole(line)))
+    }
+
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> std::io::Result<Option<Line>> {
+        if let Some(line) = self.decode(buffer)? {
+            return Ok(Some(line));
+        }
+        let cut_off = !buffer.is_empty() || self.skipping;
+        buffer.clear();
+        *self = LineCodec::default();
+        Ok(cut_off.then_some(Line::CutOff))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8], at_once: usize) -> Vec<Line> {
+        let mut codec = LineCodec::default();
+        let mut buffer = BytesMut::new();
+        let mut lines = Vec::new();
+        for part in input.chunks(at_once) {
+            buffer.extend_from_slice(part);
+            while let Some(line) = codec.decode(&mut buffer).unwrap() {
+                lines.push(line);
+            }
+        }
+        lines.extend(codec.decode_eof(&mut buffer).unwrap());
+        lines
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_arrive() {
+        let whole = |text: &'static str| Line::Whole(Bytes::from_static(text.as_bytes()));
+        for at_once in 1..8 {
+            let expected = vec![whole("one"), whole(""), whole("two"), Line::CutOff];
+            assert_eq!(lines(b"one\n\ntwo\nthr", at_once), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_skipped_and_the_next_one_is_read() {
+        let mut input = vec![b'x'; limits::LINE_BYTES + 1];
+        input.extend_from_slice(b"\nnext\n");
+        for at_once in [4_096, input.len()] {
+            assert_eq!(lines(&input, at_once), [Line::TooLong, Line::Whole(Bytes::from_static(b"next"))]);
+        }
+    }
+
+    #[test]
+    fn a_line_of_just_the_limit_is_read() {
+        let mut input = vec![b'x'; limits::LINE_BYTES];
+        input.push(b'\n');
+        assert!(
+            matches!(lines(&input, 65_536).as_slice(), [Line::Whole(line)] if line.len() == limits::LINE_BYTES)
+        );
+    }
+}

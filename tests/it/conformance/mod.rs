@@ -1,0 +1,22 @@
+//! The contract of the store: one file per operation, every case on every engine, in this process and through the
+//! daemon. The name of a case is a rule.
+
+/// Makes a test of each case for each way to a store.
+macro_rules! cases {
+    ($($case:ident,)*) => {
+        mod sqlite_in_process {
+            $(#[test] fn $case() { crate::support::on_sqlite_in_process(|world| Box::pin(super::$case(world))) })*
+        }
+        mod sqlite_through_daemon {
+            $(#[test] fn $case() { crate::support::on_sqlite_through_daemon(|world| Box::pin(super::$case(world))) })*
+        }
+    };
+}
+
+mod delete;
+mod get;
+mod init;
+mod list;
+mod put;
+mod stream;
+mod values;

@@ -1,0 +1,175 @@
+//! What tests share: stores with a clock that is moved by hand, daemons in this process, the real binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use futures_util::future::LocalBoxFuture;
+use kv::Client;
+use kv::daemon::instance::{Instance, StoreLock};
+use kv::daemon::place::Place;
+use kv::daemon::{self, Config};
+use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Store, Timestamp};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+/// A fresh store that is initialized.
+pub struct World {
+    pub store: Box<dyn Store>,
+    pub clock: ManualClock,
+}
+
+/// When the manual clock begins: 2023-11-14T22:13:20.000Z.
+pub const START_MS: i64 = 1_700_000_000_000;
+
+/// A case of the conformance suite.
+pub type Case = for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>;
+
+/// Runs a case on a SQLite file that this process opens.
+pub fn on_sqlite_in_process(case: Case) {
+    let directory = TempDir::new().unwrap();
+    runtime().block_on(async {
+        let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
+        let store = LocalStore::open(&address(directory.path()), Clock::Manual(clock.clone()));
+        let world = World { store: Box::new(store), clock };
+        world.store.init().await.unwrap();
+        case(&world).await;
+    });
+}
+
+/// Runs the same case through a daemon and its socket.
+pub fn on_sqlite_through_daemon(case: Case) {
+    let directory = TempDir::new().unwrap();
+    let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
+    let daemon = Daemon::start(directory.path(), Clock::Manual(clock.clone()));
+    runtime().block_on(async {
+        let client = Client::connect(&daemon.socket).await.unwrap();
+        let world = World { store: Box::new(client), clock };
+        world.store.init().await.unwrap();
+        case(&world).await;
+    });
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+pub fn address(directory: &Path) -> Address {
+    Address::parse(EngineKind::Sqlite, directory.join("data.db").to_str().unwrap()).unwrap()
+}
+
+pub fn json(text: &str) -> JsonText {
+    JsonText::parse(text).unwrap()
+}
+
+/// A daemon in a thread of this process.
+pub struct Daemon {
+    pub socket: PathBuf,
+    stop: CancellationToken,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Daemon {
+    pub fn start(directory: &Path, clock: Clock) -> Daemon {
+        let socket = directory.join("kv.sock");
+        let stop = CancellationToken::new();
+        let (ready, listening) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn({
+            let (place, address, stop) = (Place::at(&socket).unwrap(), address(directory), stop.clone());
+            move || {
+                actix_rt::System::new().block_on(async {
+                    let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
+                    let lock = StoreLock::new(address.database_file(), place.socket());
+                    ready.send(()).unwrap();
+                    let config = Config { address, clock, idle_timeout: None };
+                    daemon::run(config, listener, Some(instance), lock, stop).await;
+                });
+            }
+        });
+        listening.recv().unwrap();
+        Daemon { socket, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking(), "the daemon's thread panicked");
+    }
+}
+
+/// The real binary in a directory of its own, with a runtime directory of its own.
+pub struct Kv {
+    pub directory: TempDir,
+}
+
+impl Kv {
+    pub fn new() -> Kv {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = TempDir::new().unwrap();
+        let runtime = directory.path().join("run");
+        std::fs::create_dir(&runtime).unwrap();
+        std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Kv { directory }
+    }
+
+    /// A command with nothing of the caller's environment but the path.
+    pub fn command(&self, program: &str) -> Command {
+        let binary = Path::new(env!("CARGO_BIN_EXE_kv"));
+        let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.directory.path())
+            .env("XDG_RUNTIME_DIR", self.directory.path().join("run"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a shell text and answers what it printed; both outputs are shown when it fails.
+    pub fn shell(&self, text: &str) -> Output {
+        self.command("bash").args(["-c", text]).output().unwrap()
+    }
+
+    /// The standard output of a shell text that must succeed.
+    #[track_caller]
+    pub fn ok(&self, text: &str) -> String {
+        let output = self.shell(text);
+        assert!(output.status.success(), "{text}\n{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The exit code and the standard error of a shell text that must fail and print no data.
+    #[track_caller]
+    pub fn fails(&self, text: &str) -> (i32, String) {
+        let output = self.shell(text);
+        assert!(!output.status.success(), "{text}\n{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{text}: data on stdout of a failure");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// The process of the daemon.
+    pub fn daemon_pid(&self) -> u32 {
+        let status: serde_json::Value = serde_json::from_str(&self.ok("kv daemon status")).unwrap();
+        u32::try_from(status["pid"].as_u64().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Kv {
+    fn drop(&mut self) {
+        let _ = self.shell("kv daemon stop");
+    }
+}
+
+/// Waits until something holds; panics after ten seconds.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
