@@ -8,6 +8,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod actors;
 pub mod client;
 pub mod daemon;

@@ -102,3 +102,12 @@ pub const TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The longest path of a Unix socket on this system, in bytes without the final NUL (`sun_path`, unix(7)).
 pub const SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// A line between a client and the daemon that it starts has at most so many bytes.
+pub const HANDOVER_BYTES: u64 = 64 * 1_024;
+
+/// The log is started anew when it is larger than this.
+pub const LOG_BYTES: u64 = 1_024 * 1_024;
+
+/// How often the daemon looks whether it is idle, or its socket gone.
+pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);

@@ -37,7 +37,11 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
 fn run_spawned() -> Result<()> {
     let outcome = spawn::receive().and_then(|handover| serve(&handover, &spawn::report));
     if let Err(error) = &outcome {
-        spawn::report(&Report::Error { message: error.message.clone(), hint: error.hint.clone() });
+        spawn::report(&Report::Error {
+            code: error.code.as_str().to_owned(),
+            message: error.message.clone(),
+            hint: error.hint.clone(),
+        });
     }
     outcome
 }

@@ -4,14 +4,17 @@
 //! may remove and bind the socket.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rustix::fs::Mode;
+use rustix::io::FdFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
 use super::lock_file::{self, FileId, LockFile};
-use super::place::Place;
+use super::place::{Place, refused};
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
@@ -39,18 +42,8 @@ impl Instance {
         let Some(life) = life else { return Ok(None) };
         life.write(format!("{}\n", std::process::id()).as_bytes())
             .map_err(|error| failed("cannot write the lock of", &error))?;
-        match std::fs::remove_file(place.socket()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("cannot remove the stale socket", &error));
-            }
-            _ => {}
-        }
-        // Bound directly with its final mode: a socket that is renamed after bind is swept by systemd-tmpfiles, and
-        // one that is chmodded after bind stands open for a moment.
-        let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
-        let listener = UnixListener::bind(place.socket());
-        rustix::process::umask(umask);
-        let listener = listener.map_err(|error| failed("cannot bind", &error))?;
+        remove_stale(place.socket())?;
+        let listener = listen(place.socket()).map_err(|error| failed("cannot bind", &error))?;
         let bound = FileId::at(place.socket())
             .ok()
             .flatten()
@@ -71,6 +64,42 @@ impl Drop for Instance {
             let _ = std::fs::remove_file(self.place.socket());
         }
     }
+}
+
+/// Removes what a dead daemon left behind, and nothing else: a path that was given with `--socket` may be a file, or
+/// another program's.
+fn remove_stale(socket: &Path) -> Result<()> {
+    let path = socket.display();
+    match std::fs::symlink_metadata(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        _ => {
+            return Err(refused(format!("{path} is there already, and it is not a socket"))
+                .hint("choose another path with --socket or KV_SOCKET"));
+        }
+    }
+    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+        return Err(refused(format!("another program listens on {path}"))
+            .hint("end it, or choose another path with --socket or KV_SOCKET"));
+    }
+    std::fs::remove_file(socket)
+        .map_err(|error| refused(format!("the stale socket {path} cannot be removed: {error}")))
+}
+
+/// Binds directly with the final mode: a socket that is renamed after bind is swept by systemd-tmpfiles, and one that
+/// is chmodded after bind stands open for a moment.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    // Linux takes the mode of the new file from the socket. Other systems refuse this; there the umask closes it.
+    let _ = rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR);
+    let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let bound = SocketAddrUnix::new(path).and_then(|address| rustix::net::bind(&socket, &address));
+    rustix::process::umask(umask);
+    bound?;
+    rustix::net::listen(&socket, i32::try_from(limits::CONNECTIONS).unwrap_or(i32::MAX))?;
+    UnixListener::from_std(socket.into())
 }
 
 /// Whether a daemon lives at this place.
@@ -162,6 +191,28 @@ mod tests {
         assert!(is_alive(&place) && instance.is_reachable());
         drop(instance);
         assert!(!place.socket().exists() && !is_alive(&place));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_stale_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("precious");
+        std::fs::write(&file, "precious").unwrap();
+        Instance::acquire(&Place::at(&file).unwrap()).unwrap_err();
+        assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+        let socket = directory.path().join("busy.sock");
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        Instance::acquire(&Place::at(&socket).unwrap()).unwrap_err();
+        assert!(socket.exists());
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_open_to_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(&directory.path().join("kv.sock")).unwrap();
+        let _instance = Instance::acquire(&place).unwrap().unwrap();
+        assert_eq!(place.socket().metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

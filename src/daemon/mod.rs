@@ -38,9 +38,6 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
 }
 
-/// How often the daemon looks whether it is idle, or its socket gone.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
-
 /// Serves the store until `stop` is cancelled, a client asks for the end, or nobody was there for the idle time;
 /// then answers what is in flight and ends. Must run on an actix `System`.
 pub async fn run(
@@ -63,7 +60,7 @@ pub async fn run(
     });
     let admission = Admission::of_this_process();
     let mut idle_since = Instant::now();
-    let mut watch = tokio::time::interval(WATCH_INTERVAL);
+    let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

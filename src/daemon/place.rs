@@ -154,9 +154,13 @@ impl Admission {
 /// That is our own user; in `/run/kv` also the user of the service, when only root or that user can have put the
 /// socket there.
 pub fn check_peer(socket: &Path, stream: &tokio::net::UnixStream) -> Result<()> {
-    let system = Path::new(SYSTEM_DIRECTORY);
-    let system = (socket.parent() == Some(system)).then_some(system);
+    let system = is_system(socket).then_some(Path::new(SYSTEM_DIRECTORY));
     check_server(socket, system, peer_uid(stream)?)
+}
+
+/// Whether a socket is one of a system service.
+pub(super) fn is_system(socket: &Path) -> bool {
+    socket.parent() == Some(Path::new(SYSTEM_DIRECTORY))
 }
 
 fn check_server(socket: &Path, system_directory: Option<&Path>, uid: u32) -> Result<()> {
@@ -278,7 +282,7 @@ fn check_private(directory: &Path) -> Result<()> {
             .hint(format!("sudo chown {} {path} && chmod 700 {path}", own_uid())));
     }
     if mode != 0o700 {
-        return Err(refused(format!("{path} has mode {mode:04o}, but only its owner may enter it: 0700"))
+        return Err(refused(format!("{path} has mode {mode:04o}, but it must be its owner's alone: 0700"))
             .hint(format!("chmod 700 {path}")));
     }
     Ok(())
@@ -303,7 +307,7 @@ fn check_length(socket: &Path) -> Result<()> {
 }
 
 /// `unavailable`, but nothing that passes by itself.
-fn refused(message: impl Into<String>) -> Error {
+pub(super) fn refused(message: impl Into<String>) -> Error {
     let mut error = Error::new(Code::Unavailable, message);
     error.retry = false;
     error

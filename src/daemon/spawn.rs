@@ -4,7 +4,6 @@
 //! no fork: forking after a runtime has started is unsound.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,11 +32,10 @@ const ENVIRONMENT: &[&str] = &[
     "XDG_STATE_HOME",
 ];
 
-/// The log is started anew when it is larger than this.
-const LOG_BYTES: u64 = 1_024 * 1_024;
-
 /// What a spawned daemon is to do. It travels over stdin, never in argv, where everybody could read it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+///
+/// It has no `Debug`: the connection string may hold a password.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Handover {
     /// The kind of engine.
     pub engine: String,
@@ -57,6 +55,8 @@ pub enum Report {
     Ready,
     /// It cannot.
     Error {
+        /// The code of the error.
+        code: String,
         /// The message for people.
         message: String,
         /// What to do.
@@ -71,14 +71,16 @@ pub enum Report {
 /// # Errors
 /// `bad_request` when stdin holds no handover.
 pub fn receive() -> Result<Handover> {
-    // It fails only for a process group leader, which a spawned child is not.
-    let _ = rustix::process::setsid();
     let failed =
         |reason: String| Error::new(Code::BadRequest, format!("this is no spawned daemon: {reason}"));
+    // It fails for a process group leader, which a spawned child is not.
+    rustix::process::setsid().map_err(|error| failed(format!("setsid: {error}")))?;
     std::env::set_current_dir("/").map_err(|error| failed(error.to_string()))?;
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_str(&line).map_err(|error| failed(error.to_string()))
+    let stdin = std::io::stdin().lock();
+    stdin.take(limits::HANDOVER_BYTES).read_line(&mut line).map_err(|error| failed(error.to_string()))?;
+    // serde's own words may quote the line.
+    serde_json::from_str(&line).map_err(|_| failed("stdin holds no handover".to_owned()))
 }
 
 /// The child's side: tells the one who started it, and lets go of the pipes.
@@ -118,15 +120,15 @@ pub fn start(place: &Place, handover: &Handover) -> Result<PathBuf> {
         return Ok(place.socket().to_owned());
     }
     let mut child = spawn(place, handover)?;
-    let answer = wait_for_report(&mut child, handover);
+    let answer = wait_for_report(&mut child);
     drop(lock);
     // A long-lived program must not collect zombies.
     std::thread::spawn(move || child.wait());
     match answer {
         Some(Report::Ready) => Ok(place.socket().to_owned()),
         Some(Report::ServedAt(socket)) => Ok(socket),
-        Some(Report::Error { message, hint }) => {
-            let mut error = Error::new(Code::Unavailable, message);
+        Some(Report::Error { code, message, hint }) => {
+            let mut error = Error::new(Code::from_name(&code).unwrap_or(Code::Unavailable), message);
             error.hint = hint;
             Err(error)
         }
@@ -148,8 +150,6 @@ fn spawn(place: &Place, handover: &Handover) -> Result<Child> {
         .args(["daemon", "run", "--spawned"])
         .env_clear()
         .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        // A group of its own: Ctrl-C at the terminal is not meant for the daemon, also before its setsid.
-        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log);
@@ -163,12 +163,12 @@ fn spawn(place: &Place, handover: &Handover) -> Result<Child> {
 }
 
 /// The child's line, or none when it said nothing in time.
-fn wait_for_report(child: &mut Child, _handover: &Handover) -> Option<Report> {
+fn wait_for_report(child: &mut Child) -> Option<Report> {
     let stdout = child.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
-        let _ = BufReader::new(stdout).read_line(&mut line);
+        let _ = BufReader::new(stdout.take(limits::HANDOVER_BYTES)).read_line(&mut line);
         let _ = sender.send(line);
     });
     let line = receiver.recv_timeout(limits::START_TIMEOUT).ok()?;
@@ -177,7 +177,7 @@ fn wait_for_report(child: &mut Child, _handover: &Handover) -> Option<Report> {
 
 fn log_file(path: &Path) -> std::io::Result<std::fs::File> {
     let file = open_own(path, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
-    if file.metadata()?.len() > LOG_BYTES {
+    if file.metadata()?.len() > limits::LOG_BYTES {
         file.set_len(0)?;
     }
     Ok(file)
@@ -187,7 +187,7 @@ fn no_answer(place: &Place, what: &str) -> Error {
     let log = place.log();
     let mut text = String::new();
     if let Ok(file) = open_own(&log, OFlags::RDONLY) {
-        let _ = file.take(LOG_BYTES).read_to_string(&mut text);
+        let _ = file.take(limits::LOG_BYTES).read_to_string(&mut text);
     }
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(3)..].join("\n");

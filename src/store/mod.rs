@@ -11,9 +11,11 @@
 pub(crate) mod batcher;
 pub(crate) mod engine;
 pub mod error;
+pub mod json_patch;
 pub mod json_text;
 pub mod keys;
 mod local;
+pub mod merge_patch;
 mod open;
 pub(crate) mod plan;
 pub mod record;

@@ -1,5 +1,8 @@
 //! The tests of the whole: the store's contract on each engine, the daemon, the command line.
 
+// A test that fails by unwrap says where; clippy exempts only functions that are marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod cli;
 mod conformance;
 mod crash;

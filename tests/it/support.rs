@@ -14,19 +14,19 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A fresh store that is initialized.
-pub struct World {
-    pub store: Box<dyn Store>,
-    pub clock: ManualClock,
+pub(crate) struct World {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) clock: ManualClock,
 }
 
 /// When the manual clock begins: 2023-11-14T22:13:20.000Z.
-pub const START_MS: i64 = 1_700_000_000_000;
+pub(crate) const START_MS: i64 = 1_700_000_000_000;
 
 /// A case of the conformance suite.
-pub type Case = for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>;
+pub(crate) type Case = for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>;
 
 /// Runs a case on a SQLite file that this process opens.
-pub fn on_sqlite_in_process(case: Case) {
+pub(crate) fn on_sqlite_in_process(case: Case) {
     let directory = TempDir::new().unwrap();
     runtime().block_on(async {
         let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
@@ -38,7 +38,7 @@ pub fn on_sqlite_in_process(case: Case) {
 }
 
 /// Runs the same case through a daemon and its socket.
-pub fn on_sqlite_through_daemon(case: Case) {
+pub(crate) fn on_sqlite_through_daemon(case: Case) {
     let directory = TempDir::new().unwrap();
     let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
     let daemon = Daemon::start(directory.path(), Clock::Manual(clock.clone()));
@@ -50,27 +50,27 @@ pub fn on_sqlite_through_daemon(case: Case) {
     });
 }
 
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-pub fn address(directory: &Path) -> Address {
+pub(crate) fn address(directory: &Path) -> Address {
     Address::parse(EngineKind::Sqlite, directory.join("data.db").to_str().unwrap()).unwrap()
 }
 
-pub fn json(text: &str) -> JsonText {
+pub(crate) fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
 }
 
 /// A daemon in a thread of this process.
-pub struct Daemon {
-    pub socket: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) socket: PathBuf,
     stop: CancellationToken,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Daemon {
-    pub fn start(directory: &Path, clock: Clock) -> Daemon {
+    pub(crate) fn start(directory: &Path, clock: Clock) -> Daemon {
         let socket = directory.join("kv.sock");
         let stop = CancellationToken::new();
         let (ready, listening) = std::sync::mpsc::channel();
@@ -100,12 +100,12 @@ impl Drop for Daemon {
 }
 
 /// The real binary in a directory of its own, with a runtime directory of its own.
-pub struct Kv {
-    pub directory: TempDir,
+pub(crate) struct Kv {
+    pub(crate) directory: TempDir,
 }
 
 impl Kv {
-    pub fn new() -> Kv {
+    pub(crate) fn new() -> Kv {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = TempDir::new().unwrap();
         let runtime = directory.path().join("run");
@@ -115,7 +115,7 @@ impl Kv {
     }
 
     /// A command with nothing of the caller's environment but the path.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_kv"));
         let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new(program);
@@ -130,13 +130,13 @@ impl Kv {
     }
 
     /// Runs a shell text and answers what it printed; both outputs are shown when it fails.
-    pub fn shell(&self, text: &str) -> Output {
+    pub(crate) fn shell(&self, text: &str) -> Output {
         self.command("bash").args(["-c", text]).output().unwrap()
     }
 
     /// The standard output of a shell text that must succeed.
     #[track_caller]
-    pub fn ok(&self, text: &str) -> String {
+    pub(crate) fn ok(&self, text: &str) -> String {
         let output = self.shell(text);
         assert!(output.status.success(), "{text}\n{output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -144,7 +144,7 @@ impl Kv {
 
     /// The exit code and the standard error of a shell text that must fail and print no data.
     #[track_caller]
-    pub fn fails(&self, text: &str) -> (i32, String) {
+    pub(crate) fn fails(&self, text: &str) -> (i32, String) {
         let output = self.shell(text);
         assert!(!output.status.success(), "{text}\n{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{text}: data on stdout of a failure");
@@ -152,7 +152,7 @@ impl Kv {
     }
 
     /// The process of the daemon.
-    pub fn daemon_pid(&self) -> u32 {
+    pub(crate) fn daemon_pid(&self) -> u32 {
         let status: serde_json::Value = serde_json::from_str(&self.ok("kv daemon status")).unwrap();
         u32::try_from(status["pid"].as_u64().unwrap()).unwrap()
     }
@@ -166,7 +166,7 @@ impl Drop for Kv {
 
 /// Waits until something holds; panics after ten seconds.
 #[track_caller]
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen");

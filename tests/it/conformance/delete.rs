@@ -1,4 +1,4 @@
-use kv::store::{Code, Condition, Delete, Deleted, Put, Store};
+use kv::store::{Code, Condition, Delete, Deleted, Put};
 
 use crate::support::{World, json};
 
@@ -22,7 +22,10 @@ async fn delete_answers_how_many_were_there(world: &World) {
     put_all(world, &["a", "b"]).await;
     let deleted = world.store.delete(Delete::keys(["b", "x", "a"])).await.unwrap();
     assert_eq!(deleted, Deleted { deleted: 2, revision: Some(4) });
-    assert_eq!(world.store.delete(Delete::keys(["a"])).await.unwrap(), Deleted { deleted: 0, revision: None });
+    assert_eq!(
+        world.store.delete(Delete::keys(["a"])).await.unwrap(),
+        Deleted { deleted: 0, revision: None }
+    );
     assert_eq!(world.store.list(0, None).await.unwrap(), []);
 }
 
@@ -43,13 +46,17 @@ async fn offset_and_limit_count_the_present_keys(world: &World) {
     put_all(world, &["a", "b", "c", "d"]).await;
     let delete = Delete { offset: 1, limit: Some(2), ..Delete::keys(["x", "a", "b", "c", "d"]) };
     assert_eq!(world.store.delete(delete).await.unwrap().deleted, 2);
-    let left: Vec<String> = world.store.list(0, None).await.unwrap().into_iter().map(|record| record.key).collect();
+    let left: Vec<String> =
+        world.store.list(0, None).await.unwrap().into_iter().map(|record| record.key).collect();
     assert_eq!(left, ["a", "d"]);
 }
 
 async fn a_condition_guards_the_delete_of_one_key(world: &World) {
     put_all(world, &["a", "a"]).await;
-    let at = |version| Delete { condition: Condition { version: Some(version), revision: None }, ..Delete::keys(["a"]) };
+    let at = |version| Delete {
+        condition: Condition { version: Some(version), revision: None },
+        ..Delete::keys(["a"])
+    };
     let error = world.store.delete(at(1)).await.unwrap_err();
     assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(2)));
     assert_eq!(world.store.delete(at(2)).await.unwrap().deleted, 1);

@@ -1,4 +1,4 @@
-use kv::store::{List, Page, Put, Record, Selector, Store};
+use kv::store::{List, Page, Put, Record, Selector};
 
 use crate::support::{World, json};
 
@@ -35,7 +35,8 @@ async fn keys_come_in_the_order_of_their_bytes(world: &World) {
 }
 
 async fn a_prefix_is_a_range_and_no_pattern(world: &World) {
-    put_all(world, &["user_1", "userX1", "user%", "User/1", "user/1", "*a", "a*", "\u{D7FF}x", "\u{E000}"]).await;
+    put_all(world, &["user_1", "userX1", "user%", "User/1", "user/1", "*a", "a*", "\u{D7FF}x", "\u{E000}"])
+        .await;
     put_all(world, &["\u{10FFFF}", "\u{10FFFF}z"]).await;
     for (prefix, expected) in [
         ("user_", vec!["user_1"]),
@@ -92,10 +93,14 @@ async fn after_goes_on_beyond_a_key_in_both_directions(world: &World) {
     assert_eq!(page("b", true).await, ["a"]);
     assert_eq!(page("", false).await.len(), 4);
     let selector = Selector::Prefix("b".to_owned());
-    for (after, reverse, expected) in
-        [("a", false, vec!["b", "b/1"]), ("b", false, vec!["b/1"]), ("c", true, vec!["b/1", "b"]), ("c", false, vec![])]
-    {
-        let list = List { selector: selector.clone(), after: Some(after.to_owned()), reverse, ..List::default() };
+    for (after, reverse, expected) in [
+        ("a", false, vec!["b", "b/1"]),
+        ("b", false, vec!["b/1"]),
+        ("c", true, vec!["b/1", "b"]),
+        ("c", false, vec![]),
+    ] {
+        let list =
+            List { selector: selector.clone(), after: Some(after.to_owned()), reverse, ..List::default() };
         assert_eq!(keys(&world.store.records(list).await.unwrap()), expected, "{after} {reverse}");
     }
 }

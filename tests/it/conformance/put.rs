@@ -1,4 +1,4 @@
-use kv::store::{Code, Delete, Put, Record, Store, Timestamp, TypeChange};
+use kv::store::{Code, Delete, Put, Record, Timestamp, TypeChange};
 
 use crate::support::{START_MS, World, json};
 

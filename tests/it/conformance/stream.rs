@@ -1,4 +1,4 @@
-use kv::store::{Action, Delete, Put, Store, Stream, Timestamp};
+use kv::store::{Action, Delete, Put, Stream, Timestamp};
 
 use crate::support::{START_MS, World, json};
 
@@ -56,7 +56,8 @@ async fn seq_and_limit_cut_the_stream(world: &World) {
     for _ in 0..5 {
         world.store.put(Put::new("a", json("1"))).await.unwrap();
     }
-    for (seq, limit, expected) in [(0, Some(2), vec![1, 2]), (2, Some(2), vec![2, 3]), (4, None, vec![4, 5])] {
+    for (seq, limit, expected) in [(0, Some(2), vec![1, 2]), (2, Some(2), vec![2, 3]), (4, None, vec![4, 5])]
+    {
         let changes = world.store.stream(seq, limit).await.unwrap();
         assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), expected);
     }

@@ -1,4 +1,4 @@
-use kv::store::{Code, JsonText, Put, Store};
+use kv::store::{Code, JsonText, Put};
 
 use crate::support::{World, json};
 

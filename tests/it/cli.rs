@@ -1,0 +1,191 @@
+//! The command line, by the real binary.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Kv, wait_until};
+
+#[test]
+fn the_main_job_works_in_a_pipe() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    kv.ok(r#"echo '{"hello":"world"}' | kv put hello"#);
+    assert_eq!(kv.ok("kv get key hello"), "{\n  \"hello\": \"world\"\n}\n");
+    assert_eq!(kv.ok("kv get hello --raw"), "{\"hello\":\"world\"}\n");
+    assert!(kv.ok("kv list").contains(r#""key":"hello","version":1,"#));
+    assert!(kv.ok("kv stream get").contains(r#""action":"create""#));
+    assert_eq!(kv.ok("kv stream seq"), "1\n");
+    assert_eq!(kv.ok("kv delete hello"), "1\n");
+    assert_eq!(kv.ok("kv list"), "[]\n");
+}
+
+#[test]
+fn both_spellings_mean_the_same() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put --key a --value 1; echo 2 | kv put b; kv put key --value 3; kv put c --text '-x'");
+    for text in ["kv get a", "kv get key a", "kv get --key a", "kv get key --key a"] {
+        assert_eq!(kv.ok(text), "1\n", "{text}");
+    }
+    assert_eq!(kv.ok("kv get key key"), "3\n");
+    assert_eq!(kv.ok("kv get c --text"), "-x\n");
+    assert_eq!(kv.ok("kv get batch b a x --output ndjson | jq -c .value"), "2\n1\n");
+    assert_eq!(kv.ok("kv list 1 -1 --keys-only"), "[\n  \"b\",\n  \"c\",\n  \"key\"\n]\n");
+    assert_eq!(kv.ok("kv get prefix k | jq -r '.[].key'"), "key\n");
+    assert_eq!(kv.ok("kv get range a c 0 1 --output ndjson | jq -r .key"), "a\n");
+    assert_eq!(kv.ok("kv delete key a b x; kv delete key key; kv delete --key c"), "2\n1\n1\n");
+}
+
+#[test]
+fn a_file_and_a_version_can_be_given() {
+    let kv = Kv::new();
+    kv.ok("kv init; echo '[1, 2]' > value.json");
+    assert_eq!(kv.ok("kv put a --file value.json --version 0 --print-version"), "1\n");
+    assert_eq!(
+        kv.ok("kv put a --value 2 --version 1 --print-version; kv put a --value 3 --version -1"),
+        "2\n"
+    );
+    assert_eq!(kv.ok("kv get a --print-version"), "3\n");
+    assert_eq!(kv.fails("kv delete a --version 2").0, 4);
+}
+
+#[test]
+fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
+    let kv = Kv::new();
+    for (text, exit_code, words) in [
+        ("kv get a", 6, "not_initialized"),
+        ("kv --daemon=never put a --value 1", 6, "kv init"),
+        ("kv --daemon=require --connection other.db get a", 6, "kv daemon start"),
+    ] {
+        let (code, stderr) = kv.fails(text);
+        assert!(code == exit_code && stderr.contains(words), "{text}: {code} {stderr}");
+    }
+    assert!(!kv.directory.path().join("data.db").exists(), "only init creates");
+    kv.ok("kv init; kv put a --value 1");
+    for (text, exit_code, words) in [
+        ("kv get nobody", 3, "not_found"),
+        ("kv put a --value 1 --version 0", 4, "version_mismatch"),
+        ("kv put a --value '{'", 2, "bad_request"),
+        ("kv put a --value '1 2'", 2, "hint"),
+        ("kv put '' --value 1", 2, "bad_request"),
+        ("kv get key", 2, "kv get KEY"),
+        ("kv get a --text", 2, "--raw"),
+        ("kv list x", 2, "OFFSET"),
+        ("kv frobnicate", 2, "Usage"),
+        ("kv --type postgres get a", 1, "unsupported"),
+        ("kv --connection 'file:data.db?vfs=x' get a", 2, "vfs"),
+    ] {
+        let (code, stderr) = kv.fails(text);
+        assert!(code == exit_code && stderr.contains(words), "{text}: {code} {stderr}");
+    }
+}
+
+#[test]
+fn a_limit_that_hides_something_is_told_on_stderr() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv put b --value 2");
+    let output = kv.shell("kv list 0 1 --keys-only");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "[\n  \"a\"\n]\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is more"));
+    assert!(String::from_utf8_lossy(&kv.shell("kv stream get 1 1").stderr).contains("kv stream get 2"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let kv = Kv::new();
+    kv.ok(
+        "kv init; for i in $(seq 50); do kv put $i --text \"$(head -c 9000 /dev/zero | tr '\\0' x)\"; done",
+    );
+    assert_eq!(kv.ok("set -o pipefail; kv list | head -1"), "[\n");
+}
+
+#[test]
+fn help_shows_examples_and_goes_to_stdout() {
+    let kv = Kv::new();
+    for text in ["kv --help", "kv put --help", "kv stream get --help", "kv daemon --help"] {
+        assert!(kv.ok(text).contains("Usage:"), "{text}");
+    }
+    assert!(kv.ok("kv --help").contains("kv get key hello"));
+}
+
+#[test]
+fn fifty_commands_at_once_start_one_daemon_and_all_get_answers() {
+    let kv = Kv::new();
+    kv.ok("kv init && kv put a --value 7 && kv daemon stop");
+    let answers = kv.ok("for i in $(seq 50); do kv get a & done; wait");
+    assert_eq!(answers, "7\n".repeat(50));
+    let running = kv.ok("pgrep -fc \"daemon run --spawned\" || true");
+    assert!(running.trim().parse::<u32>().unwrap() >= 1);
+    assert_eq!(kv.ok("ls run/kv/*.sock | wc -l").trim(), "1");
+}
+
+#[test]
+fn another_environment_finds_the_same_daemon() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1");
+    let pid = kv.daemon_pid();
+    let status = kv.ok("mkdir -m 700 other; XDG_RUNTIME_DIR=$PWD/other kv daemon status | jq .pid");
+    assert_eq!(status.trim(), pid.to_string());
+    assert_eq!(kv.ok("XDG_RUNTIME_DIR=$PWD/other kv get a"), "1\n");
+}
+
+#[test]
+fn the_daemon_keeps_nothing_of_its_caller() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv daemon stop");
+    let begun = Instant::now();
+    assert_eq!(kv.ok("out=$(kv get a); echo $out"), "1\n");
+    kv.ok("kv daemon stop; exec 9>lock; flock 9; kv get a");
+    // The descriptor of the shell that ended is free although the daemon lives.
+    kv.ok("flock -n lock true");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let pid = kv.daemon_pid();
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(String::from_utf8_lossy(&arguments).ends_with("daemon\0run\0--spawned\0"));
+}
+
+#[test]
+fn after_kill_9_the_next_command_works() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1");
+    let pid = kv.daemon_pid();
+    kv.ok(&format!("kill -9 {pid}"));
+    assert_eq!(kv.ok("kv get a"), "1\n");
+    assert_ne!(kv.daemon_pid(), pid);
+}
+
+#[test]
+fn sigterm_ends_the_daemon_within_a_second_and_stop_waits_for_its_death() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let pid = kv.daemon_pid();
+    let alive = |pid: u32| std::fs::exists(format!("/proc/{pid}/exe")).unwrap();
+    kv.ok(&format!("kill -TERM {pid}"));
+    let begun = Instant::now();
+    wait_until("the end", || !alive(pid));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    kv.ok("kv get prefix x");
+    let pid = kv.daemon_pid();
+    kv.ok("kv daemon stop");
+    assert!(!alive(pid));
+    assert!(!kv.directory.path().join("data.db-wal").exists(), "the log was written back");
+}
+
+#[test]
+fn an_idle_daemon_ends() {
+    let kv = Kv::new();
+    kv.ok("kv --idle-timeout 1 init");
+    let pid = kv.daemon_pid();
+    wait_until("the end", || !std::fs::exists(format!("/proc/{pid}/exe")).unwrap());
+    assert_eq!(kv.ok("kv stream seq"), "0\n");
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_why() {
+    let kv = Kv::new();
+    let (code, stderr) = kv.fails("chmod 755 run; mkdir -m 755 -p .local/state/kv; kv init");
+    assert!(code == 6 && stderr.contains("chmod 700"), "{code} {stderr}");
+    let (code, stderr) = kv.fails(&format!("kv --socket /tmp/{} init", "x".repeat(200)));
+    assert!(code == 6 && stderr.contains("--socket"), "{code} {stderr}");
+    let (code, stderr) = kv.fails("kv --socket /nowhere/kv.sock init");
+    assert!(code == 6 && stderr.contains("mkdir"), "{code} {stderr}");
+}

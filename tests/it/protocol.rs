@@ -1,0 +1,109 @@
+//! Lines over the socket, by the real daemon and the real nc.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use crate::support::Kv;
+
+/// Sends bytes, ends our side, and reads to the end.
+fn exchange(kv: &Kv, bytes: &[u8]) -> Vec<String> {
+    let mut stream = UnixStream::connect(kv.ok("kv socket").trim()).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut replies = String::new();
+    stream.read_to_string(&mut replies).unwrap();
+    replies.lines().map(str::to_owned).collect()
+}
+
+/// A golden file holds requests behind `> ` and their replies behind `< `; times are written as `…`. It is only ever
+/// added to.
+#[test]
+fn the_golden_lines_are_answered_as_they_stand() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let golden = include_str!("../golden/kv1.txt");
+    let lines = |mark: &str| {
+        golden.lines().filter_map(|line| line.strip_prefix(mark)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let replies = exchange(&kv, format!("{}\n", lines("> ").join("\n")).as_bytes());
+    let replies: Vec<String> = replies.iter().map(|reply| without_times(reply)).collect();
+    assert_eq!(replies.join("\n"), lines("< ").join("\n"));
+}
+
+fn without_times(reply: &str) -> String {
+    let mut text = String::new();
+    let mut rest = reply;
+    while let Some(position) = rest.find("\"20") {
+        let (before, time) = rest.split_at(position + 1);
+        text.push_str(before);
+        // 2023-11-14T22:13:20.000Z
+        let is_time = time.get(23..25) == Some("Z\"");
+        text.push_str(if is_time { "…" } else { &time[..24] });
+        rest = &time[24..];
+    }
+    text + rest
+}
+
+#[test]
+fn a_last_line_without_a_newline_is_never_executed() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let replies = exchange(
+        &kv,
+        b"{\"op\":\"put\",\"key\":\"a\",\"value\":1}\n{\"op\":\"put\",\"key\":\"b\",\"value\":1}",
+    );
+    assert_eq!(replies.len(), 2);
+    assert!(replies[1].contains("parse_error"), "{replies:?}");
+    assert_eq!(kv.fails("kv get b").0, 3);
+}
+
+#[test]
+fn broken_lines_are_answered_and_the_connection_lives_on() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let mut input = vec![b'x'; 16 * 1_024 * 1_024 + 1];
+    input.extend_from_slice(b"\n\xff\n[]\n\n{\"op\":\"stream.seq\"}\n");
+    let replies = exchange(&kv, &input);
+    let codes: Vec<&str> = replies
+        .iter()
+        .map(|reply| {
+            ["too_large", "parse_error", "\"ok\":true"].into_iter().find(|code| reply.contains(code)).unwrap()
+        })
+        .collect();
+    assert_eq!(codes, ["too_large", "parse_error", "parse_error", "parse_error", "\"ok\":true"]);
+}
+
+#[test]
+fn requests_of_one_connection_take_effect_and_are_answered_in_order() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let mut input = String::new();
+    for number in 1..=500 {
+        input.push_str(&format!("{{\"id\":{number},\"op\":\"put\",\"key\":\"a\",\"value\":{number}}}\n"));
+        input.push_str("{\"id\":\"read\",\"op\":\"get\",\"key\":\"a\"}\n");
+    }
+    let replies = exchange(&kv, input.as_bytes());
+    assert_eq!(replies.len(), 1_000);
+    for (number, pair) in (1..).zip(replies.chunks(2)) {
+        assert!(
+            pair[0].starts_with(&format!("{{\"id\":{number},\"ok\":true,\"version\":{number},")),
+            "{}",
+            pair[0]
+        );
+        assert!(pair[1].ends_with(&format!("\"value\":{number}}}")), "{}", pair[1]);
+    }
+}
+
+#[test]
+fn nc_scripts_work_with_and_without_n() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let put = r#"{"op":"put","key":"hello","value":{"hello":"world"}}"#;
+    let get = r#"{"op":"get","key":"hello"}"#;
+    let with_bye =
+        kv.ok(&format!("printf '%s\\n' '{put}' '{get}' '{{\"op\":\"bye\"}}' | nc -U \"$(kv socket)\""));
+    assert_eq!(with_bye.lines().count(), 3, "{with_bye}");
+    let half_closed = kv.ok(&format!("printf '%s\\n' '{get}' | nc -NU \"$(kv socket)\""));
+    assert!(half_closed.contains(r#""value":{"hello":"world"}"#), "{half_closed}");
+}

@@ -1,0 +1,35 @@
+//! Every command and output that the documents show is run.
+
+use crate::support::Kv;
+
+/// In a `console` block a line behind `$ ` is a command; the lines up to the next one are what it prints. The commands
+/// of one document share a directory, which the document calls /home/alice.
+fn run_document(text: &str) {
+    let kv = Kv::new();
+    let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut count = 0;
+    for block in blocks {
+        for command in block.split("$ ").skip(1) {
+            let (command, expected) = command.split_once('\n').unwrap();
+            // A test does not install: the binary under test is on the path.
+            let command = command.replace("cargo install --locked --path . && ", "");
+            let output = kv.shell(&format!("{{ {command} ; }} 2>&1"));
+            let here = kv.directory.path().canonicalize().unwrap();
+            let printed =
+                String::from_utf8_lossy(&output.stdout).replace(here.to_str().unwrap(), "/home/alice");
+            assert_eq!(printed, expected, "{command}");
+            count += 1;
+        }
+    }
+    assert!(count > 0, "the document shows no command");
+}
+
+#[test]
+fn the_readme_shows_what_happens() {
+    run_document(include_str!("../../README.md"));
+}
+
+#[test]
+fn the_protocol_document_shows_what_happens() {
+    run_document(include_str!("../../docs/protocol.md"));
+}
