@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::FramedRead;
 
-use crate::daemon::place::{Place, check_peer};
+use crate::daemon::place::{Place, check_peer, is_system};
 use crate::daemon::spawn::{self, Handover};
 use crate::limits;
 use crate::protocol::{Call, Hello, Id, Line, LineCodec, decode_reply, encode_request};
@@ -37,19 +37,7 @@ impl Client {
     /// # Errors
     /// `unavailable` when nobody listens there, or somebody whom this user should not trust.
     pub async fn connect(socket: &Path) -> Result<Client> {
-        let connected = tokio::time::timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await;
-        let stream = match connected {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                return Err(Error::new(Code::Unavailable, format!("{}: {error}", socket.display()))
-                    .hint("start it with: kv daemon start"));
-            }
-            Err(_) => return Err(Error::new(Code::Timeout, format!("{} does not accept", socket.display()))),
-        };
-        check_peer(socket, &stream)?;
-        let (calls, waiting) = mpsc::channel(limits::CONNECTION_REQUESTS);
-        tokio::spawn(run(stream, waiting));
-        Ok(Client { calls, next_id: AtomicU64::new(1) })
+        Client::find(&[socket]).await?.ok_or_else(|| nobody(socket))
     }
 
     /// Connects to the daemon of a place, or of the system.
@@ -57,22 +45,15 @@ impl Client {
     /// # Errors
     /// As [`connect`](Client::connect).
     pub async fn connect_to(place: &Place) -> Result<Client> {
-        let mut failed = None;
-        for socket in place.candidates() {
-            match Client::connect(socket).await {
-                Ok(client) => return Ok(client),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        Err(failed.unwrap_or_else(|| Error::new(Code::Unavailable, "no daemon was found")))
+        Client::find(&place.candidates()).await?.ok_or_else(|| nobody(place.socket()))
     }
 
-    /// Connects to the daemon of a place, and starts it when nobody listens.
+    /// Connects to the daemon of a place, or of the system, and starts it when nobody listens.
     ///
     /// # Errors
     /// What kept it from starting.
     pub async fn connect_or_start(place: &Place, handover: &Handover) -> Result<Client> {
-        if let Ok(client) = Client::connect_to(place).await {
+        if let Some(client) = Client::find(&place.candidates()).await? {
             return Ok(client);
         }
         let (place, handover) = (place.clone(), handover.clone());
@@ -80,6 +61,30 @@ impl Client {
             .await
             .map_err(|error| Error::new(Code::Internal, error.to_string()))??;
         Client::connect(&socket).await
+    }
+
+    /// Connects to the first socket where somebody listens, if there is one.
+    async fn find(sockets: &[&Path]) -> Result<Option<Client>> {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        for socket in sockets {
+            let unavailable = |why: &dyn std::fmt::Display| {
+                Error::new(Code::Unavailable, format!("{}: {why}", socket.display()))
+            };
+            let stream =
+                match tokio::time::timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotFound) => continue,
+                    // Others may not even look into the directory of the system's daemon.
+                    Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => continue,
+                    Ok(Err(error)) => return Err(unavailable(&error)),
+                    Err(_) => return Err(unavailable(&"the daemon does not accept")),
+                };
+            check_peer(socket, &stream)?;
+            let (calls, waiting) = mpsc::channel(limits::CONNECTION_REQUESTS);
+            tokio::spawn(run(stream, waiting));
+            return Ok(Some(Client { calls, next_id: AtomicU64::new(1) }));
+        }
+        Ok(None)
     }
 
     /// Asks the daemon who it is.
@@ -118,6 +123,11 @@ impl Client {
             .await
             .unwrap_or_else(|_| Err(lost(Code::Timeout, "the daemon did not answer in time")))
     }
+}
+
+fn nobody(socket: &Path) -> Error {
+    Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
+        .hint("start it with: kv daemon start")
 }
 
 #[async_trait]

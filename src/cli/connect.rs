@@ -80,8 +80,8 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
     }
     match running(arguments).await {
         Ok(client) => Ok(Opened::Remote(client)),
-        Err(error) if arguments.daemon == DaemonMode::Require => Err(error),
-        Err(_) => start(arguments).await.map(Opened::Remote),
+        Err(_) if arguments.daemon == DaemonMode::Auto => start(arguments).await.map(Opened::Remote),
+        Err(error) => Err(error),
     }
 }
 

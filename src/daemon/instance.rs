@@ -114,7 +114,16 @@ pub fn is_alive(place: &Place) -> bool {
 pub struct StoreLock {
     database_file: Option<PathBuf>,
     socket: PathBuf,
-    held: Mutex<Option<LockFile>>,
+    state: Mutex<StoreLockState>,
+}
+
+#[derive(Debug)]
+enum StoreLockState {
+    /// Not taken yet: there was no database file.
+    Open,
+    Held(#[allow(dead_code, reason = "its drop unlocks")] LockFile),
+    /// It cannot be had, and nobody can be named who has it.
+    Without,
 }
 
 impl StoreLock {
@@ -124,7 +133,7 @@ impl StoreLock {
         StoreLock {
             database_file: database_file.map(Path::to_owned),
             socket: socket.to_owned(),
-            held: Mutex::new(None),
+            state: Mutex::new(StoreLockState::Open),
         }
     }
 
@@ -136,8 +145,8 @@ impl StoreLock {
     pub fn ensure(&self, for_init: bool) -> Option<PathBuf> {
         let file = self.database_file.as_deref()?;
         // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
-        let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if held.is_some() || !(for_init || file.exists()) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !matches!(*state, StoreLockState::Open) || !(for_init || file.exists()) {
             return None;
         }
         let path = lock_path(file);
@@ -146,15 +155,20 @@ impl StoreLock {
                 if let Err(error) = lock.write(self.socket.as_os_str().as_encoded_bytes()) {
                     tracing::warn!(%error, "the lock of the store has no content");
                 }
-                *held = Some(lock);
-                None
+                *state = StoreLockState::Held(lock);
             }
-            Ok(None) => holder(&path),
+            Ok(None) => {
+                if let Some(socket) = holder(&path) {
+                    return Some(socket);
+                }
+                *state = StoreLockState::Without;
+            }
             Err(error) => {
                 tracing::debug!(%error, "the store is served without a lock beside it");
-                None
+                *state = StoreLockState::Without;
             }
         }
+        None
     }
 }
 

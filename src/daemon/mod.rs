@@ -1,7 +1,7 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
 //! - [`place`], [`instance`], [`spawn`]: where a daemon lives, that it is the only one, how it is started
-//! - [`connection`], [`dispatch`]: one client's life; from a request to who answers it
+//! - `connection`, `dispatch`: one client's life; from a request to who answers it
 
 mod connection;
 mod dispatch;

@@ -159,7 +159,7 @@ pub fn check_peer(socket: &Path, stream: &tokio::net::UnixStream) -> Result<()> 
 }
 
 /// Whether a socket is one of a system service.
-pub(super) fn is_system(socket: &Path) -> bool {
+pub(crate) fn is_system(socket: &Path) -> bool {
     socket.parent() == Some(Path::new(SYSTEM_DIRECTORY))
 }
 

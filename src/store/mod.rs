@@ -3,9 +3,9 @@
 //! [`Store`] is the contract. [`LocalStore`] keeps it on a database of this process, [`Client`](crate::Client)
 //! through a daemon.
 //!
-//! - [`batcher`]: gathers the requests that wait into one batch
-//! - [`plan`]: decides a batch, without I/O: every rule of the store stands there once
-//! - [`engine`]: reads rows and applies a plan; one file for each kind of database
+//! - `batcher`: gathers the requests that wait into one batch
+//! - `plan`: decides a batch, without I/O: every rule of the store stands there once
+//! - `engine`: reads rows and applies a plan; one file for each kind of database
 //! - [`request`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
 pub(crate) mod batcher;
