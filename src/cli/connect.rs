@@ -91,7 +91,7 @@ pub(super) async fn running(arguments: &StoreArguments) -> Result<Client> {
         Ok(client) => return Ok(client),
         Err(error) => error,
     };
-    match address(arguments)?.database_file().and_then(serving_socket) {
+    match address(arguments)?.exclusive_file().and_then(serving_socket) {
         Some(socket) => Client::connect(&socket).await,
         None => Err(refused),
     }

@@ -59,7 +59,7 @@ fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
             report(&Report::ServedAt(place.socket().to_owned()));
             return Ok(());
         };
-        let store_lock = StoreLock::new(address.database_file(), place.socket());
+        let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
         if let Some(socket) = store_lock.ensure(false) {
             report(&Report::ServedAt(socket));
             return Ok(());

@@ -102,12 +102,13 @@ impl Address {
         format!("{}\n{}", self.kind().as_str(), self.connection())
     }
 
-    /// The file of the database, when it is one.
+    /// The file that one daemon at most should serve. One that only reads may stand beside it: the other would write
+    /// for a caller who asked for `mode=ro`.
     #[must_use]
-    pub fn database_file(&self) -> Option<&Path> {
+    pub fn exclusive_file(&self) -> Option<&Path> {
         match &self.place {
-            SqlitePlace::File { path, .. } => Some(path),
-            SqlitePlace::Memory => None,
+            SqlitePlace::File { path, read_only: false } => Some(path),
+            _ => None,
         }
     }
 
@@ -203,7 +204,7 @@ mod tests {
         ];
         for connection in &same {
             let address = Address::parse(EngineKind::Sqlite, connection).unwrap();
-            assert_eq!(address.database_file(), Some(file.as_path()), "{connection}");
+            assert_eq!(address.exclusive_file(), Some(file.as_path()), "{connection}");
             let again = Address::parse(EngineKind::Sqlite, &address.connection()).unwrap();
             assert_eq!(again.identity(), address.identity());
         }

@@ -79,7 +79,7 @@ impl Daemon {
             move || {
                 actix_rt::System::new().block_on(async {
                     let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
-                    let lock = StoreLock::new(address.database_file(), place.socket());
+                    let lock = StoreLock::new(address.exclusive_file(), place.socket());
                     ready.send(()).unwrap();
                     let config = Config { address, clock, idle_timeout: None };
                     daemon::run(config, listener, Some(instance), lock, stop).await;

@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use self::open::FileId;
 use super::page::{ListQuery, StreamQuery};
 use super::{Candidates, Engine, Got};
+use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 use crate::store::plan::{Meta, Outcome};
@@ -44,6 +45,20 @@ pub(super) struct Database {
     readers: Option<SqlitePool>,
     /// None for a memory store.
     file: Option<FileId>,
+    /// The write-ahead log of that file.
+    log: Option<FileId>,
+}
+
+impl Database {
+    /// The last connection to close writes the log back and removes it, so that a copy of the file is whole.
+    async fn close(self) {
+        if let Some(readers) = self.readers {
+            readers.close().await;
+        }
+        if let Err(error) = self.writer.into_inner().close().await {
+            tracing::warn!(%error, "closing the database");
+        }
+    }
 }
 
 impl Sqlite {
@@ -63,10 +78,35 @@ impl Sqlite {
             }
             tracing::warn!(place = %self.name(), "the database file was replaced: opening it again");
         }
-        *open = None;
+        if let Some(replaced) = open.take() {
+            self.retire(replaced).await;
+        }
         let database = Arc::new(self.open_existing().await?);
         *open = Some(Arc::clone(&database));
         Ok(database)
+    }
+
+    /// Lets go of a file that is no longer at its path, and lays its log aside: SQLite would play it into the new
+    /// file. A log that came with the new file stays.
+    async fn retire(&self, database: Arc<Database>) {
+        let SqlitePlace::File { path, .. } = &self.place else { return };
+        let (log, aside) = (open::log_path(path), path.with_extension("replaced-wal"));
+        let log_is_stale = path.exists() && FileId::of(&log).ok() == database.log;
+        let mut shared = database;
+        let deadline = tokio::time::Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
+        let database = loop {
+            match Arc::try_unwrap(shared) {
+                Ok(database) => break database,
+                // Those who are in the middle of a request with it are told that its outcome is unknown.
+                Err(still_shared) if tokio::time::Instant::now() < deadline => shared = still_shared,
+                Err(still_shared) => return std::mem::forget(still_shared),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        };
+        database.close().await;
+        if log_is_stale && std::fs::rename(&log, &aside).is_ok() {
+            tracing::warn!(aside = %aside.display(), "the log of the replaced file was laid aside");
+        }
     }
 
     /// SQLite goes on writing to a file that was deleted or replaced underneath it, so the inode is compared before
@@ -134,13 +174,8 @@ impl Engine for Sqlite {
 
     async fn close(&self) {
         let Some(database) = self.open.lock().await.take() else { return };
-        let Ok(database) = Arc::try_unwrap(database) else { return };
-        if let Some(readers) = database.readers {
-            readers.close().await;
-        }
-        // The last connection to close writes the WAL back and removes it, so that a copy of the file is whole.
-        if let Err(error) = database.writer.into_inner().close().await {
-            tracing::warn!(%error, "closing the database");
+        if let Ok(database) = Arc::try_unwrap(database) {
+            database.close().await;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Opens and creates SQLite stores.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -35,6 +35,13 @@ impl FileId {
     }
 }
 
+/// Where SQLite keeps the write-ahead log of a file.
+pub(super) fn log_path(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push("-wal");
+    PathBuf::from(path)
+}
+
 impl Sqlite {
     /// Opens a store that must be there.
     pub(super) async fn open_existing(&self) -> Result<Database> {
@@ -62,7 +69,8 @@ impl Sqlite {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(self.options().read_only(true));
-        Ok(Database { writer: Mutex::new(writer), readers: Some(readers), file: Some(file) })
+        let log = FileId::of(&log_path(path)).ok();
+        Ok(Database { writer: Mutex::new(writer), readers: Some(readers), file: Some(file), log })
     }
 
     /// Creates the store, or brings its schema up to date.
@@ -99,6 +107,7 @@ impl Sqlite {
                 writer: Mutex::new(connection),
                 readers: None,
                 file: None,
+                log: None,
             }));
             return Ok(created);
         }
@@ -157,6 +166,9 @@ impl Sqlite {
             )
             .hint("build kv with its bundled SQLite"));
         }
+        if text(3).is_none() {
+            return Err(not_initialized(format!("{} holds no store", self.name())));
+        }
         let read_only = matches!(self.place, SqlitePlace::File { read_only: true, .. });
         let synchronous = facts[2].rows.first().map(|row| row.get::<i64, _>(0));
         if !read_only && (text(1).as_deref() != Some("wal") || synchronous != Some(2)) {
@@ -165,9 +177,6 @@ impl Sqlite {
                 format!("{} cannot use a write-ahead log with full sync", self.name()),
             )
             .hint("put the store on a local file system"));
-        }
-        if text(3).is_none() {
-            return Err(not_initialized(format!("{} holds no store", self.name())));
         }
         if let Some(trigger) = text(4) {
             return Err(Error::new(
