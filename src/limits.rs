@@ -111,3 +111,9 @@ pub const LOG_BYTES: u64 = 1_024 * 1_024;
 
 /// How often the daemon looks whether it is idle, or its socket gone.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the daemon waits before it accepts again when it is out of descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often an ending daemon looks whether its clients are done.
+pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);

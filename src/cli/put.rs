@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kv::limits;
+use kv::store::json_text::JsonTextErrorKind;
 use kv::store::{self, Code, Condition, Error, JsonText, Result, Store};
 
 use super::arguments::usage;
@@ -70,8 +71,10 @@ impl Put {
             }
             (None, None) => read(std::io::stdin().lock(), "stdin")?,
         };
-        JsonText::parse(&text).map_err(|error| {
-            Error::from(error).hint("quote a string as JSON, or give it with --text: kv put KEY --text hello")
+        JsonText::parse(&text).map_err(|error| match error.kind {
+            JsonTextErrorKind::Syntax => Error::from(error)
+                .hint("quote a string as JSON, or give it with --text: kv put KEY --text hello"),
+            _ => Error::from(error),
         })
     }
 }

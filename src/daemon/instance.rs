@@ -51,6 +51,14 @@ impl Instance {
         Ok(Some((Instance { place: place.clone(), _life: life, bound }, listener)))
     }
 
+    /// Removes the path of the socket, so that nobody else connects; the lock stays until this value is dropped.
+    pub fn unlink(&self) {
+        if self.is_reachable() {
+            // One that stays is stale, and the next daemon removes it.
+            let _ = std::fs::remove_file(self.place.socket());
+        }
+    }
+
     /// Whether the path still leads to our socket: its directory may vanish at the last logout.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
@@ -60,9 +68,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if self.is_reachable() {
-            let _ = std::fs::remove_file(self.place.socket());
-        }
+        self.unlink();
     }
 }
 

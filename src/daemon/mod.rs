@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Actor as _;
+use futures_util::FutureExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -62,28 +63,31 @@ pub async fn run(
     let mut idle_since = Instant::now();
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let serve = |stream: UnixStream| {
+        if let Err(error) = admission.check(&stream) {
+            tracing::warn!(%error, "a connection was refused");
+        } else if connections.load(Ordering::SeqCst) >= limits::CONNECTIONS {
+            refuse(&stream);
+        } else {
+            let guard = Counted::new(&connections);
+            let dispatch = Arc::clone(&dispatch);
+            actix_rt::spawn(async move {
+                connection::serve(stream, dispatch).await;
+                drop(guard);
+            });
+        }
+    };
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     idle_since = Instant::now();
-                    if let Err(error) = admission.check(&stream) {
-                        tracing::warn!(%error, "a connection was refused");
-                    } else if connections.load(Ordering::SeqCst) >= limits::CONNECTIONS {
-                        refuse(&stream);
-                    } else {
-                        let guard = Counted::new(&connections);
-                        let dispatch = Arc::clone(&dispatch);
-                        actix_rt::spawn(async move {
-                            connection::serve(stream, dispatch).await;
-                            drop(guard);
-                        });
-                    }
+                    serve(stream);
                 }
                 Err(error) => {
                     // Out of descriptors: those who are here go on, and free some.
                     tracing::warn!(%error, "accept");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 }
             },
             _ = watch.tick() => {
@@ -92,19 +96,35 @@ pub async fn run(
                 }
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
-                if idle || unreachable || store.has_failed() {
-                    tracing::info!(idle, unreachable, "the daemon ends by itself");
+                if store.has_failed() {
                     stop.cancel();
+                } else if idle || unreachable {
+                    tracing::info!(idle, unreachable, "the daemon ends by itself");
+                    break;
                 }
             }
             () = stop.cancelled() => break,
         }
     }
+    if let Some(instance) = &instance {
+        instance.unlink();
+    }
+    if !stop.is_cancelled() {
+        // Whoever connected before the path was gone is still served: the idle exit never cuts a request.
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            serve(stream);
+        }
+        let deadline = Instant::now() + limits::CALL_TIMEOUT;
+        while connections.load(Ordering::SeqCst) > 0 && Instant::now() < deadline && !stop.is_cancelled() {
+            tokio::time::sleep(limits::DRAIN_PAUSE).await;
+        }
+        stop.cancel();
+    }
     // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
     drop(listener);
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
     while connections.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
     drop(dispatch);
     // The actor and the last connections let go of the store a moment later.
@@ -115,7 +135,7 @@ pub async fn run(
             Err(_) if Instant::now() >= deadline => break,
             Err(shared) => store = shared,
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
     drop(instance);
 }
