@@ -40,6 +40,9 @@ pub const BATCH_REQUESTS: usize = 1_000;
 /// A batch gathers at most this many bytes of requests, and always at least one request.
 pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 
+/// The stored values that the patches of one batch load together, in bytes: the rest of the batch comes after it.
+pub const BATCH_LOADED_BYTES: usize = 32 * 1_024 * 1_024;
+
 /// Requests that wait for the batcher; a caller beyond that waits for a place.
 pub const QUEUE_REQUESTS: usize = 4_096;
 

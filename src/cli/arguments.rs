@@ -76,6 +76,10 @@ pub(super) enum Command {
     Get(super::get::Get),
     /// Print records in key order
     List(super::list::List),
+    /// Change a part of a value, by a patch read from stdin unless it is given
+    Patch(super::patch::Patch),
+    /// Print how many records there are: count all, count prefix P, count range FROM TO, count type T
+    Count(super::count::Count),
     /// Remove records: delete KEY, delete key KEY…
     Delete(super::delete::Delete),
     /// Print the stream of changes

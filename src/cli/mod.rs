@@ -2,17 +2,19 @@
 
 mod arguments;
 mod connect;
+mod count;
 mod daemon;
 mod delete;
 mod exit_code;
 mod get;
 mod list;
 mod output;
+mod patch;
 mod put;
 mod stream;
 
 use clap::Parser as _;
-use kv::store::{Result, Store as _};
+use kv::store::{Mutation, Result, Store as _};
 
 use self::arguments::{Arguments, Command};
 
@@ -45,21 +47,24 @@ async fn execute(arguments: Arguments) -> Result<()> {
         return output::print_line(&connect::place(&arguments.store)?.socket().display().to_string());
     }
     // What stands in the command is checked before anything is started.
-    let put = match &arguments.command {
-        Command::Put(command) => Some(command.request()?),
+    let mutation = match &arguments.command {
+        Command::Put(command) => Some(Mutation::Put(command.request()?)),
+        Command::Patch(command) => Some(Mutation::Patch(command.request()?)),
         _ => None,
     };
     let store = connect::open(&arguments.store).await?;
-    let outcome = match (arguments.command, put) {
+    let outcome = match (arguments.command, mutation) {
         (Command::Init, _) => store.init().await.map(|created| {
             output::note(if created { "the store was created" } else { "the store is there already" });
         }),
-        (Command::Put(command), Some(put)) => command.run(&store, put).await,
+        (Command::Put(command), Some(Mutation::Put(put))) => command.run(&store, put).await,
+        (Command::Patch(command), Some(Mutation::Patch(patch))) => command.run(&store, patch).await,
+        (Command::Count(command), _) => command.run(&store).await,
         (Command::Get(command), _) => command.run(&store).await,
         (Command::List(command), _) => command.run(&store).await,
         (Command::Delete(command), _) => command.run(&store).await,
         (Command::Stream(command), _) => command.run(&store).await,
-        (Command::Put(_) | Command::Socket | Command::Daemon(_), _) => Ok(()),
+        (Command::Put(_) | Command::Patch(_) | Command::Socket | Command::Daemon(_), _) => Ok(()),
     };
     store.close().await;
     outcome

@@ -80,7 +80,7 @@ impl Put {
 }
 
 /// White space is not stored, so more than the largest value may come; but not without end.
-fn read(source: impl std::io::Read, name: &str) -> Result<String> {
+pub(super) fn read(source: impl std::io::Read, name: &str) -> Result<String> {
     let bytes_max = 2 * limits::VALUE_BYTES;
     let mut bytes = Vec::new();
     source

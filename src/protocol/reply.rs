@@ -159,6 +159,10 @@ struct Body {
     deleted: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::request::present")]
+    value: Option<Box<RawValue>>,
 }
 
 #[derive(Serialize)]
@@ -252,8 +256,12 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
     };
     match reply {
         Reply::Init { created } => succeeded(id, Body { created: Some(created), ..Body::default() }),
-        Reply::Written(Written { version, revision }) => {
-            succeeded(id, Body { version: Some(version), revision: Some(revision), ..Body::default() })
+        Reply::Written(Written { version, revision, value }) => {
+            let value = value.map(|value| value.as_raw().to_owned());
+            succeeded(id, Body { version: Some(version), revision: Some(revision), value, ..Body::default() })
+        }
+        Reply::Count { seq, count } => {
+            succeeded(id, Body { seq: Some(seq), count: Some(count), ..Body::default() })
         }
         Reply::Deleted(Deleted { deleted, revision }) => {
             succeeded(id, Body { deleted: Some(deleted), revision, ..Body::default() })
@@ -352,6 +360,10 @@ pub fn decode_reply(request: &Request, line: &[u8]) -> Result<Reply> {
                 None => Reply::Written(Written {
                     version: required(body.version)?,
                     revision: required(body.revision)?,
+                    value: body
+                        .value
+                        .map(|value| JsonText::from_stored(value.get().to_owned()))
+                        .transpose()?,
                 }),
             }
         }
@@ -383,6 +395,10 @@ pub fn decode_reply(request: &Request, line: &[u8]) -> Result<Reply> {
             let Records { seq, records, next } = read(line)?;
             let items = records.into_iter().map(Record::try_from).collect::<Result<_>>()?;
             Reply::Records(Page { seq, items, next })
+        }
+        Request::Read(Read::Count(_)) => {
+            let body: Body = read(line)?;
+            Reply::Count { seq: required(body.seq)?, count: required(body.count)? }
         }
         Request::Read(Read::Stream(_)) => {
             #[derive(Deserialize)]

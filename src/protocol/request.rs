@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use super::{Fields, Id, line};
 use crate::store::{
-    Code, Condition, Delete, Error, JsonText, List, Mutation, Put, Read, Request, Result, Selector, Stream,
-    TypeChange, Write, WriteOperation,
+    Code, Condition, Delete, Error, JsonText, List, Mutation, Patch, PatchFormat, Put, Read, Request, Result,
+    Selector, Stream, TypeChange, Write, WriteOperation,
 };
 
 /// What a line asks for.
@@ -47,6 +47,30 @@ struct PutFields {
     revision: Option<i64>,
     #[serde(rename = "type", default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     record_type: Option<Option<String>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchFields {
+    key: String,
+    patch: Box<RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+    #[serde(rename = "type", default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    record_type: Option<Option<String>>,
+    #[serde(rename = "return", default, skip_serializing_if = "std::ops::Not::not")]
+    return_value: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Format {
+    Merge,
+    JsonPatch,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -91,6 +115,19 @@ struct ListFields {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct CountFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    record_type: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct StreamFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
@@ -103,7 +140,7 @@ struct StreamFields {
 }
 
 /// Tells a field that is null from one that is not there.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -115,8 +152,10 @@ impl Call {
             "init" => fields.read::<NoFields>(op).map(|_| Request::Init)?,
             "get" => Request::Read(fields.read::<Get>(op)?.into_read()?),
             "put" => write(Mutation::Put(fields.read::<PutFields>(op)?.into_put()?)),
+            "patch" => write(Mutation::Patch(fields.read::<PatchFields>(op)?.into_patch()?)),
             "delete" => write(Mutation::Delete(fields.read::<DeleteFields>(op)?.into_delete()?)),
             "list" => Request::Read(Read::List(fields.read::<ListFields>(op)?.into_list()?)),
+            "count" => Request::Read(Read::Count(fields.read::<CountFields>(op)?.into_selector()?)),
             "stream.get" => Request::Read(Read::Stream(fields.read::<StreamFields>(op)?.into_stream())),
             "stream.seq" => fields.read::<NoFields>(op).map(|_| Request::Read(Read::StreamSeq))?,
             "hello" => return fields.read::<NoFields>(op).map(|_| Call::Hello),
@@ -151,12 +190,32 @@ impl PutFields {
             key: self.key,
             value: JsonText::parse(self.value.get())?,
             condition: condition(self.version, self.revision)?,
-            record_type: match self.record_type {
-                None => TypeChange::Keep,
-                Some(None) => TypeChange::Clear,
-                Some(Some(record_type)) => TypeChange::Set(record_type),
-            },
+            record_type: type_change(self.record_type),
         })
+    }
+}
+
+impl PatchFields {
+    fn into_patch(self) -> Result<Patch> {
+        Ok(Patch {
+            key: self.key,
+            patch: JsonText::parse(self.patch.get())?,
+            format: match self.format {
+                None | Some(Format::Merge) => PatchFormat::Merge,
+                Some(Format::JsonPatch) => PatchFormat::JsonPatch,
+            },
+            condition: condition(self.version, self.revision)?,
+            record_type: type_change(self.record_type),
+            return_value: self.return_value,
+        })
+    }
+}
+
+fn type_change(field: Option<Option<String>>) -> TypeChange {
+    match field {
+        None => TypeChange::Keep,
+        Some(None) => TypeChange::Clear,
+        Some(Some(record_type)) => TypeChange::Set(record_type),
     }
 }
 
@@ -178,26 +237,35 @@ impl DeleteFields {
 
 impl ListFields {
     fn into_list(self) -> Result<List> {
-        let selector = match (self.prefix, self.from, self.to, self.record_type) {
-            (None, None, None, None) => Selector::All,
-            (Some(prefix), None, None, None) => Selector::Prefix(prefix),
-            (None, Some(from), Some(to), None) => Selector::Range { from, to },
-            (None, None, None, Some(record_type)) => Selector::Type(record_type),
-            _ => {
-                return Err(Error::bad_field(
-                    "prefix",
-                    "a selection is one of prefix, from with to, or type",
-                ));
-            }
-        };
         Ok(List {
-            selector,
+            selector: selector(self.prefix, self.from, self.to, self.record_type)?,
             offset: self.offset.unwrap_or(0),
             limit: limit(self.limit),
             after: self.after,
             reverse: self.reverse,
             keys_only: self.keys_only,
         })
+    }
+}
+
+impl CountFields {
+    fn into_selector(self) -> Result<Selector> {
+        selector(self.prefix, self.from, self.to, self.record_type)
+    }
+}
+
+fn selector(
+    prefix: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    record_type: Option<String>,
+) -> Result<Selector> {
+    match (prefix, from, to, record_type) {
+        (None, None, None, None) => Ok(Selector::All),
+        (Some(prefix), None, None, None) => Ok(Selector::Prefix(prefix)),
+        (None, Some(from), Some(to), None) => Ok(Selector::Range { from, to }),
+        (None, None, None, Some(record_type)) => Ok(Selector::Type(record_type)),
+        _ => Err(Error::bad_field("prefix", "a selection is one of prefix, from with to, or type")),
     }
 }
 
@@ -243,12 +311,14 @@ pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
         Request::Init => outgoing(id, "init", &NoFields {}),
         Request::Write(Write { operation: WriteOperation::Apply(mutation) }) => match mutation {
             Mutation::Put(put) => outgoing(id, "put", &PutFields::from(put)),
+            Mutation::Patch(patch) => outgoing(id, "patch", &PatchFields::from(patch)),
             Mutation::Delete(delete) => outgoing(id, "delete", &DeleteFields::from(delete)),
         },
         Request::Read(read) => match read {
             Read::Get { key } => outgoing(id, "get", &Get { key: Some(key.clone()), keys: None }),
             Read::GetBatch { keys } => outgoing(id, "get", &Get { key: None, keys: Some(keys.clone()) }),
             Read::List(list) => outgoing(id, "list", &ListFields::from(list)),
+            Read::Count(selector) => outgoing(id, "count", &CountFields::from(selector)),
             Read::Stream(stream) => outgoing(id, "stream.get", &StreamFields::from(stream)),
             Read::StreamSeq => outgoing(id, "stream.seq", &NoFields {}),
             Read::Identity => outgoing(id, "hello", &NoFields {}),
@@ -280,12 +350,30 @@ impl From<&Put> for PutFields {
             value: put.value.as_raw().to_owned(),
             version: put.condition.version.map(signed),
             revision: put.condition.revision.map(signed),
-            record_type: match &put.record_type {
-                TypeChange::Keep => None,
-                TypeChange::Clear => Some(None),
-                TypeChange::Set(record_type) => Some(Some(record_type.clone())),
-            },
+            record_type: type_field(&put.record_type),
         }
+    }
+}
+
+impl From<&Patch> for PatchFields {
+    fn from(patch: &Patch) -> PatchFields {
+        PatchFields {
+            key: patch.key.clone(),
+            patch: patch.patch.as_raw().to_owned(),
+            format: (patch.format == PatchFormat::JsonPatch).then_some(Format::JsonPatch),
+            version: patch.condition.version.map(signed),
+            revision: patch.condition.revision.map(signed),
+            record_type: type_field(&patch.record_type),
+            return_value: patch.return_value,
+        }
+    }
+}
+
+fn type_field(change: &TypeChange) -> Option<Option<String>> {
+    match change {
+        TypeChange::Keep => None,
+        TypeChange::Clear => Some(None),
+        TypeChange::Set(record_type) => Some(Some(record_type.clone())),
     }
 }
 
@@ -304,15 +392,25 @@ impl From<&Delete> for DeleteFields {
 
 impl From<&List> for ListFields {
     fn from(list: &List) -> ListFields {
-        let mut fields = ListFields {
+        let CountFields { prefix, from, to, record_type } = CountFields::from(&list.selector);
+        ListFields {
+            prefix,
+            from,
+            to,
+            record_type,
             offset: (list.offset > 0).then_some(list.offset),
             limit: list.limit.map(signed),
             after: list.after.clone(),
             reverse: list.reverse,
             keys_only: list.keys_only,
-            ..ListFields::default()
-        };
-        match &list.selector {
+        }
+    }
+}
+
+impl From<&Selector> for CountFields {
+    fn from(selector: &Selector) -> CountFields {
+        let mut fields = CountFields::default();
+        match selector {
             Selector::All => {}
             Selector::Prefix(prefix) => fields.prefix = Some(prefix.clone()),
             Selector::Range { from, to } => {

@@ -71,6 +71,13 @@ impl LocalStore {
             Read::Get { key } => self.batcher.point(Point::One(key)).await,
             Read::GetBatch { keys } => self.batcher.point(Point::Many(keys)).await,
             Read::List(list) => self.detached(run_list(engine, list)).await,
+            Read::Count(selector) => {
+                let query = ListQuery::of(&List { selector, ..List::default() });
+                self.detached(async move {
+                    engine.count(&query).await.map(|(seq, count)| Reply::Count { seq, count })
+                })
+                .await
+            }
             Read::Stream(stream) => {
                 self.detached(async move {
                     let query = StreamQuery::of(&stream);

@@ -30,8 +30,8 @@ pub use local::LocalStore;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record};
 pub use request::{
-    Changes, Condition, Delete, Deleted, Identity, List, Mutation, Page, Put, Read, Reply, Request, Selector,
-    Stream, TypeChange, Write, WriteOperation, Written,
+    Changes, Condition, Delete, Deleted, Identity, List, Mutation, Page, Patch, PatchFormat, Put, Read,
+    Reply, Request, Selector, Stream, TypeChange, Write, WriteOperation, Written,
 };
 pub use time::{Clock, ManualClock, Timestamp};
 
@@ -141,12 +141,47 @@ pub trait Store: Send + Sync {
         self.records(List { selector, offset, limit, ..List::default() }).await
     }
 
+    /// How many records a selection has.
+    async fn count_of(&self, selector: Selector) -> Result<u64> {
+        match self.call(Request::Read(Read::Count(selector))).await? {
+            Reply::Count { count, .. } => Ok(count),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How many records there are.
+    async fn count(&self) -> Result<u64> {
+        self.count_of(Selector::All).await
+    }
+
+    /// How many keys start with the prefix.
+    async fn count_prefix(&self, prefix: &str) -> Result<u64> {
+        self.count_of(Selector::Prefix(prefix.to_owned())).await
+    }
+
+    /// How many keys have `from <= key < to`.
+    async fn count_range(&self, from: &str, to: &str) -> Result<u64> {
+        self.count_of(Selector::Range { from: from.to_owned(), to: to.to_owned() }).await
+    }
+
     /// Stores a value.
     ///
     /// # Errors
     /// `version_mismatch` when the condition does not hold.
     async fn put(&self, put: Put) -> Result<Written> {
         match self.call(Request::Write(WriteOperation::Apply(Mutation::Put(put)).into())).await? {
+            Reply::Written(written) => Ok(written),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes a part of a value.
+    ///
+    /// # Errors
+    /// `version_mismatch` when the condition does not hold, `too_large` when the new value would be; for a JSON Patch
+    /// `not_found` when the key is absent and `patch_failed` when one of its operations fails.
+    async fn patch(&self, patch: Patch) -> Result<Written> {
+        match self.call(Request::Write(WriteOperation::Apply(Mutation::Patch(patch)).into())).await? {
             Reply::Written(written) => Ok(written),
             other => Err(unexpected(&other)),
         }

@@ -19,10 +19,16 @@ use crate::limits;
 /// What one write is told.
 pub(crate) type Outcome = Result<Reply>;
 
-/// Decides a batch. `now_ms` is the one time of the whole batch, read after the write lock was gained.
+/// Decides a batch, or as much of it as the values that were loaded allow. `now_ms` is the one time of the whole batch, read after the write lock was gained.
 pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
     let mut planner = Planner::new(rows, now_ms);
-    let outcomes = requests.iter().map(|request| planner.decide(request)).collect();
+    let mut outcomes = Vec::with_capacity(requests.len());
+    for request in requests {
+        if !outcomes.is_empty() && !planner.can_decide(request) {
+            break;
+        }
+        outcomes.push(planner.decide(request));
+    }
     planner.finish(outcomes)
 }
 
@@ -46,6 +52,13 @@ impl Planner {
         }
     }
 
+    fn can_decide(&self, request: &Write) -> bool {
+        match &request.operation {
+            WriteOperation::Apply(Mutation::Patch(patch)) => self.is_loaded(&patch.key),
+            WriteOperation::Apply(Mutation::Put(_) | Mutation::Delete(_)) => true,
+        }
+    }
+
     fn decide(&mut self, request: &Write) -> Outcome {
         let first = self.stream.len();
         let outcome = match &request.operation {
@@ -62,6 +75,7 @@ impl Planner {
         let tx = self.meta.head + 1;
         match mutation {
             Mutation::Put(put) => self.put(put, tx).map(Reply::Written),
+            Mutation::Patch(patch) => self.patch(patch, tx).map(Reply::Written),
             Mutation::Delete(delete) => self.delete(delete, tx).map(Reply::Deleted),
         }
     }

@@ -3,11 +3,13 @@
 //! A [`Request`] is data, so that one function of a [`Store`](super::Store) carries every operation, whether the
 //! store is in this process or behind a socket.
 
-use super::error::{Code, Error, Result};
+mod check;
+
+pub(crate) use check::check_value;
+
 use super::json_text::JsonText;
-use super::keys::{KeyRange, check_bound, check_key, check_name};
+use super::keys::KeyRange;
 use super::record::{Change, Record};
-use crate::limits;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum WriteOperation {
 pub enum Mutation {
     /// Stores a value.
     Put(Put),
+    /// Changes a part of a value.
+    Patch(Patch),
     /// Removes records.
     Delete(Delete),
 }
@@ -89,6 +93,54 @@ impl Put {
         self.record_type = TypeChange::Set(record_type.into());
         self
     }
+}
+
+/// Changes a part of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// The key.
+    pub key: String,
+    /// The patch, up to 8 MiB.
+    pub patch: JsonText,
+    /// How the patch is read.
+    pub format: PatchFormat,
+    /// What must hold for the patch to happen.
+    pub condition: Condition,
+    /// What happens to the type of the record.
+    pub record_type: TypeChange,
+    /// Answer the new value too.
+    pub return_value: bool,
+}
+
+impl Patch {
+    /// A merge patch without a condition that keeps the type of the record.
+    #[must_use]
+    pub fn merge(key: impl Into<String>, patch: JsonText) -> Patch {
+        Patch {
+            key: key.into(),
+            patch,
+            format: PatchFormat::Merge,
+            condition: Condition::default(),
+            record_type: TypeChange::Keep,
+            return_value: false,
+        }
+    }
+
+    /// A JSON Patch without a condition that keeps the type of the record.
+    #[must_use]
+    pub fn json_patch(key: impl Into<String>, patch: JsonText) -> Patch {
+        Patch { format: PatchFormat::JsonPatch, ..Patch::merge(key, patch) }
+    }
+}
+
+/// How a patch is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PatchFormat {
+    /// JSON Merge Patch, RFC 7396. On a missing key it is applied to `{}`. What it does not touch keeps its text.
+    #[default]
+    Merge,
+    /// JSON Patch, RFC 6902. A missing key is `not_found`. It may respell numbers and drops duplicate members.
+    JsonPatch,
 }
 
 /// What must hold for a write to happen. Both may be given; 0 stands for an absent key.
@@ -154,6 +206,8 @@ pub enum Read {
     },
     /// A page of records in key order.
     List(List),
+    /// How many records there are.
+    Count(Selector),
     /// A page of the stream.
     Stream(Stream),
     /// The bounds of the stream.
@@ -240,7 +294,7 @@ pub enum Reply {
         /// False when the store was there already.
         created: bool,
     },
-    /// To `Put`.
+    /// To `Put` and `Patch`.
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
@@ -255,6 +309,13 @@ pub enum Reply {
     Records(Page<Record>),
     /// To `List` with `keys_only`.
     Keys(Page<String>),
+    /// To `Count`.
+    Count {
+        /// The head of the snapshot.
+        seq: u64,
+        /// How many records.
+        count: u64,
+    },
     /// To `Stream`.
     Changes(Changes),
     /// To `StreamSeq`.
@@ -269,12 +330,14 @@ pub enum Reply {
 }
 
 /// Where a written record stands now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// Its new version.
     pub version: u64,
     /// Its new revision.
     pub revision: u64,
+    /// Its new value, when a patch asked for it.
+    pub value: Option<JsonText>,
 }
 
 /// What a delete removed.
@@ -316,118 +379,4 @@ pub struct Identity {
     pub store_id: String,
     /// Random, made by init: numbers of the stream compare only within one epoch.
     pub epoch: String,
-}
-
-impl Request {
-    /// Refuses what no store could answer, before anything is sent or queued.
-    ///
-    /// # Errors
-    /// `bad_request` or `too_large`, with the field.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            Request::Init => Ok(()),
-            Request::Write(write) => write.check(),
-            Request::Read(read) => read.check(),
-        }
-    }
-}
-
-impl Write {
-    fn check(&self) -> Result<()> {
-        match &self.operation {
-            WriteOperation::Apply(mutation) => mutation.check(),
-        }
-    }
-
-    /// What the write counts for in a batch, in bytes.
-    #[must_use]
-    pub fn weight_bytes(&self) -> usize {
-        let content = match &self.operation {
-            WriteOperation::Apply(mutation) => mutation.weight_bytes(),
-        };
-        limits::REQUEST_WEIGHT_BYTES.max(content)
-    }
-}
-
-impl Mutation {
-    fn check(&self) -> Result<()> {
-        match self {
-            Mutation::Put(put) => {
-                check_key(&put.key)?;
-                if let TypeChange::Set(record_type) = &put.record_type {
-                    check_name("type", record_type)?;
-                }
-                check_value(&put.value)
-            }
-            Mutation::Delete(delete) => {
-                check_keys(&delete.keys)?;
-                if delete.condition != Condition::default() && delete.keys.len() != 1 {
-                    return Err(Error::bad_field("version", "a condition goes with exactly one key"));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn weight_bytes(&self) -> usize {
-        match self {
-            Mutation::Put(put) => put.key.len() + put.value.get().len(),
-            Mutation::Delete(delete) => delete.keys.iter().map(String::len).sum(),
-        }
-    }
-}
-
-impl Read {
-    fn check(&self) -> Result<()> {
-        match self {
-            Read::Get { key } => check_key(key),
-            Read::GetBatch { keys } => check_keys(keys),
-            Read::List(list) => {
-                if let Some(after) = &list.after {
-                    check_bound("after", after)?;
-                }
-                match &list.selector {
-                    Selector::All => Ok(()),
-                    Selector::Prefix(prefix) => check_bound("prefix", prefix),
-                    Selector::Range { from, to } => {
-                        check_bound("from", from)?;
-                        check_bound("to", to)
-                    }
-                    Selector::Type(record_type) => check_name("type", record_type),
-                }
-            }
-            Read::Stream(stream) => {
-                if let Some(prefix) = &stream.prefix {
-                    check_bound("prefix", prefix)?;
-                }
-                stream.record_type.as_deref().map_or(Ok(()), |name| check_name("type", name))
-            }
-            Read::StreamSeq | Read::Identity => Ok(()),
-        }
-    }
-}
-
-/// Checks the size of a value.
-///
-/// # Errors
-/// `too_large`.
-pub fn check_value(value: &JsonText) -> Result<()> {
-    let bytes = value.get().len();
-    if bytes > limits::VALUE_BYTES {
-        return Err(Error::new(
-            Code::TooLarge,
-            format!("a value of {bytes} bytes is over {}", limits::VALUE_BYTES),
-        ));
-    }
-    Ok(())
-}
-
-fn check_keys(keys: &[String]) -> Result<()> {
-    if keys.len() > limits::KEYS_PER_REQUEST {
-        return Err(Error::new(
-            Code::TooLarge,
-            format!("{} keys in one request are over {}", keys.len(), limits::KEYS_PER_REQUEST),
-        ));
-    }
-    keys.iter().try_for_each(|key| check_key(key))
 }

@@ -49,6 +49,21 @@ fn a_file_and_a_version_can_be_given() {
 }
 
 #[test]
+fn patch_and_count_work_in_a_pipe() {
+    let kv = Kv::new();
+    kv.ok(r#"kv init; echo '{"a":1}' | kv put x; echo '{"a":null,"b":[1]}' | kv patch x"#);
+    kv.ok(
+        r#"echo '[{"op":"add","path":"/b/-","value":2}]' | kv patch --key x --format json-patch --version 2"#,
+    );
+    assert_eq!(kv.ok("kv get x --raw"), "{\"b\":[1,2]}\n");
+    let (code, stderr) =
+        kv.fails(r#"kv patch x --format json-patch --value '[{"op":"test","path":"/b","value":0}]'"#);
+    assert!(code == 4 && stderr.contains("patch_failed"), "{code} {stderr}");
+    assert_eq!(kv.ok("kv count all; kv count prefix x; kv count range a x"), "1\n1\n0\n");
+    assert_eq!(kv.fails("kv count").0, 2);
+}
+
+#[test]
 fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
     let kv = Kv::new();
     for (text, exit_code, words) in [

@@ -37,6 +37,9 @@ pub(crate) trait Engine: Send + Sync {
     /// The keys that fit one page.
     async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>>;
 
+    /// The head of the snapshot, and how many records lie between the bounds of the query.
+    async fn count(&self, query: &ListQuery) -> Result<(u64, u64)>;
+
     /// The changes that fit one page, with the bounds of the stream in the same snapshot.
     async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)>;
 

@@ -160,6 +160,10 @@ impl Engine for Sqlite {
         self.database().await?.keys(query).await
     }
 
+    async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
+        self.database().await?.count(query).await
+    }
+
     async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
         self.database().await?.stream(query).await
     }

@@ -2,9 +2,15 @@
 
 use super::Planner;
 use super::rows::{Row, StreamRow};
+use crate::limits;
 use crate::store::error::{Code, Error, Result};
+use crate::store::json_patch::{JsonPatchError, json_patch};
+use crate::store::json_text::JsonText;
+use crate::store::merge_patch::merge_patch;
 use crate::store::record::Action;
-use crate::store::request::{Condition, Delete, Deleted, Put, TypeChange, Written};
+use crate::store::request::{
+    Condition, Delete, Deleted, Patch, PatchFormat, Put, TypeChange, Written, check_value,
+};
 
 /// A key as the batch has left it so far.
 #[derive(Debug, Default)]
@@ -24,25 +30,55 @@ impl Slot {
 
 impl Planner {
     pub(super) fn put(&mut self, put: &Put, tx: u64) -> Result<Written> {
-        let present = self.present(&put.key);
-        check(&put.key, put.condition, present)?;
+        check(&put.key, put.condition, self.present(&put.key))?;
+        Ok(self.write(&put.key, put.value.clone(), &put.record_type, tx))
+    }
+
+    pub(super) fn patch(&mut self, patch: &Patch, tx: u64) -> Result<Written> {
+        let present = self.present(&patch.key);
+        check(&patch.key, patch.condition, present)?;
+        let stored = present.and_then(|row| row.value.as_ref());
+        if present.is_some() && stored.is_none() {
+            return Err(Error::new(Code::Internal, format!("the value of {} was not loaded", patch.key)));
+        }
+        let value = match patch.format {
+            PatchFormat::Merge => merge_patch(stored, &patch.patch),
+            PatchFormat::JsonPatch => {
+                let stored = stored.ok_or_else(|| {
+                    Error::new(Code::NotFound, format!("{} is not there, so it cannot be patched", patch.key))
+                })?;
+                json_patch(stored, &patch.patch, limits::VALUE_BYTES).map_err(patch_error)?
+            }
+        };
+        check_value(&value)?;
+        let written = self.write(&patch.key, value.clone(), &patch.record_type, tx);
+        Ok(Written { value: patch.return_value.then_some(value), ..written })
+    }
+
+    /// Whether a patch of this key can be decided: the key is absent, or its value is in memory.
+    pub(super) fn is_loaded(&self, key: &str) -> bool {
+        self.present(key).is_none_or(|row| row.value.is_some())
+    }
+
+    fn write(&mut self, key: &str, value: JsonText, record_type: &TypeChange, tx: u64) -> Written {
+        let present = self.present(key);
         let row = Row {
             version: present.map_or(1, |row| row.version + 1),
             revision: self.meta.head + 1,
-            record_type: match &put.record_type {
+            record_type: match record_type {
                 TypeChange::Keep => present.and_then(|row| row.record_type.clone()),
                 TypeChange::Clear => None,
                 TypeChange::Set(record_type) => Some(record_type.clone()),
             },
             created_ms: present.map_or(self.time_ms, |row| row.created_ms),
             updated_ms: self.time_ms,
-            value: Some(put.value.clone()),
+            value: Some(value),
         };
         let action = if present.is_some() { Action::Update } else { Action::Create };
-        let written = Written { version: row.version, revision: row.revision };
-        self.append(tx, action, &put.key, row.clone());
-        self.set(&put.key, Some(row));
-        Ok(written)
+        let written = Written { version: row.version, revision: row.revision, value: None };
+        self.append(tx, action, key, row.clone());
+        self.set(key, Some(row));
+        written
     }
 
     pub(super) fn delete(&mut self, delete: &Delete, tx: u64) -> Result<Deleted> {
@@ -117,6 +153,15 @@ fn check(key: &str, condition: Condition, present: Option<&Row>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn patch_error(error: JsonPatchError) -> Error {
+    let message = error.to_string();
+    match error {
+        JsonPatchError::Invalid(_) => Error::bad_field("patch", message),
+        JsonPatchError::Failed { .. } => Error::new(Code::PatchFailed, message),
+        JsonPatchError::TooLarge { .. } => Error::new(Code::TooLarge, message),
+    }
 }
 
 fn mismatch(key: &str, what: &str, expected: u64, current: u64) -> Error {

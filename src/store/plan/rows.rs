@@ -21,25 +21,33 @@ pub(crate) struct Meta {
 /// What a batch must know before it can be decided.
 #[derive(Debug, Default)]
 pub(crate) struct Needs<'a> {
-    /// The records of these keys, without their values.
+    /// The records of these keys.
     pub keys: Vec<&'a str>,
+    /// The keys whose values are needed too, in order of arrival: as many as fit
+    /// [`BATCH_LOADED_BYTES`](crate::limits::BATCH_LOADED_BYTES), and at least the first one that exists.
+    pub values: Vec<&'a str>,
 }
 
 impl<'a> Needs<'a> {
     /// What these requests touch.
     pub(crate) fn of(requests: &'a [Write]) -> Needs<'a> {
         let mut keys = HashSet::new();
+        let mut values = Vec::new();
         for request in requests {
             match &request.operation {
                 WriteOperation::Apply(Mutation::Put(put)) => {
                     keys.insert(put.key.as_str());
+                }
+                WriteOperation::Apply(Mutation::Patch(patch)) => {
+                    keys.insert(patch.key.as_str());
+                    values.push(patch.key.as_str());
                 }
                 WriteOperation::Apply(Mutation::Delete(delete)) => {
                     keys.extend(delete.keys.iter().map(String::as_str));
                 }
             }
         }
-        Needs { keys: keys.into_iter().collect() }
+        Needs { keys: keys.into_iter().collect(), values }
     }
 }
 
@@ -85,7 +93,8 @@ pub(crate) struct StreamRow {
 /// What a batch does.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// One for each request, in order.
+    /// One for each request that was decided, in order. The first one always is; those that are not come again in
+    /// the next batch.
     pub outcomes: Vec<Outcome>,
     /// Rows of `kv_record` to insert or replace. Each has a value.
     pub puts: Vec<(String, Row)>,

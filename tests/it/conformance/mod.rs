@@ -13,10 +13,12 @@ macro_rules! cases {
     };
 }
 
+mod count;
 mod delete;
 mod get;
 mod init;
 mod list;
+mod patch;
 mod put;
 mod stream;
 mod values;

@@ -78,6 +78,13 @@ impl Database {
         candidates_of(&rows, |row| Ok(row.get(2)))
     }
 
+    pub(super) async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
+        let (filter, arguments) = selection(query);
+        let text = format!("select head, (select count(*) from kv_record where {filter}) from kv_meta");
+        let rows = self.rows(&text, arguments).await?;
+        Ok((head(&rows)?, count(&rows[0], 1)))
+    }
+
     pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
         let mut arguments = Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
         let mut filter = String::new();
@@ -135,8 +142,8 @@ impl Database {
     }
 }
 
-/// The keys of a listing with what each counts for, as far as a page can hold them.
-fn candidates(query: &ListQuery, bytes: &str) -> (String, Arguments) {
+/// The condition that selects the records of a listing.
+fn selection(query: &ListQuery) -> (String, Arguments) {
     let mut arguments = Arguments::default();
     let mut filter = String::from("true");
     let bounds = [(&query.lower, ">=", ">"), (&query.upper, "<=", "<")];
@@ -153,6 +160,12 @@ fn candidates(query: &ListQuery, bytes: &str) -> (String, Arguments) {
         filter.push_str(" and type = ?");
         arguments = arguments.text(record_type.as_str());
     }
+    (filter, arguments)
+}
+
+/// The keys of a listing with what each counts for, as far as a page can hold them.
+fn candidates(query: &ListQuery, bytes: &str) -> (String, Arguments) {
+    let (filter, arguments) = selection(query);
     let order = if query.reverse { "desc" } else { "asc" };
     let text = format!(
         "select \"key\" as id, {bytes} as bytes from kv_record where {filter} order by \"key\" {order} limit ? offset ?"

@@ -8,8 +8,10 @@ use sqlx::{Row as _, SqliteConnection};
 use super::error::{describe, is_busy, is_io};
 use super::run::{Arguments, Stopped, run};
 use super::{Database, Sqlite};
+use crate::limits;
 use crate::store::engine::sqlite::read::{count, optional_text};
 use crate::store::error::{Code, Error};
+use crate::store::json_text::{JsonText, JsonTextError};
 use crate::store::plan::{Meta, Needs, Outcome, Plan, Row, Rows, StreamRow, plan};
 use crate::store::request::Write;
 
@@ -19,7 +21,12 @@ const READ: &str = "
     begin immediate;
     select head, first, last_ms from kv_meta;
     select r.\"key\", r.version, r.revision, r.type, r.created, r.updated
-        from json_each(?) k join kv_record r on r.\"key\" = k.value";
+        from json_each(?) k join kv_record r on r.\"key\" = k.value;
+    select r.\"key\", r.value from (
+            select k.value as wanted, coalesce(sum(octet_length(r.value)) over (
+                order by k.key rows between unbounded preceding and 1 preceding), 0) as before
+            from json_each(?) k join kv_record r on r.\"key\" = k.value) w
+        join kv_record r on r.\"key\" = w.wanted where w.before < ?";
 
 /// Values travel as JSON strings, so SQLite never parses them. The stream comes first: a delete copies the value
 /// that stands in `kv_record`. COMMIT is the last statement.
@@ -59,24 +66,21 @@ enum Rerun {
 impl Sqlite {
     pub(super) async fn write_batch(&self, database: &Database, batch: &[Write]) -> Vec<Outcome> {
         let mut writer = database.writer.lock().await;
-        match self.attempt(database, &mut writer, batch).await {
-            Ok(outcomes) => outcomes,
-            Err(Failure::Rejected(_, Rerun::OneByOne)) if batch.len() > 1 => {
-                let mut outcomes = Vec::with_capacity(batch.len());
-                for request in batch {
-                    let one = std::slice::from_ref(request);
-                    match self.attempt(database, &mut writer, one).await {
-                        Ok(answered) => outcomes.extend(answered),
-                        Err(failure) => outcomes.push(Err(failure.into_error())),
-                    }
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut at_once = batch.len();
+        while outcomes.len() < batch.len() {
+            let rest = &batch[outcomes.len()..];
+            let rest = &rest[..at_once.min(rest.len())];
+            match self.attempt(database, &mut writer, rest).await {
+                Ok(decided) => outcomes.extend(decided),
+                Err(Failure::Rejected(_, Rerun::OneByOne)) if rest.len() > 1 => at_once = 1,
+                Err(failure) => {
+                    let error = failure.into_error();
+                    outcomes.extend(rest.iter().map(|_| Err(error.clone())));
                 }
-                outcomes
-            }
-            Err(failure) => {
-                let error = failure.into_error();
-                batch.iter().map(|_| Err(error.clone())).collect()
             }
         }
+        outcomes
     }
 
     async fn attempt(
@@ -126,32 +130,45 @@ impl Sqlite {
         writer: &mut SqliteConnection,
         needs: &Needs<'_>,
     ) -> std::result::Result<Rows, Failure> {
-        let statements =
-            run(writer, READ, Arguments::default().text(json(&needs.keys))).await.map_err(|stopped| {
-                let rerun = if stopped.finished == 0 { Rerun::Pointless } else { rerun(&stopped.error) };
-                Failure::Rejected(describe(&stopped.error, &self.name()), rerun)
-            })?;
+        let arguments = Arguments::default()
+            .text(json(&needs.keys))
+            .text(json(&needs.values))
+            .integer(limits::BATCH_LOADED_BYTES as u64);
+        let statements = run(writer, READ, arguments).await.map_err(|stopped| {
+            let rerun = if stopped.finished == 0 { Rerun::Pointless } else { rerun(&stopped.error) };
+            Failure::Rejected(describe(&stopped.error, &self.name()), rerun)
+        })?;
         let damaged = || {
             let error = Error::new(Code::Unavailable, format!("{} has no head: it is damaged", self.name()));
             Failure::Rejected(error, Rerun::Pointless)
         };
-        let [_, meta, records] = statements.as_slice() else { return Err(damaged()) };
+        let [_, meta, records, values] = statements.as_slice() else { return Err(damaged()) };
         let meta = meta.rows.first().ok_or_else(damaged)?;
+        let mut values: HashMap<String, JsonText> = values
+            .rows
+            .iter()
+            .map(|row| Ok((row.get(0), JsonText::from_stored(row.get(1))?)))
+            .collect::<Result<_, JsonTextError>>()
+            .map_err(|error| {
+                let error = Error::new(Code::Unavailable, format!("{} is damaged: {error}", self.name()));
+                Failure::Rejected(error, Rerun::OneByOne)
+            })?;
         Ok(Rows {
             meta: Meta { head: count(meta, 0), first: count(meta, 1), last_ms: meta.get(2) },
             records: records
                 .rows
                 .iter()
                 .map(|row| {
+                    let key: String = row.get(0);
                     let stored = Row {
                         version: count(row, 1),
                         revision: count(row, 2),
                         record_type: optional_text(row, 3),
                         created_ms: row.get(4),
                         updated_ms: row.get(5),
-                        value: None,
+                        value: values.remove(&key),
                     };
-                    (row.get::<String, _>(0), stored)
+                    (key, stored)
                 })
                 .collect::<HashMap<_, _>>(),
         })

@@ -1,0 +1,33 @@
+//! `kv count`
+
+use clap::Args;
+use kv::store::{Result, Selector, Store};
+
+use super::arguments::usage;
+use super::output;
+
+#[derive(Debug, Args)]
+pub(super) struct Count {
+    /// all | prefix P | range FROM TO | type T
+    #[arg(required = true)]
+    words: Vec<String>,
+}
+
+impl Count {
+    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let selector = match words.as_slice() {
+            ["all"] => Selector::All,
+            ["prefix", prefix] => Selector::Prefix((*prefix).to_owned()),
+            ["range", from, to] => Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() },
+            ["type", record_type] => Selector::Type((*record_type).to_owned()),
+            _ => {
+                return Err(usage(
+                    "these words name nothing to count",
+                    "kv count all, kv count prefix P, kv count range FROM TO, kv count type T",
+                ));
+            }
+        };
+        output::print_line(&store.count_of(selector).await?.to_string())
+    }
+}
