@@ -80,37 +80,33 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
     };
     let (id, op, timeout_ms) = (take("id"), take("op"), take("timeout_ms"));
     let id = id.map(Id::parse).transpose().map_err(|error| (None, error))?;
-    let decode = || {
-        let op: Cow<'_, str> = match op {
-            Some(op) => serde_json::from_str(op.get())
-                .map_err(|_| Error::bad_field("op", "op is the name of an operation, a string"))?,
-            None => {
-                return Err(Error::bad_field("op", "the request has no op")
-                    .hint(r#"for example: {"op":"get","key":"hello"}"#));
-            }
-        };
-        if let Some((twice, _)) = fields.iter().enumerate().find_map(|(index, field)| {
-            fields[..index].iter().any(|(name, _)| *name == field.0).then_some(field)
-        }) {
-            return Err(Error::bad_field(twice, format!("{op} has the field {twice:?} twice")));
-        }
-        let timeout_ms = timeout_ms
-            .map(|raw| match raw.get().parse::<u64>() {
-                Ok(timeout_ms @ 1..=limits::TIMEOUT_MS) => Ok(timeout_ms),
-                _ => Err(Error::bad_field(
-                    "timeout_ms",
-                    "timeout_ms is a number of milliseconds, at most a day",
-                )),
-            })
-            .transpose()?;
-        Ok((timeout_ms, Call::decode(&op, &Fields(std::mem::take(&mut fields)))?))
-    };
-    // The closure cannot borrow `fields` mutably while `take` lives; both end here.
-    let mut decode = decode;
-    match decode() {
+    match decode_call(op, timeout_ms, &Fields(fields)) {
         Ok((timeout_ms, call)) => Ok(Incoming { id, timeout_ms, call }),
         Err(error) => Err((id, error)),
     }
+}
+
+/// Reads what stands in a request besides its id.
+fn decode_call(
+    op: Option<&RawValue>,
+    timeout_ms: Option<&RawValue>,
+    fields: &Fields<'_>,
+) -> Result<(Option<u64>, Call)> {
+    let op = op.ok_or_else(|| {
+        Error::bad_field("op", "the request has no op").hint(r#"for example: {"op":"get","key":"hello"}"#)
+    })?;
+    let op: Cow<'_, str> = serde_json::from_str(op.get())
+        .map_err(|_| Error::bad_field("op", "op is the name of an operation, a string"))?;
+    if let Some(twice) = fields.repeated() {
+        return Err(Error::bad_field(twice, format!("{op} has the field {twice:?} twice")));
+    }
+    let timeout_ms = timeout_ms
+        .map(|raw| match raw.get().parse::<u64>() {
+            Ok(timeout_ms @ 1..=limits::TIMEOUT_MS) => Ok(timeout_ms),
+            _ => Err(Error::bad_field("timeout_ms", "timeout_ms is a number of milliseconds, at most a day")),
+        })
+        .transpose()?;
+    Ok((timeout_ms, Call::decode(&op, fields)?))
 }
 
 fn parse_error(reason: String) -> Error {
@@ -147,7 +143,15 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a> Fields<'a> {
+impl Fields<'_> {
+    /// The name of a field that stands twice.
+    fn repeated(&self) -> Option<&str> {
+        let names = || self.0.iter().map(|(name, _)| name.as_ref());
+        names()
+            .enumerate()
+            .find_map(|(index, name)| names().take(index).any(|before| before == name).then_some(name))
+    }
+
     /// Reads the fields of an operation, strictly.
     fn read<T: DeserializeOwned>(&self, op: &str) -> Result<T> {
         let fields = || {

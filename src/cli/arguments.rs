@@ -107,6 +107,50 @@ pub(super) enum DaemonCommand {
     Status,
 }
 
+/// What must hold for a write to happen.
+#[derive(Debug, Args)]
+pub(super) struct ConditionArguments {
+    /// Only at this version of the key; 0 = only if it is absent, -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    version: i64,
+    /// Only at this revision of the key; 0 = only if it is absent, -1 = always
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    revision: i64,
+}
+
+impl ConditionArguments {
+    pub(super) fn condition(&self) -> kv::store::Result<kv::store::Condition> {
+        let number = |what: &str, number: i64| match number {
+            -1 => Ok(None),
+            _ => u64::try_from(number).map(Some).map_err(|_| {
+                usage(&format!("{what} {number} makes no sense"), "-1 = always, 0 = only if absent")
+            }),
+        };
+        Ok(kv::store::Condition {
+            version: number("--version", self.version)?,
+            revision: number("--revision", self.revision)?,
+        })
+    }
+}
+
+/// The key of a write, as a word or as a flag.
+#[derive(Debug, Args)]
+pub(super) struct KeyArguments {
+    /// Key
+    #[arg(required_unless_present = "key_flag")]
+    key: Option<String>,
+    /// Key, as a flag
+    #[arg(long = "key", value_name = "KEY", conflicts_with = "key")]
+    key_flag: Option<String>,
+}
+
+impl KeyArguments {
+    pub(super) fn key(&self) -> String {
+        // clap sees to it that exactly one of them is there.
+        self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default()
+    }
+}
+
 /// How records are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {

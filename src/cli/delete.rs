@@ -3,9 +3,8 @@
 use clap::Args;
 use kv::store::{self, Result, Store};
 
-use super::arguments::usage;
+use super::arguments::{ConditionArguments, usage};
 use super::output;
-use super::put::condition;
 
 #[derive(Debug, Args)]
 pub(super) struct Delete {
@@ -15,12 +14,8 @@ pub(super) struct Delete {
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY", conflicts_with = "words")]
     key_flag: Option<String>,
-    /// Delete only at this version of the key; -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
-    version: i64,
-    /// Delete only at this revision of the key; -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
-    revision: i64,
+    #[command(flatten)]
+    condition: ConditionArguments,
 }
 
 impl Delete {
@@ -34,7 +29,7 @@ impl Delete {
             }
         };
         let mut delete = store::Delete::keys(keys);
-        delete.condition = condition(self.version, self.revision)?;
+        delete.condition = self.condition.condition()?;
         output::print_line(&store.delete(delete).await?.deleted.to_string())
     }
 }

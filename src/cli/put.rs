@@ -6,19 +6,15 @@ use std::path::PathBuf;
 use clap::Args;
 use kv::limits;
 use kv::store::json_text::JsonTextErrorKind;
-use kv::store::{self, Code, Condition, Error, JsonText, Result, Store};
+use kv::store::{self, Code, Error, JsonText, Result, Store};
 
-use super::arguments::usage;
+use super::arguments::{ConditionArguments, KeyArguments, usage};
 use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct Put {
-    /// Key
-    #[arg(required_unless_present = "key_flag")]
-    key: Option<String>,
-    /// Key, as a flag
-    #[arg(long = "key", value_name = "KEY", conflicts_with = "key")]
-    key_flag: Option<String>,
+    #[command(flatten)]
+    key: KeyArguments,
     /// Value, as JSON
     #[arg(long, allow_hyphen_values = true, value_name = "JSON", conflicts_with_all = ["text", "file"])]
     value: Option<String>,
@@ -28,12 +24,8 @@ pub(super) struct Put {
     /// Value, as the JSON in a file
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// Put only at this version of the key; 0 = only if it is absent, -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
-    version: i64,
-    /// Put only at this revision of the key; 0 = only if it is absent, -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
-    revision: i64,
+    #[command(flatten)]
+    condition: ConditionArguments,
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
@@ -44,9 +36,8 @@ pub(super) struct Put {
 
 impl Put {
     pub(super) fn request(&self) -> Result<store::Put> {
-        let key = self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default();
-        let mut put = store::Put::new(key, self.read_value()?);
-        put.condition = condition(self.version, self.revision)?;
+        let mut put = store::Put::new(self.key.key(), self.read_value()?);
+        put.condition = self.condition.condition()?;
         if let Some(record_type) = &self.of_type {
             put = put.of_type(record_type);
         }
@@ -91,15 +82,4 @@ pub(super) fn read(source: impl std::io::Read, name: &str) -> Result<String> {
         return Err(Error::new(Code::TooLarge, format!("{name} holds more than {bytes_max} bytes")));
     }
     String::from_utf8(bytes).map_err(|_| usage(&format!("{name} is not UTF-8"), "values are JSON in UTF-8"))
-}
-
-/// -1 stands for no check.
-pub(super) fn condition(version: i64, revision: i64) -> Result<Condition> {
-    let number = |what: &str, number: i64| match number {
-        -1 => Ok(None),
-        _ => u64::try_from(number).map(Some).map_err(|_| {
-            usage(&format!("{what} {number} makes no sense"), "-1 = always, 0 = only if absent")
-        }),
-    };
-    Ok(Condition { version: number("--version", version)?, revision: number("--revision", revision)? })
 }

@@ -9,7 +9,7 @@ use kv::Client;
 use kv::daemon::instance::{Instance, StoreLock};
 use kv::daemon::place::Place;
 use kv::daemon::{self, Config};
-use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Store, Timestamp};
+use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Put, Store, Timestamp};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,15 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct World {
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: ManualClock,
+}
+
+impl World {
+    /// Puts `1` under each key, one after the other.
+    pub(crate) async fn put_all(&self, keys: &[&str]) {
+        for key in keys {
+            self.store.put(Put::new(*key, json("1"))).await.unwrap();
+        }
+    }
 }
 
 /// When the manual clock begins: 2023-11-14T22:13:20.000Z.

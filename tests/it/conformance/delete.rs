@@ -12,14 +12,8 @@ cases! {
     delete_then_put_in_one_batch_starts_at_version_1,
 }
 
-async fn put_all(world: &World, keys: &[&str]) {
-    for key in keys {
-        world.store.put(Put::new(*key, json("1"))).await.unwrap();
-    }
-}
-
 async fn delete_answers_how_many_were_there(world: &World) {
-    put_all(world, &["a", "b"]).await;
+    world.put_all(&["a", "b"]).await;
     let deleted = world.store.delete(Delete::keys(["b", "x", "a"])).await.unwrap();
     assert_eq!(deleted, Deleted { deleted: 2, revision: Some(4) });
     assert_eq!(
@@ -30,20 +24,20 @@ async fn delete_answers_how_many_were_there(world: &World) {
 }
 
 async fn an_empty_list_of_keys_deletes_nothing(world: &World) {
-    put_all(world, &["a"]).await;
+    world.put_all(&["a"]).await;
     let none: [&str; 0] = [];
     assert_eq!(world.store.delete(Delete::keys(none)).await.unwrap().deleted, 0);
     assert!(world.store.get("a").await.unwrap().is_some());
 }
 
 async fn a_key_that_stands_twice_counts_once(world: &World) {
-    put_all(world, &["a", "b"]).await;
+    world.put_all(&["a", "b"]).await;
     assert_eq!(world.store.delete(Delete::keys(["a", "a"])).await.unwrap().deleted, 1);
     assert_eq!(world.store.stream_seq().await.unwrap(), 3);
 }
 
 async fn offset_and_limit_count_the_present_keys(world: &World) {
-    put_all(world, &["a", "b", "c", "d"]).await;
+    world.put_all(&["a", "b", "c", "d"]).await;
     let delete = Delete { offset: 1, limit: Some(2), ..Delete::keys(["x", "a", "b", "c", "d"]) };
     assert_eq!(world.store.delete(delete).await.unwrap().deleted, 2);
     let left: Vec<String> =
@@ -52,7 +46,7 @@ async fn offset_and_limit_count_the_present_keys(world: &World) {
 }
 
 async fn a_condition_guards_the_delete_of_one_key(world: &World) {
-    put_all(world, &["a", "a"]).await;
+    world.put_all(&["a", "a"]).await;
     let at = |version| Delete {
         condition: Condition { version: Some(version), revision: None },
         ..Delete::keys(["a"])
@@ -71,7 +65,7 @@ async fn a_condition_with_several_keys_is_refused(world: &World) {
 }
 
 async fn delete_then_put_in_one_batch_starts_at_version_1(world: &World) {
-    put_all(world, &["a", "a"]).await;
+    world.put_all(&["a", "a"]).await;
     let (deleted, put) =
         tokio::join!(world.store.delete(Delete::keys(["a"])), world.store.put(Put::new("a", json("2"))));
     assert_eq!(deleted.unwrap().deleted, 1);

@@ -15,18 +15,12 @@ cases! {
     next_stands_exactly_where_there_is_more,
 }
 
-async fn put_all(world: &World, keys: &[&str]) {
-    for key in keys {
-        world.store.put(Put::new(*key, json("1"))).await.unwrap();
-    }
-}
-
 fn keys(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.key.as_str()).collect()
 }
 
 async fn keys_come_in_the_order_of_their_bytes(world: &World) {
-    put_all(world, &["b", "a", "B", "ä", "~", "a/b", "a b", "\u{10FFFF}", "_"]).await;
+    world.put_all(&["b", "a", "B", "ä", "~", "a/b", "a b", "\u{10FFFF}", "_"]).await;
     let expected = ["B", "_", "a", "a b", "a/b", "b", "~", "ä", "\u{10FFFF}"];
     assert_eq!(keys(&world.store.list(0, None).await.unwrap()), expected);
     let reversed = List { reverse: true, ..List::default() };
@@ -35,9 +29,10 @@ async fn keys_come_in_the_order_of_their_bytes(world: &World) {
 }
 
 async fn a_prefix_is_a_range_and_no_pattern(world: &World) {
-    put_all(world, &["user_1", "userX1", "user%", "User/1", "user/1", "*a", "a*", "\u{D7FF}x", "\u{E000}"])
+    world
+        .put_all(&["user_1", "userX1", "user%", "User/1", "user/1", "*a", "a*", "\u{D7FF}x", "\u{E000}"])
         .await;
-    put_all(world, &["\u{10FFFF}", "\u{10FFFF}z"]).await;
+    world.put_all(&["\u{10FFFF}", "\u{10FFFF}z"]).await;
     for (prefix, expected) in [
         ("user_", vec!["user_1"]),
         ("user%", vec!["user%"]),
@@ -53,7 +48,7 @@ async fn a_prefix_is_a_range_and_no_pattern(world: &World) {
 }
 
 async fn a_range_holds_its_from_and_not_its_to(world: &World) {
-    put_all(world, &["a", "b", "c", "d"]).await;
+    world.put_all(&["a", "b", "c", "d"]).await;
     assert_eq!(keys(&world.store.get_range("b", "d", 0, None).await.unwrap()), ["b", "c"]);
     assert_eq!(keys(&world.store.get_range("d", "b", 0, None).await.unwrap()), [""; 0]);
     assert_eq!(keys(&world.store.get_range("", "b", 0, None).await.unwrap()), ["a"]);
@@ -63,13 +58,13 @@ async fn a_type_selects_its_records(world: &World) {
     for (key, record_type) in [("a", "X"), ("b", "x"), ("c", "X")] {
         world.store.put(Put::new(key, json("1")).of_type(record_type)).await.unwrap();
     }
-    put_all(world, &["d"]).await;
+    world.put_all(&["d"]).await;
     assert_eq!(keys(&world.store.get_type("X", 0, None).await.unwrap()), ["a", "c"]);
     assert_eq!(keys(&world.store.get_type("X", 1, Some(5)).await.unwrap()), ["c"]);
 }
 
 async fn offset_and_limit_cut_the_listing(world: &World) {
-    put_all(world, &["a", "b", "c", "d"]).await;
+    world.put_all(&["a", "b", "c", "d"]).await;
     for (offset, limit, expected) in [
         (0, Some(2), vec!["a", "b"]),
         (1, Some(2), vec!["b", "c"]),
@@ -84,7 +79,7 @@ async fn offset_and_limit_cut_the_listing(world: &World) {
 }
 
 async fn after_goes_on_beyond_a_key_in_both_directions(world: &World) {
-    put_all(world, &["a", "b", "b/1", "c"]).await;
+    world.put_all(&["a", "b", "b/1", "c"]).await;
     let page = async |after: &str, reverse: bool| {
         let list = List { after: Some(after.to_owned()), reverse, ..List::default() };
         world.store.records(list).await.unwrap().into_iter().map(|record| record.key).collect::<Vec<_>>()
@@ -130,13 +125,13 @@ async fn a_page_ends_at_1_mib_and_holds_at_least_one_record(world: &World) {
 }
 
 async fn keys_only_answers_the_keys(world: &World) {
-    put_all(world, &["a", "b", "c"]).await;
+    world.put_all(&["a", "b", "c"]).await;
     let page = world.store.keys(List { limit: Some(2), ..List::default() }).await.unwrap();
     assert_eq!((page.items, page.next.as_deref()), (vec!["a".to_owned(), "b".to_owned()], Some("b")));
 }
 
 async fn next_stands_exactly_where_there_is_more(world: &World) {
-    put_all(world, &["a", "b"]).await;
+    world.put_all(&["a", "b"]).await;
     for (limit, next) in [(1, Some("a")), (2, None), (3, None), (0, None)] {
         let page = world.store.page(List { limit: Some(limit), ..List::default() }).await.unwrap();
         assert_eq!(page.next.as_deref(), next, "{limit}");
