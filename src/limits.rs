@@ -31,8 +31,30 @@ pub const STREAM_SCAN_RECORDS: u64 = 10_000;
 /// that a batch of 1,000 keys holds at most 16 MiB.
 pub const INLINE_VALUE_BYTES: usize = 16 * 1_024;
 
-/// The most keys in one `get` or `delete`, and the most mutations in one `mutate`.
+/// The most keys in one `get` or `delete`.
 pub const KEYS_PER_REQUEST: usize = 1_000;
+
+/// The most mutations in one `mutate`.
+pub const MUTATIONS_PER_REQUEST: usize = 1_000;
+
+/// The keys, values and patches of one `mutate` together, in bytes: so that it fits a line whichever way it comes.
+pub const MUTATE_BYTES: usize = 12 * 1_024 * 1_024;
+
+/// The deletes of prefixes and ranges of one `mutate` pass over and remove at most this many records together,
+/// because its later mutations see what they left. Alone, such a delete has no bound.
+pub const MUTATE_RANGE_RECORDS: u64 = 10_000;
+
+/// The records that the range deletes of one `mutate` load together, each counted as often as it is loaded.
+pub const MUTATE_LOADED_RECORDS: u64 = 50_000;
+
+/// The id of a write that is applied once is 1 to this many bytes.
+pub const ONCE_BYTES: usize = 64;
+
+/// How long the outcome of a write that is applied once is kept, in milliseconds.
+pub const ONCE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The longest a lock can be held without a refresh, in milliseconds: 100 years, so that its expiry is a date.
+pub const LOCK_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
 
 /// A batch gathers at most this many requests.
 pub const BATCH_REQUESTS: usize = 1_000;
@@ -57,6 +79,9 @@ pub const SQLITE_READERS: u32 = 4;
 
 /// The longest line of the protocol, in bytes without its newline.
 pub const LINE_BYTES: usize = 16 * 1_024 * 1_024;
+
+/// The most fields that a request can have, known or not.
+pub const FIELDS_PER_REQUEST: usize = 64;
 
 /// Requests of one connection that are read and not yet answered.
 pub const CONNECTION_REQUESTS: usize = 1_024;

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 pub use lines::{Line, LineCodec};
 pub(crate) use reply::read;
 pub use reply::{Answer, Hello, decode_reply, encode_reply};
-pub use request::{Call, encode_request};
+pub use request::{Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
 
 use crate::limits;
 use crate::store::{Code, Error, Result};
@@ -80,7 +80,7 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
     };
     let (id, op, timeout_ms) = (take("id"), take("op"), take("timeout_ms"));
     let id = id.map(Id::parse).transpose().map_err(|error| (None, error))?;
-    match decode_call(op, timeout_ms, &Fields(fields)) {
+    match decode_call(op, timeout_ms, Fields(fields)) {
         Ok((timeout_ms, call)) => Ok(Incoming { id, timeout_ms, call }),
         Err(error) => Err((id, error)),
     }
@@ -90,16 +90,14 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
 fn decode_call(
     op: Option<&RawValue>,
     timeout_ms: Option<&RawValue>,
-    fields: &Fields<'_>,
+    fields: Fields<'_>,
 ) -> Result<(Option<u64>, Call)> {
     let op = op.ok_or_else(|| {
         Error::bad_field("op", "the request has no op").hint(r#"for example: {"op":"get","key":"hello"}"#)
     })?;
     let op: Cow<'_, str> = serde_json::from_str(op.get())
         .map_err(|_| Error::bad_field("op", "op is the name of an operation, a string"))?;
-    if let Some(twice) = fields.repeated() {
-        return Err(Error::bad_field(twice, format!("{op} has the field {twice:?} twice")));
-    }
+    fields.check_repeated(&op)?;
     let timeout_ms = timeout_ms
         .map(|raw| match raw.get().parse::<u64>() {
             Ok(timeout_ms @ 1..=limits::TIMEOUT_MS) => Ok(timeout_ms),
@@ -143,13 +141,27 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Fields<'_> {
-    /// The name of a field that stands twice.
-    fn repeated(&self) -> Option<&str> {
+impl<'a> Fields<'a> {
+    /// Refuses a field that stands twice, and more fields than any operation has: they would be compared for long.
+    fn check_repeated(&self, op: &str) -> Result<()> {
+        if self.0.len() > limits::FIELDS_PER_REQUEST {
+            return Err(Error::new(Code::TooLarge, format!("{op} has {} fields", self.0.len())));
+        }
         let names = || self.0.iter().map(|(name, _)| name.as_ref());
-        names()
+        let twice = names()
             .enumerate()
-            .find_map(|(index, name)| names().take(index).any(|before| before == name).then_some(name))
+            .find_map(|(index, name)| names().take(index).any(|before| before == name).then_some(name));
+        twice.map_or(Ok(()), |twice| {
+            Err(Error::bad_field(twice, format!("{op} has the field {twice:?} twice")))
+        })
+    }
+
+    /// Takes the fields of these names out.
+    fn split_off(&mut self, names: &[&str]) -> Fields<'a> {
+        let (taken, left) =
+            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| names.contains(&name.as_ref()));
+        self.0 = left;
+        Fields(taken)
     }
 
     /// Reads the fields of an operation, strictly.
@@ -168,7 +180,9 @@ impl Fields<'_> {
                     Error::new(Code::UnknownField, format!("{op} has no field {:?}", name.as_ref()));
                 unknown.details.field = Some(name.clone().into_owned());
                 if let Some((_, expected)) = message.split_once("expected ") {
-                    unknown = unknown.hint(format!("its fields are {expected}").replace("one of ", ""));
+                    let guards = if request::GUARDED.contains(&op) { ", `once`, `fence`" } else { "" };
+                    unknown =
+                        unknown.hint(format!("its fields are {expected}{guards}").replace("one of ", ""));
                 }
                 return unknown;
             }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kv::store::{Fence, Write};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,8 +14,8 @@ Examples:
   kv stream get
   kv delete hello
 
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, 6 store or daemon unavailable, 7 trimmed,
-8 outcome unknown.";
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked or not owner,
+6 store or daemon unavailable, 7 trimmed, 8 outcome unknown.";
 
 /// A key-value store with a daemon that shares it.
 #[derive(Debug, Parser)]
@@ -80,10 +81,15 @@ pub(super) enum Command {
     Patch(super::patch::Patch),
     /// Print how many records there are: count all, count prefix P, count range FROM TO, count type T
     Count(super::count::Count),
-    /// Remove records: delete KEY, delete key KEY…
+    /// Remove records: delete KEY, delete key KEY…, delete prefix P, delete range FROM TO
     Delete(super::delete::Delete),
-    /// Print the stream of changes
+    /// Apply mutations, all or none: one JSON object per line on stdin
+    Mutate(super::mutate::Mutate),
+    /// Print or trim the stream of changes
     Stream(super::stream::Stream),
+    /// Acquire, release and show locks
+    #[command(subcommand)]
+    Lock(super::lock::Lock),
     /// Print the path of the daemon's socket
     Socket,
     /// Run, start, stop or show the daemon of this store
@@ -131,6 +137,31 @@ impl ConditionArguments {
             revision: number("--revision", self.revision)?,
         })
     }
+}
+
+/// What guards a write besides its condition.
+#[derive(Debug, Args)]
+pub(super) struct GuardArguments {
+    /// Apply the write once, however often it is repeated with this id within 24 h
+    #[arg(long, value_name = "ID")]
+    once: Option<String>,
+    /// Only while the lock has this fencing token
+    #[arg(long, value_name = "LOCK:TOKEN", value_parser = fence)]
+    fence: Option<Fence>,
+}
+
+impl GuardArguments {
+    pub(super) fn write(&self, operation: impl Into<Write>) -> Write {
+        Write { once: self.once.clone(), fence: self.fence.clone(), ..operation.into() }
+    }
+}
+
+fn fence(text: &str) -> Result<Fence, String> {
+    let (lock, token) = text.rsplit_once(':').ok_or("a fence is LOCK:TOKEN")?;
+    let token = token
+        .parse()
+        .map_err(|_| format!("{token:?} is no token: it is the fence that lock acquire printed"))?;
+    Ok(Fence { lock: lock.to_owned(), token })
 }
 
 /// The key of a write, as a word or as a flag.

@@ -1,35 +1,94 @@
 //! `kv delete`
 
 use clap::Args;
-use kv::store::{self, Result, Store};
+use kv::store::{self, Mutation, Reply, Result, Selector, Store, Target, Write};
 
-use super::arguments::{ConditionArguments, usage};
-use super::output;
+use super::arguments::{ConditionArguments, GuardArguments, usage};
+use super::{WriteCommand, output};
+
+const FORMS: &str =
+    "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
 #[derive(Debug, Args)]
 pub(super) struct Delete {
-    /// KEY | key KEY…
-    #[arg(required_unless_present = "key_flag")]
+    /// KEY | key KEY… | prefix P | range FROM TO
+    #[arg(required_unless_present_any = ["key_flag", "all"])]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY", conflicts_with = "words")]
     key_flag: Option<String>,
+    /// Every record: without words, or with an empty prefix
+    #[arg(long)]
+    all: bool,
+    /// Pass over so many records first
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+    /// Remove at most so many records; -1 = all
+    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    limit: i64,
+    /// Print how many records it would be, and remove none
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     condition: ConditionArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
+}
+
+impl WriteCommand for Delete {
+    fn write(&self) -> Result<Write> {
+        Ok(self.guard.write(Mutation::Delete(store::Delete {
+            target: self.target()?,
+            condition: self.condition.condition()?,
+            offset: self.offset,
+            limit: self.limit(),
+        })))
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        let deleted = if let Reply::Deleted(deleted) = reply { deleted.deleted } else { 0 };
+        output::print_line(&deleted.to_string())
+    }
 }
 
 impl Delete {
-    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
-        let keys = match (self.words.as_slice(), self.key_flag) {
-            (_, Some(key)) => vec![key],
-            ([word, keys @ ..], None) if word == "key" && !keys.is_empty() => keys.to_vec(),
-            ([key], None) if !matches!(key.as_str(), "key" | "prefix" | "range") => vec![key.clone()],
-            _ => {
-                return Err(usage("these words name nothing to delete", "kv delete KEY, kv delete key KEY…"));
+    pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
+        if self.dry_run { None } else { Some(self) }
+    }
+
+    /// Counts what would be removed; a condition is not looked at.
+    pub(super) async fn dry_run(self, store: &impl Store) -> Result<()> {
+        let present = match self.target()? {
+            Target::Keys(keys) => {
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                store.get_batch(&keys).await?.len() as u64
             }
+            Target::Selection(selector) => store.count_of(selector).await?,
         };
-        let mut delete = store::Delete::keys(keys);
-        delete.condition = self.condition.condition()?;
-        output::print_line(&store.delete(delete).await?.deleted.to_string())
+        let reached = present.saturating_sub(self.offset).min(self.limit().unwrap_or(u64::MAX));
+        output::note("nothing was deleted: this is a dry run");
+        output::print_line(&reached.to_string())
+    }
+
+    fn limit(&self) -> Option<u64> {
+        u64::try_from(self.limit).ok()
+    }
+
+    fn target(&self) -> Result<Target> {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let keys = |keys: &[&str]| Target::Keys(keys.iter().map(|&key| key.to_owned()).collect());
+        match (words.as_slice(), &self.key_flag, self.all) {
+            (_, Some(key), false) => Ok(keys(&[key])),
+            ([] | ["prefix", ""], None, true) => Ok(Target::Selection(Selector::All)),
+            (["prefix", prefix], None, false) => {
+                Ok(Target::Selection(Selector::Prefix((*prefix).to_owned())))
+            }
+            (["range", from, to], None, false) => {
+                Ok(Target::Selection(Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() }))
+            }
+            (["key", named @ ..], None, false) if !named.is_empty() => Ok(keys(named)),
+            ([key], None, false) if !matches!(*key, "key" | "prefix" | "range") => Ok(keys(&[key])),
+            _ => Err(usage("these words name nothing to delete", FORMS)),
+        }
     }
 }

@@ -8,13 +8,15 @@ mod delete;
 mod exit_code;
 mod get;
 mod list;
+mod lock;
+mod mutate;
 mod output;
 mod patch;
 mod put;
 mod stream;
 
 use clap::Parser as _;
-use kv::store::{Mutation, Result, Store as _};
+use kv::store::{Reply, Request, Result, Store, Write};
 
 use self::arguments::{Arguments, Command};
 
@@ -42,30 +44,57 @@ pub(crate) fn run() -> u8 {
     }
 }
 
+/// A command that writes. What it asks for is read and checked before anything is started.
+trait WriteCommand {
+    fn write(&self) -> Result<Write>;
+
+    /// Prints what the write was answered with.
+    fn print(&self, reply: Reply) -> Result<()>;
+}
+
+fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
+    match command {
+        Command::Put(command) => Some(command),
+        Command::Patch(command) => Some(command),
+        Command::Delete(command) => command.as_write(),
+        Command::Mutate(command) => Some(command),
+        Command::Stream(command) => command.as_write(),
+        Command::Lock(command) => command.as_write(),
+        _ => None,
+    }
+}
+
 async fn execute(arguments: Arguments) -> Result<()> {
     if let Command::Socket = arguments.command {
         return output::print_line(&connect::place(&arguments.store)?.socket().display().to_string());
     }
-    // What stands in the command is checked before anything is started.
-    let mutation = match &arguments.command {
-        Command::Put(command) => Some(Mutation::Put(command.request()?)),
-        Command::Patch(command) => Some(Mutation::Patch(command.request()?)),
-        _ => None,
-    };
+    let request =
+        as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
+    request.as_ref().map_or(Ok(()), Request::check)?;
     let store = connect::open(&arguments.store).await?;
-    let outcome = match (arguments.command, mutation) {
-        (Command::Init, _) => store.init().await.map(|created| {
-            output::note(if created { "the store was created" } else { "the store is there already" });
-        }),
-        (Command::Put(command), Some(Mutation::Put(put))) => command.run(&store, put).await,
-        (Command::Patch(command), Some(Mutation::Patch(patch))) => command.run(&store, patch).await,
-        (Command::Count(command), _) => command.run(&store).await,
-        (Command::Get(command), _) => command.run(&store).await,
-        (Command::List(command), _) => command.run(&store).await,
-        (Command::Delete(command), _) => command.run(&store).await,
-        (Command::Stream(command), _) => command.run(&store).await,
-        (Command::Put(_) | Command::Patch(_) | Command::Socket | Command::Daemon(_), _) => Ok(()),
+    let outcome = match (request, as_write(&arguments.command)) {
+        (Some(request), Some(command)) => store.call(request).await.and_then(|reply| command.print(reply)),
+        _ => read(arguments.command, &store).await,
     };
     store.close().await;
     outcome
+}
+
+async fn read(command: Command, store: &impl Store) -> Result<()> {
+    match command {
+        Command::Init => {
+            let created = store.init().await?;
+            output::note(if created { "the store was created" } else { "the store is there already" });
+            Ok(())
+        }
+        Command::Get(command) => command.run(store).await,
+        Command::List(command) => command.run(store).await,
+        Command::Count(command) => command.run(store).await,
+        Command::Delete(command) => command.dry_run(store).await,
+        Command::Stream(command) => command.run(store).await,
+        Command::Lock(command) => command.run(store).await,
+        Command::Put(_) | Command::Patch(_) | Command::Mutate(_) | Command::Socket | Command::Daemon(_) => {
+            Ok(())
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use kv::store::{Change, Code, Error, JsonText, Record, Result};
+use kv::store::{Change, Code, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written};
 use serde::Serialize;
 
 /// Prints one line of data.
@@ -44,7 +44,8 @@ pub(super) fn note(text: &str) {
 
 /// Tells people what failed and what to do.
 pub(super) fn print_error(error: &Error) {
-    let mut text = format!("kv: {} ({})", error.message, error.code);
+    let position = error.details.index.map_or_else(String::new, |index| format!("mutation {}: ", index + 1));
+    let mut text = format!("kv: {position}{} ({})", error.message, error.code);
     if error.maybe {
         text.push_str("\nthe outcome is unknown: the write may have been applied");
     }
@@ -102,5 +103,66 @@ impl<'a> From<&'a Change> for ChangeView<'a> {
             time: change.time.to_string(),
             record: (&change.record).into(),
         }
+    }
+}
+
+/// What a mutation did, as it is printed.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum ResultView {
+    Written {
+        version: u64,
+        revision: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        value: Option<JsonText>,
+    },
+    Deleted {
+        deleted: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
+    Checked {},
+}
+
+impl From<MutationResult> for ResultView {
+    fn from(result: MutationResult) -> ResultView {
+        match result {
+            MutationResult::Written(Written { version, revision, value }) => {
+                ResultView::Written { version, revision, value }
+            }
+            MutationResult::Deleted(Deleted { deleted, revision }) => {
+                ResultView::Deleted { deleted, revision }
+            }
+            MutationResult::Checked => ResultView::Checked {},
+        }
+    }
+}
+
+/// A lock as it is printed.
+#[derive(Serialize)]
+pub(super) struct LockView<'a> {
+    name: &'a str,
+    held: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl<'a> LockView<'a> {
+    pub(super) fn held(lock: &'a Lock) -> LockView<'a> {
+        LockView {
+            name: &lock.name,
+            held: true,
+            owner: Some(&lock.owner),
+            fence: Some(lock.fence),
+            expires: Some(lock.expires.to_string()),
+        }
+    }
+
+    pub(super) fn free(name: &'a str) -> LockView<'a> {
+        LockView { name, held: false, owner: None, fence: None, expires: None }
     }
 }

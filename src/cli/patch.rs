@@ -1,11 +1,11 @@
 //! `kv patch`
 
 use clap::{Args, ValueEnum};
-use kv::store::{self, Error, JsonText, PatchFormat, Result, Store, TypeChange};
+use kv::store::{self, Error, JsonText, Mutation, PatchFormat, Reply, Result, TypeChange, Write, Written};
 
-use super::arguments::{ConditionArguments, KeyArguments};
-use super::output;
-use super::put::read;
+use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};
+use super::put::{print_version, read};
+use super::{WriteCommand, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Patch {
@@ -19,12 +19,17 @@ pub(super) struct Patch {
     format: Format,
     #[command(flatten)]
     condition: ConditionArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
     /// Print the new version
-    #[arg(long)]
+    #[arg(long, conflicts_with = "print_value")]
     print_version: bool,
+    /// Print the new value
+    #[arg(long)]
+    print_value: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -33,27 +38,31 @@ enum Format {
     JsonPatch,
 }
 
-impl Patch {
-    pub(super) fn request(&self) -> Result<store::Patch> {
+impl WriteCommand for Patch {
+    fn write(&self) -> Result<Write> {
         let text = match &self.value {
             Some(value) => value.clone(),
             None => read(std::io::stdin().lock(), "stdin")?,
         };
         let patch = JsonText::parse(&text)
             .map_err(|error| Error::from(error).hint("for example: echo '{\"age\":31}' | kv patch KEY"))?;
-        Ok(store::Patch {
+        let patch = store::Patch {
             format: match self.format {
                 Format::Merge => PatchFormat::Merge,
                 Format::JsonPatch => PatchFormat::JsonPatch,
             },
             condition: self.condition.condition()?,
             record_type: self.of_type.clone().map_or(TypeChange::Keep, TypeChange::Set),
+            return_value: self.print_value,
             ..store::Patch::merge(self.key.key(), patch)
-        })
+        };
+        Ok(self.guard.write(Mutation::Patch(patch)))
     }
 
-    pub(super) async fn run(self, store: &impl Store, patch: store::Patch) -> Result<()> {
-        let written = store.patch(patch).await?;
-        if self.print_version { output::print_line(&written.version.to_string()) } else { Ok(()) }
+    fn print(&self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Written(Written { value: Some(value), .. }) => output::print_line(&value.pretty()),
+            reply => print_version(self.print_version, &reply),
+        }
     }
 }

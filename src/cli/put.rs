@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use kv::limits;
 use kv::store::json_text::JsonTextErrorKind;
-use kv::store::{self, Code, Error, JsonText, Result, Store};
+use kv::store::{self, Code, Error, JsonText, Mutation, Reply, Result, Write};
 
-use super::arguments::{ConditionArguments, KeyArguments, usage};
-use super::output;
+use super::arguments::{ConditionArguments, GuardArguments, KeyArguments, usage};
+use super::{WriteCommand, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Put {
@@ -26,6 +26,8 @@ pub(super) struct Put {
     file: Option<PathBuf>,
     #[command(flatten)]
     condition: ConditionArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
@@ -34,21 +36,30 @@ pub(super) struct Put {
     print_version: bool,
 }
 
-impl Put {
-    pub(super) fn request(&self) -> Result<store::Put> {
+impl WriteCommand for Put {
+    fn write(&self) -> Result<Write> {
         let mut put = store::Put::new(self.key.key(), self.read_value()?);
         put.condition = self.condition.condition()?;
         if let Some(record_type) = &self.of_type {
             put = put.of_type(record_type);
         }
-        Ok(put)
+        Ok(self.guard.write(Mutation::Put(put)))
     }
 
-    pub(super) async fn run(self, store: &impl Store, put: store::Put) -> Result<()> {
-        let written = store.put(put).await?;
-        if self.print_version { output::print_line(&written.version.to_string()) } else { Ok(()) }
+    fn print(&self, reply: Reply) -> Result<()> {
+        print_version(self.print_version, &reply)
     }
+}
 
+/// Prints the version of what was written, when it was asked for.
+pub(super) fn print_version(wanted: bool, reply: &Reply) -> Result<()> {
+    match reply {
+        Reply::Written(written) if wanted => output::print_line(&written.version.to_string()),
+        _ => Ok(()),
+    }
+}
+
+impl Put {
     fn read_value(&self) -> Result<JsonText> {
         if let Some(text) = &self.text {
             return Ok(JsonText::of(text)?);

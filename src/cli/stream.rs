@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 use kv::limits;
-use kv::store::{self, Result, Store};
+use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
 
-use super::arguments::{ListFormat, number, usage};
+use super::WriteCommand;
+use super::arguments::{GuardArguments, ListFormat, number, usage};
 use super::output::{self, ChangeView};
 
 #[derive(Debug, Args)]
@@ -32,12 +33,43 @@ enum StreamCommand {
     },
     /// Print the last seq
     Seq,
+    /// Remove the oldest changes: trim SEQ, which is the last one to go, or trim --all
+    Trim(Trim),
+}
+
+#[derive(Debug, Args)]
+struct Trim {
+    /// The last change to remove; 0 = none
+    #[arg(required_unless_present = "all")]
+    seq: Option<u64>,
+    /// Remove every change
+    #[arg(long, conflicts_with = "seq")]
+    all: bool,
+    #[command(flatten)]
+    guard: GuardArguments,
+}
+
+impl WriteCommand for Trim {
+    fn write(&self) -> Result<Write> {
+        let trim = self.seq.map_or(store::Trim::All, store::Trim::UpTo);
+        Ok(self.guard.write(WriteOperation::Trim(trim)))
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        let trimmed = if let Reply::Trimmed { trimmed } = reply { trimmed } else { 0 };
+        output::print_line(&trimmed.to_string())
+    }
 }
 
 impl Stream {
+    pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
+        if let StreamCommand::Trim(trim) = &self.command { Some(trim) } else { None }
+    }
+
     pub(super) async fn run(self, store: &impl Store) -> Result<()> {
         let (words, prefix, record_type, format) = match self.command {
             StreamCommand::Seq => return output::print_line(&store.stream_seq().await?.to_string()),
+            StreamCommand::Trim(_) => return Ok(()),
             StreamCommand::Get { words, prefix, of_type, output } => (words, prefix, of_type, output),
         };
         let seq = u64::try_from(number("SEQ", words.first(), 0)?)

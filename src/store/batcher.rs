@@ -13,7 +13,8 @@ use super::engine::page::{fits, weight_bytes};
 use super::engine::{Engine, Found, Got};
 use super::error::{Code, Error, Result};
 use super::plan::Outcome;
-use super::request::{Page, Reply, Write};
+use super::reply::{Page, Reply};
+use super::request::Write;
 use crate::limits;
 
 /// One request that waits, with the place for its answer.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::json_text::{JsonTextError, JsonTextErrorKind};
 
 /// The result of an operation on a store.
@@ -10,7 +12,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a request failed, in words for people and in members for programs.
 ///
 /// A write that failed was certainly not applied, unless [`maybe`](Error::maybe) is set.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// It can be kept in a database as the outcome of a write, so its members are only ever added to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Error {
     /// What kind of failure this is.
@@ -28,9 +32,11 @@ pub struct Error {
 }
 
 /// What some codes tell besides the message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Details {
     /// `version_mismatch`: the present version (or revision, when that was the condition); 0 for a missing key.
+    /// `fenced`: the present fence of the lock, if it was not released.
     pub current: Option<u64>,
     /// The position of the failing mutation in a mutate, from 0.
     pub index: Option<usize>,
@@ -38,16 +44,17 @@ pub struct Details {
     pub field: Option<String>,
     /// `trimmed`: the first record that is kept.
     pub first: Option<u64>,
-    /// `locked`: who holds the lock.
+    /// `locked`, `not_owner`: who holds the lock.
     pub holder: Option<String>,
-    /// `locked`: when it expires, in milliseconds since 1970 UTC.
+    /// `locked`, `not_owner`: when it expires, in milliseconds since 1970 UTC.
     pub expires_ms: Option<i64>,
 }
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
         /// The kinds of failure. The list only ever grows.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
@@ -184,5 +191,18 @@ impl From<JsonTextError> for Error {
             _ => Code::BadRequest,
         };
         Error::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_kept_by_the_name_that_it_has_on_the_wire() {
+        for &code in Code::ALL {
+            assert_eq!(serde_json::to_string(&code).unwrap(), format!("{:?}", code.as_str()));
+            assert_eq!(Code::from_name(code.as_str()), Some(code));
+        }
     }
 }

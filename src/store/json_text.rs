@@ -8,9 +8,10 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::limits::VALUE_DEPTH;
@@ -19,9 +20,9 @@ use crate::limits::VALUE_DEPTH;
 ///
 /// From [`parse`](JsonText::parse) and [`of`](JsonText::of) it has no white space between tokens, nests at most
 /// [`VALUE_DEPTH`] deep and holds no `\u0000` and no lone surrogate; from [`from_stored`](JsonText::from_stored) it
-/// is only valid JSON on one line. Equality is that of the text: `1.0` and `1.00` differ.
+/// is only valid JSON on one line. Equality is that of the text: `1.0` and `1.00` differ. Clones share the text.
 #[derive(Clone)]
-pub struct JsonText(Box<RawValue>);
+pub struct JsonText(Arc<RawValue>);
 
 impl JsonText {
     /// Reads strict JSON (RFC 8259) and drops the white space between tokens; every other byte stays.
@@ -39,7 +40,7 @@ impl JsonText {
             scanner.out
         };
         // A second scan, by serde: the only safe constructor of a RawValue. It costs less than the first.
-        Ok(Self(RawValue::from_string(compact)?))
+        Ok(Self(RawValue::from_string(compact)?.into()))
     }
 
     /// Serialises a value of the program.
@@ -63,7 +64,7 @@ impl JsonText {
         if let Some(offset) = text.as_bytes().iter().position(|&byte| byte == b'\n') {
             return refuse(JsonTextErrorKind::Syntax, offset, "a stored JSON text holds a newline");
         }
-        Ok(Self(RawValue::from_string(text)?))
+        Ok(Self(RawValue::from_string(text)?.into()))
     }
 
     /// The text.
@@ -407,6 +408,14 @@ pub struct JsonTextError {
     pub message: String,
     /// The byte of the text at which it was found; 0 where that is not known.
     pub offset: usize,
+}
+
+/// As [`from_stored`](JsonText::from_stored).
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        JsonText::from_stored(raw.get().to_owned()).map_err(D::Error::custom)
+    }
 }
 
 impl From<serde_json::Error> for JsonTextError {

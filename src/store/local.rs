@@ -10,7 +10,8 @@ use super::engine::Engine;
 use super::engine::page::{ListQuery, StreamQuery};
 use super::error::{Code, Error, Result};
 use super::open::Address;
-use super::request::{List, Read, Reply, Request};
+use super::reply::{Page, Reply};
+use super::request::{List, Read, Request};
 use super::time::Clock;
 
 /// A store on a database that this process opens itself.
@@ -81,15 +82,33 @@ impl LocalStore {
             Read::Stream(stream) => {
                 self.detached(async move {
                     let query = StreamQuery::of(&stream);
-                    let (meta, found) = engine.stream(&query).await?;
-                    query.page(&meta, found).map(Reply::Changes)
+                    let (bounds, found) = engine.stream(&query).await?;
+                    query.page(bounds, found).map(Reply::Changes)
                 })
                 .await
             }
             Read::StreamSeq => {
                 let meta = async move { engine.meta().await };
                 self.detached(async {
-                    meta.await.map(|(meta, _)| Reply::Head { seq: meta.head, first: meta.first })
+                    meta.await.map(|(bounds, _)| Reply::Head { seq: bounds.head, first: bounds.first })
+                })
+                .await
+            }
+            Read::LockStatus { name } => {
+                self.detached(async move {
+                    let (now_ms, found) = engine.locks(&ListQuery::of_one(&name)).await?;
+                    let lock = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
+                    Ok(Reply::Lock { seq: found.seq, lock })
+                })
+                .await
+            }
+            Read::LockList(list) => {
+                self.detached(async move {
+                    let query = ListQuery::of_locks(&list);
+                    let (now_ms, found) = engine.locks(&query).await?;
+                    let Page { seq, items, next } = query.page(found, |(name, _)| name);
+                    let items = items.iter().filter_map(|(name, row)| row.held(name, now_ms)).collect();
+                    Ok(Reply::Locks(Page { seq, items, next }))
                 })
                 .await
             }

@@ -6,11 +6,12 @@
 //! - `batcher`: gathers the requests that wait into one batch
 //! - `plan`: decides a batch, without I/O: every rule of the store stands there once
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
-//! - [`request`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
+//! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
 pub(crate) mod batcher;
 pub(crate) mod engine;
 pub mod error;
+mod guarded;
 pub mod json_patch;
 pub mod json_text;
 pub mod keys;
@@ -19,19 +20,24 @@ pub mod merge_patch;
 mod open;
 pub(crate) mod plan;
 pub mod record;
+pub mod reply;
 pub mod request;
 pub mod time;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 pub use error::{Code, Details, Error, Result};
+pub use guarded::Guarded;
 pub use json_text::JsonText;
 pub use local::LocalStore;
 pub use open::{Address, EngineKind};
-pub use record::{Action, Change, Record};
+pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
+pub use reply::{Changes, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Written};
 pub use request::{
-    Changes, Condition, Delete, Deleted, Identity, List, Mutation, Page, Patch, PatchFormat, Put, Read,
-    Reply, Request, Selector, Stream, TypeChange, Write, WriteOperation, Written,
+    Check, Condition, Delete, Fence, List, LockAcquire, LockList, LockRelease, Mutation, Patch, PatchFormat,
+    Put, Read, Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
 };
 pub use time::{Clock, ManualClock, Timestamp};
 
@@ -169,7 +175,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `version_mismatch` when the condition does not hold.
     async fn put(&self, put: Put) -> Result<Written> {
-        match self.call(Request::Write(WriteOperation::Apply(Mutation::Put(put)).into())).await? {
+        match self.call(Request::Write(Mutation::Put(put).into())).await? {
             Reply::Written(written) => Ok(written),
             other => Err(unexpected(&other)),
         }
@@ -181,7 +187,7 @@ pub trait Store: Send + Sync {
     /// `version_mismatch` when the condition does not hold, `too_large` when the new value would be; for a JSON Patch
     /// `not_found` when the key is absent and `patch_failed` when one of its operations fails.
     async fn patch(&self, patch: Patch) -> Result<Written> {
-        match self.call(Request::Write(WriteOperation::Apply(Mutation::Patch(patch)).into())).await? {
+        match self.call(Request::Write(Mutation::Patch(patch).into())).await? {
             Reply::Written(written) => Ok(written),
             other => Err(unexpected(&other)),
         }
@@ -192,8 +198,35 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `version_mismatch` when the condition does not hold.
     async fn delete(&self, delete: Delete) -> Result<Deleted> {
-        match self.call(Request::Write(WriteOperation::Apply(Mutation::Delete(delete)).into())).await? {
+        match self.call(Request::Write(Mutation::Delete(delete).into())).await? {
             Reply::Deleted(deleted) => Ok(deleted),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes the records whose key starts with the prefix, in key order, and answers how many.
+    ///
+    /// # Errors
+    /// `bad_request` when the prefix is empty: [`Delete::all`] says that every record is meant.
+    async fn delete_prefix(&self, prefix: &str, offset: u64, limit: Option<u64>) -> Result<u64> {
+        let delete = Delete { offset, limit, ..Delete::prefix(prefix) };
+        self.delete(delete).await.map(|deleted| deleted.deleted)
+    }
+
+    /// Removes the records with `from <= key < to`, in key order, and answers how many.
+    async fn delete_range(&self, from: &str, to: &str, offset: u64, limit: Option<u64>) -> Result<u64> {
+        let delete = Delete { offset, limit, ..Delete::range(from, to) };
+        self.delete(delete).await.map(|deleted| deleted.deleted)
+    }
+
+    /// Runs mutations (at most 1,000) in order, each seeing those before it, all or none; answers one result for each.
+    ///
+    /// # Errors
+    /// That of the first mutation that fails, with its position in [`Details::index`]. `too_large` when its deletes of
+    /// prefixes and ranges cover more than 10,000 records together, or its patches change values of more than 32 MiB.
+    async fn mutate_all(&self, mutations: Vec<Mutation>) -> Result<Vec<MutationResult>> {
+        match self.call(Request::Write(WriteOperation::Mutate(mutations).into())).await? {
+            Reply::Mutated(results) => Ok(results),
             other => Err(unexpected(&other)),
         }
     }
@@ -234,6 +267,74 @@ pub trait Store: Send + Sync {
         match self.call(Request::Read(Read::StreamSeq)).await? {
             Reply::Head { seq, .. } => Ok(seq),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes the oldest part of the stream and answers how many changes that were. Numbers are never reused.
+    async fn stream_trim(&self, trim: Trim) -> Result<u64> {
+        match self.call(Request::Write(WriteOperation::Trim(trim).into())).await? {
+            Reply::Trimmed { trimmed } => Ok(trimmed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Acquires a lock for a time of at least 1 ms. The same owner refreshes it, which keeps its fence and never
+    /// shortens it. Writes that carry the fence (see [`Guarded`]) are refused once somebody else acquired the lock.
+    ///
+    /// # Errors
+    /// `locked` while another owner holds it, with the holder and the expiry. When the outcome is unknown, take the
+    /// lock as not held; acquiring it again as the same owner tells.
+    async fn lock_acquire(&self, name: &str, owner: &str, duration: Duration) -> Result<Grant> {
+        let acquire = LockAcquire {
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        };
+        match self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await? {
+            Reply::Granted(grant) => Ok(grant),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives a lock back and answers whether there was something to give back: false when the lock was free.
+    ///
+    /// # Errors
+    /// `not_owner` while another owner holds it.
+    async fn lock_release(&self, name: &str, owner: &str) -> Result<bool> {
+        let release = LockRelease { name: name.to_owned(), owner: owner.to_owned() };
+        match self.call(Request::Write(WriteOperation::LockRelease(release).into())).await? {
+            Reply::Released { released } => Ok(released),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Who holds a lock; none when it is free or expired.
+    async fn lock_status(&self, name: &str) -> Result<Option<Lock>> {
+        match self.call(Request::Read(Read::LockStatus { name: name.to_owned() })).await? {
+            Reply::Lock { lock, .. } => Ok(lock),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One page of the locks that are held, by name. Its `next` is the `after` of the next page.
+    async fn locks(&self, list: LockList) -> Result<Page<Lock>> {
+        match self.call(Request::Read(Read::LockList(list))).await? {
+            Reply::Locks(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The locks that are held and whose name starts with this, by name.
+    async fn lock_list(&self, prefix: &str) -> Result<Vec<Lock>> {
+        let mut list = LockList { prefix: prefix.to_owned(), after: None };
+        let mut locks = Vec::new();
+        loop {
+            let page = self.locks(list.clone()).await?;
+            locks.extend(page.items);
+            match page.next {
+                Some(next) => list.after = Some(next),
+                None => return Ok(locks),
+            }
         }
     }
 

@@ -1,25 +1,34 @@
 //! Decides a batch: from the rows that were read and the requests in order of arrival to what is to be written and
 //! what each request is told.
 //!
-//! No I/O, no clock, no engine: every rule about keys, versions, conditions and types stands here once, so that the
-//! engines cannot differ. The effects, replies and numbers equal those of running the requests one by one.
+//! No I/O, no clock, no engine: every rule about keys, versions, conditions, types, locks and fences stands here
+//! once, so that the engines cannot differ. The effects, replies and numbers equal those of running the requests one
+//! by one.
 
+mod locks;
+mod mutate;
+mod needs;
+mod once;
 mod records;
 mod rows;
+mod table;
 
-use std::collections::HashMap;
+pub(crate) use needs::{CountedRange, LoadedRange, Needs};
+pub(crate) use rows::{LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
 
-pub(crate) use rows::{Meta, Needs, Plan, Row, Rows, StreamRow};
-
-use self::records::Slot;
+use self::mutate::Undo;
+use self::table::Table;
 use super::error::Result;
-use super::request::{Mutation, Reply, Write, WriteOperation};
+use super::keys::KeyRange;
+use super::reply::{MutationResult, Reply};
+use super::request::{Delete, Mutation, Target, Trim, Write, WriteOperation};
 use crate::limits;
 
 /// What one write is told.
 pub(crate) type Outcome = Result<Reply>;
 
-/// Decides a batch, or as much of it as the values that were loaded allow. `now_ms` is the one time of the whole batch, read after the write lock was gained.
+/// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded allow. `now_ms` is
+/// the one time of the whole batch, read after the write lock was gained.
 pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
     let mut planner = Planner::new(rows, now_ms);
     let mut outcomes = Vec::with_capacity(requests.len());
@@ -34,35 +43,60 @@ pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
 
 /// The state of the store as the requests so far have left it.
 struct Planner {
+    meta_before: Meta,
     meta: Meta,
+    now_ms: i64,
     time_ms: i64,
-    records: HashMap<String, Slot>,
+    records: Table<Row>,
+    locks: Table<LockRow>,
+    once: Table<OnceRow>,
     stream: Vec<StreamRow>,
+    range_delete: Option<RangeDelete>,
+    ranged: u64,
+    counted: u64,
+    /// While a mutate is decided.
+    undo: Option<Undo>,
 }
 
 impl Planner {
     fn new(rows: Rows, now_ms: i64) -> Planner {
         Planner {
+            now_ms,
             // Times do not run backwards when the clock does, but a clock that once was far ahead must not
             // freeze them either.
             time_ms: now_ms.max(rows.meta.last_ms).min(now_ms.saturating_add(limits::CLOCK_LEAD_MS)),
+            meta_before: rows.meta.clone(),
             meta: rows.meta,
-            records: rows.records.into_iter().map(|(key, row)| (key, Slot::stored(row))).collect(),
+            records: Table::stored(rows.records),
+            locks: Table::stored(rows.locks),
+            once: Table::stored(rows.once),
             stream: Vec::new(),
+            range_delete: None,
+            ranged: rows.ranged,
+            counted: rows.counted,
+            undo: None,
         }
     }
 
+    /// Whether the values that a request patches are in memory. One that is first in its batch is decided in any
+    /// case.
     fn can_decide(&self, request: &Write) -> bool {
+        let is_loaded = |mutation: &Mutation| match mutation {
+            Mutation::Patch(patch) => self.is_loaded(&patch.key),
+            Mutation::Put(_) | Mutation::Delete(_) | Mutation::Check(_) => true,
+        };
         match &request.operation {
-            WriteOperation::Apply(Mutation::Patch(patch)) => self.is_loaded(&patch.key),
-            WriteOperation::Apply(Mutation::Put(_) | Mutation::Delete(_)) => true,
+            WriteOperation::Apply(mutation) => is_loaded(mutation),
+            WriteOperation::Mutate(mutations) => mutations.iter().all(is_loaded),
+            WriteOperation::Trim(_) | WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_) => true,
         }
     }
 
     fn decide(&mut self, request: &Write) -> Outcome {
         let first = self.stream.len();
-        let outcome = match &request.operation {
-            WriteOperation::Apply(mutation) => self.apply(mutation),
+        let outcome = match &request.once {
+            Some(id) => self.decide_once(id, request),
+            None => self.decide_now(request),
         };
         // A request that failed has appended nothing.
         if let Some(last) = self.stream[first..].last_mut() {
@@ -71,28 +105,72 @@ impl Planner {
         outcome
     }
 
-    fn apply(&mut self, mutation: &Mutation) -> Outcome {
-        let tx = self.meta.head + 1;
-        match mutation {
-            Mutation::Put(put) => self.put(put, tx).map(Reply::Written),
-            Mutation::Patch(patch) => self.patch(patch, tx).map(Reply::Written),
-            Mutation::Delete(delete) => self.delete(delete, tx).map(Reply::Deleted),
+    fn decide_now(&mut self, request: &Write) -> Outcome {
+        if let Some(fence) = &request.fence {
+            self.check_fence(fence)?;
+        }
+        match &request.operation {
+            WriteOperation::Apply(Mutation::Delete(Delete {
+                target: Target::Selection(selector),
+                offset,
+                limit,
+                ..
+            })) => {
+                let keys: KeyRange = selector.key_range();
+                Ok(Reply::Deleted(self.delete_range(CountedRange { keys, offset: *offset, limit: *limit })))
+            }
+            WriteOperation::Apply(mutation) => self.apply(mutation, self.meta.head + 1).map(Reply::from),
+            WriteOperation::Mutate(mutations) => self.mutate(mutations).map(Reply::Mutated),
+            WriteOperation::Trim(trim) => Ok(Reply::Trimmed { trimmed: self.trim(*trim) }),
+            WriteOperation::LockAcquire(request) => self.acquire(request).map(Reply::Granted),
+            WriteOperation::LockRelease(request) => {
+                self.release(request).map(|released| Reply::Released { released })
+            }
         }
     }
 
+    fn apply(&mut self, mutation: &Mutation, tx: u64) -> Result<MutationResult> {
+        match mutation {
+            Mutation::Put(put) => self.put(put, tx).map(MutationResult::Written),
+            Mutation::Patch(patch) => self.patch(patch, tx).map(MutationResult::Written),
+            Mutation::Delete(delete) => self.delete(delete, tx).map(MutationResult::Deleted),
+            Mutation::Check(check) => self.check(check).map(|()| MutationResult::Checked),
+        }
+    }
+
+    fn trim(&mut self, trim: Trim) -> u64 {
+        let last = match trim {
+            Trim::UpTo(seq) => seq.min(self.meta.head),
+            Trim::All => self.meta.head,
+        };
+        let trimmed = (last + 1).saturating_sub(self.meta.first);
+        self.meta.first += trimmed;
+        trimmed
+    }
+
     fn finish(mut self, outcomes: Vec<Outcome>) -> Plan {
-        if !self.stream.is_empty() {
+        if self.meta.head != self.meta_before.head {
             self.meta.last_ms = self.time_ms;
         }
-        let mut puts = Vec::new();
-        let mut deletes = Vec::new();
-        for (key, slot) in self.records {
-            match slot.present {
-                Some(row) if slot.changed => puts.push((key, row)),
-                None if slot.changed && slot.was_stored => deletes.push(key),
-                _ => {}
-            }
+        let first = self.meta.first;
+        self.stream.retain(|change| change.seq >= first);
+        let once_expired_ms = self.once_expired_ms();
+        let (puts, deletes) = self.records.into_changes();
+        let (locks, lock_deletes) = self.locks.into_changes();
+        let (once, _) = self.once.into_changes();
+        Plan {
+            outcomes,
+            stream: self.stream,
+            range_delete: self.range_delete,
+            deletes,
+            puts,
+            lock_deletes,
+            locks,
+            once,
+            once_expired_ms,
+            trims: first != self.meta_before.first,
+            meta_is_same: self.meta == self.meta_before,
+            meta: self.meta,
         }
-        Plan { outcomes, puts, deletes, stream: self.stream, meta: self.meta }
     }
 }

@@ -1,5 +1,8 @@
 //! What a store holds: records, and the changes that made them.
 
+use serde::de::DeserializeOwned;
+
+use super::error::{Error, Result};
 use super::json_text::JsonText;
 use super::time::Timestamp;
 
@@ -70,4 +73,57 @@ pub struct Change {
     pub time: Timestamp,
     /// The record after the change; the last one before it for a delete.
     pub record: Record,
+}
+
+/// A record whose value is read into a type of the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordOf<T> {
+    /// As in [`Record`].
+    pub key: String,
+    /// As in [`Record`].
+    pub version: u64,
+    /// As in [`Record`].
+    pub revision: u64,
+    /// As in [`Record`].
+    pub record_type: Option<String>,
+    /// As in [`Record`].
+    pub created: Timestamp,
+    /// As in [`Record`].
+    pub updated: Timestamp,
+    /// The value.
+    pub value: T,
+}
+
+/// Reads the value of a record into a type of the program.
+///
+/// # Errors
+/// `bad_request` when the value does not fit the type, with the key in the message.
+pub fn value_of<T: DeserializeOwned>(record: &Record) -> Result<T> {
+    record.value.to().map_err(|error| {
+        let fit = format!("the value of {} does not fit {}: {error}", record.key, std::any::type_name::<T>());
+        Error::bad_field("value", fit)
+    })
+}
+
+/// Reads the values of records into a type of the program.
+///
+/// # Errors
+/// As [`value_of`], for the first value that does not fit.
+pub fn values_of<T: DeserializeOwned>(records: &[Record]) -> Result<Vec<T>> {
+    records.iter().map(value_of).collect()
+}
+
+/// Reads records into records of a type of the program.
+///
+/// # Errors
+/// As [`value_of`], for the first value that does not fit.
+pub fn records_of<T: DeserializeOwned>(records: Vec<Record>) -> Result<Vec<RecordOf<T>>> {
+    records
+        .into_iter()
+        .map(|record| {
+            let value = value_of(&record)?;
+            let Record { key, version, revision, record_type, created, updated, value: _ } = record;
+            Ok(RecordOf { key, version, revision, record_type, created, updated, value })
+        })
+        .collect()
 }

@@ -9,7 +9,9 @@ use kv::Client;
 use kv::daemon::instance::{Instance, StoreLock};
 use kv::daemon::place::Place;
 use kv::daemon::{self, Config};
-use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Put, Store, Timestamp};
+use kv::store::{
+    Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Put, Store, Timestamp, Written,
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +28,11 @@ impl World {
             self.store.put(Put::new(*key, json("1"))).await.unwrap();
         }
     }
+}
+
+/// What a write without a value in its reply is told.
+pub(crate) fn written(version: u64, revision: u64) -> Written {
+    Written { version, revision, value: None }
 }
 
 /// When the manual clock begins: 2023-11-14T22:13:20.000Z.

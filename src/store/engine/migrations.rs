@@ -14,8 +14,14 @@ pub(crate) struct Migration {
 }
 
 /// SQLite's steps.
-pub(crate) const SQLITE: &[Migration] =
-    &[Migration { number: 1, name: "store", sql: include_str!("../../../migrations/sqlite/0001_store.sql") }];
+pub(crate) const SQLITE: &[Migration] = &[
+    Migration { number: 1, name: "store", sql: include_str!("../../../migrations/sqlite/0001_store.sql") },
+    Migration {
+        number: 2,
+        name: "locks_once",
+        sql: include_str!("../../../migrations/sqlite/0002_locks_once.sql"),
+    },
+];
 
 /// The steps that are still to be done.
 ///
@@ -40,11 +46,13 @@ pub(crate) fn check_complete(known: &[Migration], applied: &[i64], place: &str) 
     if pending(known, applied)?.is_empty() {
         return Ok(());
     }
-    let message = match applied.iter().max() {
-        Some(number) => format!("{place} has schema {number}, this kv needs {}", known.len()),
-        None => format!("there is no store at {place}"),
-    };
-    Err(not_initialized(message))
+    Err(match applied.iter().max() {
+        Some(number) => {
+            let message = format!("{place} has schema {number}, this kv needs {}", known.len());
+            Error::new(Code::NotInitialized, message).hint("bring it up to date with: kv init")
+        }
+        None => not_initialized(format!("there is no store at {place}")),
+    })
 }
 
 /// The error for a store that is not there yet.

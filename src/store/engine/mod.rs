@@ -9,11 +9,12 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use self::page::{ListQuery, StreamQuery};
+use self::page::{Bounds, ListQuery, StreamQuery};
 use super::error::Result;
-use super::plan::{Meta, Outcome};
+use super::plan::{LockRow, Outcome};
 use super::record::{Change, Record};
-use super::request::{Identity, Write};
+use super::reply::Identity;
+use super::request::Write;
 
 /// A database that holds one store.
 #[async_trait]
@@ -41,10 +42,14 @@ pub(crate) trait Engine: Send + Sync {
     async fn count(&self, query: &ListQuery) -> Result<(u64, u64)>;
 
     /// The changes that fit one page, with the bounds of the stream in the same snapshot.
-    async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)>;
+    async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)>;
 
     /// The bounds of the stream and the identity of the store.
-    async fn meta(&self) -> Result<(Meta, Identity)>;
+    async fn meta(&self) -> Result<(Bounds, Identity)>;
+
+    /// The locks between the bounds of the query that have a row, whether they expired or not, and the time by the
+    /// clock that decides about that.
+    async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)>;
 
     /// Whether this process must not write any more; it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;

@@ -7,9 +7,9 @@ use super::Candidates;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::keys::KeyRange;
-use crate::store::plan::Meta;
 use crate::store::record::{Change, Record};
-use crate::store::request::{Changes, List, Page, Stream};
+use crate::store::reply::{Changes, Page};
+use crate::store::request::{List, LockList, Selector, Stream};
 
 /// A listing as an engine answers it.
 #[derive(Debug)]
@@ -52,6 +52,19 @@ impl ListQuery {
         }
     }
 
+    /// Which locks to ask for.
+    pub(crate) fn of_locks(list: &LockList) -> ListQuery {
+        let selector = Selector::Prefix(list.prefix.clone());
+        ListQuery::of(&List { selector, after: list.after.clone(), ..List::default() })
+    }
+
+    /// One name.
+    pub(crate) fn of_one(name: &str) -> ListQuery {
+        let query = ListQuery::of(&List { limit: Some(1), ..List::default() });
+        let bound = || Bound::Included(name.to_owned());
+        ListQuery { lower: bound(), upper: bound(), ..query }
+    }
+
     /// The page of what was found.
     pub(crate) fn page<T>(&self, found: Candidates<T>, key: impl Fn(&T) -> &str) -> Page<T> {
         let Candidates { seq, mut fitting, looked_at } = found;
@@ -60,6 +73,15 @@ impl ListQuery {
         let next = fitting.last().filter(|_| more).map(|last| key(last).to_owned());
         Page { seq, items: fitting, next }
     }
+}
+
+/// Where the stream begins and ends in one snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// The last seq, 0 on a fresh store.
+    pub head: u64,
+    /// The first seq that is kept, or that will be.
+    pub first: u64,
 }
 
 /// A page of the stream as an engine answers it.
@@ -87,24 +109,24 @@ impl StreamQuery {
     }
 
     /// The page of what was found.
-    pub(crate) fn page(&self, meta: &Meta, found: Candidates<Change>) -> Result<Changes> {
-        if self.from > 0 && self.from < meta.first {
+    pub(crate) fn page(&self, bounds: Bounds, found: Candidates<Change>) -> Result<Changes> {
+        if self.from > 0 && self.from < bounds.first {
             let mut error = Error::new(
                 Code::Trimmed,
-                format!("the stream begins at {}, {} was trimmed", meta.first, self.from),
+                format!("the stream begins at {}, {} was trimmed", bounds.first, self.from),
             )
-            .hint(format!("read on from {}; what was before it is gone", meta.first));
-            error.details.first = Some(meta.first);
+            .hint(format!("read on from {}; what was before it is gone", bounds.first));
+            error.details.first = Some(bounds.first);
             return Err(error);
         }
         let Candidates { seq, fitting: mut changes, looked_at } = found;
         changes.truncate(usize::try_from(self.candidates - 1).unwrap_or(usize::MAX));
         let cut = looked_at > changes.len() as u64;
-        let start = self.from.max(meta.first);
+        let start = self.from.max(bounds.first);
         let next = match changes.last() {
             Some(last) if cut => last.seq + 1,
             None if cut => start,
-            _ => start.saturating_add(self.scan).min(meta.head + 1).max(start),
+            _ => start.saturating_add(self.scan).min(bounds.head + 1).max(start),
         };
         Ok(Changes { seq, changes, next })
     }

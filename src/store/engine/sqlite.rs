@@ -3,7 +3,9 @@
 //! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
+mod apply;
 mod error;
+mod load;
 mod open;
 mod read;
 mod run;
@@ -17,14 +19,15 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use self::open::FileId;
-use super::page::{ListQuery, StreamQuery};
+use super::page::{Bounds, ListQuery, StreamQuery};
 use super::{Candidates, Engine, Got};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
-use crate::store::plan::{Meta, Outcome};
+use crate::store::plan::{LockRow, Outcome};
 use crate::store::record::{Change, Record};
-use crate::store::request::{Identity, Write};
+use crate::store::reply::Identity;
+use crate::store::request::Write;
 use crate::store::time::Clock;
 
 /// A store in a SQLite file, or in memory.
@@ -164,12 +167,16 @@ impl Engine for Sqlite {
         self.database().await?.count(query).await
     }
 
-    async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
+    async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
         self.database().await?.stream(query).await
     }
 
-    async fn meta(&self) -> Result<(Meta, Identity)> {
+    async fn meta(&self) -> Result<(Bounds, Identity)> {
         self.database().await?.meta().await
+    }
+
+    async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)> {
+        Ok((self.clock.now_ms(), self.database().await?.locks(query).await?))
     }
 
     fn has_failed(&self) -> bool {

@@ -1,45 +1,37 @@
 //! The rules of records: conditions, versions, types, times.
 
+use std::collections::HashSet;
+
 use super::Planner;
-use super::rows::{Row, StreamRow};
+use super::needs::CountedRange;
+use super::rows::{RangeDelete, Row, StreamRow};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_patch::{JsonPatchError, json_patch};
 use crate::store::json_text::JsonText;
 use crate::store::merge_patch::merge_patch;
 use crate::store::record::Action;
+use crate::store::reply::{Deleted, Written};
 use crate::store::request::{
-    Condition, Delete, Deleted, Patch, PatchFormat, Put, TypeChange, Written, check_value,
+    Check, Condition, Delete, Patch, PatchFormat, Put, Target, TypeChange, check_value,
 };
-
-/// A key as the batch has left it so far.
-#[derive(Debug, Default)]
-pub(super) struct Slot {
-    pub(super) present: Option<Row>,
-    /// Whether the database holds a row of this key.
-    pub(super) was_stored: bool,
-    /// Whether this batch wrote or removed it.
-    pub(super) changed: bool,
-}
-
-impl Slot {
-    pub(super) fn stored(row: Row) -> Slot {
-        Slot { present: Some(row), was_stored: true, changed: false }
-    }
-}
 
 impl Planner {
     pub(super) fn put(&mut self, put: &Put, tx: u64) -> Result<Written> {
-        check(&put.key, put.condition, self.present(&put.key))?;
+        check_condition(&put.key, put.condition, self.records.get(&put.key))?;
         Ok(self.write(&put.key, put.value.clone(), &put.record_type, tx))
     }
 
     pub(super) fn patch(&mut self, patch: &Patch, tx: u64) -> Result<Written> {
-        let present = self.present(&patch.key);
-        check(&patch.key, patch.condition, present)?;
+        let present = self.records.get(&patch.key);
+        check_condition(&patch.key, patch.condition, present)?;
         let stored = present.and_then(|row| row.value.as_ref());
         if present.is_some() && stored.is_none() {
-            return Err(Error::new(Code::Internal, format!("the value of {} was not loaded", patch.key)));
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("the values that one mutate patches are over {} bytes", limits::BATCH_LOADED_BYTES),
+            )
+            .hint("patch fewer large values at once"));
         }
         let value = match patch.format {
             PatchFormat::Merge => merge_patch(stored, &patch.patch),
@@ -57,11 +49,11 @@ impl Planner {
 
     /// Whether a patch of this key can be decided: the key is absent, or its value is in memory.
     pub(super) fn is_loaded(&self, key: &str) -> bool {
-        self.present(key).is_none_or(|row| row.value.is_some())
+        self.records.get(key).is_none_or(|row| row.value.is_some())
     }
 
     fn write(&mut self, key: &str, value: JsonText, record_type: &TypeChange, tx: u64) -> Written {
-        let present = self.present(key);
+        let present = self.records.get(key);
         let row = Row {
             version: present.map_or(1, |row| row.version + 1),
             revision: self.meta.head + 1,
@@ -81,28 +73,53 @@ impl Planner {
         written
     }
 
+    pub(super) fn check(&self, check: &Check) -> Result<()> {
+        check_condition(&check.key, check.condition, self.records.get(&check.key))
+    }
+
     pub(super) fn delete(&mut self, delete: &Delete, tx: u64) -> Result<Deleted> {
-        if let [key] = delete.keys.as_slice() {
-            check(key, delete.condition, self.present(key))?;
+        let candidates = match &delete.target {
+            Target::Keys(keys) => {
+                if let [key] = keys.as_slice() {
+                    check_condition(key, delete.condition, self.records.get(key))?;
+                }
+                let mut seen = HashSet::new();
+                keys.iter().filter(|key| self.records.get(key).is_some() && seen.insert(*key)).collect()
+            }
+            Target::Selection(selector) => {
+                let range = selector.key_range();
+                let mut keys: Vec<&String> = self.records.keys().filter(|key| range.contains(key)).collect();
+                keys.sort_unstable();
+                keys
+            }
+        };
+        let reach = candidates
+            .len()
+            .min(saturating_usize(delete.offset.saturating_add(delete.limit.unwrap_or(u64::MAX))));
+        let chosen: Vec<String> = candidates[..reach]
+            .iter()
+            .skip(saturating_usize(delete.offset))
+            .map(|&key| key.clone())
+            .collect();
+        if let Target::Selection(_) = &delete.target {
+            self.spend_range_records(reach as u64)?;
         }
-        let mut passed_over = 0;
-        let mut deleted = 0;
-        let mut seen = std::collections::HashSet::new();
-        for key in &delete.keys {
-            if delete.limit.is_some_and(|limit| deleted >= limit) {
-                break;
-            }
-            if !seen.insert(key) || self.present(key).is_none() {
-                continue;
-            }
-            if passed_over < delete.offset {
-                passed_over += 1;
-                continue;
-            }
+        for key in &chosen {
             self.remove(key, tx);
-            deleted += 1;
         }
-        Ok(Deleted { deleted, revision: (deleted > 0).then_some(self.meta.head) })
+        Ok(Deleted { deleted: chosen.len() as u64, revision: (!chosen.is_empty()).then_some(self.meta.head) })
+    }
+
+    /// Deletes a range without knowing its records: only how many there are.
+    pub(super) fn delete_range(&mut self, range: CountedRange) -> Deleted {
+        let deleted = self.counted;
+        if deleted == 0 {
+            return Deleted { deleted, revision: None };
+        }
+        let first_seq = self.meta.head + 1;
+        self.meta.head += deleted;
+        self.range_delete = Some(RangeDelete { range, deleted, first_seq, time_ms: self.time_ms });
+        Deleted { deleted, revision: Some(self.meta.head) }
     }
 
     fn remove(&mut self, key: &str, tx: u64) {
@@ -111,18 +128,9 @@ impl Planner {
         }
     }
 
-    fn present(&self, key: &str) -> Option<&Row> {
-        self.records.get(key).and_then(|slot| slot.present.as_ref())
-    }
-
     fn set(&mut self, key: &str, row: Option<Row>) -> Option<Row> {
-        // Most keys of a batch that exist have a slot; `entry` would copy the key for all of them.
-        if !self.records.contains_key(key) {
-            self.records.insert(key.to_owned(), Slot::default());
-        }
-        let slot = self.records.get_mut(key)?;
-        slot.changed = true;
-        std::mem::replace(&mut slot.present, row)
+        self.remember(key);
+        self.records.set(key, row)
     }
 
     fn append(&mut self, tx: u64, action: Action, key: &str, row: Row) {
@@ -141,7 +149,7 @@ impl Planner {
 
 /// An absent key counts as version and revision 0, so that 0 means "only if it is absent" and any other number
 /// fails on an absent key.
-fn check(key: &str, condition: Condition, present: Option<&Row>) -> Result<()> {
+fn check_condition(key: &str, condition: Condition, present: Option<&Row>) -> Result<()> {
     let pairs = [
         ("version", condition.version, present.map_or(0, |row| row.version)),
         ("revision", condition.revision, present.map_or(0, |row| row.revision)),
@@ -153,6 +161,10 @@ fn check(key: &str, condition: Condition, present: Option<&Row>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn saturating_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn patch_error(error: JsonPatchError) -> Error {

@@ -1,11 +1,11 @@
 //! What goes into a plan and what comes out of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::Outcome;
+use super::needs::CountedRange;
 use crate::store::json_text::JsonText;
 use crate::store::record::Action;
-use crate::store::request::{Mutation, Write, WriteOperation};
 
 /// The one row of `kv_meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,46 +16,24 @@ pub(crate) struct Meta {
     pub first: u64,
     /// The time of the last record, in milliseconds since 1970 UTC.
     pub last_ms: i64,
+    /// The last fencing token that was given.
+    pub fence: u64,
+    /// Counts the grants and releases of locks.
+    pub lock_seq: u64,
 }
 
-/// What a batch must know before it can be decided.
-#[derive(Debug, Default)]
-pub(crate) struct Needs<'a> {
-    /// The records of these keys.
-    pub keys: Vec<&'a str>,
-    /// The keys whose values are needed too, in order of arrival: as many as fit
-    /// [`BATCH_LOADED_BYTES`](crate::limits::BATCH_LOADED_BYTES), and at least the first one that exists.
-    pub values: Vec<&'a str>,
-}
-
-impl<'a> Needs<'a> {
-    /// What these requests touch.
-    pub(crate) fn of(requests: &'a [Write]) -> Needs<'a> {
-        let mut keys = HashSet::new();
-        let mut values = Vec::new();
-        for request in requests {
-            match &request.operation {
-                WriteOperation::Apply(Mutation::Put(put)) => {
-                    keys.insert(put.key.as_str());
-                }
-                WriteOperation::Apply(Mutation::Patch(patch)) => {
-                    keys.insert(patch.key.as_str());
-                    values.push(patch.key.as_str());
-                }
-                WriteOperation::Apply(Mutation::Delete(delete)) => {
-                    keys.extend(delete.keys.iter().map(String::as_str));
-                }
-            }
-        }
-        Needs { keys: keys.into_iter().collect(), values }
-    }
-}
-
-/// The rows that [`Needs`] asked for.
+/// The rows that [`Needs`](super::Needs) asked for.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub meta: Meta,
+    /// Those of keys and of ranges.
     pub records: HashMap<String, Row>,
+    /// How many records the ranges gave, each counted as often as it came.
+    pub ranged: u64,
+    /// How many records the delete of a range covers.
+    pub counted: u64,
+    pub locks: HashMap<String, LockRow>,
+    pub once: HashMap<String, OnceRow>,
 }
 
 /// A row of `kv_record` without its key.
@@ -77,6 +55,24 @@ impl Row {
     }
 }
 
+/// A row of `kv_lock` without its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LockRow {
+    pub owner: String,
+    pub fence: u64,
+    pub expires_ms: i64,
+}
+
+/// A row of `kv_once` without its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OnceRow {
+    /// Tells a repeat from another request.
+    pub request: String,
+    /// What the request was told.
+    pub outcome: String,
+    pub time_ms: i64,
+}
+
 /// A row of `kv_stream`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct StreamRow {
@@ -90,25 +86,48 @@ pub(crate) struct StreamRow {
     pub row: Row,
 }
 
-/// What a batch does.
+/// A delete of records that were not loaded: they are numbered in key order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RangeDelete {
+    pub range: CountedRange,
+    pub deleted: u64,
+    /// The seq of the first one, which is the `tx` of all of them.
+    pub first_seq: u64,
+    pub time_ms: i64,
+}
+
+/// What a batch does. The engine does it in the order of the members.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// One for each request that was decided, in order. The first one always is; those that are not come again in
     /// the next batch.
     pub outcomes: Vec<Outcome>,
-    /// Rows of `kv_record` to insert or replace. Each has a value.
-    pub puts: Vec<(String, Row)>,
-    /// Keys to remove from `kv_record`.
-    pub deletes: Vec<String>,
     /// To append to `kv_stream`, before `kv_record` changes.
     pub stream: Vec<StreamRow>,
+    /// To append to `kv_stream` and to remove from `kv_record`; alone in its batch.
+    pub range_delete: Option<RangeDelete>,
+    /// Keys to remove from `kv_record`.
+    pub deletes: Vec<String>,
+    /// Rows of `kv_record` to insert or replace. Each has a value.
+    pub puts: Vec<(String, Row)>,
+    /// Rows of `kv_lock` to remove, and to insert or replace.
+    pub lock_deletes: Vec<String>,
+    pub locks: Vec<(String, LockRow)>,
+    /// Rows of `kv_once` to insert or replace, after those of this time and before are removed.
+    pub once: Vec<(String, OnceRow)>,
+    pub once_expired_ms: i64,
+    /// Whether the part of `kv_stream` before `meta.first` is to be removed.
+    pub trims: bool,
     /// What `kv_meta` holds afterwards.
     pub meta: Meta,
+    /// Whether that is what it held before.
+    pub meta_is_same: bool,
 }
 
 impl Plan {
-    /// Whether nothing needs to be written.
+    /// Whether nothing needs to be written. What changes records, the stream or the holder of a lock changes
+    /// `kv_meta` too.
     pub(crate) fn is_empty(&self) -> bool {
-        self.stream.is_empty()
+        self.meta_is_same && self.locks.is_empty() && self.once.is_empty()
     }
 }

@@ -1,10 +1,13 @@
 //! Refuses what no store could answer, before anything is sent or queued; and what a request weighs.
 
-use super::{Condition, Mutation, Read, Request, Selector, TypeChange, Write, WriteOperation};
+use super::{
+    Condition, Delete, LockAcquire, LockRelease, Mutation, Read, Request, Selector, Target, TypeChange,
+    Write, WriteOperation,
+};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_text::JsonText;
-use crate::store::keys::{check_bound, check_key, check_name};
+use crate::store::keys::{check_bound, check_key, check_name, check_text};
 
 impl Request {
     /// Refuses what no store could answer, before anything is sent or queued.
@@ -22,8 +25,41 @@ impl Request {
 
 impl Write {
     fn check(&self) -> Result<()> {
+        if let Some(once) = &self.once {
+            check_text("once", "once", once, limits::ONCE_BYTES)?;
+            if once.is_empty() {
+                return Err(Error::bad_field("once", "once has at least one byte"));
+            }
+        }
+        if let Some(fence) = &self.fence {
+            check_name("fence", &fence.lock)?;
+        }
         match &self.operation {
             WriteOperation::Apply(mutation) => mutation.check(),
+            WriteOperation::Mutate(mutations) => check_mutate(mutations),
+            WriteOperation::Trim(_) => Ok(()),
+            WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms }) => {
+                self.check_unguarded()?;
+                check_name("name", name)?;
+                check_name("owner", owner)?;
+                match *duration_ms {
+                    1..=limits::LOCK_DURATION_MS => Ok(()),
+                    _ => Err(Error::bad_field("duration_ms", "a lock is held for 1 ms to 100 years")),
+                }
+            }
+            WriteOperation::LockRelease(LockRelease { name, owner }) => {
+                self.check_unguarded()?;
+                check_name("name", name)?;
+                check_name("owner", owner)
+            }
+        }
+    }
+
+    fn check_unguarded(&self) -> Result<()> {
+        match (&self.once, &self.fence) {
+            (None, None) => Ok(()),
+            (Some(_), _) => Err(Error::bad_field("once", "locks take no once: repeating them is safe")),
+            (_, Some(_)) => Err(Error::bad_field("fence", "locks take no fence")),
         }
     }
 
@@ -32,9 +68,26 @@ impl Write {
     pub fn weight_bytes(&self) -> usize {
         let content = match &self.operation {
             WriteOperation::Apply(mutation) => mutation.weight_bytes(),
+            WriteOperation::Mutate(mutations) => mutations.iter().map(Mutation::weight_bytes).sum(),
+            WriteOperation::Trim(_) | WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_) => 0,
         };
         limits::REQUEST_WEIGHT_BYTES.max(content)
     }
+}
+
+fn check_mutate(mutations: &[Mutation]) -> Result<()> {
+    let bytes: usize = mutations.iter().map(Mutation::weight_bytes).sum();
+    for (what, count, max) in [
+        ("mutations", mutations.len(), limits::MUTATIONS_PER_REQUEST),
+        ("bytes", bytes, limits::MUTATE_BYTES),
+    ] {
+        if count > max {
+            return Err(Error::new(Code::TooLarge, format!("a mutate of {count} {what} is over {max}")));
+        }
+    }
+    let check =
+        |(index, mutation): (usize, &Mutation)| mutation.check().map_err(|error| error.at_index(index));
+    mutations.iter().enumerate().try_for_each(check)
 }
 
 impl Mutation {
@@ -50,10 +103,11 @@ impl Mutation {
                 patch.record_type.check()?;
                 check_value(&patch.patch)
             }
-            Mutation::Delete(delete) => {
-                check_keys(&delete.keys)?;
-                if delete.condition != Condition::default() && delete.keys.len() != 1 {
-                    return Err(Error::bad_field("version", "a condition goes with exactly one key"));
+            Mutation::Delete(delete) => delete.check(),
+            Mutation::Check(check) => {
+                check_key(&check.key)?;
+                if check.condition == Condition::default() {
+                    return Err(Error::bad_field("version", "a check names a version or a revision"));
                 }
                 Ok(())
             }
@@ -64,7 +118,35 @@ impl Mutation {
         match self {
             Mutation::Put(put) => put.key.len() + put.value.get().len(),
             Mutation::Patch(patch) => patch.key.len() + patch.patch.get().len(),
-            Mutation::Delete(delete) => delete.keys.iter().map(String::len).sum(),
+            Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
+            Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
+            Mutation::Check(check) => check.key.len(),
+        }
+    }
+}
+
+impl Delete {
+    fn check(&self) -> Result<()> {
+        match &self.target {
+            Target::Keys(keys) => {
+                check_keys(keys)?;
+                if self.condition != Condition::default() && keys.len() != 1 {
+                    return Err(Error::bad_field("version", "a condition goes with exactly one key"));
+                }
+                Ok(())
+            }
+            Target::Selection(_) if self.condition != Condition::default() => {
+                Err(Error::bad_field("version", "a condition goes with exactly one key"))
+            }
+            Target::Selection(Selector::Type(_)) => {
+                Err(Error::bad_field("type", "records cannot be deleted by their type")
+                    .hint("list the type, and delete the keys"))
+            }
+            Target::Selection(Selector::Prefix(prefix)) if prefix.is_empty() => {
+                Err(Error::bad_field("prefix", "an empty prefix is every record")
+                    .hint("say so: \"all\":true, or --all on the command line"))
+            }
+            Target::Selection(selector) => selector.check(),
         }
     }
 }
@@ -86,6 +168,11 @@ impl Read {
                     check_bound("prefix", prefix)?;
                 }
                 stream.record_type.as_deref().map_or(Ok(()), |name| check_name("type", name))
+            }
+            Read::LockStatus { name } => check_name("name", name),
+            Read::LockList(list) => {
+                check_bound("prefix", &list.prefix)?;
+                list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
             }
             Read::StreamSeq | Read::Identity => Ok(()),
         }

@@ -15,9 +15,14 @@ macro_rules! cases {
 
 mod count;
 mod delete;
+mod delete_range;
+mod fence;
 mod get;
 mod init;
 mod list;
+mod locks;
+mod mutate;
+mod once;
 mod patch;
 mod put;
 mod stream;

@@ -1,6 +1,6 @@
-use kv::store::{Action, Delete, Put, Stream, Timestamp};
+use kv::store::{Action, Code, Delete, Put, Read, Reply, Request, Stream, Timestamp, Trim};
 
-use crate::support::{START_MS, World, json};
+use crate::support::{START_MS, World, json, written};
 
 cases! {
     a_fresh_stream_is_empty_and_its_seq_is_0,
@@ -11,6 +11,12 @@ cases! {
     filters_pass_over_what_does_not_match_and_next_goes_on,
     a_page_of_the_stream_ends_at_1000_changes,
     a_seq_beyond_the_head_gives_nothing,
+    a_trim_removes_up_to_its_seq_and_numbers_go_on,
+    a_trim_of_nothing_removes_nothing,
+    a_trim_of_everything_keeps_the_records,
+    reading_what_was_trimmed_tells_the_first_that_is_kept,
+    a_trim_among_other_writes_takes_its_place,
+    two_changes_of_a_key_in_one_batch_stand_in_order,
 }
 
 async fn a_fresh_stream_is_empty_and_its_seq_is_0(world: &World) {
@@ -98,4 +104,94 @@ async fn a_seq_beyond_the_head_gives_nothing(world: &World) {
     world.store.put(Put::new("a", json("1"))).await.unwrap();
     let page = world.store.changes(Stream { seq: 9, ..Stream::default() }).await.unwrap();
     assert_eq!((page.changes.len(), page.next, page.seq), (0, 9, 1));
+}
+
+/// The last seq, and the first that is kept.
+async fn bounds(world: &World) -> (u64, u64) {
+    match world.store.call(Request::Read(Read::StreamSeq)).await.unwrap() {
+        Reply::Head { seq, first } => (seq, first),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_trim_removes_up_to_its_seq_and_numbers_go_on(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    assert_eq!(world.store.stream_trim(Trim::UpTo(2)).await.unwrap(), 2);
+    assert_eq!(bounds(world).await, (3, 3));
+    let seqs = |changes: Vec<kv::store::Change>| changes.iter().map(|change| change.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(world.store.stream(0, None).await.unwrap()), [3]);
+    assert_eq!(world.store.stream_trim(Trim::UpTo(2)).await.unwrap(), 0);
+    assert_eq!(world.store.stream_trim(Trim::UpTo(1)).await.unwrap(), 0);
+    assert_eq!(world.store.stream_trim(Trim::UpTo(99)).await.unwrap(), 1);
+    assert_eq!(bounds(world).await, (3, 4));
+    assert_eq!(world.store.put(Put::new("a", json("2"))).await.unwrap(), written(2, 4));
+    assert_eq!(seqs(world.store.stream(0, None).await.unwrap()), [4]);
+}
+
+async fn a_trim_of_nothing_removes_nothing(world: &World) {
+    assert_eq!(world.store.stream_trim(Trim::UpTo(0)).await.unwrap(), 0);
+    assert_eq!(world.store.stream_trim(Trim::UpTo(5)).await.unwrap(), 0);
+    assert_eq!(world.store.stream_trim(Trim::All).await.unwrap(), 0);
+    assert_eq!(bounds(world).await, (0, 1));
+    world.put_all(&["a"]).await;
+    assert_eq!(world.store.stream_trim(Trim::UpTo(0)).await.unwrap(), 0);
+    assert_eq!(bounds(world).await, (1, 1));
+}
+
+async fn a_trim_of_everything_keeps_the_records(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    assert_eq!(world.store.stream_trim(Trim::All).await.unwrap(), 2);
+    assert_eq!(world.store.stream(0, None).await.unwrap(), []);
+    assert_eq!(bounds(world).await, (2, 3));
+    assert_eq!(world.store.count().await.unwrap(), 2);
+    assert_eq!(world.store.changes(Stream::default()).await.unwrap().next, 3);
+}
+
+async fn reading_what_was_trimmed_tells_the_first_that_is_kept(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    world.store.stream_trim(Trim::UpTo(2)).await.unwrap();
+    for seq in [1, 2] {
+        let error = world.store.stream(seq, None).await.unwrap_err();
+        assert_eq!((error.code, error.details.first), (Code::Trimmed, Some(3)));
+    }
+    assert_eq!(world.store.stream(3, None).await.unwrap().len(), 1);
+    assert_eq!(world.store.stream(0, None).await.unwrap().len(), 1);
+}
+
+async fn a_trim_among_other_writes_takes_its_place(world: &World) {
+    let store = &world.store;
+    let (_, trimmed, put, trimmed_again, last) = tokio::join!(
+        store.put(Put::new("a", json("1"))),
+        store.stream_trim(Trim::All),
+        store.put(Put::new("b", json("1"))),
+        store.stream_trim(Trim::UpTo(1)),
+        store.put(Put::new("c", json("1"))),
+    );
+    assert_eq!((trimmed.unwrap(), trimmed_again.unwrap()), (1, 0));
+    assert_eq!((put.unwrap(), last.unwrap()), (written(1, 2), written(1, 3)));
+    let keys: Vec<_> =
+        store.stream(0, None).await.unwrap().into_iter().map(|change| change.record.key).collect();
+    assert_eq!(keys, ["b", "c"]);
+}
+
+async fn two_changes_of_a_key_in_one_batch_stand_in_order(world: &World) {
+    let store = &world.store;
+    let (put, deleted, again) = tokio::join!(
+        store.put(Put::new("a", json("1"))),
+        store.delete(Delete::keys(["a"])),
+        store.put(Put::new("a", json("2"))),
+    );
+    assert_eq!(
+        (put.unwrap(), deleted.unwrap().revision, again.unwrap()),
+        (written(1, 1), Some(2), written(1, 3))
+    );
+    let told: Vec<_> = store
+        .stream(0, None)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|change| (change.action, change.record.value))
+        .collect();
+    let (one, two) = (json("1"), json("2"));
+    assert_eq!(told, [(Action::Create, one.clone()), (Action::Delete, one), (Action::Create, two)]);
 }

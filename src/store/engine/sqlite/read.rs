@@ -8,15 +8,16 @@ use sqlx::sqlite::SqliteRow;
 
 use super::Database;
 use super::error::describe;
+use super::load::lock;
 use super::run::{Arguments, Stopped, run};
 use crate::limits;
-use crate::store::engine::page::{ListQuery, StreamQuery};
+use crate::store::engine::page::{Bounds, ListQuery, StreamQuery};
 use crate::store::engine::{Candidates, Found, Got};
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_text::JsonText;
-use crate::store::plan::Meta;
+use crate::store::plan::LockRow;
 use crate::store::record::{Action, Change, Record};
-use crate::store::request::Identity;
+use crate::store::reply::Identity;
 use crate::store::time::Timestamp;
 
 impl Database {
@@ -79,13 +80,13 @@ impl Database {
     }
 
     pub(super) async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
-        let (filter, arguments) = selection(query);
+        let (filter, arguments) = selection(query, "\"key\"");
         let text = format!("select head, (select count(*) from kv_record where {filter}) from kv_meta");
         let rows = self.rows(&text, arguments).await?;
         Ok((head(&rows)?, count(&rows[0], 1)))
     }
 
-    pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Meta, Candidates<Change>)> {
+    pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
         let mut arguments = Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
         let mut filter = String::new();
         if !query.keys.from.is_empty() {
@@ -108,7 +109,7 @@ impl Database {
                 order by s.seq limit ?),
             fitting as ({})
             select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
-                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.first, m.last_ms
+                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.first
             from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
             order by s.seq",
             fitting("asc")
@@ -116,17 +117,28 @@ impl Database {
         let arguments = arguments.integer(query.candidates).integer(limits::PAGE_BYTES as u64);
         let rows = self.rows(&text, arguments).await?;
         let seq = head(&rows)?;
-        let meta = Meta { head: seq, first: count(&rows[0], 14), last_ms: rows[0].get(15) };
-        Ok((meta, candidates_of(&rows, change)?))
+        let bounds = Bounds { head: seq, first: count(&rows[0], 14) };
+        Ok((bounds, candidates_of(&rows, change)?))
     }
 
-    pub(super) async fn meta(&self) -> Result<(Meta, Identity)> {
-        let text = "select head, first, last_ms, store_id, epoch from kv_meta";
+    pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
+        let (filter, arguments) = selection(query, "l.name");
+        let text = format!(
+            "select m.head, l.name, l.owner, l.fence, l.expires
+            from kv_meta m left join kv_lock l on {filter} order by l.name limit ?"
+        );
+        let rows = self.rows(&text, arguments.integer(query.candidates)).await?;
+        let locks = || rows.iter().filter_map(|row| Some((optional_text(row, 1)?, lock(row, 2))));
+        Ok(Candidates { seq: head(&rows)?, fitting: locks().collect(), looked_at: locks().count() as u64 })
+    }
+
+    pub(super) async fn meta(&self) -> Result<(Bounds, Identity)> {
+        let text = "select head, first, store_id, epoch from kv_meta";
         let rows = self.rows(text, Arguments::default()).await?;
-        let seq = head(&rows)?;
+        let head = head(&rows)?;
         let row = &rows[0];
-        let identity = Identity { store_id: row.get(3), epoch: row.get(4) };
-        Ok((Meta { head: seq, first: count(row, 1), last_ms: row.get(2) }, identity))
+        let identity = Identity { store_id: row.get(2), epoch: row.get(3) };
+        Ok((Bounds { head, first: count(row, 1) }, identity))
     }
 
     async fn rows(&self, text: &str, arguments: Arguments) -> Result<Vec<SqliteRow>> {
@@ -142,8 +154,8 @@ impl Database {
     }
 }
 
-/// The condition that selects the records of a listing.
-fn selection(query: &ListQuery) -> (String, Arguments) {
+/// The condition that selects what a listing covers.
+fn selection(query: &ListQuery, column: &str) -> (String, Arguments) {
     let mut arguments = Arguments::default();
     let mut filter = String::from("true");
     let bounds = [(&query.lower, ">=", ">"), (&query.upper, "<=", "<")];
@@ -153,7 +165,7 @@ fn selection(query: &ListQuery) -> (String, Arguments) {
             Bound::Excluded(key) => (excluded, key),
             Bound::Unbounded => continue,
         };
-        filter.push_str(&format!(" and \"key\" {operator} ?"));
+        filter.push_str(&format!(" and {column} {operator} ?"));
         arguments = arguments.text(key.as_str());
     }
     if let Some(record_type) = &query.record_type {
@@ -165,7 +177,7 @@ fn selection(query: &ListQuery) -> (String, Arguments) {
 
 /// The keys of a listing with what each counts for, as far as a page can hold them.
 fn candidates(query: &ListQuery, bytes: &str) -> (String, Arguments) {
-    let (filter, arguments) = selection(query);
+    let (filter, arguments) = selection(query, "\"key\"");
     let order = if query.reverse { "desc" } else { "asc" };
     let text = format!(
         "select \"key\" as id, {bytes} as bytes from kv_record where {filter} order by \"key\" {order} limit ? offset ?"

@@ -16,6 +16,15 @@ impl Arguments {
         self.add(text.into())
     }
 
+    pub(super) fn optional_text(self, text: Option<&str>) -> Arguments {
+        self.add(text.map(str::to_owned))
+    }
+
+    /// Rows, or keys, as one JSON array: strings and numbers can always be serialised.
+    pub(super) fn json(self, value: &impl serde::Serialize) -> Arguments {
+        self.text(serde_json::to_string(value).unwrap_or_default())
+    }
+
     pub(super) fn integer(self, number: u64) -> Arguments {
         // No count of kv comes near 2^63; a bound that a caller chose may, and means "all" then.
         self.add(i64::try_from(number).unwrap_or(i64::MAX))
@@ -34,6 +43,36 @@ impl Arguments {
             tracing::error!(%error, "an argument could not be encoded");
         }
         self
+    }
+}
+
+/// A text under construction.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    text: String,
+    arguments: Arguments,
+    statements: usize,
+}
+
+impl Script {
+    /// Adds a statement with its arguments, and answers its position.
+    pub(super) fn add(&mut self, statement: &str, arguments: impl FnOnce(Arguments) -> Arguments) -> usize {
+        if self.statements > 0 {
+            self.text.push(';');
+        }
+        self.text.push_str(statement);
+        self.arguments = arguments(std::mem::take(&mut self.arguments));
+        self.statements += 1;
+        self.statements - 1
+    }
+
+    /// How many statements there are.
+    pub(super) fn statements(&self) -> usize {
+        self.statements
+    }
+
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Vec<Statement>, Stopped> {
+        run(connection, self.text, self.arguments).await
     }
 }
 

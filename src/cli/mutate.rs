@@ -1,0 +1,36 @@
+//! `kv mutate`
+
+use clap::Args;
+use kv::protocol::{MUTATE_EXAMPLE, parse_mutation};
+use kv::store::{Reply, Result, Write, WriteOperation};
+
+use super::WriteCommand;
+use super::arguments::{GuardArguments, ListFormat};
+use super::output::{self, ResultView};
+use super::put::read;
+
+#[derive(Debug, Args)]
+#[command(after_help = MUTATE_EXAMPLE)]
+pub(super) struct Mutate {
+    /// How the results are printed, one for each mutation
+    #[arg(long, default_value = "json", value_name = "FORMAT")]
+    output: ListFormat,
+    #[command(flatten)]
+    guard: GuardArguments,
+}
+
+impl WriteCommand for Mutate {
+    fn write(&self) -> Result<Write> {
+        let text = read(std::io::stdin().lock(), "stdin")?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let mutation = |(index, line)| parse_mutation(line).map_err(|error| error.at_index(index));
+        let mutations = lines.enumerate().map(mutation).collect::<Result<_>>()?;
+        Ok(self.guard.write(WriteOperation::Mutate(mutations)))
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        let Reply::Mutated(results) = reply else { return Ok(()) };
+        let results: Vec<_> = results.into_iter().map(ResultView::from).collect();
+        output::print_items(&results, self.output == ListFormat::Json)
+    }
+}

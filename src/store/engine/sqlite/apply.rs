@@ -1,0 +1,131 @@
+//! A plan as statements.
+
+use super::load::counted_range;
+use super::run::Script;
+use crate::store::plan::{LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
+
+/// The statements of a plan; COMMIT is the last. Values travel as JSON strings, so SQLite never parses them. The stream
+/// comes first: a delete copies the value that stands in `kv_record`.
+pub(super) fn script(plan: &Plan) -> Script {
+    let mut script = Script::default();
+    if !plan.stream.is_empty() {
+        let rows: Vec<_> = plan.stream.iter().map(stream_columns).collect();
+        script.add(
+            "insert into kv_stream
+                    (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
+                select s.value->>0, s.value->>1, s.value->>2, s.value->>3, s.value->>4, s.value->>5, s.value->>6,
+                    s.value->>7, s.value->>8, s.value->>9, s.value->>10,
+                    coalesce(s.value->>11, (select value from kv_record where \"key\" = s.value->>5))
+                from json_each(?) s",
+            |arguments| arguments.json(&rows),
+        );
+    }
+    if let Some(range_delete) = &plan.range_delete {
+        add_range_delete(&mut script, range_delete);
+    }
+    if !plan.deletes.is_empty() {
+        script.add("delete from kv_record where \"key\" in (select value from json_each(?))", |arguments| {
+            arguments.json(&plan.deletes)
+        });
+    }
+    if !plan.puts.is_empty() {
+        let rows: Vec<_> = plan.puts.iter().map(|(key, row)| record_columns(key, row)).collect();
+        script.add(
+            "insert into kv_record (\"key\", version, revision, type, created, updated, value)
+                select p.value->>0, p.value->>1, p.value->>2, p.value->>3, p.value->>4, p.value->>5, p.value->>6
+                from json_each(?) p where true
+                on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
+                    type = excluded.type, created = excluded.created, updated = excluded.updated,
+                    value = excluded.value",
+            |arguments| arguments.json(&rows),
+        );
+    }
+    if !plan.lock_deletes.is_empty() {
+        script.add("delete from kv_lock where name in (select value from json_each(?))", |arguments| {
+            arguments.json(&plan.lock_deletes)
+        });
+    }
+    if !plan.locks.is_empty() {
+        let rows: Vec<_> = plan.locks.iter().map(lock_columns).collect();
+        script.add(
+            "insert or replace into kv_lock (name, owner, fence, expires)
+                select l.value->>0, l.value->>1, l.value->>2, l.value->>3 from json_each(?) l",
+            |arguments| arguments.json(&rows),
+        );
+    }
+    if !plan.once.is_empty() {
+        let rows: Vec<_> = plan.once.iter().map(once_columns).collect();
+        script.add("delete from kv_once where time <= ?", |arguments| {
+            arguments.milliseconds(plan.once_expired_ms)
+        });
+        script.add(
+            "insert or replace into kv_once (id, request, outcome, time)
+                select o.value->>0, o.value->>1, o.value->>2, o.value->>3 from json_each(?) o",
+            |arguments| arguments.json(&rows),
+        );
+    }
+    if plan.trims {
+        script.add("delete from kv_stream where seq < ?", |arguments| arguments.integer(plan.meta.first));
+    }
+    script.add("update kv_meta set head = ?, first = ?, last_ms = ?, fence = ?, lock_seq = ?", |arguments| {
+        arguments
+            .integer(plan.meta.head)
+            .integer(plan.meta.first)
+            .milliseconds(plan.meta.last_ms)
+            .integer(plan.meta.fence)
+            .integer(plan.meta.lock_seq)
+    });
+    script.add("commit", |arguments| arguments);
+    script
+}
+
+/// The records are numbered in key order, without their values passing through this process.
+fn add_range_delete(script: &mut Script, range_delete: &RangeDelete) {
+    let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
+    script.add(
+        "insert into kv_stream
+                (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
+            select ? + d.number, ?, d.number = ?, 'delete', ?, r.\"key\", r.version, r.revision, r.type, r.created,
+                r.updated, r.value
+            from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
+                    select \"key\" from kv_record
+                    where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
+                join kv_record r on r.\"key\" = d.\"key\"",
+        |arguments| {
+            let arguments =
+                arguments.integer(*first_seq).integer(*first_seq).integer(deleted - 1).milliseconds(*time_ms);
+            counted_range(arguments, range)
+        },
+    );
+    script.add(
+        "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)",
+        |arguments| arguments.integer(*first_seq),
+    );
+}
+
+/// The columns of `kv_record`, in the order of the statement.
+fn record_columns<'a>(key: &'a str, row: &'a Row) -> impl serde::Serialize + 'a {
+    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
+    (key, version, revision, record_type, created_ms, updated_ms, row.value_text())
+}
+
+/// The columns of `kv_stream`, in the order of the statement.
+fn stream_columns(change: &StreamRow) -> impl serde::Serialize + '_ {
+    let StreamRow { seq, tx, tx_end, action, time_ms, key, row } = change;
+    let (seq, tx, tx_end, action, time) = (*seq, *tx, u8::from(*tx_end), action.as_str(), *time_ms);
+    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
+    let value = row.value_text();
+    (seq, tx, tx_end, action, time, key, version, revision, record_type, created_ms, updated_ms, value)
+}
+
+/// The columns of `kv_lock`, in the order of the statement.
+fn lock_columns((name, row): &(String, LockRow)) -> impl serde::Serialize + '_ {
+    let LockRow { owner, fence, expires_ms } = row;
+    (name, owner, fence, expires_ms)
+}
+
+/// The columns of `kv_once`, in the order of the statement.
+fn once_columns((id, row): &(String, OnceRow)) -> impl serde::Serialize + '_ {
+    let OnceRow { request, outcome, time_ms } = row;
+    (id, request, outcome, time_ms)
+}

@@ -1,0 +1,162 @@
+//! The rows that a batch needs, read under the write lock.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::read::{count, optional_text};
+use super::run::{Arguments, Script, Statement, Stopped, run};
+use crate::limits;
+use crate::store::json_text::{JsonText, JsonTextError};
+use crate::store::plan::{CountedRange, LoadedRange, LockRow, Meta, Needs, OnceRow, Row, Rows};
+
+/// Why the rows could not be read.
+pub(super) enum LoadError {
+    Stopped(Stopped),
+    /// There is no `kv_meta`, or a value is no JSON.
+    Damaged(String),
+}
+
+impl From<Stopped> for LoadError {
+    fn from(stopped: Stopped) -> LoadError {
+        LoadError::Stopped(stopped)
+    }
+}
+
+impl From<JsonTextError> for LoadError {
+    fn from(error: JsonTextError) -> LoadError {
+        LoadError::Damaged(error.to_string())
+    }
+}
+
+/// Takes the write lock first (`begin immediate`): a transaction that reads before it writes would fail at once when
+/// another process wrote in between.
+pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Result<Rows, LoadError> {
+    let mut script = Script::default();
+    script.add("begin immediate", |arguments| arguments);
+    let meta = script.add("select head, first, last_ms, fence, lock_seq from kv_meta", |arguments| arguments);
+    let records = (!needs.keys.is_empty()).then(|| {
+        script.add(
+            "select r.\"key\", r.version, r.revision, r.type, r.created, r.updated
+                from json_each(?) k join kv_record r on r.\"key\" = k.value",
+            |arguments| arguments.json(&needs.keys),
+        )
+    });
+    let values = (!needs.values.is_empty()).then(|| {
+        script.add(
+            "select r.\"key\", r.value from (
+                    select k.value as wanted, coalesce(sum(octet_length(r.value)) over (
+                        order by k.key rows between unbounded preceding and 1 preceding), 0) as before
+                    from json_each(?) k join kv_record r on r.\"key\" = k.value) w
+                join kv_record r on r.\"key\" = w.wanted where w.before < ?",
+            |arguments| arguments.json(&needs.values).integer(limits::BATCH_LOADED_BYTES as u64),
+        )
+    });
+    let counted = needs.counted.as_ref().map(|range| {
+        script.add(
+            "select count(*) from (select 1 from kv_record
+                where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)",
+            |arguments| counted_range(arguments, range),
+        )
+    });
+    let locks = (!needs.locks.is_empty()).then(|| {
+        script.add(
+            "select l.name, l.owner, l.fence, l.expires from json_each(?) k join kv_lock l on l.name = k.value",
+            |arguments| arguments.json(&needs.locks),
+        )
+    });
+    let once = (!needs.once.is_empty()).then(|| {
+        script.add(
+            "select o.id, o.request, o.outcome, o.time from json_each(?) k join kv_once o on o.id = k.value",
+            |arguments| arguments.json(&needs.once),
+        )
+    });
+
+    let mut statements = script.run(writer).await?;
+    let mut rows_of = |index: Option<usize>| {
+        index.map_or_else(Vec::new, |index| std::mem::take(&mut statements[index].rows))
+    };
+    let meta = rows_of(Some(meta));
+    let meta = meta_of(meta.first().ok_or_else(|| LoadError::Damaged("kv_meta is empty".to_owned()))?, 0);
+    let mut records: HashMap<String, Row> = rows_of(records).iter().map(record).collect();
+    for row in rows_of(values) {
+        if let Some(record) = records.get_mut(row.get::<&str, _>(0)) {
+            record.value = Some(JsonText::from_stored(row.get(1))?);
+        }
+    }
+    let counted = rows_of(counted).first().map_or(0, |row| count(row, 0));
+    let locks = rows_of(locks).iter().map(|row| (row.get(0), lock(row, 1))).collect();
+    let once = rows_of(once)
+        .iter()
+        .map(|row| (row.get(0), OnceRow { request: row.get(1), outcome: row.get(2), time_ms: row.get(3) }))
+        .collect();
+    let ranged = load_ranges(writer, &needs.ranges, &mut records).await?;
+    Ok(Rows { meta, records, ranged, counted, locks, once })
+}
+
+/// A hop for each range, so that the records of all together are bounded.
+async fn load_ranges(
+    writer: &mut SqliteConnection,
+    ranges: &[LoadedRange],
+    records: &mut HashMap<String, Row>,
+) -> Result<u64, LoadError> {
+    let mut ranged = 0;
+    for LoadedRange { keys, limit } in ranges {
+        let limit = *limit.min(&(limits::MUTATE_LOADED_RECORDS + 1 - ranged));
+        let text = "select \"key\", version, revision, type, created, updated from kv_record
+            where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ?";
+        let arguments =
+            Arguments::default().text(keys.from.as_str()).optional_text(keys.to.as_deref()).integer(limit);
+        let statements = run(writer, text, arguments).await?;
+        for row in statements.iter().flat_map(|Statement { rows }| rows) {
+            let (key, row) = record(row);
+            // A record that was loaded with its value keeps it.
+            records.entry(key).or_insert(row);
+            ranged += 1;
+        }
+        if ranged > limits::MUTATE_LOADED_RECORDS {
+            break;
+        }
+    }
+    Ok(ranged)
+}
+
+/// The bounds of a range and its page. Without an upper bound it is compared with a BLOB, which every text is less
+/// than (<https://www.sqlite.org/datatype3.html#comparison_expressions>).
+pub(super) fn counted_range(arguments: Arguments, range: &CountedRange) -> Arguments {
+    let CountedRange { keys, offset, limit } = range;
+    arguments
+        .text(keys.from.as_str())
+        .optional_text(keys.to.as_deref())
+        .integer(limit.unwrap_or(u64::MAX))
+        .integer(*offset)
+}
+
+/// `kv_meta` from the column on.
+pub(super) fn meta_of(row: &SqliteRow, first: usize) -> Meta {
+    Meta {
+        head: count(row, first),
+        first: count(row, first + 1),
+        last_ms: row.get(first + 2),
+        fence: count(row, first + 3),
+        lock_seq: count(row, first + 4),
+    }
+}
+
+/// A row of `kv_lock` from its owner on.
+pub(super) fn lock(row: &SqliteRow, first: usize) -> LockRow {
+    LockRow { owner: row.get(first), fence: count(row, first + 1), expires_ms: row.get(first + 2) }
+}
+
+fn record(row: &SqliteRow) -> (String, Row) {
+    let stored = Row {
+        version: count(row, 1),
+        revision: count(row, 2),
+        record_type: optional_text(row, 3),
+        created_ms: row.get(4),
+        updated_ms: row.get(5),
+        value: None,
+    };
+    (row.get(0), stored)
+}

@@ -1,0 +1,75 @@
+//! A store whose writes carry a fence or an id.
+
+use async_trait::async_trait;
+
+use super::Store;
+use super::error::Result;
+use super::reply::Reply;
+use super::request::{Fence, Request};
+
+/// A store whose writes carry a fence, or the id of a write that is applied once.
+///
+/// ```
+/// # use std::time::Duration;
+/// use kv::store::{Address, Clock, Code, EngineKind, Guarded, JsonText, LocalStore, Put, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let address = Address::parse(EngineKind::Sqlite, ":memory:")?;
+/// # let store = LocalStore::open(&address, Clock::System);
+/// # store.init().await?;
+/// let grant = store.lock_acquire("deploy", "me", Duration::from_secs(60)).await?;
+/// let fenced = Guarded::new(&store).fence("deploy", grant.fence);
+/// fenced.put(Put::new("version", JsonText::of(&7)?)).await?;
+///
+/// store.lock_release("deploy", "me").await?;
+/// let refused = fenced.put(Put::new("version", JsonText::of(&8)?)).await;
+/// assert_eq!(refused.unwrap_err().code, Code::Fenced);
+///
+/// // A write whose answer was lost can be repeated: it is applied once.
+/// let once = Guarded::new(&store).once("order-17");
+/// let put = Put::new("orders", JsonText::of(&1)?).if_version(0);
+/// assert_eq!(once.put(put.clone()).await?, once.put(put).await?);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Guarded<'a> {
+    store: &'a dyn Store,
+    once: Option<String>,
+    fence: Option<Fence>,
+}
+
+impl<'a> Guarded<'a> {
+    /// The same store, as it is.
+    #[must_use]
+    pub fn new(store: &'a dyn Store) -> Guarded<'a> {
+        Guarded { store, once: None, fence: None }
+    }
+
+    /// Applies a write only while the lock has this token and was not released: see [`Fence`].
+    #[must_use]
+    pub fn fence(mut self, lock: impl Into<String>, token: u64) -> Guarded<'a> {
+        self.fence = Some(Fence { lock: lock.into(), token });
+        self
+    }
+
+    /// Applies one write, however often it is repeated within 24 h, and answers each time as the first time. The id
+    /// has 1 to 64 bytes; another write with the same id is a `bad_request`.
+    #[must_use]
+    pub fn once(mut self, id: impl Into<String>) -> Guarded<'a> {
+        self.once = Some(id.into());
+        self
+    }
+}
+
+#[async_trait]
+impl Store for Guarded<'_> {
+    async fn call(&self, mut request: Request) -> Result<Reply> {
+        if let Request::Write(write) = &mut request {
+            write.once.clone_from(&self.once);
+            write.fence.clone_from(&self.fence);
+        }
+        self.store.call(request).await
+    }
+}

@@ -1,0 +1,138 @@
+//! What a batch must know before it can be decided.
+
+use std::collections::HashSet;
+
+use crate::limits;
+use crate::store::keys::KeyRange;
+use crate::store::request::{Delete, Mutation, Target, Write, WriteOperation};
+
+/// What a batch must know before it can be decided.
+#[derive(Debug, Default)]
+pub(crate) struct Needs<'a> {
+    /// So many requests, from the first on, are decided together; the rest comes after them.
+    pub requests: usize,
+    /// The records of these keys.
+    pub keys: Vec<&'a str>,
+    /// The keys whose values are needed too, in order of arrival: as many as fit
+    /// [`BATCH_LOADED_BYTES`](crate::limits::BATCH_LOADED_BYTES), and at least the first one that exists.
+    pub values: Vec<&'a str>,
+    /// The records of these ranges without their values, in key order, at most
+    /// [`MUTATE_LOADED_RECORDS`](crate::limits::MUTATE_LOADED_RECORDS) and one more in all.
+    pub ranges: Vec<LoadedRange>,
+    /// How many records this covers; not how many exist beyond its limit.
+    pub counted: Option<CountedRange>,
+    /// These locks.
+    pub locks: Vec<&'a str>,
+    /// The outcomes that are kept under these ids.
+    pub once: Vec<&'a str>,
+}
+
+/// A range of which a mutate has to see the records.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LoadedRange {
+    pub keys: KeyRange,
+    pub limit: u64,
+}
+
+/// A delete of a range by itself, which is applied without loading its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CountedRange {
+    pub keys: KeyRange,
+    pub offset: u64,
+    pub limit: Option<u64>,
+}
+
+impl<'a> Needs<'a> {
+    /// What these requests touch.
+    ///
+    /// A delete of a range cannot know what the requests before it in the same batch leave in the range, so it is
+    /// decided by itself.
+    pub(crate) fn of(batch: &'a [Write]) -> Needs<'a> {
+        let mut needs = Needs::default();
+        let mut keys = HashSet::new();
+        for request in batch {
+            let alone = deletes_a_range(&request.operation);
+            if alone && needs.requests > 0 {
+                break;
+            }
+            needs.requests += 1;
+            needs.once.extend(request.once.as_deref());
+            needs.locks.extend(request.fence.as_ref().map(|fence| fence.lock.as_str()));
+            match &request.operation {
+                WriteOperation::Apply(Mutation::Delete(Delete {
+                    target: Target::Selection(selector),
+                    offset,
+                    limit,
+                    ..
+                })) => {
+                    let keys = selector.key_range();
+                    needs.counted = Some(CountedRange { keys, offset: *offset, limit: *limit });
+                }
+                WriteOperation::Apply(mutation) => needs.add(mutation, &mut keys),
+                WriteOperation::Mutate(mutations) => {
+                    mutations.iter().for_each(|mutation| needs.add(mutation, &mut keys));
+                    needs.ranges = loaded_ranges(mutations);
+                }
+                WriteOperation::LockAcquire(request) => needs.locks.push(&request.name),
+                WriteOperation::LockRelease(request) => needs.locks.push(&request.name),
+                WriteOperation::Trim(_) => {}
+            }
+            if alone {
+                break;
+            }
+        }
+        needs.keys = keys.into_iter().collect();
+        needs
+    }
+
+    fn add(&mut self, mutation: &'a Mutation, keys: &mut HashSet<&'a str>) {
+        match mutation {
+            Mutation::Put(put) => {
+                keys.insert(&put.key);
+            }
+            Mutation::Patch(patch) => {
+                keys.insert(&patch.key);
+                self.values.push(&patch.key);
+            }
+            Mutation::Delete(Delete { target: Target::Keys(named), .. }) => {
+                keys.extend(named.iter().map(String::as_str));
+            }
+            Mutation::Delete(Delete { target: Target::Selection(_), .. }) => {}
+            Mutation::Check(check) => {
+                keys.insert(&check.key);
+            }
+        }
+    }
+}
+
+fn deletes_a_range(operation: &WriteOperation) -> bool {
+    let is_range = |mutation: &Mutation| {
+        matches!(mutation, Mutation::Delete(Delete { target: Target::Selection(_), .. }))
+    };
+    match operation {
+        WriteOperation::Apply(mutation) => is_range(mutation),
+        WriteOperation::Mutate(mutations) => mutations.iter().any(is_range),
+        _ => false,
+    }
+}
+
+/// As much of each range as its delete can reach, and as many records more as the mutations before it can have
+/// removed: so the plan meets no record that it does not know.
+fn loaded_ranges(mutations: &[Mutation]) -> Vec<LoadedRange> {
+    let mut ranges = Vec::new();
+    let mut removed = 0_u64;
+    for mutation in mutations {
+        let Mutation::Delete(delete) = mutation else { continue };
+        match &delete.target {
+            Target::Keys(keys) => removed += keys.len() as u64,
+            Target::Selection(selector) => {
+                let reach = delete.offset.saturating_add(delete.limit.unwrap_or(u64::MAX));
+                // One more than allowed shows that it is too many.
+                let reach = reach.min(limits::MUTATE_RANGE_RECORDS + 1);
+                ranges.push(LoadedRange { keys: selector.key_range(), limit: reach + removed });
+                removed += reach;
+            }
+        }
+    }
+    ranges
+}

@@ -1,0 +1,80 @@
+//! Writes that are applied once: what is kept of them, and how a repeat is told from another request.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::rows::OnceRow;
+use super::{Outcome, Planner};
+use crate::limits;
+use crate::store::error::{Code, Error};
+use crate::store::reply::{Deleted, MutationResult, Reply, Written};
+use crate::store::request::{Write, WriteOperation};
+
+/// The replies of the writes that can carry an id. The spelling stands in databases: it is only ever added to.
+#[derive(Debug, Serialize, Deserialize)]
+enum KeptReply {
+    Written(Written),
+    Deleted(Deleted),
+    Checked,
+    Mutated(Vec<MutationResult>),
+    Trimmed(u64),
+}
+
+impl Planner {
+    /// Answers a repeat as the first time; a failure is an outcome too.
+    pub(super) fn decide_once(&mut self, id: &str, write: &Write) -> Outcome {
+        let request = fingerprint(&write.operation);
+        if let Some(kept) = self.once.get(id).filter(|kept| kept.time_ms > self.once_expired_ms()) {
+            return if kept.request == request { read(id, &kept.outcome) } else { Err(reused(id)) };
+        }
+        let outcome = self.decide_now(write);
+        let text = text_of(&outcome).map_err(Error::unknown)?;
+        self.once.set(id, Some(OnceRow { request, outcome: text, time_ms: self.now_ms }));
+        outcome
+    }
+
+    /// Outcomes of this time and before are forgotten.
+    pub(super) fn once_expired_ms(&self) -> i64 {
+        self.now_ms.saturating_sub(limits::ONCE_KEPT_MS)
+    }
+}
+
+/// A hash of what is asked for. The fence is not part of it: who tries again after a new grant repeats the same write.
+fn fingerprint(operation: &WriteOperation) -> String {
+    // An operation is made of strings, numbers and checked JSON text: serialising it has no way to fail.
+    let text = serde_json::to_vec(operation).unwrap_or_default();
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn text_of(outcome: &Outcome) -> Result<String, Error> {
+    let kept = match outcome {
+        Ok(Reply::Written(written)) => Ok(KeptReply::Written(written.clone())),
+        Ok(Reply::Deleted(deleted)) => Ok(KeptReply::Deleted(*deleted)),
+        Ok(Reply::Checked) => Ok(KeptReply::Checked),
+        Ok(Reply::Mutated(results)) => Ok(KeptReply::Mutated(results.clone())),
+        Ok(Reply::Trimmed { trimmed }) => Ok(KeptReply::Trimmed(*trimmed)),
+        Ok(other) => return Err(Error::new(Code::Internal, format!("{other:?} cannot be kept"))),
+        Err(error) => Err(error.clone()),
+    };
+    serde_json::to_string(&kept).map_err(|error| Error::new(Code::Internal, error.to_string()))
+}
+
+fn read(id: &str, outcome: &str) -> Outcome {
+    let kept: Result<KeptReply, Error> = serde_json::from_str(outcome).map_err(|error| {
+        Error::new(Code::Unsupported, format!("the outcome kept for {id:?} cannot be read: {error}"))
+            .hint("was it written by a newer kv? read the key to learn what happened")
+            .unknown()
+    })?;
+    kept.map(|reply| match reply {
+        KeptReply::Written(written) => Reply::Written(written),
+        KeptReply::Deleted(deleted) => Reply::Deleted(deleted),
+        KeptReply::Checked => Reply::Checked,
+        KeptReply::Mutated(results) => Reply::Mutated(results),
+        KeptReply::Trimmed(trimmed) => Reply::Trimmed { trimmed },
+    })
+}
+
+fn reused(id: &str) -> Error {
+    Error::bad_field("once", format!("{id:?} was used for another request within 24 h"))
+        .hint("make up a new id for each write, and repeat it only with the same write")
+}

@@ -1,0 +1,178 @@
+//! What a store answers.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::json_text::JsonText;
+use super::record::{Change, Record};
+use super::time::Timestamp;
+
+/// What a store answers. Every read carries `seq`, the head of the stream in the snapshot it was read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To `Init`.
+    Init {
+        /// False when the store was there already.
+        created: bool,
+    },
+    /// To `Put` and `Patch`.
+    Written(Written),
+    /// To `Delete`.
+    Deleted(Deleted),
+    /// To `Check`, which changes nothing.
+    Checked,
+    /// To `Mutate`: one result for each mutation, in order.
+    Mutated(Vec<MutationResult>),
+    /// To `Trim`.
+    Trimmed {
+        /// How many changes.
+        trimmed: u64,
+    },
+    /// To `LockAcquire`.
+    Granted(Grant),
+    /// To `LockRelease`.
+    Released {
+        /// False when the lock was free.
+        released: bool,
+    },
+    /// To `Get`.
+    Get {
+        /// The head of the snapshot.
+        seq: u64,
+        /// None when the key is absent.
+        record: Option<Record>,
+    },
+    /// To `GetBatch` and `List`.
+    Records(Page<Record>),
+    /// To `List` with `keys_only`.
+    Keys(Page<String>),
+    /// To `Count`.
+    Count {
+        /// The head of the snapshot.
+        seq: u64,
+        /// How many records.
+        count: u64,
+    },
+    /// To `Stream`.
+    Changes(Changes),
+    /// To `StreamSeq`.
+    Head {
+        /// The last seq, 0 on a fresh store.
+        seq: u64,
+        /// The first seq that is kept, or that will be.
+        first: u64,
+    },
+    /// To `LockStatus`.
+    Lock {
+        /// The head of the snapshot.
+        seq: u64,
+        /// None when nobody holds it.
+        lock: Option<Lock>,
+    },
+    /// To `LockList`.
+    Locks(Page<Lock>),
+    /// To `Identity`.
+    Identity(Identity),
+}
+
+/// What one mutation of a mutate did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MutationResult {
+    /// A put or a patch.
+    Written(Written),
+    /// A delete.
+    Deleted(Deleted),
+    /// A check.
+    Checked,
+}
+
+impl From<MutationResult> for Reply {
+    fn from(result: MutationResult) -> Reply {
+        match result {
+            MutationResult::Written(written) => Reply::Written(written),
+            MutationResult::Deleted(deleted) => Reply::Deleted(deleted),
+            MutationResult::Checked => Reply::Checked,
+        }
+    }
+}
+
+/// Where a written record stands now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its new version.
+    pub version: u64,
+    /// Its new revision.
+    pub revision: u64,
+    /// Its new value, when a patch asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub value: Option<JsonText>,
+}
+
+/// What a delete removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// How many records.
+    pub deleted: u64,
+    /// The stream number of the last one's delete.
+    pub revision: Option<u64>,
+}
+
+/// A lock as its owner has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// Grows with every grant of any lock of the store; a refresh keeps it.
+    pub fence: u64,
+    /// Until when, unless it is refreshed.
+    pub expires: Timestamp,
+}
+
+/// A lock that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// Its name.
+    pub name: String,
+    /// Who holds it.
+    pub owner: String,
+    /// The token of this grant.
+    pub fence: u64,
+    /// Until when, unless it is refreshed.
+    pub expires: Timestamp,
+}
+
+/// Part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The head of the stream in the snapshot of this page.
+    pub seq: u64,
+    /// The items, in order.
+    pub items: Vec<T>,
+    /// Where to go on, when there is more: the `after` of the next `List`; for `GetBatch` the first key that was
+    /// not answered.
+    pub next: Option<String>,
+}
+
+/// Part of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The head of the stream in the snapshot of this page.
+    pub seq: u64,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// The first seq that was not examined.
+    pub next: u64,
+}
+
+/// Which store this is: a copy has the same `store_id`, a restored one a new `epoch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Random, made by init.
+    pub store_id: String,
+    /// Random, made by init: numbers of the stream compare only within one epoch.
+    pub epoch: String,
+}
+
+/// Tells a value that is null from one that is not there.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}

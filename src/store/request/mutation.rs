@@ -1,0 +1,193 @@
+//! Changes of records: what a write, or one line of a mutate, asks for.
+
+use serde::Serialize;
+
+use super::Selector;
+use crate::store::json_text::JsonText;
+
+/// A change of records, or a check of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Mutation {
+    /// Stores a value.
+    Put(Put),
+    /// Changes a part of a value.
+    Patch(Patch),
+    /// Removes records.
+    Delete(Delete),
+    /// Changes nothing, and fails unless a condition holds.
+    Check(Check),
+}
+
+/// Stores a value under a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Put {
+    /// The key.
+    pub key: String,
+    /// The value, up to 8 MiB.
+    pub value: JsonText,
+    /// What must hold for the put to happen.
+    pub condition: Condition,
+    /// What happens to the type of the record.
+    pub record_type: TypeChange,
+}
+
+impl Put {
+    /// A put without a condition that keeps the type of the record.
+    #[must_use]
+    pub fn new(key: impl Into<String>, value: JsonText) -> Put {
+        Put { key: key.into(), value, condition: Condition::default(), record_type: TypeChange::Keep }
+    }
+
+    /// Puts only if the key is at this version; 0 = only if it is absent.
+    #[must_use]
+    pub fn if_version(mut self, version: u64) -> Put {
+        self.condition.version = Some(version);
+        self
+    }
+
+    /// Puts only if the last change of the key has this stream number; 0 = only if the key is absent.
+    #[must_use]
+    pub fn if_revision(mut self, revision: u64) -> Put {
+        self.condition.revision = Some(revision);
+        self
+    }
+
+    /// Gives the record a type of 1 to 256 bytes.
+    #[must_use]
+    pub fn of_type(mut self, record_type: impl Into<String>) -> Put {
+        self.record_type = TypeChange::Set(record_type.into());
+        self
+    }
+}
+
+/// Changes a part of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Patch {
+    /// The key.
+    pub key: String,
+    /// The patch, up to 8 MiB.
+    pub patch: JsonText,
+    /// How the patch is read.
+    pub format: PatchFormat,
+    /// What must hold for the patch to happen.
+    pub condition: Condition,
+    /// What happens to the type of the record.
+    pub record_type: TypeChange,
+    /// Answer the new value too.
+    pub return_value: bool,
+}
+
+impl Patch {
+    /// A merge patch without a condition that keeps the type of the record.
+    #[must_use]
+    pub fn merge(key: impl Into<String>, patch: JsonText) -> Patch {
+        Patch {
+            key: key.into(),
+            patch,
+            format: PatchFormat::Merge,
+            condition: Condition::default(),
+            record_type: TypeChange::Keep,
+            return_value: false,
+        }
+    }
+
+    /// A JSON Patch without a condition that keeps the type of the record.
+    #[must_use]
+    pub fn json_patch(key: impl Into<String>, patch: JsonText) -> Patch {
+        Patch { format: PatchFormat::JsonPatch, ..Patch::merge(key, patch) }
+    }
+}
+
+/// How a patch is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum PatchFormat {
+    /// JSON Merge Patch, RFC 7396. On a missing key it is applied to `{}`. What it does not touch keeps its text.
+    #[default]
+    Merge,
+    /// JSON Patch, RFC 6902. A missing key is `not_found`. It may respell numbers and drops duplicate members.
+    JsonPatch,
+}
+
+/// What must hold for a write to happen. Both may be given; 0 stands for an absent key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// The present version of the key.
+    pub version: Option<u64>,
+    /// The present revision of the key.
+    pub revision: Option<u64>,
+}
+
+/// What a write does to the type of its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub enum TypeChange {
+    /// The record keeps its type; a new one has none.
+    #[default]
+    Keep,
+    /// The record has no type any more.
+    Clear,
+    /// The record has this type.
+    Set(String),
+}
+
+/// Removes records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Delete {
+    /// Which records.
+    pub target: Target,
+    /// What must hold; only together with exactly one key.
+    pub condition: Condition,
+    /// So many of the present records are passed over first.
+    pub offset: u64,
+    /// At most so many are removed.
+    pub limit: Option<u64>,
+}
+
+/// Which records a delete covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Target {
+    /// Those of these keys (at most 1,000), in this order; absent ones are passed over, and a key that stands twice
+    /// counts once.
+    Keys(Vec<String>),
+    /// Those that a selection by key covers, in key order. An empty prefix is refused: [`Selector::All`] says that
+    /// every record is meant.
+    Selection(Selector),
+}
+
+impl Delete {
+    /// Removes these keys.
+    #[must_use]
+    pub fn keys<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Delete {
+        Delete::of(Target::Keys(keys.into_iter().map(Into::into).collect()))
+    }
+
+    /// Removes the keys that start with this, which is not empty.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> Delete {
+        Delete::of(Target::Selection(Selector::Prefix(prefix.into())))
+    }
+
+    /// Removes the keys with `from <= key < to`.
+    #[must_use]
+    pub fn range(from: impl Into<String>, to: impl Into<String>) -> Delete {
+        Delete::of(Target::Selection(Selector::Range { from: from.into(), to: to.into() }))
+    }
+
+    /// Removes every key.
+    #[must_use]
+    pub fn all() -> Delete {
+        Delete::of(Target::Selection(Selector::All))
+    }
+
+    fn of(target: Target) -> Delete {
+        Delete { target, condition: Condition::default(), offset: 0, limit: None }
+    }
+}
+
+/// Changes nothing, and fails unless a condition on a key holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The key.
+    pub key: String,
+    /// What must hold.
+    pub condition: Condition,
+}
