@@ -1,7 +1,7 @@
 //! kill -9 in the middle of writes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use kv::Client;
 use kv::store::{Put, Store as _};
@@ -17,12 +17,15 @@ fn every_acknowledged_put_survives_kill_9() {
         kv.ok("kv init");
         let socket = kv.ok("kv socket").trim().to_owned();
         let acknowledged = Arc::new(AtomicUsize::new(0));
+        let connected = Arc::new(Barrier::new(9));
         let clients: Vec<_> = (0..8)
             .map(|client| {
                 let (socket, acknowledged) = (socket.clone(), Arc::clone(&acknowledged));
+                let connected = Arc::clone(&connected);
                 std::thread::spawn(move || {
                     runtime().block_on(async {
                         let daemon = Client::connect(socket.as_ref()).await.unwrap();
+                        connected.wait();
                         let mut done = Vec::new();
                         for number in 0..125 {
                             let key = format!("{client}/{number}");
@@ -44,6 +47,7 @@ fn every_acknowledged_put_survives_kill_9() {
             })
             .collect();
         let pid = kv.daemon_pid();
+        connected.wait();
         wait_until("some puts", || acknowledged.load(Ordering::SeqCst) >= 100 * round);
         let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         assert!(killed.success());

@@ -1,0 +1,404 @@
+//! The store as one would explain it: a map, a list of changes, and no batches. Written to be read, not to be fast.
+
+use std::collections::BTreeMap;
+
+use kv::store::{
+    Action, Change, Changes, Code, Condition, Delete, Deleted, Details, Grant, JsonText, List, Lock,
+    Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request, Selector, Stream,
+    Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
+};
+use serde_json::Value;
+
+/// What an error tells besides its words.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Failure {
+    pub(super) code: Code,
+    pub(super) details: Details,
+}
+
+type Told<T> = Result<T, Failure>;
+
+fn failure<T>(code: Code, details: Details) -> Told<T> {
+    Err(Failure { code, details })
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    records: BTreeMap<String, Record>,
+    /// Also those that were trimmed: the first has seq 1.
+    changes: Vec<Change>,
+    trimmed: u64,
+    last_ms: i64,
+    /// Also those that expired.
+    locks: BTreeMap<String, Lock>,
+    grants: u64,
+    once: BTreeMap<String, (i64, WriteOperation, Told<Reply>)>,
+}
+
+impl Model {
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.records.values().cloned().collect()
+    }
+
+    pub(super) fn kept_changes(&self) -> Vec<Change> {
+        self.changes[self.trimmed as usize..].to_vec()
+    }
+
+    fn head(&self) -> u64 {
+        self.changes.len() as u64
+    }
+
+    pub(super) fn call(&mut self, request: &Request, now_ms: i64) -> Told<Reply> {
+        match request {
+            Request::Init => Ok(Reply::Init { created: false }),
+            Request::Write(write) => self.write(write, now_ms),
+            Request::Read(read) => self.read(read, now_ms),
+        }
+    }
+
+    fn write(&mut self, write: &Write, now_ms: i64) -> Told<Reply> {
+        let Some(id) = &write.once else { return self.write_now(write, now_ms) };
+        if let Some((_, operation, told)) = self.once.get(id).filter(|kept| now_ms - kept.0 < 86_400_000) {
+            if *operation == write.operation {
+                return told.clone();
+            }
+            return failure(
+                Code::BadRequest,
+                Details { field: Some("once".to_owned()), ..Details::default() },
+            );
+        }
+        let told = self.write_now(write, now_ms);
+        self.once.retain(|_, kept| now_ms - kept.0 < 86_400_000);
+        self.once.insert(id.clone(), (now_ms, write.operation.clone(), told.clone()));
+        told
+    }
+
+    fn write_now(&mut self, write: &Write, now_ms: i64) -> Told<Reply> {
+        if let Some(fence) = &write.fence {
+            let current = self.locks.get(&fence.lock).map(|lock| lock.fence);
+            if current != Some(fence.token) {
+                return failure(Code::Fenced, Details { current, ..Details::default() });
+            }
+        }
+        let tx = self.head() + 1;
+        let told = match &write.operation {
+            WriteOperation::Apply(mutation) => self.apply(mutation, tx, now_ms).map(Reply::from),
+            WriteOperation::Mutate(mutations) => self.mutate(mutations, tx, now_ms).map(Reply::Mutated),
+            WriteOperation::Trim(trim) => {
+                let last = if let Trim::UpTo(seq) = trim { *seq } else { u64::MAX };
+                let before = self.trimmed;
+                self.trimmed = before.max(last.min(self.head()));
+                Ok(Reply::Trimmed { trimmed: self.trimmed - before })
+            }
+            WriteOperation::LockAcquire(acquire) => {
+                let expires = Timestamp::from_unix_ms(now_ms + acquire.duration_ms as i64);
+                self.acquire(&acquire.name, &acquire.owner, expires, now_ms).map(Reply::Granted)
+            }
+            WriteOperation::LockRelease(release) => self
+                .release(&release.name, &release.owner, now_ms)
+                .map(|released| Reply::Released { released }),
+        };
+        if self.head() >= tx {
+            self.last_ms = self.time_ms(now_ms);
+            self.changes.last_mut().unwrap().tx_end = true;
+        }
+        told
+    }
+
+    fn mutate(&mut self, mutations: &[Mutation], tx: u64, now_ms: i64) -> Told<Vec<MutationResult>> {
+        let before = self.clone();
+        let mut results = Vec::new();
+        for (index, mutation) in mutations.iter().enumerate() {
+            match self.apply(mutation, tx, now_ms) {
+                Ok(result) => results.push(result),
+                Err(mut failure) => {
+                    *self = before;
+                    failure.details.index = Some(index);
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn apply(&mut self, mutation: &Mutation, tx: u64, now_ms: i64) -> Told<MutationResult> {
+        match mutation {
+            Mutation::Put(put) => {
+                self.check(&put.key, put.condition)?;
+                let written = self.store(&put.key, put.value.clone(), &put.record_type, tx, now_ms);
+                Ok(MutationResult::Written(written))
+            }
+            Mutation::Patch(patch) => {
+                self.check(&patch.key, patch.condition)?;
+                let value = self.patched(patch)?;
+                let written = self.store(&patch.key, value.clone(), &patch.record_type, tx, now_ms);
+                Ok(MutationResult::Written(Written { value: patch.return_value.then_some(value), ..written }))
+            }
+            Mutation::Delete(delete) => self.delete(delete, tx, now_ms).map(MutationResult::Deleted),
+            Mutation::Check(check) => {
+                self.check(&check.key, check.condition).map(|()| MutationResult::Checked)
+            }
+        }
+    }
+
+    fn check(&self, key: &str, condition: Condition) -> Told<()> {
+        let present = self.records.get(key);
+        let version = present.map_or(0, |record| record.version);
+        let revision = present.map_or(0, |record| record.revision);
+        for (expected, current) in [(condition.version, version), (condition.revision, revision)] {
+            if expected.is_some_and(|expected| expected != current) {
+                let details = Details { current: Some(current), ..Details::default() };
+                return failure(Code::VersionMismatch, details);
+            }
+        }
+        Ok(())
+    }
+
+    /// Times neither run back nor lead the clock by more than a second.
+    fn time_ms(&self, now_ms: i64) -> i64 {
+        now_ms.max(self.last_ms).min(now_ms + 1_000)
+    }
+
+    fn store(
+        &mut self,
+        key: &str,
+        value: JsonText,
+        record_type: &TypeChange,
+        tx: u64,
+        now_ms: i64,
+    ) -> Written {
+        let time = Timestamp::from_unix_ms(self.time_ms(now_ms));
+        let before = self.records.get(key);
+        let record = Record {
+            key: key.to_owned(),
+            version: before.map_or(1, |record| record.version + 1),
+            revision: self.head() + 1,
+            record_type: match record_type {
+                TypeChange::Keep => before.and_then(|record| record.record_type.clone()),
+                TypeChange::Clear => None,
+                TypeChange::Set(name) => Some(name.clone()),
+            },
+            created: before.map_or(time, |record| record.created),
+            updated: time,
+            value,
+        };
+        let action = if before.is_some() { Action::Update } else { Action::Create };
+        self.append(action, record.clone(), tx, time);
+        let written = Written { version: record.version, revision: record.revision, value: None };
+        self.records.insert(key.to_owned(), record);
+        written
+    }
+
+    fn append(&mut self, action: Action, record: Record, tx: u64, time: Timestamp) {
+        let seq = self.head() + 1;
+        self.changes.push(Change { seq, tx, tx_end: false, action, time, record });
+    }
+
+    fn patched(&self, patch: &Patch) -> Told<JsonText> {
+        let read = |text: &JsonText| text.to::<Value>().unwrap();
+        let target = self.records.get(&patch.key).map(|record| read(&record.value));
+        let patched = match patch.format {
+            PatchFormat::Merge => merge_patch(target, &read(&patch.patch)),
+            PatchFormat::JsonPatch => {
+                let Some(target) = target else { return failure(Code::NotFound, Details::default()) };
+                let Some(patched) = json_patch(target, &read(&patch.patch)) else {
+                    return failure(Code::PatchFailed, Details::default());
+                };
+                patched
+            }
+        };
+        Ok(JsonText::parse(&patched.to_string()).unwrap())
+    }
+
+    fn delete(&mut self, delete: &Delete, tx: u64, now_ms: i64) -> Told<Deleted> {
+        let mut present: Vec<String> = Vec::new();
+        match &delete.target {
+            Target::Keys(keys) => {
+                if let [key] = keys.as_slice() {
+                    self.check(key, delete.condition)?;
+                }
+                for key in keys {
+                    if self.records.contains_key(key) && !present.contains(key) {
+                        present.push(key.clone());
+                    }
+                }
+            }
+            Target::Selection(selector) => {
+                present =
+                    self.records.values().filter(|record| selects(selector, record)).map(key_of).collect();
+            }
+        }
+        let chosen: Vec<String> = cut(present, delete.offset, delete.limit);
+        let time = Timestamp::from_unix_ms(self.time_ms(now_ms));
+        for key in &chosen {
+            let record = self.records.remove(key).unwrap();
+            self.append(Action::Delete, record, tx, time);
+        }
+        let deleted = chosen.len() as u64;
+        Ok(Deleted { deleted, revision: (deleted > 0).then(|| self.head()) })
+    }
+
+    fn acquire(&mut self, name: &str, owner: &str, expires: Timestamp, now_ms: i64) -> Told<Grant> {
+        let held = self.held(name, now_ms);
+        if let Some(other) = held.as_ref().filter(|lock| lock.owner != owner) {
+            return failure(Code::Locked, holder(other));
+        }
+        let lock = match held {
+            Some(mine) => Lock { expires: mine.expires.max(expires), ..mine },
+            None => {
+                self.grants += 1;
+                Lock { name: name.to_owned(), owner: owner.to_owned(), fence: self.grants, expires }
+            }
+        };
+        self.locks.insert(name.to_owned(), lock.clone());
+        Ok(Grant { fence: lock.fence, expires: lock.expires })
+    }
+
+    fn release(&mut self, name: &str, owner: &str, now_ms: i64) -> Told<bool> {
+        if let Some(other) = self.held(name, now_ms).filter(|lock| lock.owner != owner) {
+            return failure(Code::NotOwner, holder(&other));
+        }
+        let is_mine = self.locks.get(name).is_some_and(|lock| lock.owner == owner);
+        Ok(is_mine && self.locks.remove(name).is_some())
+    }
+
+    fn held(&self, name: &str, now_ms: i64) -> Option<Lock> {
+        self.locks.get(name).filter(|lock| lock.expires.unix_ms() > now_ms).cloned()
+    }
+
+    fn read(&self, read: &Read, now_ms: i64) -> Told<Reply> {
+        let seq = self.head();
+        Ok(match read {
+            Read::Get { key } => Reply::Get { seq, record: self.records.get(key).cloned() },
+            Read::GetBatch { keys } => {
+                let mut items: Vec<Record> = Vec::new();
+                for record in keys.iter().filter_map(|key| self.records.get(key)) {
+                    if !items.contains(record) {
+                        items.push(record.clone());
+                    }
+                }
+                Reply::Records(Page { seq, items, next: None })
+            }
+            Read::List(list) => self.list(list),
+            Read::Count(selector) => {
+                let count = self.records.values().filter(|record| selects(selector, record)).count() as u64;
+                Reply::Count { seq, count }
+            }
+            Read::Stream(stream) => return self.stream(stream),
+            Read::StreamSeq => Reply::Head { seq, first: self.trimmed + 1 },
+            Read::LockStatus { name } => Reply::Lock { seq, lock: self.held(name, now_ms) },
+            Read::LockList(list) => {
+                let names = self.locks.keys().filter(|name| {
+                    name.starts_with(&list.prefix) && list.after.as_ref().is_none_or(|after| *name > after)
+                });
+                let items = names.filter_map(|name| self.held(name, now_ms)).collect();
+                Reply::Locks(Page { seq, items, next: None })
+            }
+            Read::Identity => unreachable!("the identity is random"),
+        })
+    }
+
+    fn list(&self, list: &List) -> Reply {
+        let seq = self.head();
+        let mut records: Vec<Record> =
+            self.records.values().filter(|record| selects(&list.selector, record)).cloned().collect();
+        if list.reverse {
+            records.reverse();
+        }
+        if let Some(after) = &list.after {
+            records.retain(|record| if list.reverse { record.key < *after } else { record.key > *after });
+        }
+        let all = cut(records.clone(), list.offset, None).len();
+        let items = cut(records, list.offset, list.limit);
+        let next = items.last().filter(|_| items.len() < all).map(key_of);
+        if list.keys_only {
+            Reply::Keys(Page { seq, items: items.iter().map(key_of).collect(), next })
+        } else {
+            Reply::Records(Page { seq, items, next })
+        }
+    }
+
+    fn stream(&self, stream: &Stream) -> Told<Reply> {
+        let first = self.trimmed + 1;
+        if stream.seq > 0 && stream.seq < first {
+            return failure(Code::Trimmed, Details { first: Some(first), ..Details::default() });
+        }
+        let start = stream.seq.max(first);
+        let matching: Vec<Change> = self
+            .changes
+            .iter()
+            .filter(|change| change.seq >= start)
+            .filter(|change| {
+                stream.prefix.as_ref().is_none_or(|prefix| change.record.key.starts_with(prefix))
+            })
+            .filter(|change| stream.record_type.is_none() || change.record.record_type == stream.record_type)
+            .cloned()
+            .collect();
+        let all = matching.len();
+        let changes = cut(matching, 0, stream.limit);
+        let next = match changes.last() {
+            Some(last) if changes.len() < all => last.seq + 1,
+            None if all > 0 => start,
+            _ => start.max(self.head() + 1),
+        };
+        Ok(Reply::Changes(Changes { seq: self.head(), changes, next }))
+    }
+}
+
+fn key_of(record: &Record) -> String {
+    record.key.clone()
+}
+
+fn cut<T>(items: Vec<T>, offset: u64, limit: Option<u64>) -> Vec<T> {
+    items.into_iter().skip(offset as usize).take(limit.map_or(usize::MAX, |limit| limit as usize)).collect()
+}
+
+fn holder(lock: &Lock) -> Details {
+    Details {
+        holder: Some(lock.owner.clone()),
+        expires_ms: Some(lock.expires.unix_ms()),
+        ..Details::default()
+    }
+}
+
+fn selects(selector: &Selector, record: &Record) -> bool {
+    match selector {
+        Selector::All => true,
+        Selector::Prefix(prefix) => record.key.starts_with(prefix),
+        Selector::Range { from, to } => record.key >= *from && record.key < *to,
+        Selector::Type(name) => record.record_type.as_ref() == Some(name),
+    }
+}
+
+/// The pseudo code of RFC 7396, section 2.
+fn merge_patch(target: Option<Value>, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut members = match target {
+        Some(Value::Object(members)) => members,
+        _ => serde_json::Map::new(),
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.shift_remove(name);
+        } else {
+            let merged = merge_patch(members.get(name).cloned(), value);
+            members.insert(name.clone(), merged);
+        }
+    }
+    Value::Object(members)
+}
+
+/// Test, add and remove of the members of the document (RFC 6902, section 4); none when one of them fails.
+fn json_patch(target: Value, operations: &Value) -> Option<Value> {
+    let mut document = target;
+    for operation in operations.as_array().unwrap() {
+        let members = document.as_object_mut()?;
+        let name = &operation["path"].as_str().unwrap()[1..];
+        match operation["op"].as_str().unwrap() {
+            "test" => (members.get(name) == operation.get("value")).then_some(())?,
+            "add" => drop(members.insert(name.to_owned(), operation["value"].clone())),
+            _ => drop(members.shift_remove(name)?),
+        }
+    }
+    Some(document)
+}

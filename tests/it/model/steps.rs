@@ -1,0 +1,207 @@
+//! Steps that are likely to meet each other: few keys, few names, small numbers.
+
+use kv::store::{
+    Check, Condition, Delete, Fence, List, LockAcquire, LockList, LockRelease, Mutation, Patch, Put, Read,
+    Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+};
+use proptest::prelude::*;
+
+use crate::support::json;
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Call {
+        request: Request,
+        joins: bool,
+        store: usize,
+    },
+    /// An earlier write once more.
+    Again {
+        which: usize,
+        joins: bool,
+        store: usize,
+    },
+    /// Moves the clock, in milliseconds.
+    Clock(i64),
+    Reopen,
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let how = || (any::<bool>(), 0_usize..2);
+    prop_oneof![
+        28 => (write(), how()).prop_map(|(write, (joins, store))| Step::Call {
+            request: Request::Write(write), joins, store
+        }),
+        10 => (read(), how()).prop_map(|(read, (joins, store))| Step::Call {
+            request: Request::Read(read), joins, store
+        }),
+        4 => (any::<usize>(), how()).prop_map(|(which, (joins, store))| Step::Again { which, joins, store }),
+        3 => prop::sample::select(&[1, 10, 500, 3_600_000, -3_600_000, 86_400_000][..]).prop_map(Step::Clock),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn one_of(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(words).prop_map(str::to_owned)
+}
+
+fn key() -> impl Strategy<Value = String> {
+    one_of(&["a", "a/1", "a/2", "a%", "A/1", "b", "ä", "\u{D7FF}", "\u{10FFFF}"])
+}
+
+fn bound() -> impl Strategy<Value = String> {
+    one_of(&["", "a", "a/", "a/2", "A", "b", "\u{D7FF}", "\u{10FFFF}"])
+}
+
+fn lock() -> impl Strategy<Value = String> {
+    one_of(&["l", "l/m", "n"])
+}
+
+fn owner() -> impl Strategy<Value = String> {
+    one_of(&["me", "you"])
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let number = || prop_oneof![6 => Just(None), 3 => (0_u64..4).prop_map(Some)];
+    (number(), prop_oneof![9 => Just(None), 1 => (0_u64..20).prop_map(Some)])
+        .prop_map(|(version, revision)| Condition { version, revision })
+}
+
+fn type_change() -> impl Strategy<Value = TypeChange> {
+    prop_oneof![
+        4 => Just(TypeChange::Keep),
+        1 => Just(TypeChange::Clear),
+        2 => one_of(&["T", "t"]).prop_map(TypeChange::Set),
+    ]
+}
+
+/// Values and merge patches: objects of few members, and what is no object.
+fn value() -> impl Strategy<Value = String> {
+    let member =
+        prop::sample::select(&["1", "2", "null", "\"x\"", "[]", "{\"p\":1}", "{\"p\":null,\"q\":2}"][..]);
+    prop_oneof![
+        1 => prop::sample::select(&["null", "7", "[1,2]", "\"text\""][..]).prop_map(str::to_owned),
+        5 => prop::collection::btree_map(prop::sample::select(&["x", "y", "z"][..]), member, 0..3).prop_map(|members| {
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        }),
+    ]
+}
+
+/// Of JSON Patch what a model can follow in a few lines: members of the document itself.
+fn json_patch() -> impl Strategy<Value = String> {
+    let operation = (one_of(&["test", "add", "remove"]), one_of(&["x", "y", "z"]), one_of(&["1", "\"x\""]))
+        .prop_map(|(op, name, value)| match op.as_str() {
+            "remove" => format!(r#"{{"op":"remove","path":"/{name}"}}"#),
+            _ => format!(r#"{{"op":"{op}","path":"/{name}","value":{value}}}"#),
+        });
+    prop::collection::vec(operation, 0..3).prop_map(|operations| format!("[{}]", operations.join(",")))
+}
+
+fn put() -> impl Strategy<Value = Mutation> {
+    (key(), value(), condition(), type_change()).prop_map(|(key, value, condition, record_type)| {
+        Mutation::Put(Put { condition, record_type, ..Put::new(key, json(&value)) })
+    })
+}
+
+fn patch() -> impl Strategy<Value = Mutation> {
+    let body = prop_oneof![
+        3 => (key(), value()).prop_map(|(key, patch)| Patch::merge(key, json(&patch))),
+        1 => (key(), json_patch()).prop_map(|(key, patch)| Patch::json_patch(key, json(&patch))),
+    ];
+    (body, condition(), type_change(), any::<bool>()).prop_map(
+        |(patch, condition, record_type, return_value)| {
+            Mutation::Patch(Patch { condition, record_type, return_value, ..patch })
+        },
+    )
+}
+
+fn limit() -> impl Strategy<Value = Option<u64>> {
+    prop::option::of(0_u64..5)
+}
+
+fn delete() -> impl Strategy<Value = Mutation> {
+    let target = prop_oneof![
+        (bound())
+            .prop_filter("an empty prefix is refused", |prefix| !prefix.is_empty())
+            .prop_map(Selector::Prefix),
+        (bound(), bound()).prop_map(|(from, to)| Selector::Range { from, to }),
+        Just(Selector::All),
+    ];
+    prop_oneof![
+        3 => (key(), condition()).prop_map(|(key, condition)| Delete { condition, ..Delete::keys([key]) }),
+        1 => (prop::collection::vec(key(), 0..6), 0_u64..3, limit())
+            .prop_map(|(keys, offset, limit)| Delete { offset, limit, ..Delete::keys(keys) }),
+        2 => (target, 0_u64..3, limit()).prop_map(|(selector, offset, limit)| Delete {
+            target: Target::Selection(selector), offset, limit, ..Delete::all()
+        }),
+    ]
+    .prop_map(Mutation::Delete)
+}
+
+fn check() -> impl Strategy<Value = Mutation> {
+    (key(), condition())
+        .prop_filter("a check names a condition", |(_, condition)| *condition != Condition::default())
+        .prop_map(|(key, condition)| Mutation::Check(Check { key, condition }))
+}
+
+fn write() -> impl Strategy<Value = Write> {
+    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete()];
+    let part = prop_oneof![4 => mutation(), 1 => check()];
+    let guarded = prop_oneof![
+        10 => mutation().prop_map(WriteOperation::Apply),
+        4 => prop::collection::vec(part, 0..6).prop_map(WriteOperation::Mutate),
+        1 => prop_oneof![4 => (0_u64..30).prop_map(Trim::UpTo), 1 => Just(Trim::All)].prop_map(WriteOperation::Trim),
+    ];
+    let once = prop_oneof![5 => Just(None), 1 => one_of(&["i", "j", "k"]).prop_map(Some)];
+    let fence = prop_oneof![
+        6 => Just(None),
+        1 => (lock(), 1_u64..5).prop_map(|(lock, token)| Some(Fence { lock, token })),
+    ];
+    let locks = prop_oneof![
+        3 => (lock(), owner(), prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]))
+            .prop_map(|(name, owner, duration_ms)| WriteOperation::LockAcquire(LockAcquire {
+                name, owner, duration_ms
+            })),
+        1 => (lock(), owner())
+            .prop_map(|(name, owner)| WriteOperation::LockRelease(LockRelease { name, owner })),
+    ];
+    prop_oneof![
+        5 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),
+        1 => locks.prop_map(Write::from),
+    ]
+}
+
+fn selector() -> impl Strategy<Value = Selector> {
+    prop_oneof![
+        Just(Selector::All),
+        bound().prop_map(Selector::Prefix),
+        (bound(), bound()).prop_map(|(from, to)| Selector::Range { from, to }),
+        one_of(&["T", "t"]).prop_map(Selector::Type),
+    ]
+}
+
+fn read() -> impl Strategy<Value = Read> {
+    let list = (selector(), 0_u64..3, limit(), prop::option::of(bound()), any::<bool>(), any::<bool>())
+        .prop_map(|(selector, offset, limit, after, reverse, keys_only)| List {
+            selector,
+            offset,
+            limit,
+            after,
+            reverse,
+            keys_only,
+        });
+    let stream = (0_u64..20, limit(), prop::option::of(bound()), prop::option::of(one_of(&["T", "t"])))
+        .prop_map(|(seq, limit, prefix, record_type)| Stream { seq, limit, prefix, record_type });
+    prop_oneof![
+        2 => key().prop_map(|key| Read::Get { key }),
+        2 => prop::collection::vec(key(), 0..5).prop_map(|keys| Read::GetBatch { keys }),
+        4 => list.prop_map(Read::List),
+        2 => selector().prop_map(Read::Count),
+        4 => stream.prop_map(Read::Stream),
+        1 => Just(Read::StreamSeq),
+        2 => lock().prop_map(|name| Read::LockStatus { name }),
+        1 => (bound(), prop::option::of(lock())).prop_map(|(prefix, after)| Read::LockList(LockList { prefix, after })),
+    ]
+}
