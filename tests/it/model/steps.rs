@@ -123,9 +123,7 @@ fn limit() -> impl Strategy<Value = Option<u64>> {
 
 fn delete() -> impl Strategy<Value = Mutation> {
     let target = prop_oneof![
-        (bound())
-            .prop_filter("an empty prefix is refused", |prefix| !prefix.is_empty())
-            .prop_map(Selector::Prefix),
+        one_of(&["a", "a/", "A", "\u{D7FF}", "\u{10FFFF}"]).prop_map(Selector::Prefix),
         (bound(), bound()).prop_map(|(from, to)| Selector::Range { from, to }),
         Just(Selector::All),
     ];
@@ -141,9 +139,11 @@ fn delete() -> impl Strategy<Value = Mutation> {
 }
 
 fn check() -> impl Strategy<Value = Mutation> {
-    (key(), condition())
-        .prop_filter("a check names a condition", |(_, condition)| *condition != Condition::default())
-        .prop_map(|(key, condition)| Mutation::Check(Check { key, condition }))
+    (key(), condition(), 0_u64..4).prop_map(|(key, condition, version)| {
+        // A check without a condition is refused, so one without a revision has a version.
+        let version = condition.version.or(condition.revision.is_none().then_some(version));
+        Mutation::Check(Check { key, condition: Condition { version, ..condition } })
+    })
 }
 
 fn write() -> impl Strategy<Value = Write> {
