@@ -25,5 +25,6 @@ mod mutate;
 mod once;
 mod patch;
 mod put;
+mod quickstart;
 mod stream;
 mod values;
