@@ -11,6 +11,8 @@ cases! {
     after_goes_on_beyond_a_key_in_both_directions,
     a_page_ends_at_1000_records,
     a_page_ends_at_1_mib_and_holds_at_least_one_record,
+    a_value_of_8_mib_ends_its_page,
+    each_selection_is_walked_page_by_page_to_its_end,
     keys_only_answers_the_keys,
     next_stands_exactly_where_there_is_more,
 }
@@ -122,6 +124,44 @@ async fn a_page_ends_at_1_mib_and_holds_at_least_one_record(world: &World) {
     let page = world.store.page(List { after: Some("c".to_owned()), ..List::default() }).await.unwrap();
     assert_eq!((keys(&page.items), page.next), (vec!["d"], None));
     assert_eq!(keys(&world.store.list(0, None).await.unwrap()), ["a", "b", "c", "d"]);
+}
+
+async fn a_value_of_8_mib_ends_its_page(world: &World) {
+    let largest = json(&format!("\"{}\"", "x".repeat(8 * 1_024 * 1_024 - 2)));
+    for key in ["b", "c"] {
+        world.store.put(Put::new(key, largest.clone())).await.unwrap();
+    }
+    world.put_all(&["a", "d"]).await;
+    let page = async |after: &str| {
+        let list = List { after: Some(after.to_owned()), ..List::default() };
+        let page = world.store.page(list).await.unwrap();
+        (page.items.into_iter().map(|record| record.key).collect::<Vec<_>>().concat(), page.next)
+    };
+    assert_eq!(page("").await, ("ab".to_owned(), Some("b".to_owned())));
+    assert_eq!(page("b").await, ("c".to_owned(), Some("c".to_owned())));
+    assert_eq!(page("c").await, ("d".to_owned(), None));
+    let keys = world.store.keys(List::default()).await.unwrap();
+    assert_eq!((keys.items.len(), keys.next), (4, None));
+}
+
+async fn each_selection_is_walked_page_by_page_to_its_end(world: &World) {
+    world.put_all(&["a", "m0999/", "z"]).await;
+    let puts = (0..1_001).map(|n| world.store.put(Put::new(format!("m{n:04}"), json("1")).of_type("T")));
+    for outcome in futures_util::future::join_all(puts).await {
+        outcome.unwrap();
+    }
+    let store = &world.store;
+    assert_eq!(store.get_type("T", 0, None).await.unwrap().len(), 1_001);
+    assert_eq!(store.get_type("T", 2, Some(1_000)).await.unwrap().len(), 999);
+    assert_eq!(store.get_prefix("m", 0, None).await.unwrap().len(), 1_002);
+    assert_eq!(store.get_prefix("m", 1, Some(1_001)).await.unwrap().len(), 1_001);
+    let range = store.get_range("b", "z", 0, None).await.unwrap();
+    assert_eq!(range.len(), 1_002);
+    assert!(range.is_sorted_by(|left, right| left.key < right.key));
+    let reversed = List { reverse: true, selector: Selector::Prefix("m".to_owned()), ..List::default() };
+    let mut reversed = store.records(reversed).await.unwrap();
+    reversed.reverse();
+    assert_eq!(reversed, range);
 }
 
 async fn keys_only_answers_the_keys(world: &World) {

@@ -13,6 +13,7 @@ macro_rules! cases {
     };
 }
 
+mod batch;
 mod count;
 mod delete;
 mod delete_range;

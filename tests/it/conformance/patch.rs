@@ -9,6 +9,8 @@ cases! {
     the_value_is_answered_when_it_is_asked_for,
     a_patch_counts_as_a_write_of_its_key,
     a_condition_guards_a_patch,
+    the_table_of_rfc_6902_holds,
+    the_errors_of_rfc_6902_are_errors,
     a_json_patch_is_all_or_nothing,
     a_json_patch_of_a_missing_key_is_not_found,
     patches_of_one_key_in_one_batch_build_on_each_other,
@@ -87,6 +89,85 @@ async fn a_condition_guards_a_patch(world: &World) {
     world.store.patch(at(0)).await.unwrap();
     let error = world.store.patch(at(0)).await.unwrap_err();
     assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(1)));
+}
+
+/// RFC 6902, appendix A: the examples that succeed.
+async fn the_table_of_rfc_6902_holds(world: &World) {
+    for (original, patch, result) in [
+        // A.1 to A.4
+        (r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/baz","value":"qux"}]"#, r#"{"foo":"bar","baz":"qux"}"#),
+        (
+            r#"{"foo":["bar","baz"]}"#,
+            r#"[{"op":"add","path":"/foo/1","value":"qux"}]"#,
+            r#"{"foo":["bar","qux","baz"]}"#,
+        ),
+        (r#"{"baz":"qux","foo":"bar"}"#, r#"[{"op":"remove","path":"/baz"}]"#, r#"{"foo":"bar"}"#),
+        (
+            r#"{"foo":["bar","qux","baz"]}"#,
+            r#"[{"op":"remove","path":"/foo/1"}]"#,
+            r#"{"foo":["bar","baz"]}"#,
+        ),
+        // A.5 to A.7
+        (
+            r#"{"baz":"qux","foo":"bar"}"#,
+            r#"[{"op":"replace","path":"/baz","value":"boo"}]"#,
+            r#"{"baz":"boo","foo":"bar"}"#,
+        ),
+        (
+            r#"{"foo":{"bar":"baz","waldo":"fred"},"qux":{"corge":"grault"}}"#,
+            r#"[{"op":"move","from":"/foo/waldo","path":"/qux/thud"}]"#,
+            r#"{"foo":{"bar":"baz"},"qux":{"corge":"grault","thud":"fred"}}"#,
+        ),
+        (
+            r#"{"foo":["all","grass","cows","eat"]}"#,
+            r#"[{"op":"move","from":"/foo/1","path":"/foo/3"}]"#,
+            r#"{"foo":["all","cows","eat","grass"]}"#,
+        ),
+        // A.8
+        (
+            r#"{"baz":"qux","foo":["a",2,"c"]}"#,
+            r#"[{"op":"test","path":"/baz","value":"qux"},{"op":"test","path":"/foo/1","value":2}]"#,
+            r#"{"baz":"qux","foo":["a",2,"c"]}"#,
+        ),
+        // A.10, A.11
+        (
+            r#"{"foo":"bar"}"#,
+            r#"[{"op":"add","path":"/child","value":{"grandchild":{}}}]"#,
+            r#"{"foo":"bar","child":{"grandchild":{}}}"#,
+        ),
+        (
+            r#"{"foo":"bar"}"#,
+            r#"[{"op":"add","path":"/baz","value":"qux","xyz":123}]"#,
+            r#"{"foo":"bar","baz":"qux"}"#,
+        ),
+        // A.14, A.16
+        (r#"{"/":9,"~1":10}"#, r#"[{"op":"test","path":"/~01","value":10}]"#, r#"{"/":9,"~1":10}"#),
+        (
+            r#"{"foo":["bar"]}"#,
+            r#"[{"op":"add","path":"/foo/-","value":["abc","def"]}]"#,
+            r#"{"foo":["bar",["abc","def"]]}"#,
+        ),
+    ] {
+        world.store.put(Put::new("a", json(original))).await.unwrap();
+        world.store.patch(Patch::json_patch("a", json(patch))).await.unwrap();
+        assert_eq!(value(world, "a").await, result, "{original} + {patch}");
+    }
+}
+
+/// RFC 6902, appendix A: the examples that fail.
+async fn the_errors_of_rfc_6902_are_errors(world: &World) {
+    for (original, patch, code) in [
+        // A.9, A.12, A.13, A.15
+        (r#"{"baz":"qux"}"#, r#"[{"op":"test","path":"/baz","value":"bar"}]"#, Code::PatchFailed),
+        (r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/baz/bat","value":"qux"}]"#, Code::PatchFailed),
+        (r#"{"foo":"bar"}"#, r#"[{"op":"add","path":"/baz","value":"qux","op":"remove"}]"#, Code::BadRequest),
+        (r#"{"/":9,"~1":10}"#, r#"[{"op":"test","path":"/~01","value":"10"}]"#, Code::PatchFailed),
+    ] {
+        world.store.put(Put::new("a", json(original))).await.unwrap();
+        let error = world.store.patch(Patch::json_patch("a", json(patch))).await.unwrap_err();
+        assert_eq!(error.code, code, "{original} + {patch}");
+        assert_eq!(value(world, "a").await, original);
+    }
 }
 
 async fn a_json_patch_is_all_or_nothing(world: &World) {

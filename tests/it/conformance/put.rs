@@ -9,7 +9,6 @@ cases! {
     version_n_puts_only_at_that_version,
     version_n_on_a_missing_key_fails_with_current_0,
     revision_is_a_condition_that_survives_a_delete_and_re_create,
-    a_failed_condition_fails_its_own_request_and_nobody_elses,
     the_type_is_kept_by_a_put_that_gives_none_and_cleared_by_null,
     created_stays_and_updated_moves_with_the_clock,
     times_do_not_run_back_and_lead_the_clock_by_a_second_at_most,
@@ -65,22 +64,6 @@ async fn revision_is_a_condition_that_survives_a_delete_and_re_create(world: &Wo
     let error = world.store.put(Put::new("a", json("3")).if_revision(first.revision)).await.unwrap_err();
     assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(second.revision)));
     world.store.put(Put::new("a", json("3")).if_revision(second.revision)).await.unwrap();
-}
-
-async fn a_failed_condition_fails_its_own_request_and_nobody_elses(world: &World) {
-    // Joined calls are gathered into one batch.
-    let puts = (0..500).map(|number| {
-        let put = Put::new(format!("key{number:03}"), json("1"));
-        world.store.put(if number == 250 { put.if_version(7) } else { put })
-    });
-    let outcomes = futures_util::future::join_all(puts).await;
-    for (number, outcome) in outcomes.iter().enumerate() {
-        assert_eq!(outcome.is_err(), number == 250, "{number}: {outcome:?}");
-    }
-    let changes = world.store.stream(0, None).await.unwrap();
-    let seqs: Vec<u64> = changes.iter().map(|change| change.seq).collect();
-    assert_eq!(seqs, (1..=499).collect::<Vec<u64>>());
-    assert_eq!(world.store.list(0, None).await.unwrap().len(), 499);
 }
 
 async fn the_type_is_kept_by_a_put_that_gives_none_and_cleared_by_null(world: &World) {

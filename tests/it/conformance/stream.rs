@@ -10,6 +10,7 @@ cases! {
     seq_and_limit_cut_the_stream,
     filters_pass_over_what_does_not_match_and_next_goes_on,
     a_page_of_the_stream_ends_at_1000_changes,
+    a_page_of_the_stream_ends_at_1_mib_and_holds_at_least_one_change,
     a_seq_beyond_the_head_gives_nothing,
     a_trim_removes_up_to_its_seq_and_numbers_go_on,
     a_trim_of_nothing_removes_nothing,
@@ -98,6 +99,20 @@ async fn a_page_of_the_stream_ends_at_1000_changes(world: &World) {
     assert_eq!((page.changes.len(), page.next), (1_000, 1_001));
     let seqs: Vec<u64> = world.store.stream(0, None).await.unwrap().iter().map(|change| change.seq).collect();
     assert_eq!(seqs, (1..=1_001).collect::<Vec<u64>>());
+}
+
+async fn a_page_of_the_stream_ends_at_1_mib_and_holds_at_least_one_change(world: &World) {
+    let text = |bytes: usize| json(&format!("\"{}\"", "x".repeat(bytes - 2)));
+    for bytes in [700 * 1_024, 700 * 1_024, 8 * 1_024 * 1_024, 3] {
+        world.store.put(Put::new("a", text(bytes))).await.unwrap();
+    }
+    let mut next = 1;
+    for (changes, expected) in [(2, 3), (1, 4), (1, 5)] {
+        let page = world.store.changes(Stream { seq: next, ..Stream::default() }).await.unwrap();
+        assert_eq!((page.changes.len(), page.next), (changes, expected));
+        next = page.next;
+    }
+    assert_eq!(world.store.stream(0, None).await.unwrap().len(), 4);
 }
 
 async fn a_seq_beyond_the_head_gives_nothing(world: &World) {
