@@ -40,7 +40,7 @@ enum StreamCommand {
 #[derive(Debug, Args)]
 struct Trim {
     /// The last change to remove; 0 = none
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", allow_negative_numbers = true)]
     seq: Option<u64>,
     /// Remove every change
     #[arg(long, conflicts_with = "seq")]

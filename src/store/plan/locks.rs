@@ -73,7 +73,7 @@ impl Planner {
         let message = match self.locks.get(name) {
             Some(lock) if lock.fence == *token => return Ok(()),
             Some(lock) => {
-                format!("the lock {name} was granted again: its fence is {}, not {token}", lock.fence)
+                format!("the fence of the lock {name} is {}, not {token}", lock.fence)
             }
             None => format!("the lock {name} was released, or never held"),
         };

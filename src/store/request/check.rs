@@ -125,18 +125,23 @@ impl Mutation {
     }
 }
 
+fn condition_of_many() -> Error {
+    Error::bad_field("version", "a condition goes with exactly one key")
+        .hint("a mutate can check several keys before it deletes")
+}
+
 impl Delete {
     fn check(&self) -> Result<()> {
         match &self.target {
             Target::Keys(keys) => {
                 check_keys(keys)?;
                 if self.condition != Condition::default() && keys.len() != 1 {
-                    return Err(Error::bad_field("version", "a condition goes with exactly one key"));
+                    return Err(condition_of_many());
                 }
                 Ok(())
             }
             Target::Selection(_) if self.condition != Condition::default() => {
-                Err(Error::bad_field("version", "a condition goes with exactly one key"))
+                Err(condition_of_many())
             }
             Target::Selection(Selector::Type(_)) => {
                 Err(Error::bad_field("type", "records cannot be deleted by their type")
