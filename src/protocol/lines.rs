@@ -20,12 +20,28 @@ pub enum Line {
 }
 
 /// The decoder of lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LineCodec {
+    limit_bytes: usize,
     /// How far the buffer was searched for a newline.
     searched: usize,
     /// The present line is over the limit.
     skipping: bool,
+}
+
+impl Default for LineCodec {
+    /// With the limit of the protocol, [`limits::LINE_BYTES`].
+    fn default() -> LineCodec {
+        LineCodec::with_limit(limits::LINE_BYTES)
+    }
+}
+
+impl LineCodec {
+    /// With another limit, in bytes without the newline.
+    #[must_use]
+    pub fn with_limit(limit_bytes: usize) -> LineCodec {
+        LineCodec { limit_bytes, searched: 0, skipping: false }
+    }
 }
 
 impl Decoder for LineCodec {
@@ -35,7 +51,7 @@ impl Decoder for LineCodec {
     fn decode(&mut self, buffer: &mut BytesMut) -> std::io::Result<Option<Line>> {
         let newline = buffer[self.searched..].iter().position(|&byte| byte == b'\n');
         let Some(length) = newline.map(|offset| self.searched + offset) else {
-            if buffer.len() > limits::LINE_BYTES {
+            if buffer.len() > self.limit_bytes {
                 self.skipping = true;
             }
             if self.skipping {
@@ -45,7 +61,7 @@ impl Decoder for LineCodec {
             return Ok(None);
         };
         self.searched = 0;
-        if std::mem::take(&mut self.skipping) || length > limits::LINE_BYTES {
+        if std::mem::take(&mut self.skipping) || length > self.limit_bytes {
             buffer.advance(length + 1);
             return Ok(Some(Line::TooLong));
         }
@@ -60,7 +76,7 @@ impl Decoder for LineCodec {
         }
         let cut_off = !buffer.is_empty() || self.skipping;
         buffer.clear();
-        *self = LineCodec::default();
+        *self = LineCodec::with_limit(self.limit_bytes);
         Ok(cut_off.then_some(Line::CutOff))
     }
 }

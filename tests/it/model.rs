@@ -11,11 +11,7 @@ use proptest::prelude::*;
 
 use self::plain::{Failure, Model};
 use self::steps::Step;
-use crate::support::{START_MS, address, runtime};
-
-fn number_from_environment(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().expect(name))
-}
+use crate::support::{START_MS, address, number_from_environment, runtime};
 
 /// What one after the other is called at one instant: writes together become one batch, in their order; a read sees
 /// what is committed, so it runs alone.
@@ -106,8 +102,8 @@ async fn check(steps: Vec<Step>) {
 
 #[test]
 fn any_sequence_in_any_batches_through_two_stores_equals_the_plain_model() {
-    let cases = u32::try_from(number_from_environment("MODEL_CASES", 200)).unwrap();
-    let steps = number_from_environment("MODEL_STEPS", 40);
+    let cases = number_from_environment("MODEL_CASES", 200);
+    let steps = number_from_environment("MODEL_STEPS", 40) as usize;
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest::test_runner::TestRunner::new(config)
         .run(&prop::collection::vec(steps::step(), steps), |steps| {

@@ -180,6 +180,11 @@ impl Drop for Kv {
     }
 }
 
+/// How long a test runs: its long form is asked for by an environment variable.
+pub(crate) fn number_from_environment(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
 /// Waits until something holds; panics after ten seconds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -140,9 +140,7 @@ impl Delete {
                 }
                 Ok(())
             }
-            Target::Selection(_) if self.condition != Condition::default() => {
-                Err(condition_of_many())
-            }
+            Target::Selection(_) if self.condition != Condition::default() => Err(condition_of_many()),
             Target::Selection(Selector::Type(_)) => {
                 Err(Error::bad_field("type", "records cannot be deleted by their type")
                     .hint("list the type, and delete the keys"))

@@ -9,6 +9,8 @@ use kv::store::{
 };
 use serde_json::Value;
 
+use crate::fuzz::bodies::rfc_7396;
+
 /// What an error tells besides its words.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
@@ -198,7 +200,7 @@ impl Model {
         let read = |text: &JsonText| text.to::<Value>().unwrap();
         let target = self.records.get(&patch.key).map(|record| read(&record.value));
         let patched = match patch.format {
-            PatchFormat::Merge => merge_patch(target, &read(&patch.patch)),
+            PatchFormat::Merge => rfc_7396(target, &read(&patch.patch)),
             PatchFormat::JsonPatch => {
                 let Some(target) = target else { return failure(Code::NotFound, Details::default()) };
                 let Some(patched) = json_patch(target, &read(&patch.patch)) else {
@@ -368,24 +370,6 @@ fn selects(selector: &Selector, record: &Record) -> bool {
         Selector::Range { from, to } => record.key >= *from && record.key < *to,
         Selector::Type(name) => record.record_type.as_ref() == Some(name),
     }
-}
-
-/// The pseudo code of RFC 7396, section 2.
-fn merge_patch(target: Option<Value>, patch: &Value) -> Value {
-    let Value::Object(patch) = patch else { return patch.clone() };
-    let mut members = match target {
-        Some(Value::Object(members)) => members,
-        _ => serde_json::Map::new(),
-    };
-    for (name, value) in patch {
-        if value.is_null() {
-            members.shift_remove(name);
-        } else {
-            let merged = merge_patch(members.get(name).cloned(), value);
-            members.insert(name.clone(), merged);
-        }
-    }
-    Value::Object(members)
 }
 
 /// Test, add and remove of the members of the document (RFC 6902, section 4); none when one of them fails.

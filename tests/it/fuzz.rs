@@ -1,0 +1,63 @@
+//! The bodies of the fuzz targets on inputs that look like what comes in.
+//!
+//! `FUZZ_CASES=1000000 cargo test --locked --release --test it fuzz` runs for long; the fuzzer itself is
+//! `cargo +nightly fuzz run request_line`.
+
+#[path = "../../fuzz/bodies.rs"]
+#[allow(unreachable_pub)]
+pub(crate) mod bodies;
+mod inputs;
+
+use proptest::prelude::*;
+
+use self::inputs::{documents, json, jsonish, mangled, request_lines};
+use crate::support::number_from_environment;
+
+fn run(inputs: impl Strategy<Value = Vec<u8>>, body: fn(&[u8])) {
+    let cases = number_from_environment("FUZZ_CASES", 2_000);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    proptest::test_runner::TestRunner::new(config)
+        .run(&inputs, |input| {
+            body(&input);
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..64)
+}
+
+#[test]
+fn a_text_is_a_value_exactly_when_it_is_json_within_the_bounds() {
+    let text = prop_oneof![jsonish(), json(), ".{0,8}"].prop_map(String::into_bytes);
+    run(prop_oneof![8 => text, 4 => mangled(json()), 1 => bytes()], bodies::json_text);
+}
+
+#[test]
+fn a_merge_gives_what_the_rfc_says_and_keeps_the_rest() {
+    let both = (prop_oneof![documents(), Just(String::new())], documents())
+        .prop_map(|(target, patch)| format!("{target}\0{patch}"));
+    run(prop_oneof![4 => both.clone().prop_map(String::into_bytes), 1 => mangled(both)], bodies::merge_patch);
+}
+
+#[test]
+fn lines_are_the_same_however_they_arrive() {
+    let byte = prop_oneof![3 => Just(b'x'), 1 => Just(b'\n'), 1 => any::<u8>()];
+    let input = (prop::array::uniform5(any::<u8>()), prop::collection::vec(byte, 0..120));
+    run(input.prop_map(|(header, input)| [&header[..], &input].concat()), bodies::line_codec);
+}
+
+#[test]
+fn a_line_is_a_request_or_an_error_that_the_client_caused() {
+    let line = request_lines();
+    run(
+        prop_oneof![
+            2 => line.clone().prop_map(String::into_bytes),
+            6 => mangled(line),
+            1 => jsonish().prop_map(String::into_bytes),
+            1 => bytes(),
+        ],
+        bodies::request_line,
+    );
+}
