@@ -90,6 +90,9 @@ pub(super) enum Command {
     /// Acquire, release and show locks
     #[command(subcommand)]
     Lock(super::lock::Lock),
+    /// Measure how fast the store is
+    #[command(subcommand)]
+    Benchmark(super::benchmark::Benchmark),
     /// Print the path of the daemon's socket
     Socket,
     /// Run, start, stop or show the daemon of this store

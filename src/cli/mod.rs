@@ -1,6 +1,7 @@
 //! The command line: from words to one call, from its answer to stdout, stderr and the exit code.
 
 mod arguments;
+mod benchmark;
 mod connect;
 mod count;
 mod daemon;
@@ -68,6 +69,9 @@ async fn execute(arguments: Arguments) -> Result<()> {
     if let Command::Socket = arguments.command {
         return output::print_line(&connect::place(&arguments.store)?.socket().display().to_string());
     }
+    if let Command::Benchmark(benchmark) = arguments.command {
+        return benchmark.run(&arguments.store).await;
+    }
     let request =
         as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
     request.as_ref().map_or(Ok(()), Request::check)?;
@@ -93,8 +97,11 @@ async fn read(command: Command, store: &impl Store) -> Result<()> {
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store).await,
         Command::Lock(command) => command.run(store).await,
-        Command::Put(_) | Command::Patch(_) | Command::Mutate(_) | Command::Socket | Command::Daemon(_) => {
-            Ok(())
-        }
+        Command::Put(_)
+        | Command::Patch(_)
+        | Command::Mutate(_)
+        | Command::Benchmark(_)
+        | Command::Socket
+        | Command::Daemon(_) => Ok(()),
     }
 }

@@ -36,6 +36,24 @@ fn the_usage_of_the_original_works_as_it_was_documented() {
 }
 
 #[test]
+fn benchmarks_tell_how_fast_the_store_was_and_leave_no_record() {
+    let kv = Kv::new();
+    assert_eq!(kv.fails("kv benchmark put 1").0, 6, "only init creates a store");
+    kv.ok("kv init");
+    for (text, told) in [
+        ("kv benchmark get 10 200 5", "200 gets by 5 workers in "),
+        ("kv benchmark put 200 5", "200 puts by 5 workers in "),
+        ("kv benchmark patch 20 3", "60 patches of one record by 3 workers in "),
+        ("kv --daemon=never benchmark mixed 50", "50 puts with a get by 15 workers in "),
+    ] {
+        let printed = kv.ok(text);
+        assert!(printed.starts_with(told) && printed.contains(" per second, p50 "), "{printed}");
+    }
+    assert_eq!(kv.ok("kv count all"), "0\n");
+    assert_eq!(kv.fails("kv benchmark put 0").0, 2);
+}
+
+#[test]
 fn mutate_applies_its_lines_together_and_prints_a_result_for_each() {
     let kv = Kv::new();
     kv.ok("kv init; kv put user/1 --value 1; kv put user/2 --value 1");

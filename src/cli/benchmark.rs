@@ -1,0 +1,200 @@
+//! `kv benchmark`
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use kv::store::{Code, Error, JsonText, Patch, Put, Result, Store};
+
+use super::arguments::StoreArguments;
+use super::connect::{self, Opened};
+use super::output;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Each worker is a client of its own, which waits for a reply before it asks again.
+What a benchmark wrote is deleted at its end; its changes stay in the stream.")]
+pub(super) enum Benchmark {
+    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 of 100 by 100 workers
+    Get {
+        /// So many records are put first
+        #[arg(default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+        records: u64,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Put records: put [N [WORKERS]], by default 30000 by 100 workers
+    Put(Load),
+    /// Patch one record N times by each worker, and check that no patch is missing; by default 250 times by 4 workers
+    Patch(Load),
+    /// Put records, and get each one: by default 10000 by 15 workers
+    Mixed(Load),
+}
+
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Load {
+    /// How often
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    n: Option<u64>,
+    /// By how many workers at once
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    workers: Option<u64>,
+}
+
+impl Benchmark {
+    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
+        let (load, n, workers) = match self {
+            Benchmark::Get { load, .. } => (load, 10_000, 100),
+            Benchmark::Put(load) => (load, 30_000, 100),
+            Benchmark::Patch(load) => (load, 250, 4),
+            Benchmark::Mixed(load) => (load, 10_000, 15),
+        };
+        let (n, workers) = (load.n.unwrap_or(n), load.workers.unwrap_or(workers));
+        let run = Run::open(arguments, workers).await?;
+        let outcome = self.measure(&run, n).await;
+        let cleared = run.stores[0].delete_prefix(&run.prefix, 0, None).await;
+        run.close().await;
+        outcome?;
+        cleared.map(drop)
+    }
+
+    async fn measure(self, run: &Run, n: u64) -> Result<()> {
+        match self {
+            Benchmark::Get { records, .. } => {
+                run.measure(None, records, async |store, _, number| run.put(store, number).await).await?;
+                run.measure(Some("gets"), n, async |store, _, number| {
+                    // A prime far from any round number spreads the keys.
+                    run.get(store, number.wrapping_mul(7_919) % records).await
+                })
+                .await
+            }
+            Benchmark::Put(_) => {
+                run.measure(Some("puts"), n, async |store, _, number| run.put(store, number).await).await
+            }
+            Benchmark::Patch(_) => run.patch(n).await,
+            Benchmark::Mixed(_) => {
+                run.measure(Some("puts with a get"), n, async |store, _, number| {
+                    run.put(store, number).await?;
+                    run.get(store, number).await
+                })
+                .await
+            }
+        }
+    }
+}
+
+/// One run, with keys of its own.
+struct Run {
+    prefix: String,
+    /// One for each worker.
+    stores: Vec<Arc<Opened>>,
+}
+
+impl Run {
+    async fn open(arguments: &StoreArguments, workers: u64) -> Result<Run> {
+        let mut stores = vec![Arc::new(connect::open(arguments).await?)];
+        for _ in 1..workers {
+            // In this process all workers share the store: it is what gathers their writes.
+            let store = match &*stores[0] {
+                Opened::Local(_) => Arc::clone(&stores[0]),
+                Opened::Remote(_) => Arc::new(connect::open(arguments).await?),
+            };
+            stores.push(store);
+        }
+        Ok(Run { prefix: format!("kv-benchmark/{}/", uuid::Uuid::new_v4()), stores })
+    }
+
+    async fn close(mut self) {
+        let first = self.stores.swap_remove(0);
+        self.stores.clear();
+        if let Some(store) = Arc::into_inner(first) {
+            store.close().await;
+        }
+    }
+
+    /// Has the workers share `count` operations, and prints how fast they were when they have a name.
+    async fn measure(
+        &self,
+        name: Option<&str>,
+        count: u64,
+        operation: impl AsyncFn(&Opened, u64, u64) -> Result<()>,
+    ) -> Result<()> {
+        let (next, begun) = (Cell::new(0), Instant::now());
+        let times_us = RefCell::new(Histogram::<u64>::new(3).map_err(internal)?);
+        let work = async |worker: usize| -> Result<()> {
+            while next.get() < count {
+                let number = next.replace(next.get() + 1);
+                let asked = Instant::now();
+                operation(&self.stores[worker], worker as u64, number).await?;
+                times_us.borrow_mut().record(asked.elapsed().as_micros() as u64).map_err(internal)?;
+            }
+            Ok(())
+        };
+        try_join_all((0..self.stores.len()).map(work)).await?;
+        name.map_or(Ok(()), |name| report(name, self.stores.len(), begun.elapsed(), &times_us.borrow()))
+    }
+
+    async fn patch(&self, each: u64) -> Result<()> {
+        let key = format!("{}patched", self.prefix);
+        let done: Vec<Cell<u64>> = self.stores.iter().map(|_| Cell::new(0)).collect();
+        let count = each * self.stores.len() as u64;
+        self.measure(Some("patches of one record"), count, async |store, worker, _| {
+            let times = done[worker as usize].replace(done[worker as usize].get() + 1) + 1;
+            let patch = JsonText::parse(&format!("{{\"worker_{worker}\":{times}}}"))?;
+            store.patch(Patch::merge(&key, patch)).await.map(drop)
+        })
+        .await?;
+        let record = self.stores[0].get(&key).await?;
+        let found: Option<BTreeMap<String, u64>> =
+            record.map(|record| kv::store::value_of(&record)).transpose()?;
+        let expected: BTreeMap<String, u64> = done
+            .iter()
+            .enumerate()
+            .filter(|(_, times)| times.get() > 0)
+            .map(|(worker, times)| (format!("worker_{worker}"), times.get()))
+            .collect();
+        if found.as_ref() == Some(&expected) {
+            Ok(())
+        } else {
+            Err(internal(format!("patches are missing: {found:?}, not {expected:?}")))
+        }
+    }
+
+    async fn put(&self, store: &Opened, number: u64) -> Result<()> {
+        let value = format!(
+            "{{\"name\":\"Alice-{number}\",\"age\":42,\"address1\":\"1 The Street\",\"address2\":\"The Town\",\
+             \"address3\":\"The County\",\"address4\":\"The Country\",\"postcode\":\"AB1 2CD\"}}"
+        );
+        store.put(Put::new(format!("{}{number}", self.prefix), JsonText::parse(&value)?)).await.map(drop)
+    }
+
+    async fn get(&self, store: &Opened, number: u64) -> Result<()> {
+        let key = format!("{}{number}", self.prefix);
+        store.get(&key).await?.map(drop).ok_or_else(|| {
+            Error::new(Code::NotFound, format!("{key} is gone"))
+                .hint("something else deletes what is measured")
+        })
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Error {
+    Error::new(Code::Internal, error.to_string())
+}
+
+fn report(name: &str, workers: usize, elapsed: Duration, times_us: &Histogram<u64>) -> Result<()> {
+    let quantile_ms = |quantile| times_us.value_at_quantile(quantile) as f64 / 1_000.0;
+    output::print_line(&format!(
+        "{} {name} by {workers} workers in {:.2} s: {:.0} per second, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+        times_us.len(),
+        elapsed.as_secs_f64(),
+        times_us.len() as f64 / elapsed.as_secs_f64(),
+        quantile_ms(0.5),
+        quantile_ms(0.99),
+        quantile_ms(0.999),
+    ))
+}
