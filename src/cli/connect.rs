@@ -9,6 +9,7 @@ use kv::limits;
 use kv::store::{Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store};
 
 use super::arguments::{DaemonMode, Engine, StoreArguments};
+use super::signals;
 
 /// The store of a command.
 pub(super) enum Opened {
@@ -41,7 +42,10 @@ pub(super) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> 
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?
-        .block_on(command)
+        .block_on(async {
+            signals::survive_file_size_limit()?;
+            command.await
+        })
 }
 
 pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {

@@ -12,7 +12,7 @@ use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::{DaemonCommand, StoreArguments};
-use super::{connect, output};
+use super::{connect, output, signals};
 
 /// Runs `kv daemon …`.
 pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
@@ -55,6 +55,7 @@ fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
     let address = Address::parse(kind, &handover.connection)?;
     let place = Place::at(&handover.socket)?;
     actix_rt::System::new().block_on(async {
+        signals::survive_file_size_limit()?;
         let Some((instance, listener)) = Instance::acquire(&place)? else {
             report(&Report::ServedAt(place.socket().to_owned()));
             return Ok(());
@@ -65,7 +66,7 @@ fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
             return Ok(());
         }
         let stop = CancellationToken::new();
-        stop_on_signals(&stop)?;
+        signals::stop_on_signals(&stop)?;
         report(&Report::Ready);
         let idle_timeout = Duration::from_secs(handover.idle_timeout_s);
         let config = Config {
@@ -76,20 +77,6 @@ fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
         daemon::run(config, listener, Some(instance), store_lock, stop).await;
         Ok(())
     })
-}
-
-fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals =
-            signal(kind).map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))?;
-        let stop = stop.clone();
-        actix_rt::spawn(async move {
-            signals.recv().await;
-            stop.cancel();
-        });
-    }
-    Ok(())
 }
 
 async fn start(arguments: &StoreArguments) -> Result<()> {

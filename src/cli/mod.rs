@@ -14,6 +14,7 @@ mod mutate;
 mod output;
 mod patch;
 mod put;
+mod signals;
 mod stream;
 
 use clap::Parser as _;

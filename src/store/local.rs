@@ -18,6 +18,10 @@ use super::time::Clock;
 ///
 /// Requests of concurrent callers are committed together. Any number of processes may open the same store.
 ///
+/// It leaves the signals of the process alone. A program that may run under a file-size limit (`ulimit -f`) handles or
+/// ignores SIGXFSZ itself, as the program `kv` does: then a write beyond the limit is `store_full`, else the system
+/// ends the process.
+///
 /// ```
 /// use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store};
 ///
