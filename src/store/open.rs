@@ -1,5 +1,6 @@
 //! From a kind of engine and a connection string to a store.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,6 +58,15 @@ pub(crate) enum SqlitePlace {
     },
     /// In the memory of this process, private to the one who opened it.
     Memory,
+}
+
+impl fmt::Display for SqlitePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlitePlace::File { path, .. } => path.display().fmt(f),
+            SqlitePlace::Memory => f.write_str("memory"),
+        }
+    }
 }
 
 impl Address {

@@ -4,6 +4,7 @@
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
 mod apply;
+mod column;
 mod error;
 mod load;
 mod open;
@@ -43,6 +44,7 @@ pub(crate) struct Sqlite {
 
 /// The connections to one open store.
 pub(super) struct Database {
+    place: SqlitePlace,
     writer: Mutex<SqliteConnection>,
     /// None for a memory store, whose one connection reads too.
     readers: Option<SqlitePool>,
@@ -79,7 +81,7 @@ impl Sqlite {
             if self.is_current(database) {
                 return Ok(Arc::clone(database));
             }
-            tracing::warn!(place = %self.name(), "the database file was replaced: opening it again");
+            tracing::warn!(place = %self.place, "the database file was replaced: opening it again");
         }
         if let Some(replaced) = open.take() {
             self.retire(replaced).await;
@@ -118,13 +120,6 @@ impl Sqlite {
         match &self.place {
             SqlitePlace::File { path, .. } => FileId::of(path).ok() == database.file,
             SqlitePlace::Memory => true,
-        }
-    }
-
-    fn name(&self) -> String {
-        match &self.place {
-            SqlitePlace::File { path, .. } => path.display().to_string(),
-            SqlitePlace::Memory => "memory".to_owned(),
         }
     }
 }

@@ -1,51 +1,112 @@
 //! From SQLite's result codes (<https://www.sqlite.org/rescode.html>) to the codes of kv.
 
-use crate::store::error::{Code, Error};
+use rustix::process::{Resource, getrlimit};
 
+use super::open::{index_path, log_path};
+use crate::store::error::{Code, Error};
+use crate::store::open::SqlitePlace;
+
+const ERROR: u32 = 1;
 const BUSY: u32 = 5;
 const LOCKED: u32 = 6;
+const NOMEM: u32 = 7;
 const READONLY: u32 = 8;
 const IOERR: u32 = 10;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
+const PROTOCOL: u32 = 15;
+const TOOBIG: u32 = 18;
+const CONSTRAINT: u32 = 19;
+const MISMATCH: u32 = 20;
 const NOTADB: u32 = 26;
 
-/// The primary result code, when the error is one of SQLite's.
+const IOERR_WRITE: u32 = IOERR | 3 << 8;
+const IOERR_SHMSIZE: u32 = IOERR | 19 << 8;
+
+/// The largest page of SQLite: a write that failed began at most so far before the limit that it hit.
+const PAGE_BYTES_MAX: u64 = 65_536;
+
+/// The extended result code, when the error is one of SQLite's.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+    code(error).map(|code| code & 0xff)
 }
 
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(BUSY | LOCKED))
 }
 
-pub(super) fn is_io(error: &sqlx::Error) -> bool {
-    matches!(primary_code(error), Some(IOERR))
+/// Whether there was no space. SQLite has a code for that only when the disk is full and the file is not the index of
+/// the log; a file-size limit is an I/O error to it.
+fn is_full(error: &sqlx::Error, place: &SqlitePlace) -> bool {
+    match code(error) {
+        Some(IOERR_WRITE) => is_at_file_size_limit(place),
+        Some(IOERR_SHMSIZE) => true,
+        Some(code) => code & 0xff == FULL,
+        None => false,
+    }
+}
+
+fn is_at_file_size_limit(place: &SqlitePlace) -> bool {
+    let (Some(limit), SqlitePlace::File { path, .. }) = (getrlimit(Resource::Fsize).current, place) else {
+        return false;
+    };
+    [path.clone(), log_path(path), index_path(path)].iter().any(|path| {
+        path.metadata().is_ok_and(|metadata| metadata.len().saturating_add(PAGE_BYTES_MAX) > limit)
+    })
+}
+
+/// Whether a commit that failed like this leaves open what the files hold until they are recovered: after a failed
+/// sync, for one, the system may have dropped what was to be synced.
+pub(super) fn is_fatal(error: &sqlx::Error, place: &SqlitePlace) -> bool {
+    matches!(primary_code(error), Some(IOERR | CORRUPT | NOTADB)) && !is_full(error, place)
+}
+
+/// Whether a request that failed like this will fail alone too.
+pub(super) fn is_pointless_alone(error: &sqlx::Error, place: &SqlitePlace) -> bool {
+    is_busy(error) || is_fatal(error, place)
 }
 
 /// The error that a caller sees. Only the place and SQLite's own words are told, never data.
-pub(super) fn describe(error: &sqlx::Error, place: &str) -> Error {
+pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
     let words = match error.as_database_error() {
         Some(database) => database.message().to_owned(),
         None => error.to_string(),
     };
+    if is_full(error, place) {
+        return Error::new(Code::StoreFull, format!("no space is left for {place}"))
+            .hint("free some space or raise the file-size limit (ulimit -f); reads go on meanwhile");
+    }
     match primary_code(error) {
-        Some(BUSY | LOCKED) => Error::new(Code::Busy, format!("{place} is kept busy by another process"))
-            .hint("try again, or look for a program that holds a transaction open"),
+        Some(BUSY | LOCKED | PROTOCOL) => {
+            Error::new(Code::Busy, format!("{place} is kept busy by another process"))
+                .hint("try again, or look for a program that holds a transaction open")
+        }
         Some(READONLY) => Error::new(Code::ReadOnly, format!("{place} cannot be written to: {words}"))
             .hint("check the permissions of the file and of its directory"),
-        Some(FULL) => Error::new(Code::StoreFull, format!("no space is left for {place}"))
-            .hint("free some space; reads go on meanwhile"),
-        Some(CORRUPT) => Error::new(Code::Unavailable, format!("{place} is damaged: {words}"))
-            .hint("restore a backup, or save what is left with: sqlite3 FILE .recover"),
+        // The statements of kv are always the same: one that does not fit its tables finds other tables or rows than
+        // kv made.
+        Some(CORRUPT | ERROR | TOOBIG | CONSTRAINT | MISMATCH) => damaged(place, &words),
         Some(NOTADB) => Error::new(Code::Unsupported, format!("{place} is no SQLite database"))
-            .hint("check the path; kv has not touched the file"),
+            .hint("check the path, or restore a backup if it was a store; kv has not touched the file"),
+        Some(NOMEM) => Error::new(Code::Unavailable, format!("there is not enough memory for {place}"))
+            .hint("free some memory and try again"),
         Some(IOERR) => Error::new(Code::Unavailable, format!("{place} cannot be read or written: {words}"))
             .hint("check the disk and the permissions of the directory"),
         Some(CANTOPEN) => Error::new(Code::Unavailable, format!("{place} cannot be opened: {words}"))
             .hint("check the permissions of the file and of its directory"),
         _ => Error::new(Code::Internal, format!("{place}: {words}")),
     }
+}
+
+/// The error for files that hold what kv did not write.
+pub(super) fn damaged(place: &SqlitePlace, what: &str) -> Error {
+    let mut error = Error::new(Code::Unavailable, format!("{place} is damaged: {what}"))
+        .hint("restore a backup, or save what is left with: sqlite3 FILE .recover");
+    error.retry = false;
+    error
 }

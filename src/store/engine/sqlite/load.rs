@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
-use super::read::{count, optional_text};
+use super::column::{self, Damage, column, count, json, optional_text};
 use super::run::{Arguments, Script, Statement, Stopped, run};
 use crate::limits;
-use crate::store::json_text::{JsonText, JsonTextError};
 use crate::store::plan::{CountedRange, LoadedRange, LockRow, Meta, Needs, OnceRow, Row, Rows};
 
 /// Why the rows could not be read.
 pub(super) enum LoadError {
     Stopped(Stopped),
-    /// There is no `kv_meta`, or a value is no JSON.
-    Damaged(String),
+    Damaged(Damage),
 }
 
 impl From<Stopped> for LoadError {
@@ -24,9 +22,9 @@ impl From<Stopped> for LoadError {
     }
 }
 
-impl From<JsonTextError> for LoadError {
-    fn from(error: JsonTextError) -> LoadError {
-        LoadError::Damaged(error.to_string())
+impl From<Damage> for LoadError {
+    fn from(damage: Damage) -> LoadError {
+        LoadError::Damaged(damage)
     }
 }
 
@@ -78,19 +76,17 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
         index.map_or_else(Vec::new, |index| std::mem::take(&mut statements[index].rows))
     };
     let meta = rows_of(Some(meta));
-    let meta = meta_of(meta.first().ok_or_else(|| LoadError::Damaged("kv_meta is empty".to_owned()))?, 0);
-    let mut records: HashMap<String, Row> = rows_of(records).iter().map(record).collect();
+    let meta = meta_of(meta.first().ok_or_else(|| Damage::new("kv_meta is empty"))?, 0)?;
+    let mut records = rows_of(records).iter().map(record).collect::<column::Result<HashMap<_, _>>>()?;
     for row in rows_of(values) {
-        if let Some(record) = records.get_mut(row.get::<&str, _>(0)) {
-            record.value = Some(JsonText::from_stored(row.get(1))?);
+        if let Some(record) = records.get_mut(column::<&str>(&row, 0)?) {
+            record.value = Some(json(&row, 1)?);
         }
     }
-    let counted = rows_of(counted).first().map_or(0, |row| count(row, 0));
-    let locks = rows_of(locks).iter().map(|row| (row.get(0), lock(row, 1))).collect();
-    let once = rows_of(once)
-        .iter()
-        .map(|row| (row.get(0), OnceRow { request: row.get(1), outcome: row.get(2), time_ms: row.get(3) }))
-        .collect();
+    let counted = rows_of(counted).first().map_or(Ok(0), |row| count(row, 0))?;
+    let named_lock = |row| Ok((column(row, 0)?, lock(row, 1)?));
+    let locks = rows_of(locks).iter().map(named_lock).collect::<column::Result<_>>()?;
+    let once = rows_of(once).iter().map(once_row).collect::<column::Result<_>>()?;
     let ranged = load_ranges(writer, &needs.ranges, &mut records).await?;
     Ok(Rows { meta, records, ranged, counted, locks, once })
 }
@@ -110,7 +106,7 @@ async fn load_ranges(
             Arguments::default().text(keys.from.as_str()).optional_text(keys.to.as_deref()).integer(limit);
         let statements = run(writer, text, arguments).await?;
         for row in statements.iter().flat_map(|Statement { rows }| rows) {
-            let (key, row) = record(row);
+            let (key, row) = record(row)?;
             // A record that was loaded with its value keeps it.
             records.entry(key).or_insert(row);
             ranged += 1;
@@ -134,29 +130,38 @@ pub(super) fn counted_range(arguments: Arguments, range: &CountedRange) -> Argum
 }
 
 /// `kv_meta` from the column on.
-pub(super) fn meta_of(row: &SqliteRow, first: usize) -> Meta {
-    Meta {
-        head: count(row, first),
-        first: count(row, first + 1),
-        last_ms: row.get(first + 2),
-        fence: count(row, first + 3),
-        lock_seq: count(row, first + 4),
-    }
+pub(super) fn meta_of(row: &SqliteRow, first: usize) -> column::Result<Meta> {
+    Ok(Meta {
+        head: count(row, first)?,
+        first: count(row, first + 1)?,
+        last_ms: column(row, first + 2)?,
+        fence: count(row, first + 3)?,
+        lock_seq: count(row, first + 4)?,
+    })
 }
 
 /// A row of `kv_lock` from its owner on.
-pub(super) fn lock(row: &SqliteRow, first: usize) -> LockRow {
-    LockRow { owner: row.get(first), fence: count(row, first + 1), expires_ms: row.get(first + 2) }
+pub(super) fn lock(row: &SqliteRow, first: usize) -> column::Result<LockRow> {
+    Ok(LockRow {
+        owner: column(row, first)?,
+        fence: count(row, first + 1)?,
+        expires_ms: column(row, first + 2)?,
+    })
 }
 
-fn record(row: &SqliteRow) -> (String, Row) {
+fn once_row(row: &SqliteRow) -> column::Result<(String, OnceRow)> {
+    let once = OnceRow { request: column(row, 1)?, outcome: column(row, 2)?, time_ms: column(row, 3)? };
+    Ok((column(row, 0)?, once))
+}
+
+fn record(row: &SqliteRow) -> column::Result<(String, Row)> {
     let stored = Row {
-        version: count(row, 1),
-        revision: count(row, 2),
-        record_type: optional_text(row, 3),
-        created_ms: row.get(4),
-        updated_ms: row.get(5),
+        version: count(row, 1)?,
+        revision: count(row, 2)?,
+        record_type: optional_text(row, 3)?,
+        created_ms: column(row, 4)?,
+        updated_ms: column(row, 5)?,
         value: None,
     };
-    (row.get(0), stored)
+    Ok((column(row, 0)?, stored))
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, SqliteConnection};
 use tokio::sync::Mutex;
 
+use super::column::{self, Damage, column};
 use super::error::{describe, is_busy};
 use super::run::{Arguments, Statement, Stopped, run};
 use super::{Database, Sqlite};
@@ -37,8 +38,17 @@ impl FileId {
 
 /// Where SQLite keeps the write-ahead log of a file.
 pub(super) fn log_path(file: &Path) -> PathBuf {
+    beside(file, "-wal")
+}
+
+/// Where SQLite keeps the index of that log, which the processes that have the file open share.
+pub(super) fn index_path(file: &Path) -> PathBuf {
+    beside(file, "-shm")
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
-    path.push("-wal");
+    path.push(suffix);
     PathBuf::from(path)
 }
 
@@ -51,12 +61,12 @@ impl Sqlite {
         let file = match FileId::of(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(not_initialized(format!("there is no store at {}", self.name())));
+                return Err(not_initialized(format!("there is no store at {}", self.place)));
             }
             Err(error) => {
                 return Err(Error::new(
                     Code::Unavailable,
-                    format!("{} cannot be reached: {error}", self.name()),
+                    format!("{} cannot be reached: {error}", self.place),
                 )
                 .hint("check the permissions of its directory"));
             }
@@ -70,7 +80,13 @@ impl Sqlite {
             .max_lifetime(None)
             .connect_lazy_with(self.options().read_only(true));
         let log = FileId::of(&log_path(path)).ok();
-        Ok(Database { writer: Mutex::new(writer), readers: Some(readers), file: Some(file), log })
+        Ok(Database {
+            place: self.place.clone(),
+            writer: Mutex::new(writer),
+            readers: Some(readers),
+            file: Some(file),
+            log,
+        })
     }
 
     /// Creates the store, or brings its schema up to date.
@@ -83,7 +99,7 @@ impl Sqlite {
             drop(open);
             return self.database().await.map(|_| false).map_err(|error| match error.code {
                 Code::NotInitialized => {
-                    Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", self.name()))
+                    Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", self.place))
                         .hint("create it without mode=ro first")
                 }
                 _ => error,
@@ -98,12 +114,13 @@ impl Sqlite {
                 Err(error) if is_busy(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                Err(error) => return Err(describe(&error, &self.name())),
+                Err(error) => return Err(describe(&error, &self.place)),
             }
         };
         let created = self.migrate(&mut connection).await?;
         if self.place == SqlitePlace::Memory {
             *open = Some(std::sync::Arc::new(Database {
+                place: SqlitePlace::Memory,
                 writer: Mutex::new(connection),
                 readers: None,
                 file: None,
@@ -111,7 +128,7 @@ impl Sqlite {
             }));
             return Ok(created);
         }
-        sqlx::Connection::close(connection).await.map_err(|error| describe(&error, &self.name()))?;
+        sqlx::Connection::close(connection).await.map_err(|error| describe(&error, &self.place))?;
         drop(open);
         self.database().await.map(|_| created)
     }
@@ -123,7 +140,7 @@ impl Sqlite {
                 number integer primary key, name text not null, applied integer not null);
             select number from kv_migration order by number";
         let outcome = async {
-            let applied = numbers(&self.run(connection, applied, Arguments::default()).await?);
+            let applied = self.numbers(&self.run(connection, applied, Arguments::default()).await?)?;
             let now_ms = self.clock.now_ms();
             for step in pending(migrations::SQLITE, &applied)? {
                 let recorded = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
@@ -154,9 +171,10 @@ impl Sqlite {
             select name from sqlite_schema where type = 'table' and name = 'kv_migration';
             select name from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
         let facts = self.run(connection, facts, Arguments::default()).await?;
-        let text = |index: usize| facts[index].rows.first().map(|row| row.get::<String, _>(0));
+        let text = |index: usize| facts[index].rows.first().map(|row| column(row, 0)).transpose();
+        let text = |index| text(index).map_err(|damage: Damage| damage.describe(&self.place));
 
-        let version = text(0).unwrap_or_default();
+        let version: String = text(0)?.unwrap_or_default();
         let mut numbers_of_version = version.split('.').map(|part| part.parse().unwrap_or(0));
         let mut part = || numbers_of_version.next().unwrap_or(0);
         if (part(), part(), part()) < SQLITE_VERSION_MIN {
@@ -166,27 +184,27 @@ impl Sqlite {
             )
             .hint("build kv with its bundled SQLite"));
         }
-        if text(3).is_none() {
-            return Err(not_initialized(format!("{} holds no store", self.name())));
+        if text(3)?.is_none() {
+            return Err(not_initialized(format!("{} holds no store", self.place)));
         }
         let read_only = matches!(self.place, SqlitePlace::File { read_only: true, .. });
-        let synchronous = facts[2].rows.first().map(|row| row.get::<i64, _>(0));
-        if !read_only && (text(1).as_deref() != Some("wal") || synchronous != Some(2)) {
+        let synchronous = facts[2].rows.first().and_then(|row| column::<i64>(row, 0).ok());
+        if !read_only && (text(1)?.as_deref() != Some("wal") || synchronous != Some(2)) {
             return Err(Error::new(
                 Code::Unsupported,
-                format!("{} cannot use a write-ahead log with full sync", self.name()),
+                format!("{} cannot use a write-ahead log with full sync", self.place),
             )
             .hint("put the store on a local file system"));
         }
-        if let Some(trigger) = text(4) {
+        if let Some(trigger) = text(4)? {
             return Err(Error::new(
                 Code::Unsupported,
-                format!("{} has the trigger {trigger:?} on a table of kv", self.name()),
+                format!("{} has the trigger {trigger:?} on a table of kv", self.place),
             )
             .hint("drop it: the tables of kv are written through kv only"));
         }
         let applied = self.run(connection, "select number from kv_migration", Arguments::default()).await?;
-        check_complete(migrations::SQLITE, &numbers(&applied), &self.name())
+        check_complete(migrations::SQLITE, &self.numbers(&applied)?, &self.place.to_string())
     }
 
     fn options(&self) -> SqliteConnectOptions {
@@ -212,7 +230,7 @@ impl Sqlite {
     }
 
     async fn connect(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
-        options.connect().await.map_err(|error| describe(&error, &self.name()))
+        options.connect().await.map_err(|error| describe(&error, &self.place))
     }
 
     async fn run(
@@ -221,10 +239,12 @@ impl Sqlite {
         text: &str,
         arguments: Arguments,
     ) -> Result<Vec<Statement>> {
-        run(connection, text, arguments).await.map_err(|Stopped { error, .. }| describe(&error, &self.name()))
+        run(connection, text, arguments).await.map_err(|Stopped { error, .. }| describe(&error, &self.place))
     }
-}
 
-fn numbers(statements: &[Statement]) -> Vec<i64> {
-    statements.last().map_or_else(Vec::new, |last| last.rows.iter().map(|row| row.get(0)).collect())
+    fn numbers(&self, statements: &[Statement]) -> Result<Vec<i64>> {
+        let rows = statements.last().map_or(&[][..], |last| &last.rows);
+        let numbers = rows.iter().map(|row| column(row, 0)).collect::<column::Result<_>>();
+        numbers.map_err(|damage| damage.describe(&self.place))
+    }
 }

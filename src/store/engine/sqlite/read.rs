@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::Database;
+use super::column::{self, Damage, column, count, json, optional_text};
 use super::error::describe;
 use super::load::lock;
 use super::run::{Arguments, Stopped, run};
 use crate::limits;
 use crate::store::engine::page::{Bounds, ListQuery, StreamQuery};
 use crate::store::engine::{Candidates, Found, Got};
-use crate::store::error::{Code, Error, Result};
-use crate::store::json_text::JsonText;
+use crate::store::error::Result;
 use crate::store::plan::LockRow;
 use crate::store::record::{Action, Change, Record};
 use crate::store::reply::Identity;
@@ -27,27 +26,30 @@ impl Database {
             from kv_meta m
                 left join (json_each(?) k join kv_record r on r.\"key\" = k.value) on true";
         let keys = serde_json::to_string(keys).unwrap_or_default();
-        let rows = self
-            .rows(text, Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys))
-            .await?;
-        let mut records = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let Some(key) = optional_text(row, 1) else { continue };
-            let found = match optional_text(row, 7) {
-                Some(_) => Found::Inline(record(row, 1)?),
-                None => Found::Large,
-            };
-            records.insert(key, found);
-        }
-        Ok(Got { seq: head(&rows)?, records })
+        let arguments = Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys);
+        self.read(text, arguments, |rows| {
+            let mut records = HashMap::with_capacity(rows.len());
+            for row in rows {
+                let Some(key) = optional_text(row, 1)? else { continue };
+                let found = match optional_text(row, 7)? {
+                    Some(_) => Found::Inline(record(row, 1)?),
+                    None => Found::Large,
+                };
+                records.insert(key, found);
+            }
+            Ok(Got { seq: head(rows)?, records })
+        })
+        .await
     }
 
     pub(super) async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)> {
         let text = "select m.head, r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value
             from kv_meta m left join kv_record r on r.\"key\" = ?";
-        let rows = self.rows(text, Arguments::default().text(key)).await?;
-        let found = rows.iter().find(|row| optional_text(row, 1).is_some());
-        Ok((head(&rows)?, found.map(|row| record(row, 1)).transpose()?))
+        self.read(text, Arguments::default().text(key), |rows| {
+            let seq = head(rows)?;
+            Ok((seq, optional_text(&rows[0], 1)?.map(|_| record(&rows[0], 1)).transpose()?))
+        })
+        .await
     }
 
     pub(super) async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>> {
@@ -61,8 +63,8 @@ impl Database {
             order by r.\"key\" {order}",
             fitting(order)
         );
-        let rows = self.rows(&text, arguments.integer(limits::PAGE_BYTES as u64)).await?;
-        candidates_of(&rows, |row| record(row, 2))
+        let arguments = arguments.integer(limits::PAGE_BYTES as u64);
+        self.read(&text, arguments, |rows| candidates_of(rows, |row| record(row, 2))).await
     }
 
     pub(super) async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>> {
@@ -75,15 +77,14 @@ impl Database {
             order by f.id {order}",
             fitting(order)
         );
-        let rows = self.rows(&text, arguments.integer(limits::PAGE_BYTES as u64)).await?;
-        candidates_of(&rows, |row| Ok(row.get(2)))
+        let arguments = arguments.integer(limits::PAGE_BYTES as u64);
+        self.read(&text, arguments, |rows| candidates_of(rows, |row| column(row, 2))).await
     }
 
     pub(super) async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
         let (filter, arguments) = selection(query, "\"key\"");
         let text = format!("select head, (select count(*) from kv_record where {filter}) from kv_meta");
-        let rows = self.rows(&text, arguments).await?;
-        Ok((head(&rows)?, count(&rows[0], 1)))
+        self.read(&text, arguments, |rows| Ok((head(rows)?, count(&rows[0], 1)?))).await
     }
 
     pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
@@ -115,10 +116,11 @@ impl Database {
             fitting("asc")
         );
         let arguments = arguments.integer(query.candidates).integer(limits::PAGE_BYTES as u64);
-        let rows = self.rows(&text, arguments).await?;
-        let seq = head(&rows)?;
-        let bounds = Bounds { head: seq, first: count(&rows[0], 14) };
-        Ok((bounds, candidates_of(&rows, change)?))
+        self.read(&text, arguments, |rows| {
+            let bounds = Bounds { head: head(rows)?, first: count(&rows[0], 14)? };
+            Ok((bounds, candidates_of(rows, change)?))
+        })
+        .await
     }
 
     pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
@@ -127,30 +129,44 @@ impl Database {
             "select m.head, l.name, l.owner, l.fence, l.expires
             from kv_meta m left join kv_lock l on {filter} order by l.name limit ?"
         );
-        let rows = self.rows(&text, arguments.integer(query.candidates)).await?;
-        let locks = || rows.iter().filter_map(|row| Some((optional_text(row, 1)?, lock(row, 2))));
-        Ok(Candidates { seq: head(&rows)?, fitting: locks().collect(), looked_at: locks().count() as u64 })
+        self.read(&text, arguments.integer(query.candidates), |rows| {
+            let mut locks = Vec::with_capacity(rows.len());
+            for row in rows {
+                if let Some(name) = optional_text(row, 1)? {
+                    locks.push((name, lock(row, 2)?));
+                }
+            }
+            Ok(Candidates { seq: head(rows)?, looked_at: locks.len() as u64, fitting: locks })
+        })
+        .await
     }
 
     pub(super) async fn meta(&self) -> Result<(Bounds, Identity)> {
         let text = "select head, first, store_id, epoch from kv_meta";
-        let rows = self.rows(text, Arguments::default()).await?;
-        let head = head(&rows)?;
-        let row = &rows[0];
-        let identity = Identity { store_id: row.get(2), epoch: row.get(3) };
-        Ok((Bounds { head, first: count(row, 1) }, identity))
+        self.read(text, Arguments::default(), |rows| {
+            let bounds = Bounds { head: head(rows)?, first: count(&rows[0], 1)? };
+            Ok((bounds, Identity { store_id: column(&rows[0], 2)?, epoch: column(&rows[0], 3)? }))
+        })
+        .await
     }
 
-    async fn rows(&self, text: &str, arguments: Arguments) -> Result<Vec<SqliteRow>> {
+    /// Runs a statement and makes of its rows what was asked for.
+    async fn read<T>(
+        &self,
+        text: &str,
+        arguments: Arguments,
+        make: impl FnOnce(&[SqliteRow]) -> column::Result<T>,
+    ) -> Result<T> {
         let statements = match &self.readers {
             Some(readers) => {
-                let mut reader = readers.acquire().await.map_err(|error| describe(&error, "the database"))?;
+                let mut reader = readers.acquire().await.map_err(|error| describe(&error, &self.place))?;
                 run(&mut reader, text, arguments).await
             }
             None => run(&mut *self.writer.lock().await, text, arguments).await,
         };
-        let mut statements = statements.map_err(|Stopped { error, .. }| describe(&error, "the database"))?;
-        Ok(statements.pop().map(|statement| statement.rows).unwrap_or_default())
+        let mut statements = statements.map_err(|Stopped { error, .. }| describe(&error, &self.place))?;
+        let rows = statements.pop().map(|statement| statement.rows).unwrap_or_default();
+        make(&rows).map_err(|damage| damage.describe(&self.place))
     }
 }
 
@@ -196,55 +212,45 @@ fn fitting(order: &str) -> String {
     )
 }
 
-fn candidates_of<T>(rows: &[SqliteRow], item: impl Fn(&SqliteRow) -> Result<T>) -> Result<Candidates<T>> {
-    let seq = head(rows)?;
-    let looked_at = count(&rows[0], 1);
-    let present = rows.iter().filter(|row| optional_text(row, 2).is_some());
-    Ok(Candidates { seq, fitting: present.map(item).collect::<Result<_>>()?, looked_at })
+fn candidates_of<T>(
+    rows: &[SqliteRow],
+    item: impl Fn(&SqliteRow) -> column::Result<T>,
+) -> column::Result<Candidates<T>> {
+    let (head, looked_at) = (head(rows)?, count(&rows[0], 1)?);
+    let mut fitting = Vec::with_capacity(rows.len());
+    for row in rows {
+        if optional_text(row, 2)?.is_some() {
+            fitting.push(item(row)?);
+        }
+    }
+    Ok(Candidates { seq: head, fitting, looked_at })
 }
 
-fn head(rows: &[SqliteRow]) -> Result<u64> {
-    rows.first().map(|row| count(row, 0)).ok_or_else(|| damaged("kv_meta is empty"))
+fn head(rows: &[SqliteRow]) -> column::Result<u64> {
+    count(rows.first().ok_or_else(|| Damage::new("kv_meta is empty"))?, 0)
 }
 
-fn record(row: &SqliteRow, first: usize) -> Result<Record> {
-    let key: String = row.get(first);
-    let value = JsonText::from_stored(row.get(first + 6))
-        .map_err(|error| damaged(&format!("the value of {key} is no JSON: {error}")))?;
+fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {
     Ok(Record {
-        key,
-        version: count(row, first + 1),
-        revision: count(row, first + 2),
-        record_type: optional_text(row, first + 3),
-        created: Timestamp::from_unix_ms(row.get(first + 4)),
-        updated: Timestamp::from_unix_ms(row.get(first + 5)),
-        value,
+        key: column(row, first)?,
+        version: count(row, first + 1)?,
+        revision: count(row, first + 2)?,
+        record_type: optional_text(row, first + 3)?,
+        created: Timestamp::from_unix_ms(column(row, first + 4)?),
+        updated: Timestamp::from_unix_ms(column(row, first + 5)?),
+        value: json(row, first + 6)?,
     })
 }
 
-fn change(row: &SqliteRow) -> Result<Change> {
-    let action: String = row.get(12);
+fn change(row: &SqliteRow) -> column::Result<Change> {
+    let action: String = column(row, 12)?;
     Ok(Change {
         record: record(row, 2)?,
-        seq: count(row, 9),
-        tx: count(row, 10),
-        tx_end: row.get(11),
+        seq: count(row, 9)?,
+        tx: count(row, 10)?,
+        tx_end: column(row, 11)?,
         action: Action::from_name(&action)
-            .ok_or_else(|| damaged(&format!("the stream has the action {action:?}")))?,
-        time: Timestamp::from_unix_ms(row.get(13)),
+            .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
+        time: Timestamp::from_unix_ms(column(row, 13)?),
     })
-}
-
-fn damaged(what: &str) -> Error {
-    Error::new(Code::Unavailable, format!("the store is damaged: {what}"))
-        .hint("restore a backup; the tables of kv are written through kv only")
-}
-
-/// A count of kv; a negative one can only come from a damaged file and counts as 0.
-pub(super) fn count(row: &SqliteRow, index: usize) -> u64 {
-    u64::try_from(row.get::<i64, _>(index)).unwrap_or(0)
-}
-
-pub(super) fn optional_text(row: &SqliteRow, index: usize) -> Option<String> {
-    row.get(index)
 }

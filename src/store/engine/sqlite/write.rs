@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use sqlx::SqliteConnection;
 
-use super::error::{describe, is_busy, is_io};
+use super::error::{describe, is_fatal, is_pointless_alone};
 use super::load::{LoadError, load};
 use super::run::{Arguments, Stopped, run};
 use super::{Database, Sqlite, apply};
@@ -74,18 +74,18 @@ impl Sqlite {
         let before_commit = script.statements() - 1;
         if let Err(Stopped { finished, error }) = script.run(writer).await {
             rollback(writer).await;
-            let described = describe(&error, &self.name());
+            let described = describe(&error, &self.place);
             if finished < before_commit {
-                return Err(Failure::Rejected(described, rerun(&error)));
+                return Err(Failure::Rejected(described, self.rerun(&error)));
             }
-            if is_io(&error) {
+            if is_fatal(&error, &self.place) {
                 self.failed.store(true, Ordering::SeqCst);
             }
             return Err(Failure::Unknown(described));
         }
         if !self.is_current(database) {
             return Err(Failure::Unknown(
-                Error::new(Code::Unavailable, format!("{} was replaced during the write", self.name()))
+                Error::new(Code::Unavailable, format!("{} was replaced during the write", self.place))
                     .hint("read the key to learn whether the write was applied"),
             ));
         }
@@ -95,14 +95,15 @@ impl Sqlite {
     fn load_failure(&self, error: LoadError) -> Failure {
         match error {
             LoadError::Stopped(stopped) => {
-                let rerun = if stopped.finished == 0 { Rerun::Pointless } else { rerun(&stopped.error) };
-                Failure::Rejected(describe(&stopped.error, &self.name()), rerun)
+                let rerun = if stopped.finished == 0 { Rerun::Pointless } else { self.rerun(&stopped.error) };
+                Failure::Rejected(describe(&stopped.error, &self.place), rerun)
             }
-            LoadError::Damaged(what) => {
-                let error = Error::new(Code::Unavailable, format!("{} is damaged: {what}", self.name()));
-                Failure::Rejected(error, Rerun::OneByOne)
-            }
+            LoadError::Damaged(damage) => Failure::Rejected(damage.describe(&self.place), Rerun::OneByOne),
         }
+    }
+
+    fn rerun(&self, error: &sqlx::Error) -> Rerun {
+        if is_pointless_alone(error, &self.place) { Rerun::Pointless } else { Rerun::OneByOne }
     }
 }
 
@@ -113,10 +114,6 @@ impl Failure {
             Failure::Unknown(error) => error.unknown(),
         }
     }
-}
-
-fn rerun(error: &sqlx::Error) -> Rerun {
-    if is_busy(error) || is_io(error) { Rerun::Pointless } else { Rerun::OneByOne }
 }
 
 /// "No transaction is active" means that SQLite has ended it itself, as it does when the disk is full.
