@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
-use self::open::FileId;
+use self::open::Files;
 use super::page::{Bounds, ListQuery, StreamQuery};
 use super::{Candidates, Engine, Got};
 use crate::limits;
@@ -35,7 +35,7 @@ use crate::store::time::Clock;
 pub(crate) struct Sqlite {
     place: SqlitePlace,
     clock: Clock,
-    /// None until the first request finds a store, and again after its file was replaced.
+    /// None until the first request finds a store.
     open: Mutex<Option<Arc<Database>>>,
     /// Set when a commit failed with an I/O error: what the file holds is then known only after the next process
     /// has recovered it, so nothing more may be written through this one.
@@ -49,9 +49,7 @@ pub(super) struct Database {
     /// None for a memory store, whose one connection reads too.
     readers: Option<SqlitePool>,
     /// None for a memory store.
-    file: Option<FileId>,
-    /// The write-ahead log of that file.
-    log: Option<FileId>,
+    files: Option<Files>,
 }
 
 impl Database {
@@ -71,17 +69,17 @@ impl Sqlite {
         Sqlite { place, clock, open: Mutex::new(None), failed: AtomicBool::new(false) }
     }
 
-    /// The open store; opens it when it is not, or when its file is no longer the one that was opened.
+    /// The open store; opens it when it is not, or when its files are no longer those that were opened.
     async fn database(&self) -> Result<Arc<Database>> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(failed());
         }
         let mut open = self.open.lock().await;
-        if let Some(database) = open.as_ref() {
-            if self.is_current(database) {
-                return Ok(Arc::clone(database));
-            }
-            tracing::warn!(place = %self.place, "the database file was replaced: opening it again");
+        // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
+        // is not given to another one.
+        let files = self.files()?;
+        if let Some(database) = open.as_ref().filter(|database| database.files == files) {
+            return Ok(Arc::clone(database));
         }
         if let Some(replaced) = open.take() {
             self.retire(replaced).await;
@@ -91,12 +89,14 @@ impl Sqlite {
         Ok(database)
     }
 
-    /// Lets go of a file that is no longer at its path, and lays its log aside: SQLite would play it into the new
-    /// file. A log that came with the new file stays.
+    /// Lets go of files that are no longer at their paths.
+    ///
+    /// When only the log or its index is gone, closing saves what the log held: SQLite still has it, and writes it
+    /// back into the database. The log of a database that is gone is laid aside, because SQLite would play it into the
+    /// next one; a log that came with the next one stays.
     async fn retire(&self, database: Arc<Database>) {
         let SqlitePlace::File { path, .. } = &self.place else { return };
-        let (log, aside) = (open::log_path(path), path.with_extension("replaced-wal"));
-        let log_is_stale = path.exists() && FileId::of(&log).ok() == database.log;
+        tracing::warn!(place = %self.place, "a file of the store was replaced: opening it again");
         let mut shared = database;
         let deadline = tokio::time::Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
         let database = loop {
@@ -108,19 +108,24 @@ impl Sqlite {
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         };
+        let old = database.files;
+        let log = open::log_path(path);
+        let log_is_stale = old.is_some_and(|old| {
+            open::FileId::of(path).ok() != Some(old.database)
+                && old.log.is_some()
+                && open::FileId::of(&log).ok() == old.log
+        });
         database.close().await;
+        let aside = path.with_extension("replaced-wal");
         if log_is_stale && std::fs::rename(&log, &aside).is_ok() {
             tracing::warn!(aside = %aside.display(), "the log of the replaced file was laid aside");
         }
     }
 
-    /// SQLite goes on writing to a file that was deleted or replaced underneath it, so the inode is compared before
+    /// SQLite goes on writing to files that were deleted or replaced underneath it, so their inodes are compared before
     /// a batch and before its acknowledgement.
     fn is_current(&self, database: &Database) -> bool {
-        match &self.place {
-            SqlitePlace::File { path, .. } => FileId::of(path).ok() == database.file,
-            SqlitePlace::Memory => true,
-        }
+        self.files().is_ok_and(|files| files == database.files)
     }
 }
 
@@ -180,6 +185,10 @@ impl Engine for Sqlite {
 
     async fn close(&self) {
         let Some(database) = self.open.lock().await.take() else { return };
+        // Without a file at its path the log stays where it is: the file may yet be put back beside it.
+        if self.files().is_ok_and(|files| files != database.files) {
+            return self.retire(database).await;
+        }
         if let Ok(database) = Arc::try_unwrap(database) {
             database.close().await;
         }

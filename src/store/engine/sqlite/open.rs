@@ -11,8 +11,9 @@ use tokio::sync::Mutex;
 use super::column::{self, Damage, column};
 use super::error::{describe, is_busy};
 use super::run::{Arguments, Statement, Stopped, run};
-use super::{Database, Sqlite};
+use super::{Database, Sqlite, failed};
 use crate::limits;
+use crate::store::engine::Engine as _;
 use crate::store::engine::migrations::{self, check_complete, not_initialized, pending};
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
@@ -36,6 +37,22 @@ impl FileId {
     }
 }
 
+/// The files of a store. SQLite goes on using those it has open, whatever becomes of their paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Files {
+    pub(super) database: FileId,
+    pub(super) log: Option<FileId>,
+    index: Option<FileId>,
+}
+
+impl Files {
+    fn of(path: &Path) -> std::io::Result<Files> {
+        let beside = |path: PathBuf| FileId::of(&path).ok();
+        let database = FileId::of(path)?;
+        Ok(Files { database, log: beside(log_path(path)), index: beside(index_path(path)) })
+    }
+}
+
 /// Where SQLite keeps the write-ahead log of a file.
 pub(super) fn log_path(file: &Path) -> PathBuf {
     beside(file, "-wal")
@@ -53,23 +70,20 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 }
 
 impl Sqlite {
+    /// The files at the path of the store; none for a memory store.
+    pub(super) fn files(&self) -> Result<Option<Files>> {
+        let SqlitePlace::File { path, .. } = &self.place else { return Ok(None) };
+        Files::of(path).map(Some).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => not_initialized(format!("there is no store at {}", self.place)),
+            _ => Error::new(Code::Unavailable, format!("{} cannot be reached: {error}", self.place))
+                .hint("check the permissions of its directory"),
+        })
+    }
+
     /// Opens a store that must be there.
     pub(super) async fn open_existing(&self) -> Result<Database> {
-        let SqlitePlace::File { path, .. } = &self.place else {
+        let Some(before) = self.files()? else {
             return Err(not_initialized("this memory store is not initialized".to_owned()));
-        };
-        let file = match FileId::of(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(not_initialized(format!("there is no store at {}", self.place)));
-            }
-            Err(error) => {
-                return Err(Error::new(
-                    Code::Unavailable,
-                    format!("{} cannot be reached: {error}", self.place),
-                )
-                .hint("check the permissions of its directory"));
-            }
         };
         let mut writer = self.connect(self.options()).await?;
         self.check(&mut writer).await?;
@@ -79,14 +93,9 @@ impl Sqlite {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(self.options().read_only(true));
-        let log = FileId::of(&log_path(path)).ok();
-        Ok(Database {
-            place: self.place.clone(),
-            writer: Mutex::new(writer),
-            readers: Some(readers),
-            file: Some(file),
-            log,
-        })
+        // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
+        let files = self.files()?.map(|after| Files { database: before.database, ..after });
+        Ok(Database { place: self.place.clone(), writer: Mutex::new(writer), readers: Some(readers), files })
     }
 
     /// Creates the store, or brings its schema up to date.
@@ -104,6 +113,12 @@ impl Sqlite {
                 }
                 _ => error,
             });
+        }
+        if self.has_failed() {
+            return Err(failed());
+        }
+        if let Some(replaced) = open.take_if(|database| !self.is_current(database)) {
+            self.retire(replaced).await;
         }
         let options = self.options().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         // Switching a fresh file to WAL does not wait for the other process that does the same.
@@ -123,8 +138,7 @@ impl Sqlite {
                 place: SqlitePlace::Memory,
                 writer: Mutex::new(connection),
                 readers: None,
-                file: None,
-                log: None,
+                files: None,
             }));
             return Ok(created);
         }

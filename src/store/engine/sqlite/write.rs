@@ -85,8 +85,11 @@ impl Sqlite {
         }
         if !self.is_current(database) {
             return Err(Failure::Unknown(
-                Error::new(Code::Unavailable, format!("{} was replaced during the write", self.place))
-                    .hint("read the key to learn whether the write was applied"),
+                Error::new(
+                    Code::Unavailable,
+                    format!("the files of {} were replaced during the write", self.place),
+                )
+                .hint("read the key to learn whether the write was applied"),
             ));
         }
         Ok(plan.outcomes)
