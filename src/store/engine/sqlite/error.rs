@@ -87,7 +87,7 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
                 .hint("try again, or look for a program that holds a transaction open")
         }
         Some(READONLY) => Error::new(Code::ReadOnly, format!("{place} cannot be written to: {words}"))
-            .hint("check the permissions of the file and of its directory"),
+            .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
         // The statements of kv are always the same: one that does not fit its tables finds other tables or rows than
         // kv made.
         Some(CORRUPT | ERROR | TOOBIG | CONSTRAINT | MISMATCH) => damaged(place, &words),
@@ -98,7 +98,7 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
         Some(IOERR) => Error::new(Code::Unavailable, format!("{place} cannot be read or written: {words}"))
             .hint("check the disk and the permissions of the directory"),
         Some(CANTOPEN) => Error::new(Code::Unavailable, format!("{place} cannot be opened: {words}"))
-            .hint("check the permissions of the file and of its directory"),
+            .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
         _ => Error::new(Code::Internal, format!("{place}: {words}")),
     }
 }
