@@ -144,22 +144,6 @@ fn another_environment_finds_the_same_daemon() {
 }
 
 #[test]
-fn a_store_opened_read_only_is_never_written_to() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1");
-    let read_only = "kv --connection 'file:data.db?mode=ro'";
-    for mode in ["", "--daemon=never"] {
-        assert_eq!(kv.ok(&format!("{read_only} {mode} get a")), "1\n");
-        let (code, stderr) = kv.fails(&format!("{read_only} {mode} put a --value 2"));
-        assert!(code == 6 && stderr.contains("read_only"), "{code} {stderr}");
-    }
-    kv.ok(&format!("{read_only} daemon stop"));
-    assert_eq!(kv.ok("kv get a"), "1\n");
-    let (code, stderr) = kv.fails("kv --daemon=never --connection 'file:other.db?mode=ro' init");
-    assert!(code == 6 && stderr.contains("read_only"), "{code} {stderr}");
-}
-
-#[test]
 fn reads_go_on_while_another_process_holds_the_write_lock() {
     let kv = Kv::new();
     kv.ok("kv init; kv put a --value 1");
@@ -174,39 +158,6 @@ fn reads_go_on_while_another_process_holds_the_write_lock() {
     drop(words);
     writer.wait().unwrap();
     kv.ok("kv put a --value 3");
-}
-
-#[test]
-fn a_file_that_is_no_store_is_refused_and_untouched() {
-    let kv = Kv::new();
-    kv.ok("echo precious > text; sqlite3 foreign.db 'create table t (x)'; : > empty.db");
-    for (file, code, words) in
-        [("text", 1, "unsupported"), ("foreign.db", 6, "kv init"), ("empty.db", 6, "kv init")]
-    {
-        let before = std::fs::read(kv.directory.path().join(file)).unwrap();
-        for mode in ["auto", "never"] {
-            let (exit_code, stderr) = kv.fails(&format!("kv --daemon={mode} --connection {file} get a"));
-            assert!(exit_code == code && stderr.contains(words), "{file}: {exit_code} {stderr}");
-        }
-        kv.ok(&format!("kv --connection {file} daemon stop"));
-        assert_eq!(std::fs::read(kv.directory.path().join(file)).unwrap(), before, "{file}");
-    }
-    kv.ok("kv --connection foreign.db init; kv --connection foreign.db put a --value 1");
-    assert_eq!(kv.ok("sqlite3 foreign.db 'select count(*) from t'"), "0\n");
-    kv.ok("kv --connection foreign.db daemon stop; sqlite3 foreign.db \"insert into kv_migration values (99, 'x', 0)\"");
-    let (code, stderr) = kv.fails("kv --daemon=never --connection foreign.db get a");
-    assert!(code == 1 && stderr.contains("schema 99"), "{code} {stderr}");
-}
-
-#[test]
-fn a_file_that_was_replaced_under_the_daemon_is_opened_again() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1; kv --connection other.db init; kv --connection other.db put a --value 2");
-    kv.ok("kv --connection other.db daemon stop; mv other.db data.db");
-    assert_eq!(kv.ok("kv get a; kv put a --value 3; kv get a"), "2\n3\n");
-    kv.ok("rm data.db data.db-*");
-    let (code, stderr) = kv.fails("kv put a --value 1");
-    assert!(code == 6 && stderr.contains("not_initialized"), "{code} {stderr}");
 }
 
 #[test]

@@ -78,6 +78,25 @@ pub(crate) fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
 }
 
+/// How long a test runs: the number in the environment, or the short form.
+pub(crate) fn number_from_environment(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
+/// Numbers that are the same in every run (splitmix64).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// The next number below a bound.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
+    }
+}
+
 /// A daemon in a thread of this process.
 pub(crate) struct Daemon {
     pub(crate) socket: PathBuf,
@@ -171,6 +190,15 @@ impl Kv {
     pub(crate) fn daemon_pid(&self) -> u32 {
         let status: serde_json::Value = serde_json::from_str(&self.ok("kv daemon status")).unwrap();
         u32::try_from(status["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    /// Ends the daemon without a chance to finish anything, and waits for its death.
+    pub(crate) fn kill_daemon(&self, pid: u32) {
+        self.ok(&format!("kill -9 {pid}"));
+        // Its socket is closed before it becomes a zombie, and after `/proc/PID/exe` has vanished.
+        wait_until("the death of the daemon", || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+        });
     }
 }
 

@@ -1,0 +1,6 @@
+//! What goes wrong beneath a store: no space, files that vanish or are damaged, rights that are missing.
+
+mod damage;
+mod full;
+mod refused;
+mod replaced;
