@@ -4,3 +4,4 @@ mod damage;
 mod full;
 mod refused;
 mod replaced;
+mod sync;

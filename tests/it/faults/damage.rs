@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kv::store::{Clock, Code, Delete, Error, List, LocalStore, Mutation, Put, Selector, Store, Stream};
 
-use crate::support::{Random, address, json, number_from_environment, runtime};
+use crate::support::{Kv, Random, address, json, number_from_environment, runtime};
 
 /// The database and its log.
 #[derive(Clone)]
@@ -157,4 +157,27 @@ fn damaged_files_end_each_call_as_an_answer_or_as_an_error_that_says_what_to_do(
         }
         assert!(harmed > cases / 10, "{harmed} of {cases} cases had an effect: the damage is too light");
     });
+}
+
+#[test]
+fn rows_that_kv_did_not_write_are_damage_and_the_hint_is_a_backup() {
+    for (statement, command) in [
+        ("update kv_meta set head = 0", "put b --value 1"),
+        ("update kv_meta set head = -1", "stream seq"),
+        ("delete from kv_meta", "get a"),
+        ("delete from kv_meta", "put b --value 1"),
+        ("drop table kv_record", "list"),
+        ("drop table kv_lock", "lock status l"),
+        ("update kv_record set version = 'x'", "get a"),
+        ("update kv_record set version = 'x'", "put a --value 1"),
+        ("update kv_record set value = '{'", "get a"),
+        ("update kv_record set value = x'ff'", "list"),
+        ("update kv_stream set action = 'x'", "stream get"),
+    ] {
+        let kv = Kv::new();
+        kv.ok(&format!("kv init; kv put a --value 1; kv daemon stop; sqlite3 data.db \"{statement}\""));
+        let (code, stderr) = kv.fails(&format!("kv --daemon=never {command}"));
+        assert!(code == 6 && stderr.contains("is damaged"), "{statement}: {code} {stderr}");
+        assert!(stderr.contains("restore a backup"), "{statement}: {stderr}");
+    }
 }

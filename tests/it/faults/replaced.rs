@@ -59,6 +59,16 @@ fn a_directory_that_was_renamed_is_not_initialized_until_it_is_back() {
 }
 
 #[test]
+fn a_database_that_is_put_back_has_all_that_its_log_held() {
+    let kv = store();
+    let pid = kv.daemon_pid();
+    kv.ok("mv data.db away.db");
+    assert_eq!(kv.fails("kv get late").0, 6);
+    kv.ok("mv away.db data.db; kv put new --value 1");
+    assert_eq!((keys(&kv).as_str(), kv.daemon_pid()), ("early late new", pid));
+}
+
+#[test]
 fn what_only_a_deleted_log_held_is_saved_and_nothing_after_it_is_lost() {
     for files in ["data.db-wal", "data.db-shm", "data.db-wal data.db-shm"] {
         let kv = store();
