@@ -118,7 +118,11 @@ impl Database {
         let arguments = arguments.integer(query.candidates).integer(limits::PAGE_BYTES as u64);
         self.read(&text, arguments, |rows| {
             let bounds = Bounds { head: head(rows)?, first: count(&rows[0], 14)? };
-            Ok((bounds, candidates_of(rows, change)?))
+            let found = candidates_of(rows, change)?;
+            if filter.is_empty() {
+                check_dense(query, bounds, &found)?;
+            }
+            Ok((bounds, found))
         })
         .await
     }
@@ -240,6 +244,16 @@ fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {
         updated: Timestamp::from_unix_ms(column(row, first + 5)?),
         value: json(row, first + 6)?,
     })
+}
+
+/// A reader must never pass over a change in silence, so a hole in the stream is damage.
+fn check_dense(query: &StreamQuery, bounds: Bounds, found: &Candidates<Change>) -> column::Result<()> {
+    let start = query.from.max(bounds.first);
+    let there = (bounds.head + 1).saturating_sub(start).min(query.candidates).min(query.scan);
+    if found.looked_at == there && found.fitting.iter().zip(start..).all(|(change, seq)| change.seq == seq) {
+        return Ok(());
+    }
+    Err(Damage::new("the stream has a hole"))
 }
 
 fn change(row: &SqliteRow) -> column::Result<Change> {
