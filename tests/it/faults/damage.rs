@@ -173,6 +173,7 @@ fn rows_that_kv_did_not_write_are_damage_and_the_hint_is_a_backup() {
         ("update kv_record set value = '{'", "get a"),
         ("update kv_record set value = x'ff'", "list"),
         ("update kv_stream set action = 'x'", "stream get"),
+        ("delete from kv_stream", "stream get"),
     ] {
         let kv = Kv::new();
         kv.ok(&format!("kv init; kv put a --value 1; kv daemon stop; sqlite3 data.db \"{statement}\""));
