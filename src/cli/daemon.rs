@@ -49,7 +49,9 @@ fn run_spawned() -> Result<()> {
 fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
