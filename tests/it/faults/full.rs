@@ -130,6 +130,20 @@ fn a_file_size_limit_is_an_error_to_a_command_and_to_the_daemon_that_it_starts()
     }
 }
 
+#[test]
+fn a_log_of_the_daemon_that_is_full_harms_nobody() {
+    let kv = Kv::new();
+    kv.ok("RUST_LOG=debug kv init; kv put a --value 1");
+    let pid = kv.daemon_pid();
+    kv.ok(&format!("prlimit --pid {pid} --fsize=100:"));
+    for _ in 0..3 {
+        let (code, stderr) = kv.fails("kv put b --value 1");
+        assert!(code == 8 && stderr.contains("(store_full)"), "{code} {stderr}");
+    }
+    assert_eq!(kv.ok("wc -c < run/kv/*.log"), "100\n", "there was something to log");
+    assert_eq!((kv.ok("kv get a").as_str(), kv.daemon_pid()), ("1\n", pid));
+}
+
 /// Together too much for the log, and little enough to be written only by the commit.
 fn mutations() -> String {
     let put = |key: &str| format!(r#"{{"op":"put","key":"{key}","value":"{}"}}"#, "x".repeat(40_000));
