@@ -192,13 +192,12 @@ impl Kv {
         u32::try_from(status["pid"].as_u64().unwrap()).unwrap()
     }
 
-    /// Ends the daemon without a chance to finish anything, and waits for its death.
+    /// Ends the daemon without a chance to finish anything, and waits until nobody can connect to it: a process that is
+    /// dying shows it in `/proc` before its socket is closed.
     pub(crate) fn kill_daemon(&self, pid: u32) {
+        let socket = self.ok("kv socket").trim().to_owned();
         self.ok(&format!("kill -9 {pid}"));
-        // Its socket is closed before it becomes a zombie, and after `/proc/PID/exe` has vanished.
-        wait_until("the death of the daemon", || {
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
-        });
+        wait_until("the death of the daemon", || std::os::unix::net::UnixStream::connect(&socket).is_err());
     }
 }
 
