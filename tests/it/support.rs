@@ -78,11 +78,6 @@ pub(crate) fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
 }
 
-/// How long a test runs: the number in the environment, or the short form.
-pub(crate) fn number_from_environment(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().expect(name))
-}
-
 /// Numbers that are the same in every run (splitmix64).
 pub(crate) struct Random(pub(crate) u64);
 

@@ -143,11 +143,11 @@ fn damaged_files_end_each_call_as_an_answer_or_as_an_error_that_says_what_to_do(
         let samples = samples(directory.path()).await;
         let mut harmed = 0;
         for case in 0..cases {
-            let mut random = Random(case as u64);
+            let mut random = Random(u64::from(case));
             let mut files = samples[random.below(2)].clone();
             let what = format!("case {case}, {}", damage(&mut files, &mut random));
             let store = files.open(directory.path());
-            harmed += usize::from(call_everything(&what, &store).await > 0);
+            harmed += u32::from(call_everything(&what, &store).await > 0);
             store.close().await;
         }
         for sample in samples {
