@@ -6,6 +6,7 @@
 mod lines;
 mod reply;
 mod request;
+mod strict;
 
 use std::borrow::Cow;
 use std::fmt;

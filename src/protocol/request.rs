@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use self::reads::{CountFields, GetFields, ListFields, LockListFields, LockStatusFields, StreamFields};
 use self::writes::{AcquireFields, FenceFields, MutateFields, MutationFields, ReleaseFields, TrimFields};
 pub use self::writes::{MUTATE_EXAMPLE, parse_mutation};
+use super::strict::object;
 use super::{Fields, Id, line};
 use crate::store::{Code, Error, Mutation, Read, Request, Result, Write, WriteOperation};
 
@@ -38,7 +39,7 @@ struct NoFields {}
 struct GuardFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     once: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     fence: Option<FenceFields>,
 }
 

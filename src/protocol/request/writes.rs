@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::reads::{CountFields, selector};
 use super::{limit, signed};
 use crate::protocol::Fields;
+use crate::protocol::strict::name;
 use crate::store::reply::present;
 use crate::store::{
     Check, Code, Condition, Delete, Error, Fence, JsonText, LockAcquire, LockRelease, Mutation, Patch,
@@ -31,7 +32,7 @@ pub(super) struct PutFields {
 pub(super) struct PatchFields {
     key: String,
     patch: Box<RawValue>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
     format: Option<Format>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
