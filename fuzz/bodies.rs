@@ -2,14 +2,16 @@
 //!
 //! Each body panics when its property does not hold.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
 use kv::limits::VALUE_DEPTH;
-use kv::protocol::{Id, Line, LineCodec, decode_request, encode_request};
+use kv::protocol::{Id, Line, LineCodec, decode_reply, decode_request, encode_reply, encode_request};
+use kv::store::json_text::{JsonTextError, JsonTextErrorKind};
 use kv::store::merge_patch::merge_patch as merge;
-use kv::store::{Code, JsonText};
-use serde_json::Value;
+use kv::store::{Code, JsonText, Request};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
@@ -17,14 +19,18 @@ use tokio_util::codec::Decoder as _;
 const PRIVATE: &str = "$serde_json::private";
 
 /// A text is a value exactly when `serde_json` reads it and none of kv's own bounds is passed; what is dropped is
-/// white space between tokens, and nothing else.
+/// white space between tokens, and nothing else. A refusal names the first byte that is wrong.
 pub fn json_text(data: &[u8]) {
     let Some(text) = judgeable(data) else { return };
     let tree = serde_json::from_str::<Value>(text).ok();
     let facts = Facts::of(text);
-    let Ok(value) = JsonText::parse(text) else {
-        assert!(tree.is_none() || facts.depth > VALUE_DEPTH || facts.has_nul, "refused");
-        return;
+    let value = match JsonText::parse(text) {
+        Ok(value) => value,
+        Err(error) => {
+            assert!(tree.is_none() || facts.depth > VALUE_DEPTH || facts.has_nul, "refused");
+            assert!(tree.is_none() || error.kind != JsonTextErrorKind::Syntax, "{error}");
+            return check_refusal(text, &error);
+        }
     };
     let Some(tree) = tree else { panic!("taken, but it is no JSON") };
     assert!(facts.depth <= VALUE_DEPTH && !facts.has_nul, "taken beyond a bound");
@@ -35,7 +41,30 @@ pub fn json_text(data: &[u8]) {
     assert_eq!(Facts::of(&value.pretty()).without_space, value.get());
 }
 
-/// A merge gives what RFC 7396 says, in a text that is a value; what the patch does not name keeps its text.
+/// What stands before the place of an error could have been continued, and what stands there breaks the rule.
+fn check_refusal(text: &str, error: &JsonTextError) {
+    let (before, rest) = text.split_at(error.offset);
+    if let Err(unfinished) = JsonText::parse(before) {
+        assert_eq!(
+            (unfinished.kind, unfinished.offset),
+            (JsonTextErrorKind::Syntax, before.len()),
+            "{error}"
+        );
+    }
+    let breaks = match error.kind {
+        JsonTextErrorKind::Syntax => true,
+        JsonTextErrorKind::TooDeep => Facts::of(&text[..=error.offset]).depth == VALUE_DEPTH + 1,
+        JsonTextErrorKind::NulEscape => rest.starts_with("\\u0000"),
+        JsonTextErrorKind::LoneSurrogate => {
+            let unit = rest.get(2..6).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+            rest.starts_with("\\u") && unit.is_some_and(|unit| (0xD800..0xE000).contains(&unit))
+        }
+    };
+    assert!(breaks, "{error}");
+}
+
+/// A merge gives what RFC 7396 says, in a text that is a value; what the patch does not name keeps its text
+/// and its place.
 ///
 /// The input is the target, a zero byte, and the patch; a target that is no value is a missing one.
 pub fn merge_patch(data: &[u8]) {
@@ -46,10 +75,26 @@ pub fn merge_patch(data: &[u8]) {
     assert_eq!(tree_of(&merged), rfc_7396(target.as_ref().map(tree_of), &tree_of(&patch)));
     assert_eq!(JsonText::parse(merged.get()).as_ref(), Ok(&merged));
     assert_eq!(merge(Some(&merged), &patch), merged, "a second merge changes nothing");
-    let (Some(target), Some(patch)) = (target.as_ref().and_then(members), members(&patch)) else { return };
-    let merged = members(&merged).unwrap_or_default();
-    for (name, value) in target.iter().filter(|(name, _)| !patch.contains_key(*name)) {
-        assert_eq!(merged.get(name).map(|value| value.get()), Some(value.get()), "{name}");
+    if let Some(target) = target {
+        check_kept(target.get(), patch.get(), merged.get());
+    }
+}
+
+fn check_kept(target: &str, patch: &str, merged: &str) {
+    let (Some(target), Some(patch)) = (members(target), members(patch)) else { return };
+    let merged = members(merged).unwrap_or_default();
+    let removed = |name: &str| find(&patch, name) == Some("null");
+    let old: Vec<_> = target.iter().filter(|(name, _)| !removed(name)).collect();
+    let new = patch.iter().filter(|(name, _)| !removed(name) && find(&target, name).is_none());
+    let expected: Vec<&str> = old.iter().copied().chain(new).map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = merged.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, expected);
+    for (name, value) in old {
+        let now = find(&merged, name).unwrap_or_default();
+        match find(&patch, name) {
+            None => assert_eq!(now, value.get(), "{name}"),
+            Some(change) => check_kept(value.get(), change, now),
+        }
     }
 }
 
@@ -86,27 +131,85 @@ pub fn line_codec(data: &[u8]) {
     assert_eq!(lines, expected);
 }
 
-/// A line is a request, which is the same once it was encoded and read again, or an error that the client caused.
+/// A line is a request, which is the same once it was encoded and read again, or an error that the client caused,
+/// which is the same once it was told.
 pub fn request_line(data: &[u8]) {
+    let sent = std::str::from_utf8(data).ok().and_then(members);
     match decode_request(data) {
         Ok(incoming) => {
+            let Some(sent) = sent else { panic!("taken, but it is no object") };
+            assert_eq!(incoming.id.as_ref().map(Id::as_json), find(&sent, "id"));
+            let timeout_ms = incoming.timeout_ms.map(|timeout_ms| timeout_ms.to_string());
+            assert_eq!(timeout_ms.as_deref(), find(&sent, "timeout_ms"));
             let id = incoming.id.unwrap_or_else(|| Id::number(1));
             let line = encode_request(&id, &incoming.call);
-            let Some((b'\n', line)) = line.split_last() else { panic!("no newline at the end") };
-            assert!(!line.contains(&b'\n'), "two lines");
-            let Ok(again) = decode_request(line) else {
-                panic!("refused: {}", String::from_utf8_lossy(line))
-            };
+            let line = one_line(&line);
+            let Ok(again) = decode_request(line.as_bytes()) else { panic!("refused: {line}") };
             assert_eq!((again.id, again.call), (Some(id), incoming.call));
+            check_meaning(&sent, &members(line).unwrap_or_default());
         }
         Err((id, error)) => {
             let caused =
                 [Code::ParseError, Code::BadRequest, Code::UnknownOp, Code::UnknownField, Code::TooLarge];
             assert!(caused.contains(&error.code) && !error.maybe && !error.message.is_empty(), "{error:?}");
-            let text = String::from_utf8_lossy(data);
-            assert!(id.is_none_or(|id| text.contains(id.as_json())));
+            assert_eq!(error.code == Code::ParseError, sent.is_none(), "{error:?}");
+            let about_id = error.details.field.as_deref() == Some("id");
+            let id_sent = sent.as_ref().and_then(|sent| find(sent, "id"));
+            assert!(id.is_some() || id_sent.is_none() || about_id, "the id is not told: {error:?}");
+            assert!(id.as_ref().is_none_or(|id| String::from_utf8_lossy(data).contains(id.as_json())));
+
+            let line = encode_reply(id.as_ref(), Err(error.clone()));
+            let line = one_line(&line);
+            let told = members(line).unwrap_or_default();
+            assert_eq!(find(&told, "id"), id.as_ref().map(Id::as_json));
+            assert_eq!(decode_reply(&Request::Init, line.as_bytes()).err(), Some(error));
         }
     }
+}
+
+/// What was sent stands in the encoding of what was understood, and nothing else does: a field that is passed over
+/// could be a condition.
+fn check_meaning(sent: &Members, encoded: &Members) {
+    for (name, text) in sent.iter().filter(|(name, _)| !["id", "timeout_ms"].contains(&name.as_str())) {
+        let value = || serde_json::from_str::<Value>(text.get()).ok();
+        let understood = match (name.as_str(), find(encoded, name)) {
+            ("value" | "patch", Some(again)) => {
+                JsonText::parse(text.get()).is_ok_and(|text| text.get() == again)
+            }
+            ("mutations", Some(again)) => {
+                let (sent, again) = (parts(text.get()), parts(again));
+                assert_eq!(sent.len(), again.len());
+                for (sent, again) in sent.iter().zip(&again) {
+                    check_meaning(sent, again);
+                }
+                true
+            }
+            ("seq", Some("0")) => matches!(text.get(), "0" | "null"),
+            (_, Some(again)) => value() == serde_json::from_str(again).ok(),
+            // The encoder spells a delete of one key like one of several.
+            ("key", None) => find(encoded, "keys") == Some(json!([value()]).to_string().as_str()),
+            // What is asked for without the field, too.
+            ("offset", None) => matches!(text.get(), "0" | "null"),
+            ("limit", None) => text.get().starts_with('-') || text.get() == "null",
+            ("version" | "revision", None) => matches!(text.get(), "-1" | "null"),
+            ("format", None) => [Some(json!("merge")), Some(Value::Null)].contains(&value()),
+            ("prefix", None) => matches!(text.get(), "\"\"" | "null"),
+            (_, None) => matches!(text.get(), "false" | "null"),
+        };
+        assert!(understood, "{name}: {text} became {:?}", find(encoded, name));
+    }
+    for (name, text) in encoded.iter().filter(|(name, _)| !["id", "keys"].contains(&name.as_str())) {
+        assert!(
+            find(sent, name).is_some() || (name == "seq" && text.get() == "0"),
+            "{name}: {text} was not sent"
+        );
+    }
+}
+
+fn one_line(line: &[u8]) -> &str {
+    let line = std::str::from_utf8(line).ok().and_then(|line| line.strip_suffix('\n'));
+    let Some(line) = line.filter(|line| !line.contains('\n')) else { panic!("not one line") };
+    line
 }
 
 /// The pseudo code of RFC 7396, section 2.
@@ -140,8 +243,41 @@ fn tree_of(value: &JsonText) -> Value {
     }
 }
 
-fn members(value: &JsonText) -> Option<BTreeMap<String, Box<RawValue>>> {
-    value.to().ok()
+/// The members of an object with their text, in order; of those with one name the last.
+pub type Members = Vec<(String, Box<RawValue>)>;
+
+/// The members of a text, if it is an object.
+pub fn members(text: &str) -> Option<Members> {
+    struct Object;
+    impl<'de> Visitor<'de> for Object {
+        type Value = Members;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            let mut members = Members::new();
+            while let Some((name, value)) = map.next_entry::<String, _>()? {
+                members.retain(|(earlier, _)| *earlier != name);
+                members.push((name, value));
+            }
+            Ok(members)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let members = reader.deserialize_map(Object).ok()?;
+    reader.end().ok().map(|()| members)
+}
+
+fn find<'a>(members: &'a Members, name: &str) -> Option<&'a str> {
+    members.iter().find(|(found, _)| found == name).map(|(_, value)| value.get())
+}
+
+/// The objects of an array.
+fn parts(text: &str) -> Vec<Members> {
+    let parts: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap_or_default();
+    parts.iter().map(|part| members(part.get()).unwrap_or_default()).collect()
 }
 
 /// What can be seen of a JSON text without reading it as JSON.

@@ -1,3 +1,5 @@
+//! Texts, against another reader of JSON.
+
 #![no_main]
 
 #[path = "../bodies.rs"]

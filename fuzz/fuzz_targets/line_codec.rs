@@ -1,3 +1,5 @@
+//! Lines that arrive in parts.
+
 #![no_main]
 
 #[path = "../bodies.rs"]

@@ -1,3 +1,5 @@
+//! Merge patches, against RFC 7396.
+
 #![no_main]
 
 #[path = "../bodies.rs"]

@@ -1,3 +1,5 @@
+//! Lines that clients send.
+
 #![no_main]
 
 #[path = "../bodies.rs"]

@@ -10,7 +10,9 @@ mod inputs;
 
 use proptest::prelude::*;
 
-use self::inputs::{documents, json, jsonish, mangled, request_lines};
+use self::inputs::{
+    documents, escapes_and_numbers, json, jsonish, mangled, nested, request_lines, reworked_requests,
+};
 use crate::support::number_from_environment;
 
 fn run(inputs: impl Strategy<Value = Vec<u8>>, body: fn(&[u8])) {
@@ -30,13 +32,15 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn a_text_is_a_value_exactly_when_it_is_json_within_the_bounds() {
-    let text = prop_oneof![jsonish(), json(), ".{0,8}"].prop_map(String::into_bytes);
-    run(prop_oneof![8 => text, 4 => mangled(json()), 1 => bytes()], bodies::json_text);
+    let valid = prop_oneof![4 => json(), 2 => escapes_and_numbers(), 1 => nested()];
+    let text = prop_oneof![2 => jsonish(), 1 => ".{0,8}", 3 => valid.clone()].prop_map(String::into_bytes);
+    run(prop_oneof![8 => text, 4 => mangled(valid), 1 => bytes()], bodies::json_text);
 }
 
 #[test]
 fn a_merge_gives_what_the_rfc_says_and_keeps_the_rest() {
-    let both = (prop_oneof![documents(), Just(String::new())], documents())
+    let document = || prop_oneof![16 => documents(), 2 => escapes_and_numbers(), 1 => nested()];
+    let both = (prop_oneof![4 => document(), 1 => Just(String::new())], document())
         .prop_map(|(target, patch)| format!("{target}\0{patch}"));
     run(prop_oneof![4 => both.clone().prop_map(String::into_bytes), 1 => mangled(both)], bodies::merge_patch);
 }
@@ -55,6 +59,8 @@ fn a_line_is_a_request_or_an_error_that_the_client_caused() {
         prop_oneof![
             2 => line.clone().prop_map(String::into_bytes),
             6 => mangled(line),
+            6 => reworked_requests().prop_map(String::into_bytes),
+            2 => mangled(reworked_requests()),
             1 => jsonish().prop_map(String::into_bytes),
             1 => bytes(),
         ],

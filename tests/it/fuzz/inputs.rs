@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use serde_json::value::RawValue;
+
+use super::bodies::members;
 
 /// Strings made of what JSON is made of, mostly not quite JSON.
 pub(super) fn jsonish() -> impl Strategy<Value = String> + Clone {
@@ -66,6 +69,50 @@ pub(super) fn json() -> impl Strategy<Value = String> + Clone {
     })
 }
 
+/// Nesting about the limit of depth, mostly with each bracket closed by its own kind.
+pub(super) fn nested() -> impl Strategy<Value = String> + Clone {
+    let pair = prop::sample::select(vec![("[", "]"), ("{\"a\":", "}"), ("[0,", "]"), (" [ ", ",1]")]);
+    let inner = prop::sample::select(vec!["0", "[]", "{}", "\"[{\"", "", "]"]);
+    (prop::collection::vec(pair, 95..135), inner).prop_map(|(pairs, inner)| {
+        let open: String = pairs.iter().map(|(open, _)| *open).collect();
+        let close: String = pairs.iter().rev().map(|(_, close)| *close).collect();
+        format!("{open}{inner}{close}")
+    })
+}
+
+/// Strings with every kind of escape, and numbers beyond every type, in a small document.
+pub(super) fn escapes_and_numbers() -> impl Strategy<Value = String> + Clone {
+    let piece = prop::sample::select(vec![
+        "a",
+        "é",
+        "😀",
+        "\\n",
+        "\\\\",
+        "\\\"",
+        "\\/",
+        "\\u0041",
+        "\\u0000",
+        "\\ud83d",
+        "\\uDE00",
+        "\\uD83D\\ude00",
+        "\\uDBFF",
+        "\\udfff",
+        "\\uD7FF",
+        "\\ue000",
+        "\\u12",
+        "\\x",
+        "\u{7f}",
+        "\u{1f}",
+    ]);
+    let string = prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("\"{}\"", pieces.concat()));
+    let number = "-?(0|00|[1-9][0-9]{0,40})(\\.[0-9]{0,40})?([eE][+-]?[0-9]{0,12})?";
+    prop_oneof![
+        string.clone(),
+        number,
+        (string, number).prop_map(|(string, number)| format!("{{{string}: [{number}, {string}]}}")),
+    ]
+}
+
 /// Documents of few names, also spelled with escapes, so that a patch meets what it patches.
 pub(super) fn documents() -> impl Strategy<Value = String> + Clone {
     let scalar = prop::sample::select(vec!["null", "1", "1.10", "\"x\"", "[]", "{}"]).prop_map(str::to_owned);
@@ -81,12 +128,100 @@ pub(super) fn documents() -> impl Strategy<Value = String> + Clone {
     })
 }
 
-/// Real requests: those of the golden lines.
+/// Real requests: those of the golden lines, and those that are not shown there.
 pub(super) fn request_lines() -> impl Strategy<Value = String> + Clone {
-    let golden = include_str!("../../golden/kv1.txt");
-    let lines: Vec<String> =
-        golden.lines().filter_map(|line| line.strip_prefix("> ")).map(str::to_owned).collect();
-    prop::sample::select(lines)
+    let golden = include_str!("../../golden/kv1.txt").lines().filter_map(|line| line.strip_prefix("> "));
+    let more = [
+        r#"{"id":7,"op":"hello","timeout_ms":1000}"#,
+        r#"{"id":-1,"op":"shutdown"}"#,
+        r#"{"id":"\ud83d\ude00","op":"count","type":"User"}"#,
+        r#"{"op":"list","from":"a","to":"b","offset":2,"limit":-1,"reverse":true,"keys_only":false}"#,
+        r#"{"op":"stream.get","seq":18446744073709551615,"limit":5,"prefix":"a/","type":"User"}"#,
+        r#"{"op":"put","key":"a","value":[1.10,"\u0041"],"version":-1,"revision":0,"type":null}"#,
+        r#"{"op":"patch","key":"a","format":"merge","patch":{},"once":"a","fence":{"lock":"l","token":3}}"#,
+        r#"{"op":"lock.list","after":"d"}"#,
+        r#"{"op":"delete","all":true,"prefix":""}"#,
+    ];
+    prop::sample::select(golden.chain(more).map(str::to_owned).collect::<Vec<_>>())
+}
+
+/// Requests that are JSON, with members that are missing, come twice, have other names or other values.
+pub(super) fn reworked_requests() -> impl Strategy<Value = String> + Clone {
+    // The last ones are what serde takes for a struct, an enum and a number when it is not told otherwise.
+    let value = prop::sample::select(vec![
+        "null",
+        "true",
+        "false",
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "-9",
+        "1.0",
+        "1e2",
+        "9223372036854775808",
+        "1e999",
+        "18446744073709551616",
+        "\"\"",
+        "\"a\"",
+        "\"\\u0061\"",
+        "\"\\ud800\"",
+        "\"\\u0000\"",
+        "[]",
+        "{}",
+        "[\"a\"]",
+        "[null]",
+        "{\"lock\":\"a\",\"token\":1,\"x\":1}",
+        "[\"deploy\",1]",
+        "{\"json-patch\":null}",
+        "{\"merge\":null}",
+        "{\"$serde_json::private::Number\":\"1\"}",
+        "{\"$serde_json::private::RawValue\":\"1\"}",
+    ]);
+    let name = prop::sample::select(vec![
+        "id",
+        "op",
+        "timeout_ms",
+        "key",
+        "keys",
+        "value",
+        "version",
+        "revision",
+        "type",
+        "once",
+        "fence",
+        "prefix",
+        "from",
+        "to",
+        "all",
+        "offset",
+        "limit",
+        "after",
+        "reverse",
+        "seq",
+        "format",
+        "patch",
+        "return",
+        "mutations",
+        "name",
+        "\\u006bey",
+        "x",
+    ]);
+    let change = (0..4, any::<Index>(), name, prop_oneof![3 => value.prop_map(str::to_owned), 1 => json()]);
+    (request_lines(), prop::collection::vec(change, 1..4)).prop_map(|(line, changes)| {
+        let mut members = members(&line).unwrap_or_default();
+        for (kind, place, name, value) in changes {
+            let place = place.index(members.len().max(1));
+            match (kind, members.get_mut(place)) {
+                (0, Some(_)) => drop(members.remove(place)),
+                (1 | 2, Some((_, present))) => *present = RawValue::from_string(value).unwrap(),
+                _ => members.push((name.to_owned(), RawValue::from_string(value).unwrap())),
+            }
+        }
+        let members: Vec<String> =
+            members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    })
 }
 
 /// What went wrong on the way: a few bytes are other ones, or too many, or too few, or come once more.
