@@ -53,6 +53,17 @@ pub(super) struct Database {
 }
 
 impl Database {
+    /// Writes all that the log holds back into the database file. An error leaves the log as it is.
+    async fn write_log_back(&self) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        let pragma = sqlx::query_scalar("pragma wal_checkpoint(truncate)");
+        match pragma.fetch_one(&mut *writer).await {
+            Ok(0) => Ok(()),
+            Ok(_busy @ i64::MIN..) => Err(error::in_use(&self.place)),
+            Err(error) => Err(error::describe(&error, &self.place)),
+        }
+    }
+
     /// The last connection to close writes the log back and removes it, so that a copy of the file is whole.
     async fn close(self) {
         if let Some(readers) = self.readers {
@@ -81,9 +92,7 @@ impl Sqlite {
         if let Some(database) = open.as_ref().filter(|database| database.files == files) {
             return Ok(Arc::clone(database));
         }
-        if let Some(replaced) = open.take() {
-            self.retire(replaced).await;
-        }
+        self.retire(&mut open).await?;
         let database = Arc::new(self.open_existing().await?);
         *open = Some(Arc::clone(&database));
         Ok(database)
@@ -91,35 +100,43 @@ impl Sqlite {
 
     /// Lets go of files that are no longer at their paths.
     ///
-    /// When only the log or its index is gone, closing saves what the log held: SQLite still has it, and writes it
-    /// back into the database. The log of a database that is gone is laid aside, because SQLite would play it into the
-    /// next one; a log that came with the next one stays.
-    async fn retire(&self, database: Arc<Database>) {
-        let SqlitePlace::File { path, .. } = &self.place else { return };
+    /// When only the log or its index is gone, what the log held is saved first: SQLite still has it, and writes it
+    /// back into the database; until that succeeds the files stay open. The log of a database that is gone is laid
+    /// aside, because SQLite would play it into the next one; a log that came with the next one stays.
+    async fn retire(&self, open: &mut Option<Arc<Database>>) -> Result<()> {
+        let SqlitePlace::File { path, read_only, .. } = &self.place else { return Ok(()) };
+        let Some(database) = open.as_ref() else { return Ok(()) };
         tracing::warn!(place = %self.place, "a file of the store was replaced: opening it again");
-        let mut shared = database;
+        let is_same_database = open::FileId::of(path).ok() == database.files.map(|files| files.database);
+        // Closing does this only for the last connection, and another process may have one.
+        if is_same_database && !read_only {
+            database.write_log_back().await?;
+        }
+        let Some(mut shared) = open.take() else { return Ok(()) };
         let deadline = tokio::time::Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
         let database = loop {
             match Arc::try_unwrap(shared) {
                 Ok(database) => break database,
                 // Those who are in the middle of a request with it are told that its outcome is unknown.
                 Err(still_shared) if tokio::time::Instant::now() < deadline => shared = still_shared,
-                Err(still_shared) => return std::mem::forget(still_shared),
+                Err(still_shared) => {
+                    std::mem::forget(still_shared);
+                    return Ok(());
+                }
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         };
         let old = database.files;
         let log = open::log_path(path);
         let log_is_stale = old.is_some_and(|old| {
-            open::FileId::of(path).ok() != Some(old.database)
-                && old.log.is_some()
-                && open::FileId::of(&log).ok() == old.log
+            !is_same_database && old.log.is_some() && open::FileId::of(&log).ok() == old.log
         });
         database.close().await;
         let aside = path.with_extension("replaced-wal");
         if log_is_stale && std::fs::rename(&log, &aside).is_ok() {
             tracing::warn!(aside = %aside.display(), "the log of the replaced file was laid aside");
         }
+        Ok(())
     }
 
     /// SQLite goes on writing to files that were deleted or replaced underneath it, so their inodes are compared before
@@ -184,12 +201,15 @@ impl Engine for Sqlite {
     }
 
     async fn close(&self) {
-        let Some(database) = self.open.lock().await.take() else { return };
+        let mut open = self.open.lock().await;
+        let Some(database) = open.as_ref() else { return };
         // Without a file at its path the log stays where it is: the file may yet be put back beside it.
-        if self.files().is_ok_and(|files| files != database.files) {
-            return self.retire(database).await;
+        if self.files().is_ok_and(|files| files != database.files)
+            && let Err(error) = self.retire(&mut open).await
+        {
+            tracing::error!(%error, "what the deleted log held could not be saved");
         }
-        if let Ok(database) = Arc::try_unwrap(database) {
+        if let Some(Ok(database)) = open.take().map(Arc::try_unwrap) {
             database.close().await;
         }
     }

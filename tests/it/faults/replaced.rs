@@ -1,7 +1,7 @@
 //! Files that are taken away under the daemon.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 
 use crate::support::{Kv, wait_until};
 
@@ -10,6 +10,15 @@ fn store() -> Kv {
     let kv = Kv::new();
     kv.ok("kv init; kv put early --value 1; kv daemon stop; kv put late --value 2");
     kv
+}
+
+/// Another program that has the database open until its input ends.
+fn sqlite3(kv: &Kv, words: &str) -> (Child, ChildStdin) {
+    let mut program = kv.command("sqlite3");
+    let mut child = program.arg("data.db").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(words.as_bytes()).unwrap();
+    (child, stdin)
 }
 
 fn keys(kv: &Kv) -> String {
@@ -89,6 +98,42 @@ fn what_only_a_deleted_log_held_is_saved_and_nothing_after_it_is_lost() {
     }
 }
 
+/// Closing a database writes its log back only in the last process that has it open.
+#[test]
+fn what_only_a_deleted_log_held_is_saved_while_another_process_has_the_database_open_too() {
+    for files in ["data.db-wal", "data.db-shm", "data.db-wal data.db-shm"] {
+        let kv = store();
+        let pid = kv.daemon_pid();
+        let (mut other, mut words) = sqlite3(&kv, "select count(*) from kv_record;\n.shell touch opened\n");
+        wait_until("the other process", || kv.directory.path().join("opened").exists());
+        kv.ok(&format!("rm {files}; kv put after --value 3"));
+        assert_eq!(keys(&kv), "after early late", "{files}");
+        kv.kill_daemon(pid);
+        assert_eq!(keys(&kv), "after early late", "{files}");
+        words.write_all(b".quit\n").unwrap();
+        other.wait().unwrap();
+        assert_eq!(kv.ok("kv stream seq; sqlite3 data.db 'pragma integrity_check'"), "3\nok\n", "{files}");
+    }
+}
+
+/// As long as another process reads an old snapshot, the log cannot be written back whole.
+#[test]
+fn a_deleted_log_that_cannot_be_saved_yet_is_kept_open_until_it_can() {
+    let kv = store();
+    let pid = kv.daemon_pid();
+    let (mut other, mut words) =
+        sqlite3(&kv, "begin;\nselect count(*) from kv_record;\n.shell touch opened\n");
+    wait_until("the other process", || kv.directory.path().join("opened").exists());
+    kv.ok("kv put later --value 3; rm data.db-wal");
+    let (code, stderr) = kv.fails("kv put after --value 4");
+    assert!(code == 6 && stderr.contains("(busy)"), "{code} {stderr}");
+    words.write_all(b"end;\n.quit\n").unwrap();
+    other.wait().unwrap();
+    kv.ok("kv put after --value 4");
+    kv.kill_daemon(pid);
+    assert_eq!(keys(&kv), "after early late later");
+}
+
 /// The write passes the first look at the file and waits for the lock that another process holds; by the time it is
 /// committed, the file is another one. A machine that is slow may replace the file before that first look; then the
 /// write goes to the new file, and the next round tries again.
@@ -97,9 +142,7 @@ fn a_write_under_way_while_the_file_is_replaced_is_unknown() {
     for round in 0..20 {
         let kv = store();
         kv.ok("kv --connection other.db init; kv --connection other.db daemon stop");
-        let mut holder = kv.command("sqlite3").arg("data.db").stdin(Stdio::piped()).spawn().unwrap();
-        let mut words = holder.stdin.take().unwrap();
-        words.write_all(b"begin immediate;\n.shell touch locked\n").unwrap();
+        let (mut holder, words) = sqlite3(&kv, "begin immediate;\n.shell touch locked\n");
         wait_until("the lock", || kv.directory.path().join("locked").exists());
         let writer =
             kv.command("kv").args(["put", "a", "--value", "1"]).stderr(Stdio::piped()).spawn().unwrap();

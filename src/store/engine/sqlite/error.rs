@@ -82,10 +82,7 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
             .hint("free some space or raise the file-size limit (ulimit -f); reads go on meanwhile");
     }
     match primary_code(error) {
-        Some(BUSY | LOCKED | PROTOCOL) => {
-            Error::new(Code::Busy, format!("{place} is kept busy by another process"))
-                .hint("try again, or look for a program that holds a transaction open")
-        }
+        Some(BUSY | LOCKED | PROTOCOL) => in_use(place),
         Some(READONLY) => Error::new(Code::ReadOnly, format!("{place} cannot be written to: {words}"))
             .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
         // The statements of kv are always the same: one that does not fit its tables finds other tables or rows than
@@ -101,6 +98,12 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
             .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
         _ => Error::new(Code::Internal, format!("{place}: {words}")),
     }
+}
+
+/// The error for a store that another process does not let go of in time.
+pub(super) fn in_use(place: &SqlitePlace) -> Error {
+    Error::new(Code::Busy, format!("{place} is kept busy by another process"))
+        .hint("try again, or look for a program that holds a transaction open")
 }
 
 /// The error for files that hold what kv did not write.

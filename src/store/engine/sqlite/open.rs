@@ -130,8 +130,8 @@ impl Sqlite {
         if self.has_failed() {
             return Err(failed());
         }
-        if let Some(replaced) = open.take_if(|database| !self.is_current(database)) {
-            self.retire(replaced).await;
+        if open.as_ref().is_some_and(|database| !self.is_current(database)) {
+            self.retire(&mut open).await?;
         }
         let options = self.options().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         // Switching a fresh file to WAL does not wait for the other process that does the same.
