@@ -15,7 +15,7 @@ use tokio_util::codec::FramedRead;
 use crate::daemon::place::{Place, check_peer, is_system};
 use crate::daemon::spawn::{self, Handover};
 use crate::limits;
-use crate::protocol::{Call, Hello, Id, Line, LineCodec, decode_reply, encode_request};
+use crate::protocol::{Call, Hello, Id, Line, LineCodec, Status, decode_own, decode_reply, encode_request};
 use crate::store::{Code, Error, Reply, Request, Result, Store};
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
@@ -92,7 +92,15 @@ impl Client {
     /// # Errors
     /// As [`Store::call`].
     pub async fn hello(&self) -> Result<Hello> {
-        crate::protocol::read(&self.line(&Call::Hello, false).await?)
+        decode_own(&self.line(&Call::Hello, false).await?)
+    }
+
+    /// Asks the daemon who it is and what it is doing.
+    ///
+    /// # Errors
+    /// As [`Store::call`].
+    pub async fn status(&self) -> Result<Status> {
+        decode_own(&self.line(&Call::Status, false).await?)
     }
 
     /// Asks the daemon to end, once it has answered what it was asked.

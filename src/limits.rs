@@ -125,6 +125,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client waits for the daemon to accept, to prove who it is and to answer `hello`.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long `hello` waits for the store to say which one it is; shorter than the time that a client waits for `hello`.
+pub const HELLO_STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The longest time-out that a request may carry, in milliseconds.
 pub const TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
 

@@ -6,6 +6,7 @@
 mod lines;
 mod reply;
 mod request;
+mod schema;
 mod strict;
 
 use std::borrow::Cow;
@@ -17,9 +18,10 @@ use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
 pub use lines::{Line, LineCodec};
-pub(crate) use reply::read;
-pub use reply::{Answer, Hello, decode_reply, encode_reply};
+pub(crate) use reply::decode_own;
+pub use reply::{Answer, Hello, Limits, Status, decode_reply, encode_reply};
 pub use request::{Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
+pub use schema::schema;
 
 use crate::limits;
 use crate::store::{Code, Error, Result};

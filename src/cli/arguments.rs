@@ -95,6 +95,12 @@ pub(super) enum Command {
     Benchmark(super::benchmark::Benchmark),
     /// Print the path of the daemon's socket
     Socket,
+    /// Print the description of the protocol, or its JSON Schema
+    Protocol {
+        /// The JSON Schema of every message
+        #[arg(long)]
+        schema: bool,
+    },
     /// Run, start, stop or show the daemon of this store
     #[command(subcommand)]
     Daemon(DaemonCommand),

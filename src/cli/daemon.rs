@@ -19,7 +19,7 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
     match command {
         DaemonCommand::Run { spawned: true } => run_spawned(),
         DaemonCommand::Run { spawned: false } => {
-            serve(&connect::handover(arguments)?, &|report| match report {
+            serve(&connect::handover(arguments)?, false, &|report| match report {
                 Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
                 Report::ServedAt(socket) => {
                     output::note(&format!("another daemon serves this store at {}", socket.display()));
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
 
 /// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
 fn run_spawned() -> Result<()> {
-    let outcome = spawn::receive().and_then(|handover| serve(&handover, &spawn::report));
+    let outcome = spawn::receive().and_then(|handover| serve(&handover, true, &spawn::report));
     if let Err(error) = &outcome {
         spawn::report(&Report::Error {
             code: error.code.as_str().to_owned(),
@@ -46,7 +46,7 @@ fn run_spawned() -> Result<()> {
     outcome
 }
 
-fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
+fn serve(handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
@@ -74,6 +74,7 @@ fn serve(handover: &Handover, report: &dyn Fn(&Report)) -> Result<()> {
         let config = Config {
             address,
             clock: Clock::System,
+            spawned,
             idle_timeout: (!idle_timeout.is_zero()).then_some(idle_timeout),
         };
         daemon::run(config, listener, Some(instance), store_lock, stop).await;
@@ -109,8 +110,6 @@ async fn stop(arguments: &StoreArguments) -> Result<()> {
 }
 
 async fn status(arguments: &StoreArguments) -> Result<()> {
-    let hello = connect::running(arguments).await?.hello().await?;
-    let text = serde_json::to_string_pretty(&hello)
-        .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-    output::print_line(&text)
+    let status = connect::running(arguments).await?.status().await?;
+    output::print_document(&status)
 }

@@ -70,6 +70,9 @@ async fn execute(arguments: Arguments) -> Result<()> {
     if let Command::Socket = arguments.command {
         return output::print_line(&connect::place(&arguments.store)?.socket().display().to_string());
     }
+    if let Command::Protocol { schema } = arguments.command {
+        return protocol(schema);
+    }
     if let Command::Benchmark(benchmark) = arguments.command {
         return benchmark.run(&arguments.store).await;
     }
@@ -83,6 +86,14 @@ async fn execute(arguments: Arguments) -> Result<()> {
     };
     store.close().await;
     outcome
+}
+
+fn protocol(schema: bool) -> Result<()> {
+    if schema {
+        output::print_document(&kv::protocol::schema())
+    } else {
+        output::print_line(include_str!("../../docs/protocol.md").trim_end())
+    }
 }
 
 async fn read(command: Command, store: &impl Store) -> Result<()> {
@@ -103,6 +114,7 @@ async fn read(command: Command, store: &impl Store) -> Result<()> {
         | Command::Mutate(_)
         | Command::Benchmark(_)
         | Command::Socket
+        | Command::Protocol { .. }
         | Command::Daemon(_) => Ok(()),
     }
 }

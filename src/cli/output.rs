@@ -11,6 +11,12 @@ pub(super) fn print_line(line: &str) -> Result<()> {
     written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
 }
 
+/// Prints a document for people and programs, indented.
+pub(super) fn print_document(document: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document);
+    print_line(&text.map_err(|error| Error::new(Code::Internal, error.to_string()))?)
+}
+
 /// A reader that has seen enough, as in `kv list | head -1`, is no failure.
 fn written(outcome: io::Result<()>) -> Result<()> {
     match outcome {

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::instance::StoreLock;
 use crate::actors::backend::{Ask, Backend};
-use crate::protocol::{Answer, Call, Hello, Incoming};
-use crate::store::{Address, Code, Error, Read, Reply, Request, Result};
+use crate::limits;
+use crate::protocol::{Answer, Call, Hello, Incoming, Status};
+use crate::store::{Address, Code, Error, Read, Reply, Request, Result, Timestamp};
 
 /// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
 /// round; other connections never wait for that.
@@ -27,6 +28,9 @@ pub(super) enum Lane {
 pub(super) struct Dispatch {
     pub(super) backend: Addr<Backend>,
     pub(super) address: Address,
+    /// Whether a command started this daemon.
+    pub(super) spawned: bool,
+    pub(super) started: Timestamp,
     pub(super) store_lock: StoreLock,
     pub(super) connections: Arc<AtomicUsize>,
     /// Bytes of requests in flight. The bound stands in front of the actor: a mailbox has none that holds.
@@ -37,7 +41,7 @@ pub(super) struct Dispatch {
 impl Dispatch {
     pub(super) fn lane(call: &Call) -> Lane {
         match call {
-            Call::Store(Request::Read(_)) | Call::Hello => Lane::Read,
+            Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
             Call::Store(Request::Write(_)) => Lane::Write,
             Call::Store(Request::Init) | Call::Shutdown | Call::Bye => Lane::Alone,
         }
@@ -63,6 +67,27 @@ impl Dispatch {
         }
     }
 
+    /// Who this daemon is. It is told at once, because that is how a client learns that the daemon lives: the store has
+    /// a moment to say which one it is.
+    fn hello(&self) -> impl Future<Output = Hello> + use<> {
+        let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
+        let mut hello = Hello::of_this_process(&self.address, self.spawned);
+        async move {
+            // A daemon without a store is a daemon all the same.
+            if let Ok(Ok(Ok(Reply::Identity(identity)))) =
+                tokio::time::timeout(limits::HELLO_STORE_TIMEOUT, asked).await
+            {
+                hello.store_id = Some(identity.store_id);
+                hello.epoch = Some(identity.epoch);
+            }
+            hello
+        }
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        limits::IN_FLIGHT_BYTES.saturating_sub(self.permits.available_permits())
+    }
+
     fn answer(self: &Arc<Self>, call: Call) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer>>>> {
         match call {
             Call::Store(request) => {
@@ -77,17 +102,16 @@ impl Dispatch {
                 Box::pin(async move { asked.await.map_err(|_| gone())?.map(Answer::Store) })
             }
             Call::Hello => {
-                let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
-                let mut hello =
-                    Hello::of_this_process(self.address.kind().as_str(), self.address.connection());
-                hello.connections = self.connections.load(Ordering::SeqCst);
+                let hello = self.hello();
+                Box::pin(async move { Ok(Answer::Hello(hello.await)) })
+            }
+            Call::Status => {
+                let hello = self.hello();
+                let (connections, in_flight_bytes) =
+                    (self.connections.load(Ordering::SeqCst), self.in_flight_bytes());
+                let started = self.started.to_string();
                 Box::pin(async move {
-                    // A daemon without a store is a daemon all the same.
-                    if let Ok(Ok(Reply::Identity(identity))) = asked.await {
-                        hello.store_id = Some(identity.store_id);
-                        hello.epoch = Some(identity.epoch);
-                    }
-                    Ok(Answer::Hello(hello))
+                    Ok(Answer::Status(Status { hello: hello.await, started, connections, in_flight_bytes }))
                 })
             }
             Call::Shutdown => {

@@ -26,7 +26,7 @@ use self::place::Admission;
 use crate::actors::backend::Backend;
 use crate::limits;
 use crate::protocol::encode_reply;
-use crate::store::{Address, Clock, Code, Error, LocalStore};
+use crate::store::{Address, Clock, Code, Error, LocalStore, Timestamp};
 
 /// What a daemon serves, and how long.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Config {
     pub address: Address,
     /// Where `now` comes from.
     pub clock: Clock,
+    /// Whether a command started this daemon, so that a newer kv may replace it.
+    pub spawned: bool,
     /// Ends after this long without a connection; none = never.
     pub idle_timeout: Option<Duration>,
 }
@@ -53,7 +55,9 @@ pub async fn run(
     let connections = Arc::new(AtomicUsize::new(0));
     let dispatch = Arc::new(Dispatch {
         backend,
+        started: Timestamp::from_unix_ms(config.clock.now_ms()),
         address: config.address,
+        spawned: config.spawned,
         store_lock,
         connections: Arc::clone(&connections),
         permits: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),

@@ -3,13 +3,14 @@
 mod body;
 mod decode;
 mod encode;
+mod hello;
 
-use serde::{Deserialize, Serialize};
-
+pub(crate) use self::decode::decode_own;
 pub use self::decode::decode_reply;
-pub(crate) use self::decode::read;
 pub use self::encode::encode_reply;
-use super::{Id, PROTOCOL};
+pub use self::hello::{Hello, Limits, Status};
+use super::Id;
+use super::schema::Schemas;
 use crate::store::Reply;
 
 /// What a line is answered with.
@@ -19,47 +20,34 @@ pub enum Answer {
     Store(Reply),
     /// To `hello`.
     Hello(Hello),
+    /// To `status`.
+    Status(Status),
     /// To `shutdown` and `bye`.
     Done,
 }
 
-/// Who a daemon is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Hello {
-    /// The version of kv.
-    pub version: String,
-    /// The number of the protocol.
-    pub protocol: u32,
-    /// The process, for people.
-    pub pid: u32,
-    /// The kind of engine.
-    pub engine: String,
-    /// Where the store is, without any password.
-    pub store: String,
-    /// Which store it is; missing while there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store_id: Option<String>,
-    /// Which history of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<String>,
-    /// Connections that are served now.
-    #[serde(default)]
-    pub connections: usize,
-}
-
-impl Hello {
-    /// This process as the daemon of a store.
-    #[must_use]
-    pub fn of_this_process(engine: &str, store: String) -> Hello {
-        Hello {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: PROTOCOL,
-            pid: std::process::id(),
-            engine: engine.to_owned(),
-            store,
-            store_id: None,
-            epoch: None,
-            connections: 0,
-        }
-    }
+/// The schema of the reply to each operation, without what all replies have.
+pub(super) fn schemas(schemas: &mut Schemas) {
+    schemas.reply::<body::InitBody>("init");
+    schemas.reply::<body::GetBody>("get");
+    schemas.reply::<body::RecordsBody>("get");
+    schemas.reply::<body::RecordsBody>("list");
+    schemas.reply::<body::KeysBody>("list");
+    schemas.reply::<body::CountBody>("count");
+    schemas.reply::<body::WrittenBody>("put");
+    schemas.reply::<body::WrittenBody>("patch");
+    schemas.reply::<body::DeletedBody>("delete");
+    schemas.reply::<body::ResultsBody>("mutate");
+    schemas.reply::<body::ChangesBody>("stream.get");
+    schemas.reply::<body::HeadBody>("stream.seq");
+    schemas.reply::<body::TrimmedBody>("stream.trim");
+    schemas.reply::<body::GrantBody>("lock.acquire");
+    schemas.reply::<body::ReleasedBody>("lock.release");
+    schemas.reply::<body::LockStatusBody>("lock.status");
+    schemas.reply::<body::LocksBody>("lock.list");
+    schemas.reply::<Hello>("hello");
+    schemas.reply::<Status>("status");
+    schemas.reply::<body::NoBody>("shutdown");
+    schemas.reply::<body::NoBody>("bye");
+    schemas.error::<body::ErrorBody>();
 }

@@ -3,12 +3,17 @@
 mod reads;
 mod writes;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::reads::{CountFields, GetFields, ListFields, LockListFields, LockStatusFields, StreamFields};
-use self::writes::{AcquireFields, FenceFields, MutateFields, MutationFields, ReleaseFields, TrimFields};
+use self::writes::{
+    AcquireFields, DeleteFields, FenceFields, MutateFields, MutationFields, PatchFields, PutFields,
+    ReleaseFields, TrimFields,
+};
 pub use self::writes::{MUTATE_EXAMPLE, parse_mutation};
+use super::schema::Schemas;
 use super::strict::object;
 use super::{Fields, Id, line};
 use crate::store::{Code, Error, Mutation, Read, Request, Result, Write, WriteOperation};
@@ -20,6 +25,8 @@ pub enum Call {
     Store(Request),
     /// Who the daemon is, and which store it serves.
     Hello,
+    /// The same, and what the daemon is doing.
+    Status,
     /// To end the daemon.
     Shutdown,
     /// To close this connection from the daemon's side, once all else is answered.
@@ -29,16 +36,18 @@ pub enum Call {
 /// The operations whose writes can be guarded; locks are safe to repeat by themselves.
 pub(super) const GUARDED: &[&str] = &["put", "patch", "delete", "mutate", "stream.trim"];
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
 /// What guards a write of any kind.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct GuardFields {
+    /// Chosen by the client, 1 to 64 bytes: the write is applied once within 24 h, and a repeat gets the same reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     once: Option<String>,
+    /// The write fails with `fenced` unless this token is the present one of this lock.
     #[serde(deserialize_with = "object", skip_serializing_if = "Option::is_none")]
     fence: Option<FenceFields>,
 }
@@ -62,6 +71,7 @@ impl Call {
             }
             "lock.list" => Request::Read(Read::LockList(fields.read::<LockListFields>(op)?.into_list())),
             "hello" => return fields.read::<NoFields>(op).map(|_| Call::Hello),
+            "status" => return fields.read::<NoFields>(op).map(|_| Call::Status),
             "shutdown" => return fields.read::<NoFields>(op).map(|_| Call::Shutdown),
             "bye" => return fields.read::<NoFields>(op).map(|_| Call::Bye),
             _ => Request::Write(Write {
@@ -95,6 +105,31 @@ fn decode_write(op: &str, fields: &Fields<'_>) -> Result<WriteOperation> {
     }
 }
 
+/// The schema of each operation's request, without what all requests may have.
+pub(super) fn schemas(schemas: &mut Schemas) {
+    schemas.request::<NoFields>("init");
+    schemas.request::<GetFields>("get");
+    schemas.request::<ListFields>("list");
+    schemas.request::<CountFields>("count");
+    schemas.request::<PutFields>("put");
+    schemas.request::<PatchFields>("patch");
+    schemas.request::<DeleteFields>("delete");
+    schemas.request::<MutateFields>("mutate");
+    schemas.request::<StreamFields>("stream.get");
+    schemas.request::<NoFields>("stream.seq");
+    schemas.request::<TrimFields>("stream.trim");
+    schemas.request::<AcquireFields>("lock.acquire");
+    schemas.request::<ReleaseFields>("lock.release");
+    schemas.request::<LockStatusFields>("lock.status");
+    schemas.request::<LockListFields>("lock.list");
+    for op in ["hello", "status", "shutdown", "bye"] {
+        schemas.request::<NoFields>(op);
+    }
+    for op in GUARDED {
+        schemas.add_fields::<GuardFields>(op);
+    }
+}
+
 /// A negative limit means all, as on the command line.
 fn limit(limit: Option<i64>) -> Option<u64> {
     limit.and_then(|limit| u64::try_from(limit).ok())
@@ -105,6 +140,7 @@ fn limit(limit: Option<i64>) -> Option<u64> {
 pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
     let read = match call {
         Call::Hello => return outgoing(id, "hello", &NoFields {}),
+        Call::Status => return outgoing(id, "status", &NoFields {}),
         Call::Shutdown => return outgoing(id, "shutdown", &NoFields {}),
         Call::Bye => return outgoing(id, "bye", &NoFields {}),
         Call::Store(Request::Init) => return outgoing(id, "init", &NoFields {}),

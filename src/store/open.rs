@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::engine::migrations;
 use super::engine::sqlite::Sqlite;
 use super::error::{Code, Error, Result};
 use super::time::Clock;
@@ -92,6 +93,12 @@ impl Address {
     #[must_use]
     pub fn kind(&self) -> EngineKind {
         EngineKind::Sqlite
+    }
+
+    /// The number of the newest schema that this version of kv knows for this kind of engine.
+    #[must_use]
+    pub fn schema(&self) -> i64 {
+        migrations::newest(migrations::SQLITE)
     }
 
     /// The connection string in full: every path is absolute, so that it means the same in every directory.

@@ -1,5 +1,7 @@
 //! Lines over the socket, by the real daemon and the real nc.
 
+mod schema;
+
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -22,13 +24,14 @@ fn exchange(kv: &Kv, bytes: &[u8]) -> Vec<String> {
 fn the_golden_lines_are_answered_as_they_stand() {
     let kv = Kv::new();
     kv.ok("kv init");
-    let golden = include_str!("../golden/kv1.txt");
-    let lines = |mark: &str| {
-        golden.lines().filter_map(|line| line.strip_prefix(mark)).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let replies = exchange(&kv, format!("{}\n", lines("> ").join("\n")).as_bytes());
+    let replies = exchange(&kv, format!("{}\n", golden("> ").join("\n")).as_bytes());
     let replies: Vec<String> = replies.iter().map(|reply| without_times(reply)).collect();
-    assert_eq!(replies.join("\n"), lines("< ").join("\n"));
+    assert_eq!(replies.join("\n"), golden("< ").join("\n"));
+}
+
+/// The golden lines behind a mark.
+fn golden(mark: &str) -> Vec<&'static str> {
+    include_str!("../golden/kv1.txt").lines().filter_map(|line| line.strip_prefix(mark)).collect()
 }
 
 fn without_times(reply: &str) -> String {

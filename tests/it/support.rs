@@ -111,7 +111,7 @@ impl Daemon {
                     let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
                     let lock = StoreLock::new(address.exclusive_file(), place.socket());
                     ready.send(()).unwrap();
-                    let config = Config { address, clock, idle_timeout: None };
+                    let config = Config { address, clock, spawned: false, idle_timeout: None };
                     daemon::run(config, listener, Some(instance), lock, stop).await;
                 });
             }

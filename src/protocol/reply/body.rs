@@ -1,23 +1,33 @@
-//! The members of replies.
+//! The members of replies, besides `id` and `ok`. The types are the schema too: what is said of a member here is what
+//! `kv protocol --schema` prints.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::decode::{required, unusable};
+use super::decode::unusable;
 use crate::store::{
-    Action, Change, Code, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Timestamp, Written,
+    Action, Change, Code, Deleted, Error, Grant, JsonText, Lock, MutationResult, Page, Record, Result,
+    Timestamp, Written,
 };
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A record.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "record")]
 pub(super) struct RecordBody {
     pub(super) key: String,
+    /// Counts the writes of this key; begins at 1 again after a delete.
     pub(super) version: u64,
+    /// The number in the stream of the last change of this key; never used twice in a store.
     pub(super) revision: u64,
     #[serde(rename = "type")]
     pub(super) record_type: Option<String>,
+    /// RFC 3339, UTC, with three decimals.
     pub(super) created: String,
+    /// RFC 3339, UTC, with three decimals.
     pub(super) updated: String,
-    pub(super) value: Box<RawValue>,
+    /// Any JSON, in the text that was stored.
+    #[schemars(with = "serde_json::Value")]
+    pub(super) value: JsonText,
 }
 
 impl From<Record> for RecordBody {
@@ -29,7 +39,7 @@ impl From<Record> for RecordBody {
             record_type: record.record_type,
             created: record.created.to_string(),
             updated: record.updated.to_string(),
-            value: record.value.as_raw().to_owned(),
+            value: record.value,
         }
     }
 }
@@ -45,18 +55,26 @@ impl TryFrom<RecordBody> for Record {
             record_type: body.record_type,
             created: body.created.parse()?,
             updated: body.updated.parse()?,
-            value: JsonText::from_stored(body.value.get().to_owned())?,
+            value: body.value,
         })
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A change of the stream.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "change")]
 pub(super) struct ChangeBody {
+    /// 1, 2, 3, … without a hole, in commit order.
     pub(super) seq: u64,
+    /// The seq of the first change of the same call.
     pub(super) tx: u64,
+    /// Whether this is the last change of its call.
     pub(super) tx_end: bool,
+    /// `create`, `update` or `delete`; clients ignore others.
     pub(super) action: String,
+    /// RFC 3339, UTC, with three decimals.
     pub(super) time: String,
+    /// The record after the change; of a delete the last one.
     pub(super) record: RecordBody,
 }
 
@@ -90,63 +108,293 @@ impl TryFrom<ChangeBody> for Change {
     }
 }
 
-/// The members of the flat replies of the store, and of the results of a mutate; which are there depends on the
-/// operation.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Body {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) seq: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) first: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) created: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) deleted: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) revision: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) count: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) trimmed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) released: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) held: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) owner: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fence: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) expires: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::store::reply::present")]
-    pub(super) value: Option<Box<RawValue>>,
+/// A lock that is held.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "lock")]
+pub(super) struct LockBody {
+    pub(super) name: String,
+    pub(super) owner: String,
+    /// Grows with every grant of any lock of the store.
+    pub(super) fence: u64,
+    /// RFC 3339, UTC, with three decimals.
+    pub(super) expires: String,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+impl From<Lock> for LockBody {
+    fn from(lock: Lock) -> LockBody {
+        LockBody { name: lock.name, owner: lock.owner, fence: lock.fence, expires: lock.expires.to_string() }
+    }
+}
+
+impl TryFrom<LockBody> for Lock {
+    type Error = Error;
+
+    fn try_from(body: LockBody) -> Result<Lock> {
+        Ok(Lock { name: body.name, owner: body.owner, fence: body.fence, expires: body.expires.parse()? })
+    }
+}
+
+/// To `init`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct InitBody {
+    /// False when the store was there already.
+    pub(super) created: bool,
+}
+
+/// To `put` and `patch`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "written")]
+pub(super) struct WrittenBody {
+    /// The new version.
+    pub(super) version: u64,
+    /// The new revision.
+    pub(super) revision: u64,
+    /// The new value, when a patch asked for it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::store::reply::present"
+    )]
+    #[schemars(with = "serde_json::Value")]
+    pub(super) value: Option<JsonText>,
+}
+
+impl From<Written> for WrittenBody {
+    fn from(Written { version, revision, value }: Written) -> WrittenBody {
+        WrittenBody { version, revision, value }
+    }
+}
+
+impl From<WrittenBody> for Written {
+    fn from(WrittenBody { version, revision, value }: WrittenBody) -> Written {
+        Written { version, revision, value }
+    }
+}
+
+/// To `delete`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "deleted")]
+pub(super) struct DeletedBody {
+    /// How many records.
+    pub(super) deleted: u64,
+    /// The revision of the last one's delete; missing when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub(super) revision: Option<u64>,
+}
+
+impl From<Deleted> for DeletedBody {
+    fn from(Deleted { deleted, revision }: Deleted) -> DeletedBody {
+        DeletedBody { deleted, revision }
+    }
+}
+
+impl From<DeletedBody> for Deleted {
+    fn from(DeletedBody { deleted, revision }: DeletedBody) -> Deleted {
+        Deleted { deleted, revision }
+    }
+}
+
+/// No member.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "nothing")]
+pub(super) struct NoBody {}
+
+/// What one mutation of a mutate did.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "result")]
+#[serde(untagged)]
+pub(super) enum ResultBody {
+    /// A put or a patch.
+    Written(WrittenBody),
+    /// A delete.
+    Deleted(DeletedBody),
+    /// A check.
+    Checked(NoBody),
+}
+
+impl From<MutationResult> for ResultBody {
+    fn from(result: MutationResult) -> ResultBody {
+        match result {
+            MutationResult::Written(written) => ResultBody::Written(written.into()),
+            MutationResult::Deleted(deleted) => ResultBody::Deleted(deleted.into()),
+            MutationResult::Checked => ResultBody::Checked(NoBody {}),
+        }
+    }
+}
+
+/// To `mutate`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ResultsBody {
+    /// One for each mutation, in order.
+    pub(super) results: Vec<ResultBody>,
+}
+
+/// To `stream.trim`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct TrimmedBody {
+    /// How many changes were removed.
+    pub(super) trimmed: u64,
+}
+
+/// To `lock.acquire`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct GrantBody {
+    /// The fencing token: it grows with every grant of any lock, a refresh keeps it.
+    pub(super) fence: u64,
+    /// RFC 3339, UTC, with three decimals.
+    pub(super) expires: String,
+}
+
+impl From<Grant> for GrantBody {
+    fn from(Grant { fence, expires }: Grant) -> GrantBody {
+        GrantBody { fence, expires: expires.to_string() }
+    }
+}
+
+impl TryFrom<GrantBody> for Grant {
+    type Error = Error;
+
+    fn try_from(body: GrantBody) -> Result<Grant> {
+        Ok(Grant { fence: body.fence, expires: body.expires.parse()? })
+    }
+}
+
+/// To `lock.release`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct ReleasedBody {
+    /// False when the lock was free.
+    pub(super) released: bool,
+}
+
+/// To `get` of one key.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct GetBody {
+    /// The head of the stream in the snapshot of this read.
+    pub(super) seq: u64,
+    #[serde(flatten)]
+    pub(super) record: RecordBody,
+}
+
+/// To `count`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct CountBody {
+    /// The head of the stream in the snapshot of this read.
+    pub(super) seq: u64,
+    pub(super) count: u64,
+}
+
+/// To `stream.seq`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct HeadBody {
+    /// The last seq; 0 on a fresh store.
+    pub(super) seq: u64,
+    /// The first seq that is kept, or that will be.
+    pub(super) first: u64,
+}
+
+/// To `stream.get`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct ChangesBody {
+    /// The head of the stream in the snapshot of this read.
+    pub(super) seq: u64,
+    pub(super) records: Vec<ChangeBody>,
+    /// The first seq that was not examined.
+    pub(super) next: u64,
+}
+
+/// To `lock.status`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct LockStatusBody {
+    /// The head of the stream in the snapshot of this read.
+    pub(super) seq: u64,
+    /// Whether somebody holds the lock; the other members are there only then.
+    pub(super) held: bool,
+    #[serde(flatten)]
+    pub(super) holder: Option<HolderBody>,
+}
+
+/// Who holds a lock.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct HolderBody {
+    pub(super) owner: String,
+    /// Grows with every grant of any lock of the store.
+    pub(super) fence: u64,
+    /// RFC 3339, UTC, with three decimals.
+    pub(super) expires: String,
+}
+
+// The items of a page stand under the name of what they are.
+macro_rules! page_body {
+    ($body:ident, $items:ident: $item:ty) => {
+        /// A page of a listing.
+        #[derive(Serialize, Deserialize, JsonSchema)]
+        pub(super) struct $body {
+            /// The head of the stream in the snapshot of this page.
+            seq: u64,
+            $items: Vec<$item>,
+            /// Whether the page ends before the listing does.
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            more: bool,
+            /// Where to go on.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[schemars(with = "String")]
+            next: Option<String>,
+        }
+
+        impl $body {
+            pub(super) fn of<T: Into<$item>>(Page { seq, items, next }: Page<T>) -> $body {
+                let $items = items.into_iter().map(Into::into).collect();
+                $body { seq, $items, more: next.is_some(), next }
+            }
+
+            pub(super) fn into_page<T: TryFrom<$item>>(self) -> std::result::Result<Page<T>, T::Error> {
+                let items =
+                    self.$items.into_iter().map(T::try_from).collect::<std::result::Result<_, _>>()?;
+                Ok(Page { seq: self.seq, items, next: self.next })
+            }
+        }
+    };
+}
+
+page_body!(RecordsBody, records: RecordBody);
+page_body!(KeysBody, keys: String);
+page_body!(LocksBody, locks: LockBody);
+
+/// Why a request failed.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "error")]
 pub(super) struct ErrorBody {
+    /// One of a list that only ever grows.
     pub(super) code: String,
+    /// For people.
     pub(super) message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What to do, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Whether the same request may succeed later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) retry: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Whether a write may have been applied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) maybe: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `version_mismatch`: the present version or revision, 0 = absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) current: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Which mutation of a mutate failed, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) index: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Which field of the request is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `trimmed`: the first seq that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `locked`, `not_owner`: who holds the lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) holder: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `locked`: until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<String>,
 }
 
@@ -185,58 +433,5 @@ impl From<ErrorBody> for Error {
         error.details.expires_ms =
             body.expires.and_then(|text| text.parse().ok()).map(|time: Timestamp| time.unix_ms());
         error
-    }
-}
-
-impl From<MutationResult> for Body {
-    fn from(result: MutationResult) -> Body {
-        match result {
-            MutationResult::Written(Written { version, revision, value }) => Body {
-                version: Some(version),
-                revision: Some(revision),
-                value: value.map(|value| value.as_raw().to_owned()),
-                ..Body::default()
-            },
-            MutationResult::Deleted(Deleted { deleted, revision }) => {
-                Body { deleted: Some(deleted), revision, ..Body::default() }
-            }
-            MutationResult::Checked => Body::default(),
-        }
-    }
-}
-
-impl TryFrom<Body> for MutationResult {
-    type Error = Error;
-
-    fn try_from(body: Body) -> Result<MutationResult> {
-        if let Some(deleted) = body.deleted {
-            return Ok(MutationResult::Deleted(Deleted { deleted, revision: body.revision }));
-        }
-        let Some(version) = body.version else { return Ok(MutationResult::Checked) };
-        let value = body.value.map(|value| JsonText::from_stored(value.get().to_owned())).transpose()?;
-        Ok(MutationResult::Written(Written { version, revision: required(body.revision)?, value }))
-    }
-}
-
-/// A lock that is held.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct LockBody {
-    pub(super) name: String,
-    pub(super) owner: String,
-    pub(super) fence: u64,
-    pub(super) expires: String,
-}
-
-impl From<Lock> for LockBody {
-    fn from(lock: Lock) -> LockBody {
-        LockBody { name: lock.name, owner: lock.owner, fence: lock.fence, expires: lock.expires.to_string() }
-    }
-}
-
-impl TryFrom<LockBody> for Lock {
-    type Error = Error;
-
-    fn try_from(body: LockBody) -> Result<Lock> {
-        Ok(Lock { name: body.name, owner: body.owner, fence: body.fence, expires: body.expires.parse()? })
     }
 }

@@ -1,60 +1,73 @@
 //! The fields of the operations that read.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{limit, signed};
 use crate::store::{Error, List, LockList, Read, Result, Selector, Stream};
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GetFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<String>,
+    /// At most 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) keys: Option<Vec<String>>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ListFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
+    /// The first key of a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    /// The first key after a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
+    /// How many to pass over.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// How many at most; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
+    /// Only what comes after this one, in the order of the listing.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    /// From the last to the first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     reverse: bool,
+    /// Whether only the keys are wanted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     keys_only: bool,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CountFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) prefix: Option<String>,
+    /// The first key of a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) from: Option<String>,
+    /// The first key after a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) to: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StreamFields {
+    /// The first one wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    /// How many at most; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,17 +76,18 @@ pub(super) struct StreamFields {
     record_type: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LockStatusFields {
     pub(super) name: String,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct LockListFields {
     #[serde(skip_serializing_if = "String::is_empty")]
     prefix: String,
+    /// Only what comes after this one, in the order of the listing.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
 }

@@ -1,11 +1,13 @@
 //! The fields of the operations that write.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::reads::{CountFields, selector};
 use super::{limit, signed};
 use crate::protocol::Fields;
+use crate::protocol::schema::with_op;
 use crate::protocol::strict::name;
 use crate::store::reply::present;
 use crate::store::{
@@ -13,103 +15,133 @@ use crate::store::{
     PatchFormat, Put, Result, Selector, Target, Trim, TypeChange,
 };
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PutFields {
     key: String,
-    /// A field that is there and null is a value; one that is not there is an error.
+    /// Any JSON; null is a value, too.
+    #[schemars(with = "serde_json::Value")]
     value: Box<RawValue>,
+    /// Only at this version; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    /// Only at this revision; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
+    /// Null clears it; without this field it is kept.
+    #[schemars(with = "Option<String>")]
     #[serde(rename = "type", default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     record_type: Option<Option<String>>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PatchFields {
     key: String,
+    /// As the format says.
+    #[schemars(with = "serde_json::Value")]
     patch: Box<RawValue>,
+    /// `merge` (RFC 7396) unless given, or `json-patch` (RFC 6902).
     #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
     format: Option<Format>,
+    /// Only at this version; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    /// Only at this revision; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
+    /// Null clears it; without this field it is kept.
+    #[schemars(with = "Option<String>")]
     #[serde(rename = "type", default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     record_type: Option<Option<String>>,
+    /// Whether the reply carries the new value.
     #[serde(rename = "return", default, skip_serializing_if = "std::ops::Not::not")]
     return_value: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "format")]
 #[serde(rename_all = "kebab-case")]
 enum Format {
     Merge,
     JsonPatch,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DeleteFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// At most 1,000.
     #[serde(skip_serializing_if = "Option::is_none")]
     keys: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
+    /// The first key of a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    /// The first key after a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
+    /// Whether every record is meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all: bool,
+    /// How many to pass over.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
+    /// How many at most; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
+    /// Only at this version; 0 = only if the key is absent, -1 = any.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    /// Only at this revision; 0 = only if the key is absent, -1 = any.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckFields {
     key: String,
+    /// Only at this version; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<i64>,
+    /// Only at this revision; 0 = only if the key is absent, -1 = any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MutateFields {
+    /// They are applied in order, all or none.
+    #[schemars(schema_with = "mutations_schema")]
     mutations: Vec<Box<RawValue>>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TrimFields {
+    /// The last change to go.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    /// Every change.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all: bool,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AcquireFields {
     name: String,
+    /// Who will hold it; the same owner refreshes it.
     owner: String,
+    /// How long, in milliseconds.
     duration_ms: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleaseFields {
     name: String,
@@ -117,10 +149,13 @@ pub(super) struct ReleaseFields {
 }
 
 /// A fencing token.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "fence")]
 #[serde(deny_unknown_fields)]
 pub(super) struct FenceFields {
+    /// The name of the lock.
     lock: String,
+    /// What `lock.acquire` answered as `fence`.
     token: u64,
 }
 
@@ -142,6 +177,16 @@ impl MutateFields {
         };
         self.mutations.iter().map(AsRef::as_ref).enumerate().map(read).collect()
     }
+}
+
+fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
+    let kinds = [
+        with_op("put", PutFields::json_schema(generator)),
+        with_op("patch", PatchFields::json_schema(generator)),
+        with_op("delete", DeleteFields::json_schema(generator)),
+        with_op("check", CheckFields::json_schema(generator)),
+    ];
+    json_schema!({ "type": "array", "items": { "oneOf": kinds } })
 }
 
 /// What `kv mutate` shows as its help.

@@ -23,6 +23,11 @@ pub(crate) const SQLITE: &[Migration] = &[
     },
 ];
 
+/// The number of the newest step.
+pub(crate) fn newest(known: &[Migration]) -> i64 {
+    known.iter().map(|step| step.number).max().unwrap_or(0)
+}
+
 /// The steps that are still to be done.
 ///
 /// # Errors
@@ -31,7 +36,7 @@ pub(crate) fn pending<'a>(known: &'a [Migration], applied: &[i64]) -> Result<Vec
     if let Some(newer) = applied.iter().find(|&&number| known.iter().all(|step| step.number != number)) {
         return Err(Error::new(
             Code::Unsupported,
-            format!("the store has schema {newer}, this kv knows up to {}", known.len()),
+            format!("the store has schema {newer}, this kv knows up to {}", newest(known)),
         )
         .hint("install the version of kv that made this store, or a newer one"));
     }
@@ -48,7 +53,7 @@ pub(crate) fn check_complete(known: &[Migration], applied: &[i64], place: &str) 
     }
     Err(match applied.iter().max() {
         Some(number) => {
-            let message = format!("{place} has schema {number}, this kv needs {}", known.len());
+            let message = format!("{place} has schema {number}, this kv needs {}", newest(known));
             Error::new(Code::NotInitialized, message).hint("bring it up to date with: kv init")
         }
         None => not_initialized(format!("there is no store at {place}")),

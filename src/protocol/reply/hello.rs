@@ -1,0 +1,122 @@
+//! What a daemon says of itself.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::protocol::PROTOCOL;
+use crate::store::{Address, Identity};
+
+/// Who a daemon is.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Hello {
+    /// The version of kv.
+    pub version: String,
+    /// The number of the protocol. Messages are only ever added to within a number.
+    pub protocol: u32,
+    /// The newest schema that it knows.
+    pub schema: i64,
+    /// The process, for people.
+    pub pid: u32,
+    /// Whether a command started it, which may replace it by a newer one.
+    pub spawned: bool,
+    /// The kind of engine.
+    pub engine: String,
+    /// Where the store is, without any password.
+    pub store: String,
+    /// Which store it is; missing while there is none, or while it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub store_id: Option<String>,
+    /// Which history of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub epoch: Option<String>,
+    /// What a request may have.
+    pub limits: Limits,
+}
+
+impl Hello {
+    /// This process as the daemon of a store.
+    #[must_use]
+    pub fn of_this_process(address: &Address, spawned: bool) -> Hello {
+        Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL,
+            schema: address.schema(),
+            pid: std::process::id(),
+            spawned,
+            engine: address.kind().as_str().to_owned(),
+            store: address.connection(),
+            store_id: None,
+            epoch: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Which store it is, when there is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        Some(Identity { store_id: self.store_id.clone()?, epoch: self.epoch.clone()? })
+    }
+}
+
+/// What a request may have, and how much may be under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "limits")]
+pub struct Limits {
+    /// The longest line, in bytes without its newline.
+    pub line_bytes: usize,
+    /// The largest value, in bytes of its text without white space.
+    pub value_bytes: usize,
+    /// How deep arrays and objects of a value nest.
+    pub value_depth: usize,
+    /// The longest key, in bytes.
+    pub key_bytes: usize,
+    /// The most keys of one request.
+    pub keys: usize,
+    /// The most mutations of one mutate.
+    pub mutations: usize,
+    /// The most records of one page.
+    pub page_records: usize,
+    /// A page ends after the record that passes this many bytes.
+    pub page_bytes: usize,
+    /// Requests of one connection that are under way; more wait.
+    pub connection_requests: usize,
+    /// Connections that are served at once.
+    pub connections: usize,
+    /// The longest `timeout_ms`.
+    pub timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            line_bytes: limits::LINE_BYTES,
+            value_bytes: limits::VALUE_BYTES,
+            value_depth: limits::VALUE_DEPTH,
+            key_bytes: limits::KEY_BYTES,
+            keys: limits::KEYS_PER_REQUEST,
+            mutations: limits::MUTATIONS_PER_REQUEST,
+            page_records: limits::PAGE_RECORDS,
+            page_bytes: limits::PAGE_BYTES,
+            connection_requests: limits::CONNECTION_REQUESTS,
+            connections: limits::CONNECTIONS,
+            timeout_ms: limits::TIMEOUT_MS,
+        }
+    }
+}
+
+/// Who a daemon is, and what it is doing.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    #[allow(missing_docs, reason = "its members are those of the status")]
+    #[serde(flatten)]
+    pub hello: Hello,
+    /// Since when it runs: RFC 3339, UTC, with three decimals.
+    pub started: String,
+    /// Connections that are served now.
+    pub connections: usize,
+    /// Bytes of requests and replies that are under way.
+    pub in_flight_bytes: usize,
+}

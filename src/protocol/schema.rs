@@ -1,0 +1,109 @@
+//! The JSON Schema of every message, from the types that read and write them.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::{PROTOCOL, reply, request};
+use crate::limits;
+
+/// The JSON Schema (draft 2020-12) of every message: `requests` and `replies` by operation, `error` for what any
+/// request may be answered with. What several of them share stands under `$defs`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schemas = Schemas::default();
+    request::schemas(&mut schemas);
+    reply::schemas(&mut schemas);
+    let Schemas { mut generator, requests, replies, error } = schemas;
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": format!("kv/{PROTOCOL}"),
+        "description": "One JSON object per line. A request is one of `requests`, its reply the one of the same name in \
+            `replies`, or `error`. Clients ignore members that they do not know.",
+        "requests": requests,
+        "replies": replies,
+        "error": error,
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+/// Gathers the schemas of messages.
+#[derive(Default)]
+pub(super) struct Schemas {
+    generator: SchemaGenerator,
+    requests: Map<String, Value>,
+    replies: Map<String, Value>,
+    error: Value,
+}
+
+impl Schemas {
+    /// The request of an operation has these fields.
+    pub(super) fn request<T: JsonSchema>(&mut self, op: &str) {
+        let mut schema = with_op(op, T::json_schema(&mut self.generator));
+        let id = json!({ "description": "Echoed in the reply.", "type": ["string", "integer"] });
+        let timeout_ms = json!({
+            "description": "How long to wait for an answer, in milliseconds.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": limits::TIMEOUT_MS,
+        });
+        insert_properties(&mut schema, [("id", id), ("timeout_ms", timeout_ms)]);
+        self.requests.insert(op.to_owned(), schema);
+    }
+
+    /// The request of an operation may have these fields too.
+    pub(super) fn add_fields<T: JsonSchema>(&mut self, op: &str) {
+        let fields = T::json_schema(&mut self.generator);
+        if let (Some(schema), Some(Value::Object(added))) =
+            (self.requests.get_mut(op), fields.get("properties"))
+        {
+            insert_properties(schema, added.iter().map(|(name, field)| (name.as_str(), field.clone())));
+        }
+    }
+
+    /// An operation may be answered like this.
+    pub(super) fn reply<T: JsonSchema>(&mut self, op: &str) {
+        let schema = as_reply(true, T::json_schema(&mut self.generator));
+        match self.replies.get_mut(op) {
+            None => drop(self.replies.insert(op.to_owned(), schema)),
+            Some(other) => *other = json!({ "anyOf": [other.take(), schema] }),
+        }
+    }
+
+    /// Any operation may be answered like this.
+    pub(super) fn error<T: JsonSchema>(&mut self) {
+        let error = self.generator.subschema_for::<T>();
+        let schema = json!({ "type": "object", "properties": { "error": error }, "required": ["error"] });
+        self.error = as_reply(false, Schema::try_from(schema).unwrap_or_default());
+    }
+}
+
+/// The schema of an object that has these fields and says which operation it is.
+pub(super) fn with_op(op: &str, fields: Schema) -> Value {
+    let mut schema = fields.to_value();
+    insert_properties(&mut schema, [("op", json!({ "const": op }))]);
+    require(&mut schema, "op");
+    schema
+}
+
+fn as_reply(ok: bool, body: Schema) -> Value {
+    let mut schema = body.to_value();
+    let id = json!({ "description": "That of the request.", "type": ["string", "integer"] });
+    insert_properties(&mut schema, [("id", id), ("ok", json!({ "const": ok }))]);
+    require(&mut schema, "ok");
+    schema
+}
+
+fn insert_properties<'a>(schema: &mut Value, properties: impl IntoIterator<Item = (&'a str, Value)>) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    let known = schema.entry("properties").or_insert_with(|| json!({}));
+    if let Some(known) = known.as_object_mut() {
+        known.extend(properties.into_iter().map(|(name, field)| (name.to_owned(), field)));
+    }
+}
+
+fn require(schema: &mut Value, name: &str) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(required) = schema.entry("required").or_insert_with(|| json!([])).as_array_mut() {
+        required.push(json!(name));
+    }
+}

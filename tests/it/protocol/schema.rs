@@ -1,0 +1,134 @@
+//! What `kv protocol --schema` prints is what the daemon does.
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::{exchange, golden};
+use crate::support::Kv;
+
+fn schema(kv: &Kv) -> Value {
+    serde_json::from_str(&kv.ok("kv protocol --schema")).unwrap()
+}
+
+/// The validator of one message of the schema.
+fn validator(schema: &Value, message: &Value) -> Validator {
+    let mut message = message.clone();
+    message["$defs"] = schema["$defs"].clone();
+    jsonschema::validator_for(&message).unwrap()
+}
+
+/// Every request that is answered ok, and every reply, is as the schema says.
+#[test]
+fn every_message_fits_the_schema() {
+    let kv = Kv::new();
+    let schema = schema(&kv);
+    let error = validator(&schema, &schema["error"]);
+    let (mut requests, mut replies) = (golden("> "), golden("< "));
+    // Their replies differ in every run.
+    let own = [r#"{"op":"hello"}"#, r#"{"op":"status"}"#, r#"{"id":"last","op":"shutdown"}"#];
+    kv.ok("kv init");
+    let own_replies = exchange(&kv, format!("{}\n", own.join("\n")).as_bytes());
+    requests.extend(own);
+    replies.extend(own_replies.iter().map(String::as_str));
+    assert_eq!(requests.len(), replies.len());
+    let mut seen = std::collections::HashSet::new();
+    for (request, reply) in requests.iter().zip(&replies) {
+        let reply: Value = serde_json::from_str(reply).unwrap();
+        if reply["ok"] == json!(false) {
+            assert!(error.is_valid(&reply), "{reply}");
+            continue;
+        }
+        let request: Value = serde_json::from_str(request).unwrap();
+        let op = request["op"].as_str().unwrap();
+        seen.insert(op.to_owned());
+        for (kind, message) in [("requests", &request), ("replies", &reply)] {
+            let found = validator(&schema, &schema[kind][op]);
+            assert!(found.is_valid(message), "{kind} {op}: {message} {:?}", found.validate(message).err());
+        }
+    }
+    let all = schema["requests"].as_object().unwrap();
+    let missing: Vec<&String> = all.keys().filter(|&op| !seen.contains(op)).collect();
+    assert!(missing.is_empty(), "no line shows {missing:?}");
+}
+
+/// Of each kind of JSON one, and numbers at their edges.
+fn values() -> Vec<Value> {
+    let edges = ["-1", "1", "1.5", "1e400", "18446744073709551616", "-9223372036854775809"];
+    let numbers = edges.iter().map(|text| serde_json::from_str(text).unwrap());
+    [json!(null), json!(true), json!("x"), json!([]), json!([1]), json!({}), json!({"a": 1})]
+        .into_iter()
+        .chain(numbers)
+        .collect()
+}
+
+/// What the schema refuses, the daemon refuses, and says which field it is; the rest of the request is as it should be.
+#[test]
+fn a_wrong_type_in_any_field_of_any_operation_is_refused_by_its_name() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let schema = schema(&kv);
+    let mut lines = String::new();
+    let mut expected = Vec::new();
+    for (op, request) in schema["requests"].as_object().unwrap() {
+        let valid = valid_request(op);
+        assert!(validator(&schema, request).is_valid(&valid), "{valid}");
+        for (field, field_schema) in request["properties"].as_object().unwrap() {
+            let field_validator = validator(&schema, field_schema);
+            for value in values().iter().filter(|value| !field_validator.is_valid(value)) {
+                let mut wrong = valid.clone();
+                wrong[field] = value.clone();
+                lines.push_str(&format!("{wrong}\n"));
+                expected.push((op.clone(), field.clone(), value.clone()));
+            }
+        }
+        let mut unknown = valid.clone();
+        unknown["verison"] = json!(1);
+        lines.push_str(&format!("{unknown}\n"));
+        expected.push((op.clone(), "verison".to_owned(), json!(1)));
+    }
+    assert!(expected.len() > 500, "{}", expected.len());
+    let replies = exchange(&kv, lines.as_bytes());
+    assert_eq!(replies.len(), expected.len());
+    for ((op, field, value), reply) in expected.iter().zip(&replies) {
+        let error = &serde_json::from_str::<Value>(reply).unwrap()["error"];
+        let code = error["code"].as_str().unwrap();
+        let codes =
+            if field == "op" { ["bad_request", "unknown_op"] } else { ["bad_request", "unknown_field"] };
+        assert!(codes.contains(&code), "{op}.{field} = {value}: {reply}");
+        let named = error["field"].as_str().unwrap_or("op");
+        assert!(named.starts_with(field.as_str()), "{op}.{field} = {value}: {reply}");
+    }
+    assert_eq!(kv.ok("kv stream seq; kv lock list"), "0\n[]\n", "nothing was written");
+}
+
+/// A request with what its operation needs, which changes nothing.
+fn valid_request(op: &str) -> Value {
+    let mut request = match op {
+        "get" | "delete" => json!({ "key": "a" }),
+        "put" => json!({ "key": "a", "value": 1, "version": 9 }),
+        "patch" => json!({ "key": "a", "patch": {}, "version": 9 }),
+        "mutate" => json!({ "mutations": [{ "op": "check", "key": "a" }] }),
+        "stream.trim" => json!({ "seq": 0 }),
+        "lock.acquire" => json!({ "name": "l", "owner": "o", "duration_ms": 1 }),
+        "lock.release" => json!({ "name": "l", "owner": "o" }),
+        "lock.status" => json!({ "name": "l" }),
+        _ => json!({}),
+    };
+    request["op"] = json!(op);
+    request
+}
+
+#[test]
+fn the_document_lists_every_operation_and_every_field() {
+    let kv = Kv::new();
+    let document = kv.ok("kv protocol");
+    let schema = schema(&kv);
+    for (op, request) in schema["requests"].as_object().unwrap() {
+        let row = document.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{op}`")));
+        assert!(row.is_some(), "{op} has no row");
+        for field in request["properties"].as_object().unwrap().keys() {
+            assert!(document.contains(field.as_str()), "{op}.{field} is not in the document");
+        }
+        assert!(document.contains(&format!(r#""op":"{op}""#)), "no example shows {op}");
+    }
+}
