@@ -65,6 +65,9 @@ pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 /// The stored values that the patches of one batch load together, in bytes: the rest of the batch comes after it.
 pub const BATCH_LOADED_BYTES: usize = 32 * 1_024 * 1_024;
 
+/// A batch ends once the values that it writes are over this many bytes; the patches of one mutate write no more.
+pub const BATCH_WRITTEN_BYTES: usize = 32 * 1_024 * 1_024;
+
 /// Requests that wait for the batcher; a caller beyond that waits for a place.
 pub const QUEUE_REQUESTS: usize = 4_096;
 
@@ -86,7 +89,13 @@ pub const FIELDS_PER_REQUEST: usize = 64;
 /// Requests of one connection that are read and not yet answered.
 pub const CONNECTION_REQUESTS: usize = 1_024;
 
-/// Bytes of requests in flight in the whole daemon.
+/// A request or reply up to this many bytes is a small one.
+pub const SMALL_MESSAGE_BYTES: usize = 64 * 1_024;
+
+/// Large requests and replies that the daemon holds at once, each up to a line of the protocol.
+pub const LARGE_MESSAGES: usize = 8;
+
+/// Bytes of small requests in flight in the whole daemon, with what their replies may take.
 pub const IN_FLIGHT_BYTES: usize = 128 * 1_024 * 1_024;
 
 /// What a request in flight counts for at least, in bytes, so that many small ones are bounded too.
@@ -98,8 +107,17 @@ pub const REPLY_BUFFER_BYTES: usize = 64 * 1_024;
 /// Connections that are served at once; one more is told `too_many_connections` and closed.
 pub const CONNECTIONS: usize = 4_096;
 
-/// A socket that takes no byte of a reply for this long is closed.
-pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A socket that takes no byte of a reply, or stops in the middle of a long line, for this long is closed.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// While others wait for memory, a client has this long to take a reply or to send the rest of a long line.
+pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether others wait for memory.
+pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a connection reads at once, in bytes: an idle one holds as much.
+pub const READ_BUFFER_BYTES: usize = 4 * 1_024;
 
 /// A daemon with no connection ends after this long, unless `--idle-timeout` says otherwise.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);

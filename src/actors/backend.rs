@@ -45,3 +45,20 @@ impl Handler<Ask> for Backend {
         Box::pin(async move { store.call(request).await })
     }
 }
+
+/// A `get` that is answered with none when the value is large, to be read by itself.
+pub(crate) struct AskSmall(pub(crate) String);
+
+impl Message for AskSmall {
+    type Result = Result<Option<Reply>>;
+}
+
+impl Handler<AskSmall> for Backend {
+    /// Overlapping, as `Ask`.
+    type Result = ResponseFuture<Result<Option<Reply>>>;
+
+    fn handle(&mut self, AskSmall(key): AskSmall, _: &mut Self::Context) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.get_small(key).await })
+    }
+}

@@ -3,6 +3,7 @@
 //! | message | from | answered by | runs |
 //! |---|---|---|---|
 //! | `Ask` | a connection | `Backend` | overlapping: the store orders writes itself |
+//! | `AskSmall` | a connection | `Backend` | overlapping |
 //!
 //! A panic ends the process (see `main.rs`): actix would let the actor die and the process live on, answering
 //! "mailbox closed" for ever. The number of messages in flight is bounded in front of the actors, by permits.

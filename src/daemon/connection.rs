@@ -1,35 +1,47 @@
 //! One client's life: lines in, replies out in the same order, until it ends its side or says `bye`.
 
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
 
-use super::dispatch::{Dispatch, Lane};
+use super::dispatch::{Answered, Dispatch, Lane, Large};
 use crate::limits;
-use crate::protocol::{Call, Incoming, Line, LineCodec, decode_request, encode_reply};
+use crate::protocol::{Call, Id, Incoming, Line, LineCodec, decode_request, encode_reply};
 use crate::store::{Code, Error};
 
-/// A reply under way: the encoded line, and the permit that is held until it is written.
-type Pending = Pin<Box<dyn Future<Output = (Vec<u8>, Option<OwnedSemaphorePermit>)>>>;
+/// A reply under way, with the memory of its request, which is held until the reply is written.
+type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
+
+enum Ready {
+    /// An encoded reply, with its place when it is a large one.
+    Line(Vec<u8>, Option<OwnedSemaphorePermit>),
+    /// A reply that is only loaded when its turn has come, so that a connection holds one at a time.
+    Large(Option<Id>, Large),
+}
 
 /// Serves one client to its end.
 pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
     let (reader, writer) = stream.into_split();
     let mut connection = Connection {
-        lines: FramedRead::new(reader, LineCodec::default()),
+        lines: FramedRead::with_capacity(reader, LineCodec::telling_long_lines(), limits::READ_BUFFER_BYTES),
         writer,
         pending: FuturesOrdered::new(),
         lane: Lane::Read,
         held: VecDeque::new(),
+        long_line: None,
         reading: true,
+        stopping: false,
         dispatch,
     };
     if let Err(error) = connection.run().await {
@@ -38,20 +50,23 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
 }
 
 struct Connection {
-    lines: FramedRead<tokio::net::unix::OwnedReadHalf, LineCodec>,
+    lines: FramedRead<OwnedReadHalf, LineCodec>,
     writer: OwnedWriteHalf,
     pending: FuturesOrdered<Pending>,
     /// Which kind of requests is under way.
     lane: Lane,
     /// A request that waits until those of the other kind are answered.
     held: VecDeque<(Incoming, OwnedSemaphorePermit)>,
+    /// The place of a long line that is being read, and since when.
+    long_line: Option<(OwnedSemaphorePermit, Instant)>,
     reading: bool,
+    stopping: bool,
     dispatch: Arc<Dispatch>,
 }
 
 impl Connection {
-    async fn run(&mut self) -> std::io::Result<()> {
-        let stop = self.dispatch.stop.clone();
+    async fn run(&mut self) -> io::Result<()> {
+        let dispatch = Arc::clone(&self.dispatch);
         loop {
             if self.pending.is_empty() {
                 if let Some((incoming, permit)) = self.held.pop_front() {
@@ -62,58 +77,99 @@ impl Connection {
             }
             let may_read =
                 self.reading && self.held.is_empty() && self.pending.len() < limits::CONNECTION_REQUESTS;
+            let since = self.long_line.as_ref().map(|(_, since)| *since);
+            let line = async {
+                let line = self.lines.next().map(Option::transpose);
+                match since {
+                    Some(since) => dispatch.memory.patiently(since, line).await,
+                    None => line.await,
+                }
+            };
             tokio::select! {
                 biased;
                 Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
-                line = self.lines.next(), if may_read => match line {
-                    Some(Ok(line)) => self.take(line).await,
-                    Some(Err(error)) => return Err(error),
+                line = line, if may_read => match line? {
+                    Some(line) => self.take(line).await?,
                     None => self.reading = false,
                 },
-                () = stop.cancelled(), if self.reading => self.reading = false,
+                () = dispatch.stop.cancelled(), if !self.stopping => {
+                    self.stopping = true;
+                    // What was sent before this moment is still read and answered; what comes later fails at the
+                    // client, which so knows that it was not taken.
+                    rustix::net::shutdown(self.lines.get_ref().as_ref(), Shutdown::Read)?;
+                }
             }
         }
     }
 
-    async fn take(&mut self, line: Line) {
+    async fn take(&mut self, line: Line) -> io::Result<()> {
+        let place = match (&line, self.long_line.take()) {
+            (_, Some((place, _))) => Some(place),
+            (Line::Long, None) => {
+                self.long_line = Some((self.large_place().await?, Instant::now()));
+                return Ok(());
+            }
+            _ => None,
+        };
         let line = match line {
             Line::Whole(line) => line,
+            Line::Long => return Ok(()),
             Line::TooLong => {
                 let message = format!("a line is over {} bytes", limits::LINE_BYTES);
-                return self.fail(None, Error::new(Code::TooLarge, message));
+                self.fail(None, Error::new(Code::TooLarge, message));
+                return Ok(());
             }
             Line::CutOff => {
                 let error =
                     Error::new(Code::ParseError, "the last line has no newline, so it was not executed");
-                return self.fail(None, error.hint("end every line with a newline"));
+                self.fail(None, error.hint("end every line with a newline"));
+                return Ok(());
             }
         };
         let incoming = match decode_request(&line) {
             Ok(incoming) => incoming,
-            Err((id, error)) => return self.fail(id, error),
-        };
-        let weight = u32::try_from(line.len().max(limits::REQUEST_WEIGHT_BYTES)).unwrap_or(u32::MAX);
-        let permits = Arc::clone(&self.dispatch.permits);
-        // Replies are written while the permit is waited for: other connections hold it, or this one's own.
-        let mut permit = Box::pin(permits.acquire_many_owned(weight));
-        let permit = loop {
-            tokio::select! {
-                permit = &mut permit => break permit,
-                Some(reply) = self.pending.next(), if !self.pending.is_empty() => {
-                    if self.write(reply).await.is_err() {
-                        self.reading = false;
-                        return;
-                    }
-                }
+            Err((id, error)) => {
+                self.fail(id, error);
+                return Ok(());
             }
         };
-        // The semaphore is never closed.
-        let Ok(permit) = permit else { return };
+        let permit = match place {
+            Some(place) => place,
+            None if line.len() > limits::SMALL_MESSAGE_BYTES => self.large_place().await?,
+            None => self.small(line.len() + Dispatch::reply_bytes(&incoming.call)).await?,
+        };
         let lane = Dispatch::lane(&incoming.call);
         if self.pending.is_empty() || (lane == self.lane && lane != Lane::Alone) {
             self.start(incoming, permit);
         } else {
             self.held.push_back((incoming, permit));
+        }
+        Ok(())
+    }
+
+    /// Waits for memory. Replies are written meanwhile: other connections hold what is missing, or this one's own.
+    async fn small(&mut self, bytes: usize) -> io::Result<OwnedSemaphorePermit> {
+        let dispatch = Arc::clone(&self.dispatch);
+        let mut permit = std::pin::pin!(dispatch.memory.small(bytes));
+        loop {
+            tokio::select! {
+                permit = &mut permit => return Ok(permit),
+                Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
+            }
+        }
+    }
+
+    /// Waits for the place of a large message, when all before it is answered: so no connection ever waits for a place
+    /// while it has another one, and none waits for ever.
+    async fn large_place(&mut self) -> io::Result<OwnedSemaphorePermit> {
+        loop {
+            if let Some(reply) = self.pending.next().await {
+                self.write(reply).await?;
+            } else if let Some((incoming, permit)) = self.held.pop_front() {
+                self.start(incoming, permit);
+            } else {
+                return Ok(self.dispatch.memory.large().await);
+            }
         }
     }
 
@@ -123,37 +179,64 @@ impl Connection {
             self.reading = false;
         }
         let id = incoming.id.clone();
-        let answer = self.dispatch.start(incoming);
-        self.pending
-            .push_back(Box::pin(async move { (encode_reply(id.as_ref(), answer.await), Some(permit)) }));
+        let answered = self.dispatch.start(incoming);
+        self.pending.push_back(Box::pin(async move {
+            let ready = match answered.await {
+                Answered::Now(answer, place) => Ready::line(encode_reply(id.as_ref(), answer), place),
+                Answered::Large(large) => Ready::Large(id, large),
+            };
+            (ready, Some(permit))
+        }));
     }
 
-    fn fail(&mut self, id: Option<crate::protocol::Id>, error: Error) {
-        let reply = encode_reply(id.as_ref(), Err(error));
+    fn fail(&mut self, id: Option<Id>, error: Error) {
+        let reply = Ready::Line(encode_reply(id.as_ref(), Err(error)), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
     }
 
     /// Writes a reply together with those that are ready behind it.
-    async fn write(
-        &mut self,
-        (mut replies, permit): (Vec<u8>, Option<OwnedSemaphorePermit>),
-    ) -> std::io::Result<()> {
-        let mut permits = vec![permit];
-        while replies.len() < limits::REPLY_BUFFER_BYTES {
-            let Some(Some((reply, permit))) = self.pending.next().now_or_never() else { break };
-            replies.extend_from_slice(&reply);
-            permits.push(permit);
+    async fn write(&mut self, first: (Ready, Option<OwnedSemaphorePermit>)) -> io::Result<()> {
+        let mut next = Some(first);
+        while let Some((ready, permit)) = next.take() {
+            let (mut lines, place) = match ready {
+                Ready::Line(line, place) => (line, place),
+                Ready::Large(id, large) => {
+                    let (answer, place) = self.dispatch.load(large).await;
+                    (encode_reply(id.as_ref(), answer), Some(place))
+                }
+            };
+            let mut permits = vec![permit, place];
+            while lines.len() < limits::REPLY_BUFFER_BYTES && next.is_none() {
+                match self.pending.next().now_or_never().flatten() {
+                    Some((Ready::Line(line, place), permit)) => {
+                        lines.extend_from_slice(&line);
+                        permits.extend([permit, place]);
+                    }
+                    Some(large) => next = Some(large),
+                    None => break,
+                }
+            }
+            self.send(&lines).await?;
         }
-        let mut rest = replies.as_slice();
+        Ok(())
+    }
+
+    async fn send(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        let since = Instant::now();
         while !rest.is_empty() {
-            let written = tokio::time::timeout(limits::WRITE_STALL_TIMEOUT, self.writer.write(rest)).await;
-            match written {
-                Ok(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
-                Ok(count) => rest = &rest[count?..],
-                Err(_) => return Err(std::io::ErrorKind::TimedOut.into()),
+            match self.dispatch.memory.patiently(since, self.writer.write(rest)).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => rest = &rest[count..],
             }
         }
-        drop(permits);
         Ok(())
+    }
+}
+
+impl Ready {
+    /// A place that was taken for a reply that is small after all is given back.
+    fn line(line: Vec<u8>, place: Option<OwnedSemaphorePermit>) -> Ready {
+        let is_small = line.len() <= limits::SMALL_MESSAGE_BYTES;
+        Ready::Line(line, place.filter(|_| !is_small))
     }
 }

@@ -1,18 +1,21 @@
 //! From a request to who answers it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::instance::StoreLock;
-use crate::actors::backend::{Ask, Backend};
+use super::memory::Memory;
+use crate::actors::backend::{Ask, AskSmall, Backend};
 use crate::limits;
 use crate::protocol::{Answer, Call, Hello, Incoming, Status};
-use crate::store::{Address, Code, Error, Read, Reply, Request, Result, Timestamp};
+use crate::store::{Address, Code, Error, Mutation, Read, Reply, Request, Result, Timestamp, WriteOperation};
 
 /// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
 /// round; other connections never wait for that.
@@ -20,8 +23,29 @@ use crate::store::{Address, Code, Error, Read, Reply, Request, Result, Timestamp
 pub(super) enum Lane {
     Read,
     Write,
-    /// Runs alone.
+    /// Runs alone: what ends or creates something, and what is answered with a reply that may be large.
     Alone,
+}
+
+/// What became of a request.
+pub(super) enum Answered {
+    /// An answer, with its place when one was taken for a reply that may be large.
+    Now(Result<Answer>, Option<OwnedSemaphorePermit>),
+    /// The value is large, so it is loaded by itself.
+    Large(Large),
+}
+
+/// A read of one large value that is still to be done.
+pub(super) struct Large {
+    request: Request,
+    timeout: Option<Timeout>,
+}
+
+/// Until when a client wants to wait.
+#[derive(Clone, Copy)]
+struct Timeout {
+    timeout_ms: u64,
+    deadline: Instant,
 }
 
 /// Everything a connection needs to have its requests answered.
@@ -33,38 +57,81 @@ pub(super) struct Dispatch {
     pub(super) started: Timestamp,
     pub(super) store_lock: StoreLock,
     pub(super) connections: Arc<AtomicUsize>,
-    /// Bytes of requests in flight. The bound stands in front of the actor: a mailbox has none that holds.
-    pub(super) permits: Arc<Semaphore>,
+    /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
+    pub(super) memory: Memory,
     pub(super) stop: CancellationToken,
 }
 
 impl Dispatch {
     pub(super) fn lane(call: &Call) -> Lane {
         match call {
+            _ if has_large_reply(call) => Lane::Alone,
             Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
             Call::Store(Request::Write(_)) => Lane::Write,
             Call::Store(Request::Init) | Call::Shutdown | Call::Bye => Lane::Alone,
         }
     }
 
-    /// Starts a request at once, so that requests reach the backend in the order of the calls.
-    pub(super) fn start(
-        self: &Arc<Self>,
-        incoming: Incoming,
-    ) -> impl Future<Output = Result<Answer>> + use<> {
-        let is_write = Self::lane(&incoming.call) == Lane::Write;
-        let answer = self.answer(incoming.call);
-        async move {
-            let Some(timeout_ms) = incoming.timeout_ms else { return answer.await };
-            match tokio::time::timeout(Duration::from_millis(timeout_ms), answer).await {
-                Ok(answer) => answer,
-                Err(_) => {
-                    let error = Error::new(Code::Timeout, format!("no answer within {timeout_ms} ms"));
-                    // The batch that holds the write goes on.
-                    Err(if is_write { error.unknown() } else { error })
-                }
-            }
+    /// What a reply takes while it waits to be written, in bytes; more only with a place of its own.
+    pub(super) fn reply_bytes(call: &Call) -> usize {
+        match call {
+            Call::Store(Request::Read(Read::Get { .. })) => limits::INLINE_VALUE_BYTES,
+            _ => 0,
         }
+    }
+
+    /// Starts a request at once, so that requests reach the backend in the order of the calls.
+    pub(super) fn start(self: &Arc<Self>, incoming: Incoming) -> Pin<Box<dyn Future<Output = Answered>>> {
+        let Incoming { call, timeout_ms, .. } = incoming;
+        let timeout = timeout_ms.map(|timeout_ms| Timeout {
+            timeout_ms,
+            deadline: Instant::now() + Duration::from_millis(timeout_ms),
+        });
+        if has_large_reply(&call) {
+            let dispatch = Arc::clone(self);
+            return Box::pin(async move {
+                let is_write = matches!(call, Call::Store(Request::Write(_)));
+                let place = dispatch.memory.large().await;
+                Answered::Now(in_time(timeout, is_write, dispatch.answer(call)).await, Some(place))
+            });
+        }
+        if let Call::Store(Request::Read(Read::Get { key })) = call {
+            let refused = self.refusal(false);
+            let asked = self.backend.send(AskSmall(key.clone()));
+            return Box::pin(async move {
+                let small = async {
+                    refused.map_or(Ok(()), Err)?;
+                    asked.await.map_err(|_| gone())?
+                };
+                match in_time(timeout, false, small).await {
+                    Ok(Some(reply)) => Answered::Now(Ok(Answer::Store(reply)), None),
+                    Ok(None) => {
+                        let request = Request::Read(Read::Get { key });
+                        Answered::Large(Large { request, timeout })
+                    }
+                    Err(error) => Answered::Now(Err(error), None),
+                }
+            });
+        }
+        let is_write = Self::lane(&call) == Lane::Write;
+        let answer = self.answer(call);
+        Box::pin(async move { Answered::Now(in_time(timeout, is_write, answer).await, None) })
+    }
+
+    /// Loads a large value, and answers its place too.
+    pub(super) async fn load(
+        self: &Arc<Self>,
+        Large { request, timeout }: Large,
+    ) -> (Result<Answer>, OwnedSemaphorePermit) {
+        let place = self.memory.large().await;
+        (in_time(timeout, false, self.answer(Call::Store(request))).await, place)
+    }
+
+    /// Why the store is not served here, when it is not.
+    fn refusal(&self, for_init: bool) -> Option<Error> {
+        self.store_lock.ensure(for_init).map(|socket| {
+            Error::new(Code::Unavailable, format!("another daemon serves this store at {}", socket.display()))
+        })
     }
 
     /// Who this daemon is. It is told at once, because that is how a client learns that the daemon lives: the store has
@@ -84,18 +151,10 @@ impl Dispatch {
         }
     }
 
-    fn in_flight_bytes(&self) -> usize {
-        limits::IN_FLIGHT_BYTES.saturating_sub(self.permits.available_permits())
-    }
-
-    fn answer(self: &Arc<Self>, call: Call) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer>>>> {
+    fn answer(self: &Arc<Self>, call: Call) -> Pin<Box<dyn Future<Output = Result<Answer>>>> {
         match call {
             Call::Store(request) => {
-                if let Some(socket) = self.store_lock.ensure(request == Request::Init) {
-                    let error = Error::new(
-                        Code::Unavailable,
-                        format!("another daemon serves this store at {}", socket.display()),
-                    );
+                if let Some(error) = self.refusal(request == Request::Init) {
                     return Box::pin(std::future::ready(Err(error)));
                 }
                 let asked = self.backend.send(Ask(request));
@@ -107,11 +166,19 @@ impl Dispatch {
             }
             Call::Status => {
                 let hello = self.hello();
-                let (connections, in_flight_bytes) =
-                    (self.connections.load(Ordering::SeqCst), self.in_flight_bytes());
+                let connections = self.connections.load(Ordering::SeqCst);
+                let in_flight_bytes = self.memory.small_in_flight_bytes();
+                let large_in_flight = self.memory.large_in_flight();
                 let started = self.started.to_string();
                 Box::pin(async move {
-                    Ok(Answer::Status(Status { hello: hello.await, started, connections, in_flight_bytes }))
+                    let hello = hello.await;
+                    Ok(Answer::Status(Status {
+                        hello,
+                        started,
+                        connections,
+                        in_flight_bytes,
+                        large_in_flight,
+                    }))
                 })
             }
             Call::Shutdown => {
@@ -121,6 +188,40 @@ impl Dispatch {
             Call::Bye => Box::pin(std::future::ready(Ok(Answer::Done))),
         }
     }
+}
+
+/// Whether the reply to a request may be larger than a small message.
+fn has_large_reply(call: &Call) -> bool {
+    let returns = |mutation: &Mutation| matches!(mutation, Mutation::Patch(patch) if patch.return_value);
+    match call {
+        Call::Store(Request::Read(read)) => match read {
+            Read::GetBatch { .. } | Read::List(_) | Read::Stream(_) | Read::LockList(_) => true,
+            Read::Get { .. }
+            | Read::Count(_)
+            | Read::StreamSeq
+            | Read::LockStatus { .. }
+            | Read::Identity => false,
+        },
+        Call::Store(Request::Write(write)) => match &write.operation {
+            WriteOperation::Apply(mutation) => returns(mutation),
+            WriteOperation::Mutate(mutations) => mutations.iter().any(returns),
+            _ => false,
+        },
+        Call::Store(Request::Init) | Call::Hello | Call::Status | Call::Shutdown | Call::Bye => false,
+    }
+}
+
+async fn in_time<T>(
+    timeout: Option<Timeout>,
+    is_write: bool,
+    answer: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let Some(Timeout { timeout_ms, deadline }) = timeout else { return answer.await };
+    tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+        let error = Error::new(Code::Timeout, format!("no answer within {timeout_ms} ms"));
+        // The batch that holds the write goes on.
+        Err(if is_write { error.unknown() } else { error })
+    })
 }
 
 fn gone() -> Error {

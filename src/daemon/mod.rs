@@ -7,6 +7,7 @@ mod connection;
 mod dispatch;
 pub mod instance;
 mod lock_file;
+mod memory;
 pub mod place;
 pub mod spawn;
 
@@ -17,11 +18,11 @@ use std::time::{Duration, Instant};
 use actix::Actor as _;
 use futures_util::FutureExt as _;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::Dispatch;
 use self::instance::{Instance, StoreLock};
+use self::memory::Memory;
 use self::place::Admission;
 use crate::actors::backend::Backend;
 use crate::limits;
@@ -60,7 +61,7 @@ pub async fn run(
         spawned: config.spawned,
         store_lock,
         connections: Arc::clone(&connections),
-        permits: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
+        memory: Memory::new(),
         stop: stop.clone(),
     });
     let admission = Admission::of_this_process();

@@ -13,6 +13,9 @@ use crate::limits;
 pub enum Line {
     /// A line, without its newline.
     Whole(Bytes),
+    /// The present line is over [`limits::SMALL_MESSAGE_BYTES`]: told once before the rest of it is read, by
+    /// [`LineCodec::telling_long_lines`].
+    Long,
     /// A line over the limit, skipped to its newline.
     TooLong,
     /// What came after the last newline before the end.
@@ -25,6 +28,10 @@ pub struct LineCodec {
     limit_bytes: usize,
     /// How far the buffer was searched for a newline.
     searched: usize,
+    /// Whether a long line is told.
+    tells_long: bool,
+    /// The present line was told to be a long one.
+    told_long: bool,
     /// The present line is over the limit.
     skipping: bool,
 }
@@ -37,10 +44,18 @@ impl Default for LineCodec {
 }
 
 impl LineCodec {
+    /// Tells [`Line::Long`] too: who reads from many has to wait for memory before it reads on.
+    #[must_use]
+    pub fn telling_long_lines() -> LineCodec {
+        LineCodec { tells_long: true, ..LineCodec::default() }
+    }
+}
+
+impl LineCodec {
     /// With another limit, in bytes without the newline.
     #[must_use]
     pub fn with_limit(limit_bytes: usize) -> LineCodec {
-        LineCodec { limit_bytes, searched: 0, skipping: false }
+        LineCodec { limit_bytes, searched: 0, tells_long: false, told_long: false, skipping: false }
     }
 }
 
@@ -58,9 +73,12 @@ impl Decoder for LineCodec {
                 buffer.clear();
             }
             self.searched = buffer.len();
-            return Ok(None);
+            let is_news = self.tells_long && !self.told_long && buffer.len() > limits::SMALL_MESSAGE_BYTES;
+            self.told_long |= is_news;
+            return Ok(is_news.then_some(Line::Long));
         };
         self.searched = 0;
+        self.told_long = false;
         if std::mem::take(&mut self.skipping) || length > self.limit_bytes {
             buffer.advance(length + 1);
             return Ok(Some(Line::TooLong));
@@ -76,7 +94,7 @@ impl Decoder for LineCodec {
         }
         let cut_off = !buffer.is_empty() || self.skipping;
         buffer.clear();
-        *self = LineCodec::with_limit(self.limit_bytes);
+        (self.searched, self.told_long, self.skipping) = (0, false, false);
         Ok(cut_off.then_some(Line::CutOff))
     }
 }

@@ -27,6 +27,8 @@ struct Waiting<T> {
 pub(crate) enum Point {
     /// `get` of one key.
     One(String),
+    /// `get` of one key, which is refused as `too_large` when the value would have to be read by itself.
+    Small(String),
     /// `get` of several keys.
     Many(Vec<String>),
 }
@@ -34,7 +36,7 @@ pub(crate) enum Point {
 impl Point {
     fn keys(&self) -> &[String] {
         match self {
-            Point::One(key) => std::slice::from_ref(key),
+            Point::One(key) | Point::Small(key) => std::slice::from_ref(key),
             Point::Many(keys) => keys,
         }
     }
@@ -173,7 +175,10 @@ impl<T> Gathering<T> {
 fn answer_point(engine: &Arc<dyn Engine>, got: &Got, point: Point, answer: oneshot::Sender<Outcome>) {
     let seq = got.seq;
     let large = match point {
-        Point::One(key) => match got.records.get(&key) {
+        Point::Small(key) if matches!(got.records.get(&key), Some(Found::Large)) => {
+            return drop(answer.send(Err(Error::new(Code::TooLarge, "the value is read by itself"))));
+        }
+        Point::One(key) | Point::Small(key) => match got.records.get(&key) {
             Some(Found::Large) => key,
             Some(Found::Inline(record)) => {
                 return drop(answer.send(Ok(Reply::Get { seq, record: Some(record.clone()) })));

@@ -62,6 +62,17 @@ impl LocalStore {
         self.engine.close().await;
     }
 
+    /// Reads one record, unless its value is large: then none, and [`Read::Get`] loads it by itself.
+    pub(crate) async fn get_small(&self, key: String) -> Result<Option<Reply>> {
+        let request = Request::Read(Read::Get { key });
+        request.check()?;
+        let Request::Read(Read::Get { key }) = request else { return Ok(None) };
+        match self.batcher.point(Point::Small(key)).await {
+            Err(error) if error.code == Code::TooLarge => Ok(None),
+            outcome => outcome.map(Some),
+        }
+    }
+
     /// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle
     /// of a statement.
     async fn detached(&self, read: impl Future<Output = Result<Reply>> + Send + 'static) -> Result<Reply> {

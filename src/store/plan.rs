@@ -27,13 +27,15 @@ use crate::limits;
 /// What one write is told.
 pub(crate) type Outcome = Result<Reply>;
 
-/// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded allow. `now_ms` is
+/// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded, and those that are
+/// written, allow. `now_ms` is
 /// the one time of the whole batch, read after the write lock was gained.
 pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
     let mut planner = Planner::new(rows, now_ms);
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
-        if !outcomes.is_empty() && !planner.can_decide(request) {
+        let is_full = planner.written_bytes > limits::BATCH_WRITTEN_BYTES;
+        if !outcomes.is_empty() && (is_full || !planner.can_decide(request)) {
             break;
         }
         outcomes.push(planner.decide(request));
@@ -51,6 +53,8 @@ struct Planner {
     locks: Table<LockRow>,
     once: Table<OnceRow>,
     stream: Vec<StreamRow>,
+    /// The values in `stream`: a small patch may write a large value each time.
+    written_bytes: usize,
     range_delete: Option<RangeDelete>,
     ranged: u64,
     counted: u64,
@@ -71,6 +75,7 @@ impl Planner {
             locks: Table::stored(rows.locks),
             once: Table::stored(rows.once),
             stream: Vec::new(),
+            written_bytes: 0,
             range_delete: None,
             ranged: rows.ranged,
             counted: rows.counted,

@@ -117,6 +117,8 @@ pub struct Status {
     pub started: String,
     /// Connections that are served now.
     pub connections: usize,
-    /// Bytes of requests and replies that are under way.
+    /// Bytes that small requests and replies under way take.
     pub in_flight_bytes: usize,
+    /// Large requests and replies under way.
+    pub large_in_flight: usize,
 }

@@ -14,6 +14,10 @@ pub(super) struct Undo {
     records: Vec<(String, Option<Slot<Row>>)>,
     stream_length: usize,
     head: u64,
+    written_bytes: usize,
+    /// The values that its patches may still write and return, in bytes.
+    written_bytes_left: usize,
+    returned_bytes_left: usize,
     /// Records that range deletes may still pass over and remove.
     pub(super) range_records_left: u64,
 }
@@ -25,6 +29,9 @@ impl Planner {
             records: Vec::new(),
             stream_length: self.stream.len(),
             head: self.meta.head,
+            written_bytes: self.written_bytes,
+            written_bytes_left: limits::BATCH_WRITTEN_BYTES,
+            returned_bytes_left: limits::MUTATE_BYTES,
             range_records_left: limits::MUTATE_RANGE_RECORDS,
         });
         let results = mutations
@@ -39,6 +46,7 @@ impl Planner {
             }
             self.stream.truncate(undo.stream_length);
             self.meta.head = undo.head;
+            self.written_bytes = undo.written_bytes;
         }
         results
     }
@@ -48,6 +56,29 @@ impl Planner {
         if let Some(undo) = &mut self.undo {
             undo.records.push((key.to_owned(), self.records.slot(key)));
         }
+    }
+
+    /// Counts a value that a patch of a mutate writes: many small patches of one large value are many large changes.
+    pub(super) fn spend_value_bytes(&mut self, bytes: usize, is_returned: bool) -> Result<()> {
+        let Some(undo) = &mut self.undo else { return Ok(()) };
+        let returned_bytes = if is_returned { bytes } else { 0 };
+        let left = undo
+            .written_bytes_left
+            .checked_sub(bytes)
+            .zip(undo.returned_bytes_left.checked_sub(returned_bytes));
+        let Some(left) = left else {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!(
+                    "the patches of a mutate write at most {} bytes of values and return {}",
+                    limits::BATCH_WRITTEN_BYTES,
+                    limits::MUTATE_BYTES
+                ),
+            )
+            .hint("patch fewer large values at once"));
+        };
+        (undo.written_bytes_left, undo.returned_bytes_left) = left;
+        Ok(())
     }
 
     /// Counts records that the range deletes of a mutate pass over or remove.

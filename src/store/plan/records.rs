@@ -43,6 +43,7 @@ impl Planner {
             }
         };
         check_value(&value)?;
+        self.spend_value_bytes(value.get().len(), patch.return_value)?;
         let written = self.write(&patch.key, value.clone(), &patch.record_type, tx);
         Ok(Written { value: patch.return_value.then_some(value), ..written })
     }
@@ -53,6 +54,7 @@ impl Planner {
     }
 
     fn write(&mut self, key: &str, value: JsonText, record_type: &TypeChange, tx: u64) -> Written {
+        self.written_bytes += value.get().len();
         let present = self.records.get(key);
         let row = Row {
             version: present.map_or(1, |row| row.version + 1),

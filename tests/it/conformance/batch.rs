@@ -8,6 +8,7 @@ use crate::support::{World, json};
 
 cases! {
     a_failing_request_of_each_kind_harms_no_neighbour_in_a_batch_of_500,
+    small_patches_of_a_large_value_are_bounded_by_what_they_write,
 }
 
 /// A request of each kind that fails, with its code.
@@ -76,5 +77,30 @@ async fn a_failing_request_of_each_kind_harms_no_neighbour_in_a_batch_of_500(wor
             records.len() == 499 && records.iter().all(|record| record.value == json(&round.to_string()))
         );
         assert_eq!(world.store.get("own").await.unwrap().unwrap().version, 1);
+    }
+}
+
+/// Forty patches of a value of 2 MiB are asked for in one batch, and write 80 MiB: they take effect in order, in several.
+/// A mutate is not taken apart, so it is refused.
+async fn small_patches_of_a_large_value_are_bounded_by_what_they_write(world: &World) {
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(2 * 1_024 * 1_024));
+    world.store.put(Put::new("large", json(&large))).await.unwrap();
+    let patch = |number: usize| Patch::merge("large", json(&format!(r#"{{"n":{number}}}"#)));
+    let outcomes = join_all((0..40).map(|number| world.store.patch(patch(number)))).await;
+    let versions: Vec<u64> = outcomes.into_iter().map(|outcome| outcome.unwrap().version).collect();
+    assert_eq!(versions, (2..=41).collect::<Vec<u64>>());
+
+    for (count, returned, is_taken) in
+        [(15, false, true), (16, false, false), (5, true, true), (6, true, false)]
+    {
+        let before = world.store.stream_seq().await.unwrap();
+        let patches = (0..count).map(|number| Patch { return_value: returned, ..patch(number) });
+        match world.store.mutate_all(patches.map(Mutation::Patch).collect()).await {
+            Ok(results) => assert!(is_taken && results.len() == count),
+            Err(error) => {
+                assert!(!is_taken && error.code == Code::TooLarge && error.hint.is_some(), "{error:?}");
+                assert_eq!(world.store.stream_seq().await.unwrap(), before);
+            }
+        }
     }
 }
