@@ -1,98 +1,77 @@
 //! A store behind a daemon.
 
-use std::collections::VecDeque;
+mod connect;
+mod connection;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
 use tokio_util::bytes::Bytes;
-use tokio_util::codec::FramedRead;
 
-use crate::daemon::place::{Place, check_peer, is_system};
-use crate::daemon::spawn::{self, Handover};
+use self::connect::Greeted;
+pub use self::connect::Target;
+use self::connection::Lost;
+use crate::daemon::place::Place;
 use crate::limits;
-use crate::protocol::{Call, Hello, Id, Line, LineCodec, Status, decode_own, decode_reply, encode_request};
-use crate::store::{Code, Error, Reply, Request, Result, Store};
+use crate::protocol::{Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
+use crate::store::{Code, Error, Reply, Request, Result, Store, Write};
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
-#[derive(Debug)]
+///
+/// When the daemon ends, the next call connects anew, and starts the next daemon where the [`Target`] says so. A call
+/// that was under way is repeated when that is safe: when the daemon did not take it, a read, and a write that is
+/// applied [`once`](crate::store::Guarded::once). Any other write is unknown then.
 pub struct Client {
-    calls: mpsc::Sender<Sent>,
+    target: Target,
+    /// Looked at without waiting, so that concurrent calls are sent in the order in which they are first polled.
+    greeted: Mutex<Arc<Greeted>>,
+    /// Held by the call that connects anew.
+    connecting: tokio::sync::Mutex<()>,
     next_id: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Sent {
-    line: Vec<u8>,
-    answer: oneshot::Sender<Bytes>,
 }
 
 impl Client {
     /// Connects to the daemon at this socket. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `unavailable` when nobody listens there, or somebody whom this user should not trust.
+    /// `unavailable` when nobody listens there, or somebody whom this user should not trust; `unsupported` when the
+    /// daemon speaks another protocol.
     pub async fn connect(socket: &Path) -> Result<Client> {
-        Client::find(&[socket]).await?.ok_or_else(|| nobody(socket))
+        Client::connect_to(Target { place: Place::at(socket)?, address: None, handover: None }).await
     }
 
-    /// Connects to the daemon of a place, or of the system.
+    /// Connects to the daemon of a store, and starts it when nobody listens and the target says so.
     ///
     /// # Errors
-    /// As [`connect`](Client::connect).
-    pub async fn connect_to(place: &Place) -> Result<Client> {
-        Client::find(&place.candidates()).await?.ok_or_else(|| nobody(place.socket()))
+    /// As [`connect`](Client::connect), or what kept it from starting.
+    pub async fn connect_to(target: Target) -> Result<Client> {
+        let greeted = target.connect().await?;
+        Ok(Client::of(target, greeted))
     }
 
-    /// Connects to the daemon of a place, or of the system, and starts it when nobody listens.
+    /// Connects to the daemon that there is, whatever protocol it speaks: to ask who it is, and to end it.
     ///
     /// # Errors
-    /// What kept it from starting.
-    pub async fn connect_or_start(place: &Place, handover: &Handover) -> Result<Client> {
-        if let Some(client) = Client::find(&place.candidates()).await? {
-            return Ok(client);
+    /// `unavailable` when it does not answer.
+    pub async fn find(target: Target) -> Result<Option<Client>> {
+        let found = target.find(None).await?;
+        Ok(found.map(|greeted| Client::of(target, greeted)))
+    }
+
+    fn of(target: Target, greeted: Greeted) -> Client {
+        Client {
+            target,
+            greeted: Mutex::new(Arc::new(greeted)),
+            connecting: tokio::sync::Mutex::new(()),
+            next_id: AtomicU64::new(1),
         }
-        let (place, handover) = (place.clone(), handover.clone());
-        let socket = tokio::task::spawn_blocking(move || spawn::start(&place, &handover))
-            .await
-            .map_err(|error| Error::new(Code::Internal, error.to_string()))??;
-        Client::connect(&socket).await
     }
 
-    /// Connects to the first socket where somebody listens, if there is one.
-    async fn find(sockets: &[&Path]) -> Result<Option<Client>> {
-        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-        for socket in sockets {
-            let unavailable = |why: &dyn std::fmt::Display| {
-                Error::new(Code::Unavailable, format!("{}: {why}", socket.display()))
-            };
-            let stream =
-                match tokio::time::timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
-                    Ok(Ok(stream)) => stream,
-                    Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotFound) => continue,
-                    // Others may not even look into the directory of the system's daemon.
-                    Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => continue,
-                    Ok(Err(error)) => return Err(unavailable(&error)),
-                    Err(_) => return Err(unavailable(&"the daemon does not accept")),
-                };
-            check_peer(socket, &stream)?;
-            let (calls, waiting) = mpsc::channel(limits::CONNECTION_REQUESTS);
-            tokio::spawn(run(stream, waiting));
-            return Ok(Some(Client { calls, next_id: AtomicU64::new(1) }));
-        }
-        Ok(None)
-    }
-
-    /// Asks the daemon who it is.
-    ///
-    /// # Errors
-    /// As [`Store::call`].
-    pub async fn hello(&self) -> Result<Hello> {
-        decode_own(&self.line(&Call::Hello, false).await?)
+    /// Who the daemon said it is when it was connected to.
+    pub fn hello(&self) -> Hello {
+        self.last_greeted().hello.clone()
     }
 
     /// Asks the daemon who it is and what it is doing.
@@ -100,7 +79,7 @@ impl Client {
     /// # Errors
     /// As [`Store::call`].
     pub async fn status(&self) -> Result<Status> {
-        decode_own(&self.line(&Call::Status, false).await?)
+        decode_own(&self.exchange(&Call::Status).await?)
     }
 
     /// Asks the daemon to end, once it has answered what it was asked.
@@ -108,79 +87,114 @@ impl Client {
     /// # Errors
     /// As [`Store::call`].
     pub async fn shutdown(&self) -> Result<()> {
-        self.line(&Call::Shutdown, false).await.map(drop)
+        match self.last_greeted().connection.ask(self.encode(&Call::Shutdown)).await {
+            Ok(line) => decode_own::<serde::de::IgnoredAny>(&line).map(drop),
+            // It ended by itself.
+            Err(Lost::NotTaken | Lost::Unanswered) => Ok(()),
+        }
     }
 
-    async fn line(&self, call: &Call, is_write: bool) -> Result<Bytes> {
-        let id = Id::number(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let (answer, line) = oneshot::channel();
-        let sent = Sent { line: encode_request(&id, call), answer };
-        let lost = |code, message: &str| {
-            let error = Error::new(code, message);
-            if is_write {
-                error.unknown().hint("read the key to learn whether the write was applied")
-            } else {
-                error
+    fn encode(&self, call: &Call) -> Vec<u8> {
+        encode_request(&Id::number(self.next_id.fetch_add(1, Ordering::Relaxed)), call)
+    }
+
+    /// Sends a call and waits for its answer.
+    async fn exchange(&self, call: &Call) -> Result<Bytes> {
+        let answer = tokio::time::timeout(limits::CALL_TIMEOUT, self.exchange_again(call));
+        let late = || Error::new(Code::Timeout, "the daemon did not answer in time");
+        answer.await.unwrap_or_else(|_| Err(unanswered(call, late())))
+    }
+
+    async fn exchange_again(&self, call: &Call) -> Result<Bytes> {
+        for _ in 0..limits::CALL_TRIES {
+            let greeted = self.greeted().await?;
+            match greeted.connection.ask(self.encode(call)).await {
+                Ok(line) => return Ok(line),
+                Err(Lost::NotTaken) => {}
+                Err(Lost::Unanswered) if may_repeat(call) => {}
+                Err(Lost::Unanswered) => {
+                    let error = Error::new(Code::Unavailable, "the daemon went away before it answered");
+                    return Err(unanswered(call, error));
+                }
             }
-        };
-        let exchange = async {
-            self.calls.send(sent).await.map_err(|_| Error::new(Code::Unavailable, "the daemon is gone"))?;
-            line.await.map_err(|_| lost(Code::Unavailable, "the daemon went away before it answered"))
-        };
-        tokio::time::timeout(limits::CALL_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(lost(Code::Timeout, "the daemon did not answer in time")))
+        }
+        Err(Error::new(Code::Unavailable, "the daemon went away again and again")
+            .hint("see its log: kv daemon logs"))
+    }
+
+    fn last_greeted(&self) -> Arc<Greeted> {
+        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        Arc::clone(&self.greeted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The present connection, or the next one when it has ended.
+    async fn greeted(&self) -> Result<Arc<Greeted>> {
+        let greeted = self.last_greeted();
+        if !greeted.connection.has_ended() {
+            return Ok(greeted);
+        }
+        let _connecting = self.connecting.lock().await;
+        let greeted = self.last_greeted();
+        if !greeted.connection.has_ended() {
+            return Ok(greeted);
+        }
+        let greeted = Arc::new(self.target.connect().await?);
+        *self.greeted.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&greeted);
+        Ok(greeted)
+    }
+
+    /// A daemon of another version may not know what this one asks for.
+    fn explain(&self, error: Error) -> Error {
+        let version = self.hello().version;
+        let is_strange = matches!(error.code, Code::UnknownOp | Code::UnknownField | Code::Internal);
+        if is_strange && version != env!("CARGO_PKG_VERSION") {
+            return error.hint(format!(
+                "the daemon is kv {version}, this is kv {}: kv daemon restart",
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        error
     }
 }
 
-fn nobody(socket: &Path) -> Error {
-    Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
-        .hint("start it with: kv daemon start")
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A connection string may hold a password.
+        f.debug_struct("Client").field("socket", &self.target.place.socket()).finish_non_exhaustive()
+    }
+}
+
+fn may_repeat(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Hello
+            | Call::Status
+            | Call::Store(Request::Read(_) | Request::Write(Write { once: Some(_), .. }))
+    )
+}
+
+fn unanswered(call: &Call, error: Error) -> Error {
+    match call {
+        Call::Store(Request::Write(_) | Request::Init) => {
+            error.unknown().hint("read the key to learn whether the write was applied")
+        }
+        _ => error,
+    }
 }
 
 #[async_trait]
 impl Store for Client {
     async fn call(&self, request: Request) -> Result<Reply> {
         request.check()?;
-        let is_write = !matches!(request, Request::Read(_));
         let call = Call::Store(request);
-        let line = self.line(&call, is_write).await?;
-        match &call {
+        let line = self.exchange(&call).await?;
+        let reply = match &call {
             Call::Store(request) => decode_reply(request, &line),
             _ => Err(Error::new(Code::Internal, "not a request of the store")),
-        }
-    }
-}
-
-/// Sends lines and hands out the replies, which come in the same order. When the connection ends, whoever waits is
-/// told by the end of their channel.
-async fn run(stream: UnixStream, mut calls: mpsc::Receiver<Sent>) {
-    let (reader, mut writer) = stream.into_split();
-    let mut lines = FramedRead::new(reader, LineCodec::default());
-    let mut waiting: VecDeque<oneshot::Sender<Bytes>> = VecDeque::new();
-    let mut unsent: Vec<u8> = Vec::new();
-    loop {
-        tokio::select! {
-            call = calls.recv(), if unsent.len() < limits::REPLY_BUFFER_BYTES => match call {
-                Some(Sent { line, answer }) => {
-                    unsent.extend_from_slice(&line);
-                    waiting.push_back(answer);
-                }
-                // The client was dropped: nobody waits for what is still to come.
-                None => break,
-            },
-            written = writer.write(&unsent), if !unsent.is_empty() => match written {
-                Ok(count) if count > 0 => drop(unsent.drain(..count)),
-                _ => break,
-            },
-            line = lines.next() => match line {
-                Some(Ok(Line::Whole(line))) => match waiting.pop_front() {
-                    // A caller that timed out is not there any more; its reply is dropped.
-                    Some(answer) => drop(answer.send(line)),
-                    None => break,
-                },
-                _ => break,
-            },
+        };
+        match reply {
+            Err(error) => Err(self.explain(error)),
+            reply => reply,
         }
     }
 }

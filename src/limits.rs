@@ -92,8 +92,11 @@ pub const CONNECTION_REQUESTS: usize = 1_024;
 /// A request or reply up to this many bytes is a small one.
 pub const SMALL_MESSAGE_BYTES: usize = 64 * 1_024;
 
-/// Large requests and replies that the daemon holds at once, each up to a line of the protocol.
-pub const LARGE_MESSAGES: usize = 8;
+/// Requests over that size that the daemon holds at once, each up to [`LINE_BYTES`].
+pub const LARGE_LINES: usize = 8;
+
+/// Replies over that size that the daemon holds at once, each up to [`LINE_BYTES`].
+pub const LARGE_REPLIES: usize = 8;
 
 /// Bytes of small requests in flight in the whole daemon, with what their replies may take.
 pub const IN_FLIGHT_BYTES: usize = 128 * 1_024 * 1_024;
@@ -107,14 +110,20 @@ pub const REPLY_BUFFER_BYTES: usize = 64 * 1_024;
 /// Connections that are served at once; one more is told `too_many_connections` and closed.
 pub const CONNECTIONS: usize = 4_096;
 
+/// The same where the limit on open files (`ulimit -n`) was raised far enough.
+pub const CONNECTIONS_RAISED: usize = 16_384;
+
+/// Descriptors that the daemon needs besides its connections: the database, its log, the socket, locks.
+pub const OWN_DESCRIPTORS: usize = 64;
+
 /// A socket that takes no byte of a reply, or stops in the middle of a long line, for this long is closed.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// While others wait for memory, a client has this long to take a reply or to send the rest of a long line.
-pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(2);
+pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether others wait for memory.
-pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(250);
+pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a connection reads at once, in bytes: an idle one holds as much.
 pub const READ_BUFFER_BYTES: usize = 4 * 1_024;
@@ -139,6 +148,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client waits for one reply: longer than any time-out of an engine, so that an answer is not lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a client sends a call again whose daemon ended before it took it, or that may be repeated.
+pub const CALL_TRIES: u32 = 5;
 
 /// How long a client waits for the daemon to accept, to prove who it is and to answer `hello`.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ impl Actor for Backend {
     fn started(&mut self, context: &mut Self::Context) {
         // Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
         context.set_mailbox_capacity(
-            limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS,
+            limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS_RAISED,
         );
     }
 }

@@ -1,8 +1,7 @@
 //! From the global flags to a store: in this process, or through its daemon.
 
 use async_trait::async_trait;
-use kv::Client;
-use kv::daemon::instance::serving_socket;
+use kv::client::{Client, Target};
 use kv::daemon::place::Place;
 use kv::daemon::spawn::Handover;
 use kv::limits;
@@ -82,26 +81,19 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
     if arguments.daemon == DaemonMode::Never || address.is_memory() {
         return Ok(Opened::Local(LocalStore::open(&address, Clock::System)));
     }
-    match running(arguments).await {
-        Ok(client) => Ok(Opened::Remote(client)),
-        Err(_) if arguments.daemon == DaemonMode::Auto => start(arguments).await.map(Opened::Remote),
-        Err(error) => Err(error),
-    }
+    let target = match arguments.daemon {
+        DaemonMode::Auto => starting(arguments)?,
+        _ => running(arguments)?,
+    };
+    Client::connect_to(target).await.map(Opened::Remote)
 }
 
 /// The daemon that runs, wherever the environment of whoever started it put its socket.
-pub(super) async fn running(arguments: &StoreArguments) -> Result<Client> {
-    let refused = match Client::connect_to(&place(arguments)?).await {
-        Ok(client) => return Ok(client),
-        Err(error) => error,
-    };
-    match address(arguments)?.exclusive_file().and_then(serving_socket) {
-        Some(socket) => Client::connect(&socket).await,
-        None => Err(refused),
-    }
+pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
+    Ok(Target { place: place(arguments)?, address: Some(address(arguments)?), handover: None })
 }
 
-/// The daemon, started when it does not run.
-pub(super) async fn start(arguments: &StoreArguments) -> Result<Client> {
-    Client::connect_or_start(&place(arguments)?, &handover(arguments)?).await
+/// The same, started when it does not run.
+pub(super) fn starting(arguments: &StoreArguments) -> Result<Target> {
+    Ok(Target { handover: Some(handover(arguments)?), ..running(arguments)? })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kv::client::Client;
 use kv::daemon::instance::{Instance, StoreLock, is_alive};
 use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
@@ -83,20 +84,18 @@ fn serve(handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result
 }
 
 async fn start(arguments: &StoreArguments) -> Result<()> {
-    if connect::running(arguments).await.is_err() {
-        connect::start(arguments).await?;
-    }
-    Ok(())
+    Client::connect_to(connect::starting(arguments)?).await.map(drop)
 }
 
 /// Waits for the death: a start right behind it then finds the place free.
 async fn stop(arguments: &StoreArguments) -> Result<()> {
-    let place = connect::place(arguments)?;
-    let Ok(client) = connect::running(arguments).await else {
+    let target = connect::running(arguments)?;
+    let place = target.place.clone();
+    let Some(client) = Client::find(target).await? else {
         output::note("no daemon runs");
         return Ok(());
     };
-    let pid = client.hello().await?.pid;
+    let pid = client.hello().pid;
     client.shutdown().await?;
     let deadline = Instant::now() + limits::STOP_TIMEOUT;
     while is_alive(&place) || Path::new(&format!("/proc/{pid}/exe")).exists() {
@@ -110,6 +109,6 @@ async fn stop(arguments: &StoreArguments) -> Result<()> {
 }
 
 async fn status(arguments: &StoreArguments) -> Result<()> {
-    let status = connect::running(arguments).await?.status().await?;
-    output::print_document(&status)
+    let client = Client::connect_to(connect::running(arguments)?).await?;
+    output::print_document(&client.status().await?)
 }

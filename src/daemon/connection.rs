@@ -106,7 +106,7 @@ impl Connection {
         let place = match (&line, self.long_line.take()) {
             (_, Some((place, _))) => Some(place),
             (Line::Long, None) => {
-                self.long_line = Some((self.large_place().await?, Instant::now()));
+                self.long_line = Some((self.large_line_place().await?, Instant::now()));
                 return Ok(());
             }
             _ => None,
@@ -135,7 +135,7 @@ impl Connection {
         };
         let permit = match place {
             Some(place) => place,
-            None if line.len() > limits::SMALL_MESSAGE_BYTES => self.large_place().await?,
+            None if line.len() > limits::SMALL_MESSAGE_BYTES => self.large_line_place().await?,
             None => self.small(line.len() + Dispatch::reply_bytes(&incoming.call)).await?,
         };
         let lane = Dispatch::lane(&incoming.call);
@@ -159,16 +159,16 @@ impl Connection {
         }
     }
 
-    /// Waits for the place of a large message, when all before it is answered: so no connection ever waits for a place
+    /// Waits for the place of a large line, when all before it is answered: so no connection ever waits for a place
     /// while it has another one, and none waits for ever.
-    async fn large_place(&mut self) -> io::Result<OwnedSemaphorePermit> {
+    async fn large_line_place(&mut self) -> io::Result<OwnedSemaphorePermit> {
         loop {
             if let Some(reply) = self.pending.next().await {
                 self.write(reply).await?;
             } else if let Some((incoming, permit)) = self.held.pop_front() {
                 self.start(incoming, permit);
             } else {
-                return Ok(self.dispatch.memory.large().await);
+                return Ok(self.dispatch.memory.large_line().await);
             }
         }
     }

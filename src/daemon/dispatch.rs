@@ -57,6 +57,7 @@ pub(super) struct Dispatch {
     pub(super) started: Timestamp,
     pub(super) store_lock: StoreLock,
     pub(super) connections: Arc<AtomicUsize>,
+    pub(super) connections_max: usize,
     /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
     pub(super) memory: Memory,
     pub(super) stop: CancellationToken,
@@ -91,7 +92,7 @@ impl Dispatch {
             let dispatch = Arc::clone(self);
             return Box::pin(async move {
                 let is_write = matches!(call, Call::Store(Request::Write(_)));
-                let place = dispatch.memory.large().await;
+                let place = dispatch.memory.large_reply().await;
                 Answered::Now(in_time(timeout, is_write, dispatch.answer(call)).await, Some(place))
             });
         }
@@ -123,7 +124,7 @@ impl Dispatch {
         self: &Arc<Self>,
         Large { request, timeout }: Large,
     ) -> (Result<Answer>, OwnedSemaphorePermit) {
-        let place = self.memory.large().await;
+        let place = self.memory.large_reply().await;
         (in_time(timeout, false, self.answer(Call::Store(request))).await, place)
     }
 
@@ -139,6 +140,7 @@ impl Dispatch {
     fn hello(&self) -> impl Future<Output = Hello> + use<> {
         let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
+        hello.limits.connections = self.connections_max;
         async move {
             // A daemon without a store is a daemon all the same.
             if let Ok(Ok(Ok(Reply::Identity(identity)))) =

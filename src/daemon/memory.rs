@@ -1,8 +1,8 @@
 //! How much of requests and replies the daemon holds at once.
 //!
-//! Small messages are counted by their bytes. A large one, a line or a reply, takes one of a few places: before the line
-//! is read, and before the reply is loaded. A client that keeps others waiting for what it holds has only a little while
-//! to take its reply, or to finish its line.
+//! Small messages are counted by their bytes. A large line takes one of a few places before it is read, and a large
+//! reply one of as many before it is loaded. A client that keeps others waiting for what it holds has only a little
+//! while to take its reply, or to finish its line.
 
 use std::io;
 use std::sync::Arc;
@@ -16,14 +16,16 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Memory {
     small_bytes: Arc<Semaphore>,
-    large_places: Arc<Semaphore>,
+    line_places: Arc<Semaphore>,
+    reply_places: Arc<Semaphore>,
 }
 
 impl Memory {
     pub(super) fn new() -> Memory {
         Memory {
             small_bytes: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
-            large_places: Arc::new(Semaphore::new(limits::LARGE_MESSAGES)),
+            line_places: Arc::new(Semaphore::new(limits::LARGE_LINES)),
+            reply_places: Arc::new(Semaphore::new(limits::LARGE_REPLIES)),
         }
     }
 
@@ -34,9 +36,14 @@ impl Memory {
         acquired(semaphore.acquire_many_owned(bytes.unwrap_or(u32::MAX)).await)
     }
 
-    /// Waits for a place for a large message. Who waits may hold no such place already.
-    pub(super) async fn large(&self) -> OwnedSemaphorePermit {
-        acquired(Arc::clone(&self.large_places).acquire_owned().await)
+    /// Waits for a place for a large line. Who waits may hold no place already.
+    pub(super) async fn large_line(&self) -> OwnedSemaphorePermit {
+        acquired(Arc::clone(&self.line_places).acquire_owned().await)
+    }
+
+    /// Waits for a place for a large reply. Who waits may hold no such place already.
+    pub(super) async fn large_reply(&self) -> OwnedSemaphorePermit {
+        acquired(Arc::clone(&self.reply_places).acquire_owned().await)
     }
 
     /// The bytes that small messages take now.
@@ -44,14 +51,16 @@ impl Memory {
         limits::IN_FLIGHT_BYTES.saturating_sub(self.small_bytes.available_permits())
     }
 
-    /// Large messages that are held now.
+    /// Large lines and replies that are held now.
     pub(super) fn large_in_flight(&self) -> usize {
-        limits::LARGE_MESSAGES.saturating_sub(self.large_places.available_permits())
+        let free = self.line_places.available_permits() + self.reply_places.available_permits();
+        (limits::LARGE_LINES + limits::LARGE_REPLIES).saturating_sub(free)
     }
 
     /// Whether somebody waits for memory, or soon will.
     fn is_short(&self) -> bool {
-        self.large_places.available_permits() == 0
+        self.line_places.available_permits() == 0
+            || self.reply_places.available_permits() == 0
             || self.small_bytes.available_permits() < limits::SMALL_MESSAGE_BYTES
     }
 

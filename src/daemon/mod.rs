@@ -4,6 +4,7 @@
 //! - `connection`, `dispatch`: one client's life; from a request to who answers it
 
 mod connection;
+mod descriptors;
 mod dispatch;
 pub mod instance;
 mod lock_file;
@@ -54,6 +55,7 @@ pub async fn run(
     let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
     let backend = Backend::new(Arc::clone(&store)).start();
     let connections = Arc::new(AtomicUsize::new(0));
+    let connections_max = descriptors::connections();
     let dispatch = Arc::new(Dispatch {
         backend,
         started: Timestamp::from_unix_ms(config.clock.now_ms()),
@@ -61,6 +63,7 @@ pub async fn run(
         spawned: config.spawned,
         store_lock,
         connections: Arc::clone(&connections),
+        connections_max,
         memory: Memory::new(),
         stop: stop.clone(),
     });
@@ -71,8 +74,8 @@ pub async fn run(
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
             tracing::warn!(%error, "a connection was refused");
-        } else if connections.load(Ordering::SeqCst) >= limits::CONNECTIONS {
-            refuse(&stream);
+        } else if connections.load(Ordering::SeqCst) >= connections_max {
+            refuse(&stream, connections_max);
         } else {
             let guard = Counted::new(&connections);
             let dispatch = Arc::clone(&dispatch);
@@ -146,11 +149,12 @@ pub async fn run(
 }
 
 /// Tells a client that there is no place for it; it may come again.
-fn refuse(stream: &UnixStream) {
+fn refuse(stream: &UnixStream, connections_max: usize) {
     let error = Error::new(
         Code::TooManyConnections,
-        format!("the daemon serves {} connections already", limits::CONNECTIONS),
-    );
+        format!("the daemon serves {connections_max} connections already"),
+    )
+    .hint("close some, or raise its limit on open files (ulimit -n)");
     // A fresh socket takes a short line at once; one that does not is closed all the same.
     let _ = stream.try_write(&encode_reply(None, Err(error)));
 }

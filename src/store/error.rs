@@ -186,11 +186,11 @@ impl Error {
 
 impl From<JsonTextError> for Error {
     fn from(error: JsonTextError) -> Error {
-        let code = match error.kind {
-            JsonTextErrorKind::TooDeep => Code::TooLarge,
-            _ => Code::BadRequest,
-        };
-        Error::new(code, error.to_string())
+        match error.kind {
+            JsonTextErrorKind::TooDeep => Error::new(Code::TooLarge, error.to_string())
+                .hint("nest less, or store the inner part as a string"),
+            _ => Error::new(Code::BadRequest, error.to_string()),
+        }
     }
 }
 

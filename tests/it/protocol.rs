@@ -1,5 +1,6 @@
 //! Lines over the socket, by the real daemon and the real nc.
 
+mod hostile;
 mod schema;
 
 use std::io::{Read as _, Write as _};

@@ -1,0 +1,165 @@
+//! From a store to a connection: finds the daemon, starts it when nobody listens, replaces one that is older.
+
+use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::connection::{Connection, Lost};
+use crate::daemon::instance::{is_alive, serving_socket};
+use crate::daemon::place::{Place, check_peer, is_system};
+use crate::daemon::spawn::{self, Handover};
+use crate::limits;
+use crate::protocol::{Call, Hello, Id, PROTOCOL, decode_own, encode_request};
+use crate::store::{Address, Code, Error, Result};
+
+/// Where the daemon of a store is looked for, and how it is started.
+#[derive(Clone)]
+pub struct Target {
+    /// Where its socket is.
+    pub place: Place,
+    /// The store; none when only the socket is known.
+    pub address: Option<Address>,
+    /// What a daemon is told that is started because nobody listens; none = it is not started.
+    pub handover: Option<Handover>,
+}
+
+/// A connection whose daemon has said who it is.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    pub(super) connection: Connection,
+    pub(super) hello: Hello,
+    socket: PathBuf,
+}
+
+impl Target {
+    /// Connects to a daemon that can be talked to.
+    ///
+    /// A daemon that is just ending, or that another command starts or replaces, is gone a moment later: so it is looked
+    /// for again, for as long as a start may take.
+    pub(super) async fn connect(&self) -> Result<Greeted> {
+        let deadline = Instant::now() + limits::START_TIMEOUT;
+        let mut elsewhere = None;
+        loop {
+            match self.find(elsewhere.take()).await? {
+                Some(found) if self.is_outdated(&found.hello) => replace(&found).await?,
+                Some(found) => {
+                    check_protocol(&found.hello)?;
+                    return Ok(found);
+                }
+                None => match &self.handover {
+                    None => return Err(nobody(self.place.socket())),
+                    Some(_) if Instant::now() >= deadline => {
+                        return Err(nobody(self.place.socket()));
+                    }
+                    Some(handover) => elsewhere = Some(start(self.place.clone(), handover.clone()).await?),
+                },
+            }
+        }
+    }
+
+    /// Connects to the daemon that there is, whatever it speaks; none when nobody listens.
+    pub(super) async fn find(&self, first: Option<PathBuf>) -> Result<Option<Greeted>> {
+        let candidates = self.place.candidates();
+        for socket in first.as_deref().into_iter().chain(candidates) {
+            if let Some(found) = greet(socket).await? {
+                return Ok(Some(found));
+            }
+        }
+        // Another environment may have put the socket elsewhere.
+        match self.address.as_ref().and_then(Address::exclusive_file).and_then(serving_socket) {
+            Some(socket) => greet(&socket).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a daemon is to make place for one of this version: only one that a command started, and only for a
+    /// command that would start the next one.
+    fn is_outdated(&self, hello: &Hello) -> bool {
+        let knows_less = self.address.as_ref().is_some_and(|address| hello.schema < address.schema());
+        self.handover.is_some() && hello.spawned && (hello.protocol < PROTOCOL || knows_less)
+    }
+}
+
+/// Connects to a socket and asks who is there; none when nobody listens, or not any more.
+async fn greet(socket: &Path) -> Result<Option<Greeted>> {
+    let unavailable =
+        |why: &dyn std::fmt::Display| Error::new(Code::Unavailable, format!("{}: {why}", socket.display()));
+    let stream = match timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
+        // Others may not even look into the directory of the system's daemon.
+        Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => return Ok(None),
+        Ok(Err(error)) => return Err(unavailable(&error)),
+        Err(_) => return Err(unavailable(&"the daemon does not accept")),
+    };
+    check_peer(socket, &stream)?;
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let connection = Connection::new(stream);
+    match timeout(limits::CONNECT_TIMEOUT, connection.ask(line(&Call::Hello))).await {
+        Ok(Ok(line)) => {
+            let hello = decode_own(&line)?;
+            Ok(Some(Greeted { connection, hello, socket: socket.to_owned() }))
+        }
+        // It ended between the two.
+        Ok(Err(Lost::NotTaken | Lost::Unanswered)) => Ok(None),
+        Err(_) => {
+            let process = pid.map_or_else(String::new, |pid| format!(", process {pid},"));
+            let error = unavailable(&format!("the daemon{process} does not answer"));
+            Err(match pid {
+                Some(pid) => error.hint(format!("kill -9 {pid}: no acknowledged write is lost")),
+                None => error,
+            })
+        }
+    }
+}
+
+fn check_protocol(hello: &Hello) -> Result<()> {
+    if hello.protocol == PROTOCOL {
+        return Ok(());
+    }
+    let Hello { version, protocol, pid, .. } = hello;
+    let message = format!(
+        "the daemon, kv {version} in process {pid}, speaks protocol {protocol}, and this kv {} speaks {PROTOCOL}",
+        env!("CARGO_PKG_VERSION")
+    );
+    Err(Error::new(Code::Unsupported, message).hint(if *protocol > PROTOCOL {
+        "use the newer kv, or end the daemon with: kv daemon stop"
+    } else {
+        "start it anew: kv daemon restart"
+    }))
+}
+
+/// Asks a daemon to end, and waits until it has.
+async fn replace(found: &Greeted) -> Result<()> {
+    // It may end by itself meanwhile.
+    let _ = found.connection.ask(line(&Call::Shutdown)).await;
+    let place = Place::at(&found.socket)?;
+    let deadline = Instant::now() + limits::STOP_TIMEOUT;
+    while is_alive(&place) {
+        if Instant::now() >= deadline {
+            let pid = found.hello.pid;
+            return Err(Error::new(Code::Timeout, format!("the older daemon, process {pid}, does not end"))
+                .hint(format!("kill -9 {pid}: no acknowledged write is lost")));
+        }
+        tokio::time::sleep(limits::DRAIN_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn start(place: Place, handover: Handover) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || spawn::start(&place, &handover))
+        .await
+        .map_err(|error| Error::new(Code::Internal, error.to_string()))?
+}
+
+fn line(call: &Call) -> Vec<u8> {
+    encode_request(&Id::number(0), call)
+}
+
+fn nobody(socket: &Path) -> Error {
+    Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
+        .hint("start it with: kv daemon start")
+}
