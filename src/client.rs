@@ -3,11 +3,12 @@
 mod connect;
 mod connection;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use tokio::net::UnixStream;
 use tokio_util::bytes::Bytes;
 
 use self::connect::Greeted;
@@ -82,16 +83,27 @@ impl Client {
         decode_own(&self.exchange(&Call::Status).await?)
     }
 
-    /// Asks the daemon to end, once it has answered what it was asked.
+    /// Ends the daemon, once it has answered what it was asked, and waits for its death: a start right behind it finds
+    /// the place free.
     ///
     /// # Errors
-    /// As [`Store::call`].
-    pub async fn shutdown(&self) -> Result<()> {
-        match self.last_greeted().connection.ask(self.encode(&Call::Shutdown)).await {
-            Ok(line) => decode_own::<serde::de::IgnoredAny>(&line).map(drop),
-            // It ended by itself.
-            Err(Lost::NotTaken | Lost::Unanswered) => Ok(()),
-        }
+    /// `timeout` when it lives on.
+    pub async fn end_daemon(&self) -> Result<()> {
+        self.last_greeted().end_daemon().await
+    }
+
+    /// Where the daemon listens that was connected to last.
+    pub fn socket(&self) -> PathBuf {
+        self.last_greeted().socket.clone()
+    }
+
+    /// Another connection to the same daemon, for who speaks the protocol itself.
+    ///
+    /// # Errors
+    /// `unavailable` when it has ended meanwhile.
+    pub async fn open_stream(&self) -> Result<UnixStream> {
+        let socket = self.socket();
+        connect::open(&socket).await?.ok_or_else(|| connect::nobody(&socket))
     }
 
     fn encode(&self, call: &Call) -> Vec<u8> {

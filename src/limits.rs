@@ -178,3 +178,6 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often an ending daemon looks whether its clients are done.
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often `kv daemon logs --follow` looks for more.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);

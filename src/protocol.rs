@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 pub use lines::{Line, LineCodec};
 pub(crate) use reply::decode_own;
-pub use reply::{Answer, Hello, Limits, Status, decode_reply, encode_reply};
+pub use reply::{Answer, Hello, Limits, Status, decode_reply, encode_reply, is_reply};
 pub use request::{Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
 pub use schema::schema;
 

@@ -5,7 +5,7 @@
 //! | `Ask` | a connection | `Backend` | overlapping: the store orders writes itself |
 //! | `AskSmall` | a connection | `Backend` | overlapping |
 //!
-//! A panic ends the process (see `main.rs`): actix would let the actor die and the process live on, answering
+//! A panic ends the process (`daemon::end_process_on_panic`): actix would let the actor die and the process live on, answering
 //! "mailbox closed" for ever. The number of messages in flight is bounded in front of the actors, by permits.
 
 pub(crate) mod backend;

@@ -95,6 +95,8 @@ pub(super) enum Command {
     Benchmark(super::benchmark::Benchmark),
     /// Print the path of the daemon's socket
     Socket,
+    /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
+    Rpc,
     /// Print the description of the protocol, or its JSON Schema
     Protocol {
         /// The JSON Schema of every message
@@ -110,16 +112,23 @@ pub(super) enum Command {
 pub(super) enum DaemonCommand {
     /// Serve the store in the foreground
     Run {
+        /// Let the members of this group use the daemon too; its socket is then in /run/kv
+        #[arg(long, value_name = "GROUP")]
+        socket_group: Option<String>,
         /// Take the orders from stdin, as a daemon that was started by another command
-        #[arg(long, hide = true)]
+        #[arg(long, hide = true, conflicts_with = "socket_group")]
         spawned: bool,
     },
     /// Start the daemon in the background, unless it runs
     Start,
     /// End the daemon and wait for its death
     Stop,
+    /// End the daemon that a command started, if there is one, and start the next one
+    Restart,
     /// Show which daemon serves the store
     Status,
+    /// Print the log of the daemon that a command started
+    Logs(super::logs::Logs),
 }
 
 /// What must hold for a write to happen.

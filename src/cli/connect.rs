@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use kv::client::{Client, Target};
-use kv::daemon::place::Place;
+use kv::daemon::place::{Place, SocketGroup};
 use kv::daemon::spawn::Handover;
 use kv::limits;
 use kv::store::{Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store};
@@ -13,7 +13,7 @@ use super::signals;
 /// The store of a command.
 pub(super) enum Opened {
     Local(LocalStore),
-    Remote(Client),
+    Remote(Box<Client>),
 }
 
 impl Opened {
@@ -37,14 +37,17 @@ impl Store for Opened {
 
 /// Runs a command on a runtime of its own.
 pub(super) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?
-        .block_on(async {
-            signals::survive_file_size_limit()?;
-            command.await
-        })
+        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?;
+    let outcome = runtime.block_on(async {
+        signals::survive_file_size_limit()?;
+        command.await
+    });
+    // A thread that waits for a terminal must not keep the command from ending.
+    runtime.shutdown_background();
+    outcome
 }
 
 pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
@@ -57,12 +60,23 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
 }
 
 pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {
+    Place::for_store(&shared_address(arguments)?.identity(), arguments.socket.as_deref())
+}
+
+/// The place of a daemon that serves a group too.
+pub(super) fn group_place(arguments: &StoreArguments, group: &str) -> Result<Place> {
+    let identity = shared_address(arguments)?.identity();
+    Place::for_group(&identity, arguments.socket.as_deref(), SocketGroup::find(group)?)
+}
+
+/// The address of a store that a daemon can share.
+fn shared_address(arguments: &StoreArguments) -> Result<Address> {
     let address = address(arguments)?;
     if address.is_memory() {
         return Err(Error::new(Code::BadRequest, "a memory store has no daemon: it lives in one process")
             .hint("name a file with --connection"));
     }
-    Place::for_store(&address.identity(), arguments.socket.as_deref())
+    Ok(address)
 }
 
 pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
@@ -85,7 +99,7 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
         DaemonMode::Auto => starting(arguments)?,
         _ => running(arguments)?,
     };
-    Client::connect_to(target).await.map(Opened::Remote)
+    Ok(Opened::Remote(Box::new(Client::connect_to(target).await?)))
 }
 
 /// The daemon that runs, wherever the environment of whoever started it put its socket.

@@ -1,14 +1,12 @@
 //! `kv daemon`
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kv::client::Client;
-use kv::daemon::instance::{Instance, StoreLock, is_alive};
+use kv::daemon::instance::{Instance, StoreLock};
 use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
 use kv::daemon::{self, Config};
-use kv::limits;
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -18,9 +16,13 @@ use super::{connect, output, signals};
 /// Runs `kv daemon …`.
 pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
     match command {
-        DaemonCommand::Run { spawned: true } => run_spawned(),
-        DaemonCommand::Run { spawned: false } => {
-            serve(&connect::handover(arguments)?, false, &|report| match report {
+        DaemonCommand::Run { spawned: true, .. } => run_spawned(),
+        DaemonCommand::Run { spawned: false, socket_group } => {
+            let place = match socket_group {
+                Some(group) => connect::group_place(arguments, &group)?,
+                None => connect::place(arguments)?,
+            };
+            serve(&place, &connect::handover(arguments)?, false, &|report| match report {
                 Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
                 Report::ServedAt(socket) => {
                     output::note(&format!("another daemon serves this store at {}", socket.display()));
@@ -30,13 +32,18 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
         }
         DaemonCommand::Start => connect::block_on(start(arguments)),
         DaemonCommand::Stop => connect::block_on(stop(arguments)),
+        DaemonCommand::Restart => connect::block_on(restart(arguments)),
         DaemonCommand::Status => connect::block_on(status(arguments)),
+        DaemonCommand::Logs(logs) => connect::block_on(logs.run(arguments)),
     }
 }
 
 /// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
 fn run_spawned() -> Result<()> {
-    let outcome = spawn::receive().and_then(|handover| serve(&handover, true, &spawn::report));
+    let outcome = spawn::receive().and_then(|handover| {
+        // Nothing is known of the place but its socket; who started this daemon has made its directory ready.
+        serve(&Place::at(&handover.socket)?, &handover, true, &spawn::report)
+    });
     if let Err(error) = &outcome {
         spawn::report(&Report::Error {
             code: error.code.as_str().to_owned(),
@@ -47,7 +54,7 @@ fn run_spawned() -> Result<()> {
     outcome
 }
 
-fn serve(handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
+fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
@@ -56,10 +63,9 @@ fn serve(handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
-    let place = Place::at(&handover.socket)?;
     actix_rt::System::new().block_on(async {
         signals::survive_file_size_limit()?;
-        let Some((instance, listener)) = Instance::acquire(&place)? else {
+        let Some((instance, listener)) = Instance::acquire(place)? else {
             report(&Report::ServedAt(place.socket().to_owned()));
             return Ok(());
         };
@@ -87,25 +93,27 @@ async fn start(arguments: &StoreArguments) -> Result<()> {
     Client::connect_to(connect::starting(arguments)?).await.map(drop)
 }
 
-/// Waits for the death: a start right behind it then finds the place free.
 async fn stop(arguments: &StoreArguments) -> Result<()> {
-    let target = connect::running(arguments)?;
-    let place = target.place.clone();
-    let Some(client) = Client::find(target).await? else {
-        output::note("no daemon runs");
-        return Ok(());
-    };
-    let pid = client.hello().pid;
-    client.shutdown().await?;
-    let deadline = Instant::now() + limits::STOP_TIMEOUT;
-    while is_alive(&place) || Path::new(&format!("/proc/{pid}/exe")).exists() {
-        if Instant::now() >= deadline {
-            return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
-                .hint(format!("kill -9 {pid}: no acknowledged write is lost")));
+    match Client::find(connect::running(arguments)?).await? {
+        Some(client) => client.end_daemon().await,
+        None => {
+            output::note("no daemon runs");
+            Ok(())
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    Ok(())
+}
+
+async fn restart(arguments: &StoreArguments) -> Result<()> {
+    if let Some(client) = Client::find(connect::running(arguments)?).await? {
+        let hello = client.hello();
+        if !hello.spawned {
+            let message = format!("the daemon, process {}, was not started by a command", hello.pid);
+            return Err(Error::new(Code::Unsupported, message)
+                .hint("restart it where it runs, or end it with: kv daemon stop"));
+        }
+        client.end_daemon().await?;
+    }
+    start(arguments).await
 }
 
 async fn status(arguments: &StoreArguments) -> Result<()> {

@@ -10,10 +10,12 @@ mod exit_code;
 mod get;
 mod list;
 mod lock;
+mod logs;
 mod mutate;
 mod output;
 mod patch;
 mod put;
+mod rpc;
 mod signals;
 mod stream;
 
@@ -73,6 +75,9 @@ async fn execute(arguments: Arguments) -> Result<()> {
     if let Command::Protocol { schema } = arguments.command {
         return protocol(schema);
     }
+    if let Command::Rpc = arguments.command {
+        return rpc::run(&arguments.store).await;
+    }
     if let Command::Benchmark(benchmark) = arguments.command {
         return benchmark.run(&arguments.store).await;
     }
@@ -114,6 +119,7 @@ async fn read(command: Command, store: &impl Store) -> Result<()> {
         | Command::Mutate(_)
         | Command::Benchmark(_)
         | Command::Socket
+        | Command::Rpc
         | Command::Protocol { .. }
         | Command::Daemon(_) => Ok(()),
     }

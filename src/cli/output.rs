@@ -1,6 +1,7 @@
 //! The only door to stdout: data goes there, everything else to stderr.
 
 use std::io::{self, Write as _};
+use std::ops::ControlFlow;
 
 use kv::store::{Change, Code, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written};
 use serde::Serialize;
@@ -9,6 +10,15 @@ use serde::Serialize;
 pub(super) fn print_line(line: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+}
+
+/// Prints data as it is, and tells whether somebody still reads it.
+pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
+    let mut stdout = io::stdout().lock();
+    let outcome = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    let is_closed = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    written(outcome)?;
+    Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
 /// Prints a document for people and programs, indented.

@@ -1,5 +1,6 @@
 //! From a store to a connection: finds the daemon, starts it when nobody listens, replaces one that is older.
 
+use std::fmt::Display;
 use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,7 +32,7 @@ pub struct Target {
 pub(super) struct Greeted {
     pub(super) connection: Connection,
     pub(super) hello: Hello,
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
 }
 
 impl Target {
@@ -44,7 +45,7 @@ impl Target {
         let mut elsewhere = None;
         loop {
             match self.find(elsewhere.take()).await? {
-                Some(found) if self.is_outdated(&found.hello) => replace(&found).await?,
+                Some(found) if self.is_outdated(&found.hello) => found.end_daemon().await?,
                 Some(found) => {
                     check_protocol(&found.hello)?;
                     return Ok(found);
@@ -83,19 +84,23 @@ impl Target {
     }
 }
 
-/// Connects to a socket and asks who is there; none when nobody listens, or not any more.
-async fn greet(socket: &Path) -> Result<Option<Greeted>> {
-    let unavailable =
-        |why: &dyn std::fmt::Display| Error::new(Code::Unavailable, format!("{}: {why}", socket.display()));
+/// Connects to a socket whose server may be trusted; none when nobody listens.
+pub(super) async fn open(socket: &Path) -> Result<Option<UnixStream>> {
     let stream = match timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
         // Others may not even look into the directory of the system's daemon.
         Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => return Ok(None),
-        Ok(Err(error)) => return Err(unavailable(&error)),
-        Err(_) => return Err(unavailable(&"the daemon does not accept")),
+        Ok(Err(error)) => return Err(unavailable(socket, error)),
+        Err(_) => return Err(unavailable(socket, "the daemon does not accept")),
     };
     check_peer(socket, &stream)?;
+    Ok(Some(stream))
+}
+
+/// Connects to a socket and asks who is there; none when nobody listens, or not any more.
+async fn greet(socket: &Path) -> Result<Option<Greeted>> {
+    let Some(stream) = open(socket).await? else { return Ok(None) };
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let connection = Connection::new(stream);
     match timeout(limits::CONNECT_TIMEOUT, connection.ask(line(&Call::Hello))).await {
@@ -107,9 +112,9 @@ async fn greet(socket: &Path) -> Result<Option<Greeted>> {
         Ok(Err(Lost::NotTaken | Lost::Unanswered)) => Ok(None),
         Err(_) => {
             let process = pid.map_or_else(String::new, |pid| format!(", process {pid},"));
-            let error = unavailable(&format!("the daemon{process} does not answer"));
+            let error = unavailable(socket, format!("the daemon{process} does not answer"));
             Err(match pid {
-                Some(pid) => error.hint(format!("kill -9 {pid}: no acknowledged write is lost")),
+                Some(pid) => error.hint(kill_hint(pid)),
                 None => error,
             })
         }
@@ -132,21 +137,28 @@ fn check_protocol(hello: &Hello) -> Result<()> {
     }))
 }
 
-/// Asks a daemon to end, and waits until it has.
-async fn replace(found: &Greeted) -> Result<()> {
-    // It may end by itself meanwhile.
-    let _ = found.connection.ask(line(&Call::Shutdown)).await;
-    let place = Place::at(&found.socket)?;
-    let deadline = Instant::now() + limits::STOP_TIMEOUT;
-    while is_alive(&place) {
-        if Instant::now() >= deadline {
-            let pid = found.hello.pid;
-            return Err(Error::new(Code::Timeout, format!("the older daemon, process {pid}, does not end"))
-                .hint(format!("kill -9 {pid}: no acknowledged write is lost")));
+impl Greeted {
+    /// Ends the daemon, and waits for its death.
+    pub(super) async fn end_daemon(&self) -> Result<()> {
+        // It may end by itself meanwhile; whether it did is what is looked at.
+        let _ = self.connection.ask(line(&Call::Shutdown)).await;
+        let place = Place::at(&self.socket)?;
+        let pid = self.hello.pid;
+        let process = PathBuf::from(format!("/proc/{pid}/exe"));
+        let deadline = Instant::now() + limits::STOP_TIMEOUT;
+        while is_alive(&place) || process.exists() {
+            if Instant::now() >= deadline {
+                return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
+                    .hint(kill_hint(pid)));
+            }
+            tokio::time::sleep(limits::DRAIN_PAUSE).await;
         }
-        tokio::time::sleep(limits::DRAIN_PAUSE).await;
+        Ok(())
     }
-    Ok(())
+}
+
+fn kill_hint(pid: impl Display) -> String {
+    format!("kill -9 {pid}: no acknowledged write is lost")
 }
 
 async fn start(place: Place, handover: Handover) -> Result<PathBuf> {
@@ -159,7 +171,11 @@ fn line(call: &Call) -> Vec<u8> {
     encode_request(&Id::number(0), call)
 }
 
-fn nobody(socket: &Path) -> Error {
+fn unavailable(socket: &Path, why: impl Display) -> Error {
+    Error::new(Code::Unavailable, format!("{}: {why}", socket.display()))
+}
+
+pub(super) fn nobody(socket: &Path) -> Error {
     Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
         .hint("start it with: kv daemon start")
 }

@@ -159,8 +159,12 @@ impl Dispatch {
                 if let Some(error) = self.refusal(request == Request::Init) {
                     return Box::pin(std::future::ready(Err(error)));
                 }
+                let is_read = matches!(request, Request::Read(_));
                 let asked = self.backend.send(Ask(request));
-                Box::pin(async move { asked.await.map_err(|_| gone())?.map(Answer::Store) })
+                Box::pin(async move {
+                    let answer = asked.await.map_err(|_| if is_read { gone() } else { gone().unknown() });
+                    answer?.map(Answer::Store)
+                })
             }
             Call::Hello => {
                 let hello = self.hello();
@@ -227,5 +231,5 @@ async fn in_time<T>(
 }
 
 fn gone() -> Error {
-    Error::new(Code::Unavailable, "the daemon is ending").unknown()
+    Error::new(Code::Unavailable, "the daemon is ending")
 }

@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
 use super::lock_file::{self, FileId, LockFile};
-use super::place::{Place, refused};
+use super::place::{Admission, Place, refused};
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
@@ -43,12 +43,17 @@ impl Instance {
         life.write(format!("{}\n", std::process::id()).as_bytes())
             .map_err(|error| failed("cannot write the lock of", &error))?;
         remove_stale(place.socket())?;
-        let listener = listen(place.socket()).map_err(|error| failed("cannot bind", &error))?;
+        let listener = listen(place).map_err(|error| failed("cannot bind", &error))?;
         let bound = FileId::at(place.socket())
             .ok()
             .flatten()
             .ok_or_else(|| Error::new(Code::Unavailable, "the socket vanished while it was bound"))?;
         Ok(Some((Instance { place: place.clone(), _life: life, bound }, listener)))
+    }
+
+    /// Which peers it serves.
+    pub(super) fn admission(&self) -> Admission {
+        self.place.admission()
     }
 
     /// Removes the path of the socket, so that nobody else connects; the lock stays until this value is dropped.
@@ -94,16 +99,17 @@ fn remove_stale(socket: &Path) -> Result<()> {
 
 /// Binds directly with the final mode: a socket that is renamed after bind is swept by systemd-tmpfiles, and one that
 /// is chmodded after bind stands open for a moment.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(place: &Place) -> io::Result<UnixListener> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     // Linux takes the mode of the new file from the socket. Other systems refuse this; there the umask closes it.
     let _ = rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR);
     let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let bound = SocketAddrUnix::new(path).and_then(|address| rustix::net::bind(&socket, &address));
+    let bound = SocketAddrUnix::new(place.socket()).and_then(|address| rustix::net::bind(&socket, &address));
     rustix::process::umask(umask);
     bound?;
+    place.let_group_in()?;
     rustix::net::listen(&socket, i32::try_from(limits::CONNECTIONS).unwrap_or(i32::MAX))?;
     UnixListener::from_std(socket.into())
 }

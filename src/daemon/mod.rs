@@ -67,7 +67,7 @@ pub async fn run(
         memory: Memory::new(),
         stop: stop.clone(),
     });
-    let admission = Admission::of_this_process();
+    let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
     let mut idle_since = Instant::now();
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -146,6 +146,18 @@ pub async fn run(
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
     drop(instance);
+}
+
+/// Makes a panic end the process, in every build.
+///
+/// A panic means that a rule is broken. In a daemon, tokio would catch it and actix would let the actor die while the
+/// process lives on and answers nobody; so the process ends, and the next command starts a fresh daemon.
+pub fn end_process_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// Tells a client that there is no place for it; it may come again.

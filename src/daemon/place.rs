@@ -4,16 +4,21 @@
 //! directory, because this is the one directory whose owner and mode are checked, and it is there whenever a daemon
 //! is; a log that must outlive the session is the journal's, by a systemd unit.
 
+mod directory;
+mod peer;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
+use self::directory::{check_private, check_shared, create_private};
+pub(crate) use self::peer::is_system;
+use self::peer::own_uid;
+pub use self::peer::{Admission, check_peer};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 
@@ -29,8 +34,40 @@ pub struct Place {
     socket: PathBuf,
     /// The socket of a system service that may serve the same store.
     system_socket: Option<PathBuf>,
-    /// The directory is kv's own: created when needed, and private. Else somebody chose it with `--socket`.
-    own: bool,
+    guard: Guard,
+}
+
+/// Who sees to it that nobody else gets at the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Guard {
+    /// kv: the directory is its own, created when needed, and private.
+    Own,
+    /// Whoever chose the directory with `--socket`.
+    Chosen,
+    /// The mode of the system's directory, which lets a group in.
+    Group(SocketGroup),
+}
+
+/// A group whose members may use a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketGroup {
+    name: String,
+    gid: u32,
+}
+
+impl SocketGroup {
+    /// The group of this name, in the user database.
+    ///
+    /// # Errors
+    /// `bad_request` when there is none.
+    pub fn find(name: &str) -> Result<SocketGroup> {
+        let unknown = |why: &str| Error::new(Code::BadRequest, format!("the group {name} {why}"));
+        match nix::unistd::Group::from_name(name) {
+            Ok(Some(group)) => Ok(SocketGroup { name: name.to_owned(), gid: group.gid.as_raw() }),
+            Ok(None) => Err(unknown("does not exist").hint(format!("sudo groupadd --system {name}"))),
+            Err(errno) => Err(unknown(&format!("cannot be looked up: {errno}"))),
+        }
+    }
 }
 
 impl Place {
@@ -49,7 +86,28 @@ impl Place {
         let file = format!("{}.sock", store_name(identity));
         let socket = directory.join(&file);
         check_length(&socket)?;
-        Ok(Place { socket, system_socket: Some(Path::new(SYSTEM_DIRECTORY).join(file)), own: true })
+        let system_socket = Some(Path::new(SYSTEM_DIRECTORY).join(file));
+        Ok(Place { socket, system_socket, guard: Guard::Own })
+    }
+
+    /// The place in `/run/kv` of a daemon that serves a group too: the one for the store with this identity, or the one
+    /// that `--socket` asks for. Clients look there without being told.
+    ///
+    /// # Errors
+    /// `bad_request` for a socket in another directory, where others might put theirs.
+    pub fn for_group(identity: &str, socket_override: Option<&Path>, group: SocketGroup) -> Result<Place> {
+        let socket = match socket_override {
+            Some(socket) => Place::at(socket)?.socket,
+            None => Path::new(SYSTEM_DIRECTORY).join(format!("{}.sock", store_name(identity))),
+        };
+        if !is_system(&socket) {
+            return Err(Error::new(
+                Code::BadRequest,
+                format!("a group can share a socket in {SYSTEM_DIRECTORY} only, not {}", socket.display()),
+            )
+            .hint("leave out --socket"));
+        }
+        Ok(Place { socket, system_socket: None, guard: Guard::Group(group) })
     }
 
     /// The place around a given socket: `--socket`, and what a client hands to the daemon that it starts.
@@ -60,7 +118,7 @@ impl Place {
             return Err(refused(format!("{} is no path of a socket: it has no file name", socket.display())));
         }
         check_length(&socket)?;
-        Ok(Place { socket, system_socket: None, own: false })
+        Ok(Place { socket, system_socket: None, guard: Guard::Chosen })
     }
 
     /// Where the daemon listens.
@@ -94,21 +152,39 @@ impl Place {
     }
 
     /// Makes the directory ready for a daemon: kv's own is created when it is missing and must be private, one that
-    /// was chosen with `--socket` must exist.
+    /// was chosen with `--socket` must exist, that of a group must keep everybody else out.
     pub fn ensure(&self) -> Result<()> {
         let directory = self.directory();
-        if self.own {
-            create_private(directory)?;
-            return check_private(directory);
-        }
-        if !directory.is_dir() {
-            return Err(refused(format!(
+        match &self.guard {
+            Guard::Own => {
+                create_private(directory)?;
+                check_private(directory)
+            }
+            Guard::Chosen if directory.is_dir() => Ok(()),
+            Guard::Chosen => Err(refused(format!(
                 "{} is not a directory: a socket cannot be put there",
                 directory.display()
             ))
-            .hint(format!("mkdir -m 700 {}", quoted(directory))));
+            .hint(format!("mkdir -m 700 {}", quoted(directory)))),
+            Guard::Group(group) => check_shared(directory, group),
         }
-        Ok(())
+    }
+
+    /// Opens a socket that was just bound, for its owner alone, to the group that may use it.
+    pub(super) fn let_group_in(&self) -> io::Result<()> {
+        let Guard::Group(group) = &self.guard else { return Ok(()) };
+        // In this order the mode is never wider than it will be: for the group it opens last.
+        rustix::fs::chown(&self.socket, None, Some(rustix::fs::Gid::from_raw(group.gid)))?;
+        Ok(rustix::fs::chmod(&self.socket, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)?)
+    }
+
+    /// Which peers the daemon at this place serves.
+    #[must_use]
+    pub fn admission(&self) -> Admission {
+        match self.guard {
+            Guard::Own | Guard::Chosen => Admission::of_this_process(),
+            Guard::Group(_) => Admission::Mode,
+        }
     }
 
     fn directory(&self) -> &Path {
@@ -121,85 +197,6 @@ impl Place {
         path.push(suffix);
         PathBuf::from(path)
     }
-}
-
-/// Which peers a daemon serves: its own user and root, who could read the store anyway.
-#[derive(Debug, Clone, Copy)]
-pub struct Admission {
-    own_uid: u32,
-}
-
-impl Admission {
-    /// The rule for the user of this process.
-    #[must_use]
-    pub fn of_this_process() -> Admission {
-        Admission { own_uid: own_uid() }
-    }
-
-    /// Whether a peer of this user is served.
-    #[must_use]
-    pub fn admits(self, uid: u32) -> bool {
-        uid == self.own_uid || uid == 0
-    }
-
-    /// Checks the peer of a connection; to be called before a byte of it is parsed.
-    pub fn check(self, stream: &tokio::net::UnixStream) -> Result<()> {
-        let uid = peer_uid(stream)?;
-        if self.admits(uid) { Ok(()) } else { Err(refused(format!("user {uid} may not use this daemon"))) }
-    }
-}
-
-/// Checks, before a client sends a byte, that the server of a socket may hear the secrets of this user.
-///
-/// That is our own user; in `/run/kv` also the user of the service, when only root or that user can have put the
-/// socket there.
-pub fn check_peer(socket: &Path, stream: &tokio::net::UnixStream) -> Result<()> {
-    let system = is_system(socket).then_some(Path::new(SYSTEM_DIRECTORY));
-    check_server(socket, system, peer_uid(stream)?)
-}
-
-/// Whether a socket is one of a system service.
-pub(crate) fn is_system(socket: &Path) -> bool {
-    socket.parent() == Some(Path::new(SYSTEM_DIRECTORY))
-}
-
-fn check_server(socket: &Path, system_directory: Option<&Path>, uid: u32) -> Result<()> {
-    if uid == own_uid() {
-        return Ok(());
-    }
-    let Some(directory) = system_directory else {
-        return Err(refused(format!(
-            "{} is served by user {uid}, not by user {}: nothing was sent to it",
-            socket.display(),
-            own_uid()
-        ))
-        .hint("end that process, or choose another socket with --socket or KV_SOCKET"));
-    };
-    let metadata = std::fs::symlink_metadata(directory).map_err(|error| unreadable(directory, &error))?;
-    if !metadata.is_dir() || metadata.mode() & 0o022 != 0 {
-        return Err(refused(format!("others than its owner may write to {}", directory.display()))
-            .hint(format!("sudo chmod go-w {}", quoted(directory))));
-    }
-    // In a directory of root every socket is there by root's will. Else the service's user must be the server, or
-    // root, who is systemd under socket activation.
-    if [0, uid].contains(&metadata.uid()) || uid == 0 {
-        return Ok(());
-    }
-    Err(refused(format!(
-        "{} is served by user {uid}, but its directory belongs to user {}: nothing was sent to it",
-        socket.display(),
-        metadata.uid()
-    )))
-}
-
-fn peer_uid(stream: &tokio::net::UnixStream) -> Result<u32> {
-    let peer = stream.peer_cred();
-    peer.map(|peer| peer.uid()).map_err(|error| refused(format!("the peer of a socket is unknown: {error}")))
-}
-
-/// The effective user: the one that the kernel shows to peers and gives to new files.
-fn own_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 /// The name of a store's files: the first 16 hex digits of the hash of its identity.
@@ -240,56 +237,6 @@ fn state_directory() -> Option<PathBuf> {
     // Only Linux has a state directory.
     let directory = base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned();
     directory.is_absolute().then_some(directory)
-}
-
-/// Creates a directory for us alone, with those above it, unless it would land in another user's tree.
-fn create_private(directory: &Path) -> Result<()> {
-    if directory.symlink_metadata().is_ok() {
-        return Ok(());
-    }
-    // sudo may keep HOME: root must not leave directories in a tree that its user can rename under root's feet.
-    let ancestor = directory.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
-    if let Some((path, metadata)) = ancestor
-        && ![0, own_uid()].contains(&metadata.uid())
-    {
-        return Err(refused(format!(
-            "{} cannot be created: {} belongs to user {}, not to user {}",
-            directory.display(),
-            path.display(),
-            metadata.uid(),
-            own_uid()
-        ))
-        .hint("set HOME or XDG_STATE_HOME to a directory of yours, or choose a socket with --socket"));
-    }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| refused(format!("{} cannot be created: {error}", directory.display())))
-}
-
-/// Checks that a directory is a real one, ours, and closed to everybody else.
-fn check_private(directory: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(io::Error::from);
-    // What was opened is asked, not the path: the path may lead elsewhere a moment later.
-    let metadata = opened.and_then(|descriptor| File::from(descriptor).metadata());
-    let metadata = metadata.map_err(|error| unreadable(directory, &error))?;
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    let path = quoted(directory);
-    if owner != own_uid() {
-        return Err(refused(format!("{path} belongs to user {owner}, not to user {}", own_uid()))
-            .hint(format!("sudo chown {} {path} && chmod 700 {path}", own_uid())));
-    }
-    if mode != 0o700 {
-        return Err(refused(format!("{path} has mode {mode:04o}, but it must be its owner's alone: 0700"))
-            .hint(format!("chmod 700 {path}")));
-    }
-    Ok(())
-}
-
-fn unreadable(directory: &Path, error: &io::Error) -> Error {
-    refused(format!("{} is not a directory that can be used: {error}", directory.display()))
 }
 
 /// A socket's path is bounded by the kernel; bind and connect would only say "invalid argument".

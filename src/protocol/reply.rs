@@ -6,7 +6,7 @@ mod encode;
 mod hello;
 
 pub(crate) use self::decode::decode_own;
-pub use self::decode::decode_reply;
+pub use self::decode::{decode_reply, is_reply};
 pub use self::encode::encode_reply;
 pub use self::hello::{Hello, Limits, Status};
 use super::Id;

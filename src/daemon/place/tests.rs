@@ -1,8 +1,9 @@
 //! Directories that may and may not be trusted.
 
-use std::fs::{Permissions, set_permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{DirBuilder, Permissions, set_permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 
+use super::peer::check_server;
 use super::*;
 
 fn directory_with_mode(mode: u32) -> tempfile::TempDir {
@@ -12,7 +13,7 @@ fn directory_with_mode(mode: u32) -> tempfile::TempDir {
 }
 
 fn own_place(directory: &Path) -> Place {
-    Place { socket: directory.join("kv/0.sock"), system_socket: None, own: true }
+    Place { socket: directory.join("kv/0.sock"), system_socket: None, guard: Guard::Own }
 }
 
 #[test]
@@ -140,9 +141,37 @@ fn the_server_must_be_ours_or_the_systems() {
 
 #[test]
 fn admission_is_for_the_own_user_and_root() {
-    let rule = Admission { own_uid: 1_000 };
+    let rule = Admission::User(1_000);
     assert!(rule.admits(1_000) && rule.admits(0));
     assert!(!rule.admits(1_001));
+}
+
+#[test]
+fn a_group_shares_a_socket_in_the_systems_directory_only() {
+    let group = SocketGroup { name: "staff".to_owned(), gid: 50 };
+    let place = Place::for_group("anything", None, group.clone()).unwrap();
+    assert_eq!(place.socket().parent(), Some(Path::new(SYSTEM_DIRECTORY)));
+    assert_eq!(place.admission(), Admission::Mode);
+    let error = Place::for_group("anything", Some(Path::new("/tmp/kv.sock")), group).unwrap_err();
+    assert_eq!(error.code, Code::BadRequest);
+    let error = SocketGroup::find("no-such-group").unwrap_err();
+    assert!(error.hint.unwrap().contains("groupadd"));
+}
+
+#[test]
+fn a_directory_that_is_shared_lets_the_group_in_and_nobody_else() {
+    let directory = directory_with_mode(0o750);
+    let gid = directory.path().metadata().unwrap().gid();
+    let group = SocketGroup { name: "staff".to_owned(), gid };
+    check_shared(directory.path(), &group).unwrap();
+    let other = SocketGroup { name: "other".to_owned(), gid: gid + 1 };
+    check_shared(directory.path(), &other).unwrap_err();
+    for mode in [0o700, 0o751, 0o755, 0o770] {
+        set_permissions(directory.path(), Permissions::from_mode(mode)).unwrap();
+        let error = check_shared(directory.path(), &group).unwrap_err();
+        assert!(error.hint.unwrap().contains("-m 750"), "{mode:o}");
+    }
+    assert!(check_shared(Path::new("/nowhere"), &group).unwrap_err().hint.unwrap().contains("install -d"));
 }
 
 #[test]

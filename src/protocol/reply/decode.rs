@@ -40,6 +40,17 @@ pub(crate) fn decode_own<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T>
     read(line)
 }
 
+/// Whether a line of the daemon answers a request: events have no `ok`.
+#[must_use]
+pub fn is_reply(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "ok")]
+        _ok: bool,
+    }
+    serde_json::from_slice::<Head>(line).is_ok()
+}
+
 /// The error in a reply, when there is one.
 fn check(line: &[u8]) -> Result<()> {
     #[derive(Deserialize)]

@@ -1,0 +1,93 @@
+//! `kv daemon logs`
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Seek as _};
+
+use clap::Args;
+use kv::client::Client;
+use kv::daemon::place::Place;
+use kv::limits;
+use kv::store::{Code, Error, Result};
+
+use super::arguments::StoreArguments;
+use super::{connect, output};
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Only the last so many lines
+    #[arg(long, short = 'n', value_name = "COUNT")]
+    lines: Option<usize>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl Logs {
+    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
+        let target = connect::running(arguments)?;
+        let mut log = target.place.log();
+        // The environment of whoever started the daemon may have put it elsewhere.
+        if let Ok(Some(client)) = Client::find(target).await {
+            log = Place::at(&client.socket())?.log();
+        }
+        let unreadable = |error: io::Error| {
+            Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
+        };
+        let mut file = match File::open(&log) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                output::note(&format!(
+                    "there is no log at {}: no command has started a daemon",
+                    log.display()
+                ));
+                return Ok(());
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(unreadable)?;
+        let last = self.lines.map_or(text.as_slice(), |count| last_lines(&text, count));
+        let mut reader = output::print_bytes(last)?;
+        while self.follow && reader.is_continue() {
+            tokio::time::sleep(limits::FOLLOW_INTERVAL).await;
+            text.clear();
+            read_on(&mut file, &mut text).map_err(unreadable)?;
+            reader = output::print_bytes(&text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what came since the last time; the next daemon may have begun the log anew.
+fn read_on(file: &mut File, text: &mut Vec<u8>) -> io::Result<()> {
+    if file.metadata()?.len() < file.stream_position()? {
+        file.rewind()?;
+    }
+    file.read_to_end(text).map(drop)
+}
+
+fn last_lines(text: &[u8], count: usize) -> &[u8] {
+    let ended = text.strip_suffix(b"\n").unwrap_or(text);
+    let newlines = ended.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    match count {
+        0 => &[],
+        _ => newlines.map(|(position, _)| &text[position + 1..]).nth(count - 1).unwrap_or(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_counted_from_the_end() {
+        let text = b"one\n\nthree\n";
+        for (count, expected) in
+            [(0, ""), (1, "three\n"), (2, "\nthree\n"), (3, "one\n\nthree\n"), (9, "one\n\nthree\n")]
+        {
+            assert_eq!(last_lines(text, count), expected.as_bytes(), "{count}");
+        }
+        assert_eq!(last_lines(b"one\ntwo", 1), b"two");
+        assert_eq!(last_lines(b"", 1), b"");
+    }
+}
