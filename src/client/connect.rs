@@ -1,7 +1,7 @@
 //! From a store to a connection: finds the daemon, starts it when nobody listens, replaces one that is older.
 
 use std::fmt::Display;
-use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -63,6 +63,7 @@ impl Target {
 
     /// Connects to the daemon that there is, whatever it speaks; none when nobody listens.
     pub(super) async fn find(&self, first: Option<PathBuf>) -> Result<Option<Greeted>> {
+        self.place.check()?;
         let candidates = self.place.candidates();
         for socket in first.as_deref().into_iter().chain(candidates) {
             if let Some(found) = greet(socket).await? {
@@ -88,9 +89,14 @@ impl Target {
 pub(super) async fn open(socket: &Path) -> Result<Option<UnixStream>> {
     let stream = match timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
+        Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotADirectory | NotFound) => {
+            return Ok(None);
+        }
         // Others may not even look into the directory of the system's daemon.
         Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => return Ok(None),
+        Ok(Err(error)) if error.kind() == PermissionDenied => {
+            return Err(unavailable(socket, error).hint("it is another user's: see --socket and KV_SOCKET"));
+        }
         Ok(Err(error)) => return Err(unavailable(socket, error)),
         Err(_) => return Err(unavailable(socket, "the daemon does not accept")),
     };

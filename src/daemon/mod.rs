@@ -68,6 +68,7 @@ pub async fn run(
         stop: stop.clone(),
     });
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
+    tracing::info!(pid = std::process::id(), "the daemon listens");
     let mut idle_since = Instant::now();
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

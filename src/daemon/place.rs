@@ -170,6 +170,15 @@ impl Place {
         }
     }
 
+    /// Checks that nobody else could have put a socket there, as far as kv answers for the directory. One that is not
+    /// there holds none.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.guard {
+            Guard::Own if self.directory().is_dir() => check_private(self.directory()),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a socket that was just bound, for its owner alone, to the group that may use it.
     pub(super) fn let_group_in(&self) -> io::Result<()> {
         let Guard::Group(group) = &self.guard else { return Ok(()) };

@@ -1,7 +1,6 @@
 //! The command line, by the real binary.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use crate::support::{Kv, wait_until};
 
@@ -123,27 +122,6 @@ fn help_shows_examples_and_goes_to_stdout() {
 }
 
 #[test]
-fn fifty_commands_at_once_start_one_daemon_and_all_get_answers() {
-    let kv = Kv::new();
-    kv.ok("kv init && kv put a --value 7 && kv daemon stop");
-    let answers = kv.ok("for i in $(seq 50); do kv get a & done; wait");
-    assert_eq!(answers, "7\n".repeat(50));
-    let running = kv.ok("pgrep -fc \"daemon run --spawned\" || true");
-    assert!(running.trim().parse::<u32>().unwrap() >= 1);
-    assert_eq!(kv.ok("ls run/kv/*.sock | wc -l").trim(), "1");
-}
-
-#[test]
-fn another_environment_finds_the_same_daemon() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1");
-    let pid = kv.daemon_pid();
-    let status = kv.ok("mkdir -m 700 other; XDG_RUNTIME_DIR=$PWD/other kv daemon status | jq .pid");
-    assert_eq!(status.trim(), pid.to_string());
-    assert_eq!(kv.ok("XDG_RUNTIME_DIR=$PWD/other kv get a"), "1\n");
-}
-
-#[test]
 fn reads_go_on_while_another_process_holds_the_write_lock() {
     let kv = Kv::new();
     kv.ok("kv init; kv put a --value 1");
@@ -158,67 +136,4 @@ fn reads_go_on_while_another_process_holds_the_write_lock() {
     drop(words);
     writer.wait().unwrap();
     kv.ok("kv put a --value 3");
-}
-
-#[test]
-fn the_daemon_keeps_nothing_of_its_caller() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1; kv daemon stop");
-    let begun = Instant::now();
-    assert_eq!(kv.ok("out=$(kv get a); echo $out"), "1\n");
-    kv.ok("kv daemon stop; exec 9>lock; flock 9; kv get a");
-    // The descriptor of the shell that ended is free although the daemon lives.
-    kv.ok("flock -n lock true");
-    assert!(begun.elapsed() < Duration::from_secs(5));
-    let pid = kv.daemon_pid();
-    assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
-    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(String::from_utf8_lossy(&arguments).ends_with("daemon\0run\0--spawned\0"));
-}
-
-#[test]
-fn after_kill_9_the_next_command_works() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1");
-    let pid = kv.daemon_pid();
-    kv.ok(&format!("kill -9 {pid}"));
-    assert_eq!(kv.ok("kv get a"), "1\n");
-    assert_ne!(kv.daemon_pid(), pid);
-}
-
-#[test]
-fn sigterm_ends_the_daemon_within_a_second_and_stop_waits_for_its_death() {
-    let kv = Kv::new();
-    kv.ok("kv init");
-    let pid = kv.daemon_pid();
-    let alive = |pid: u32| std::fs::exists(format!("/proc/{pid}/exe")).unwrap();
-    kv.ok(&format!("kill -TERM {pid}"));
-    let begun = Instant::now();
-    wait_until("the end", || !alive(pid));
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    kv.ok("kv get prefix x");
-    let pid = kv.daemon_pid();
-    kv.ok("kv daemon stop");
-    assert!(!alive(pid));
-    assert!(!kv.directory.path().join("data.db-wal").exists(), "the log was written back");
-}
-
-#[test]
-fn an_idle_daemon_ends() {
-    let kv = Kv::new();
-    kv.ok("kv --idle-timeout 1 init");
-    let pid = kv.daemon_pid();
-    wait_until("the end", || !std::fs::exists(format!("/proc/{pid}/exe")).unwrap());
-    assert_eq!(kv.ok("kv stream seq"), "0\n");
-}
-
-#[test]
-fn a_daemon_that_cannot_start_says_why() {
-    let kv = Kv::new();
-    let (code, stderr) = kv.fails("chmod 755 run; mkdir -m 755 -p .local/state/kv; kv init");
-    assert!(code == 6 && stderr.contains("chmod 700"), "{code} {stderr}");
-    let (code, stderr) = kv.fails(&format!("kv --socket /tmp/{} init", "x".repeat(200)));
-    assert!(code == 6 && stderr.contains("--socket"), "{code} {stderr}");
-    let (code, stderr) = kv.fails("kv --socket /nowhere/kv.sock init");
-    assert!(code == 6 && stderr.contains("mkdir"), "{code} {stderr}");
 }

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod conformance;
 mod crash;
+mod daemon;
 mod faults;
 mod fuzz;
 mod model;

@@ -1,5 +1,7 @@
 //! What tests share: stores with a clock that is moved by hand, daemons in this process, the real binary.
 
+mod load;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use kv::store::{
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::load::Load;
 
 /// A fresh store that is initialized.
 pub(crate) struct World {
@@ -181,6 +185,24 @@ impl Kv {
         (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
     }
 
+    /// Every daemon that was started from here, by the directories in its environment.
+    pub(crate) fn daemons(&self) -> Vec<u32> {
+        let here = self.directory.path().to_str().unwrap();
+        let is_ours = |pid: &u32| {
+            let read = |file: &str| {
+                String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default())
+                    .into_owned()
+            };
+            read("cmdline").ends_with("daemon\0run\0--spawned\0")
+                && read("environ").split('\0').any(|variable| {
+                    variable.split_once('=').is_some_and(|(_, value)| value.starts_with(here))
+                })
+        };
+        let processes = std::fs::read_dir("/proc").unwrap();
+        let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter(is_ours).collect()
+    }
+
     /// The process of the daemon.
     pub(crate) fn daemon_pid(&self) -> u32 {
         let status: serde_json::Value = serde_json::from_str(&self.ok("kv daemon status")).unwrap();
@@ -199,6 +221,10 @@ impl Kv {
 impl Drop for Kv {
     fn drop(&mut self) {
         let _ = self.shell("kv daemon stop");
+        // Those of other stores and environments, and those that a failed test left.
+        for pid in self.daemons() {
+            let _ = self.shell(&format!("kill -9 {pid}"));
+        }
     }
 }
 

@@ -70,9 +70,13 @@ pub(super) fn check_shared(directory: &Path, group: &SocketGroup) -> Result<()> 
 fn open_directory(directory: &Path) -> Result<std::fs::Metadata> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(io::Error::from);
-    opened
-        .and_then(|descriptor| File::from(descriptor).metadata())
-        .map_err(|error| unreadable(directory, &error))
+    opened.and_then(|descriptor| File::from(descriptor).metadata()).or_else(|error| {
+        // One that cannot even be opened is another user's, as a rule, and that says more.
+        if let Ok(metadata) = std::fs::symlink_metadata(directory) {
+            check_owner(directory, &metadata)?;
+        }
+        Err(unreadable(directory, &error))
+    })
 }
 
 fn check_owner(directory: &Path, metadata: &std::fs::Metadata) -> Result<()> {

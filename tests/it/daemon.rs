@@ -1,0 +1,7 @@
+//! How daemons begin, live and end, by the real binary.
+
+mod end;
+mod panics;
+mod start;
+mod users;
+mod versions;

@@ -1,0 +1,78 @@
+//! The end of a daemon cuts no request and loses no acknowledged write.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Kv, Load, wait_until};
+
+fn is_alive(pid: u32) -> bool {
+    std::fs::exists(format!("/proc/{pid}/exe")).unwrap()
+}
+
+#[test]
+fn sigterm_ends_the_daemon_within_a_second_and_stop_waits_for_its_death() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let pid = kv.daemon_pid();
+    kv.ok(&format!("kill -TERM {pid}"));
+    let begun = Instant::now();
+    wait_until("the end", || !is_alive(pid));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    kv.ok("kv get prefix x");
+    let pid = kv.daemon_pid();
+    kv.ok("kv daemon stop");
+    assert!(!is_alive(pid));
+    assert!(!kv.directory.path().join("data.db-wal").exists(), "the log was written back");
+}
+
+#[test]
+fn sigterm_under_load_loses_no_acknowledged_write() {
+    for _ in 0..5 {
+        let kv = Kv::new();
+        kv.ok("kv init");
+        let pid = kv.daemon_pid();
+        let load = Load::start(&kv);
+        wait_until("some puts", || load.acknowledged() >= 500);
+        kv.ok(&format!("kill -TERM {pid}"));
+        let begun = Instant::now();
+        wait_until("the end", || !is_alive(pid));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        load.check(&kv);
+    }
+}
+
+/// Commands that a daemon ends under go on with the next one.
+#[test]
+fn commands_outlive_daemons_that_end() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let printed = kv.ok(
+        "for client in 1 2 3 4; do \
+             (for number in $(seq 50); do kv put $client/$number --value 1 --once $client/$number || exit 1; done) & \
+             clients=\"$clients $!\"; \
+         done; \
+         for i in $(seq 10); do sleep 0.05; kv daemon stop; done; \
+         for client in $clients; do wait $client || echo failed; done; \
+         kv count all",
+    );
+    assert_eq!(printed, "200\n");
+}
+
+/// An idle daemon ends, and whoever comes in that moment is served by it or by the next one.
+#[test]
+fn an_idle_daemon_ends_and_cuts_no_request() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv daemon stop; kv --idle-timeout 1 put a --value 1");
+    let pid = kv.daemon_pid();
+    // A connection that does nothing keeps it alive.
+    let held = std::os::unix::net::UnixStream::connect(kv.ok("kv socket").trim()).unwrap();
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert!(is_alive(pid));
+    drop(held);
+    wait_until("the end", || !is_alive(pid));
+    let printed = kv.ok("for client in 1 2 3 4 5 6 7 8; do \
+             (for number in 1 2 3; do \
+                  sleep 1.$((client * 7 + 20)); kv --idle-timeout 1 --daemon=auto get a || echo failed; \
+              done) & \
+         done; wait");
+    assert_eq!(printed, "1\n".repeat(24));
+}

@@ -1,0 +1,68 @@
+//! A panic anywhere in a daemon ends it: no actor dies alone.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext as _, Context};
+use kv::daemon::instance::{Instance, StoreLock};
+use kv::daemon::place::Place;
+use kv::daemon::{self, Config};
+use kv::store::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Kv, address, wait_until};
+
+/// Panics in the middle of the daemon's work, once a file is there.
+struct Faulty(std::path::PathBuf);
+
+impl Actor for Faulty {
+    type Context = Context<Faulty>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.run_interval(Duration::from_millis(5), |faulty, _| {
+            assert!(!faulty.0.exists(), "a rule is broken on purpose");
+        });
+    }
+}
+
+/// The daemon of the store in this directory, in a process of its own, with an actor that has a bug.
+fn serve(directory: &Path, socket: &Path) {
+    daemon::end_process_on_panic();
+    let address = address(directory);
+    let place = Place::at(socket).unwrap();
+    actix_rt::System::new().block_on(async {
+        let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
+        let lock = StoreLock::new(address.exclusive_file(), place.socket());
+        Faulty(directory.join("panic")).start();
+        let config = Config { address, clock: Clock::System, spawned: true, idle_timeout: None };
+        daemon::run(config, listener, Some(instance), lock, CancellationToken::new()).await;
+    });
+}
+
+/// The test starts itself once more: the child is the daemon.
+#[test]
+fn a_panicking_actor_ends_the_process_and_the_next_command_gets_a_new_daemon() {
+    if let (Some(directory), Some(socket)) = (std::env::var_os("KV_FAULTY"), std::env::var_os("KV_SOCKET")) {
+        return serve(directory.as_ref(), socket.as_ref());
+    }
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv daemon stop");
+    let socket = kv.ok("kv socket").trim().to_owned();
+    let name = "daemon::panics::a_panicking_actor_ends_the_process_and_the_next_command_gets_a_new_daemon";
+    let mut child = kv.command(std::env::current_exe().unwrap().to_str().unwrap());
+    child.args(["--exact", name, "--nocapture"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = child.env("KV_FAULTY", kv.directory.path()).env("KV_SOCKET", socket).spawn().unwrap();
+    wait_until("the daemon", || kv.shell("kv --daemon=require get a").status.success());
+    assert_eq!(kv.daemon_pid(), child.id());
+
+    let mut held = std::os::unix::net::UnixStream::connect(kv.ok("kv socket").trim()).unwrap();
+    kv.ok("touch panic");
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.signal(), Some(6), "SIGABRT");
+    let log = String::from_utf8(ended.stderr).unwrap();
+    assert!(log.contains("panics.rs") && log.contains("a rule is broken on purpose"), "{log}");
+    assert_eq!(std::io::Read::read(&mut held, &mut [0]).unwrap(), 0, "its clients are told");
+    assert_eq!(kv.ok("kv put a --value 2; kv get a"), "2\n");
+}
