@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use self::inputs::{
     documents, escapes_and_numbers, json, jsonish, mangled, nested, request_lines, reworked_requests,
 };
-use crate::support::number_from_environment;
+use crate::protocol::exchange;
+use crate::support::{Kv, number_from_environment};
 
 fn run(inputs: impl Strategy<Value = Vec<u8>>, body: fn(&[u8])) {
     let cases = number_from_environment("FUZZ_CASES", 2_000);
@@ -52,18 +53,58 @@ fn lines_are_the_same_however_they_arrive() {
     run(input.prop_map(|(header, input)| [&header[..], &input].concat()), bodies::line_codec);
 }
 
+fn lines() -> impl Strategy<Value = Vec<u8>> {
+    let line = request_lines();
+    prop_oneof![
+        2 => line.clone().prop_map(String::into_bytes),
+        6 => mangled(line),
+        6 => reworked_requests().prop_map(String::into_bytes),
+        2 => mangled(reworked_requests()),
+        1 => jsonish().prop_map(String::into_bytes),
+        1 => bytes(),
+    ]
+}
+
 #[test]
 fn a_line_is_a_request_or_an_error_that_the_client_caused() {
-    let line = request_lines();
-    run(
-        prop_oneof![
-            2 => line.clone().prop_map(String::into_bytes),
-            6 => mangled(line),
-            6 => reworked_requests().prop_map(String::into_bytes),
-            2 => mangled(reworked_requests()),
-            1 => jsonish().prop_map(String::into_bytes),
-            1 => bytes(),
-        ],
-        bodies::request_line,
-    );
+    run(lines(), bodies::request_line);
+}
+
+/// No line ends the daemon but those that ask for it, and each has one reply.
+#[test]
+fn a_daemon_survives_any_lines() {
+    const AT_ONCE: u32 = 500;
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let pid = kv.daemon_pid();
+    let cases = number_from_environment("FUZZ_CASES", 2_000) / AT_ONCE;
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let many = prop::collection::vec(lines(), AT_ONCE as usize);
+    proptest::test_runner::TestRunner::new(config)
+        .run(&many, |lines| {
+            let is_end = |line: &&Vec<u8>| {
+                [&b"shutdown"[..], b"bye"]
+                    .iter()
+                    .any(|word| line.windows(word.len()).any(|part| part == *word))
+            };
+            let mut input = lines.iter().filter(|line| !is_end(line)).fold(Vec::new(), |mut input, line| {
+                input.extend_from_slice(line);
+                input.push(b'\n');
+                input
+            });
+            input.extend_from_slice(b"{\"id\":\"last\",\"op\":\"stream.seq\"}\n");
+            let count = input.iter().filter(|&&byte| byte == b'\n').count();
+            let replies = exchange(&kv, &input);
+            prop_assert_eq!(replies.len(), count);
+            let unexpected = replies.iter().find(|reply| reply.contains("\"code\":\"internal\""));
+            prop_assert_eq!(unexpected, None);
+            prop_assert!(
+                replies[count - 1].starts_with("{\"id\":\"last\",\"ok\":true"),
+                "{}",
+                replies[count - 1]
+            );
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(kv.daemon_pid(), pid);
 }

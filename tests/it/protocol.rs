@@ -1,6 +1,7 @@
 //! Lines over the socket, by the real daemon and the real nc.
 
 mod hostile;
+mod pipes;
 mod schema;
 
 use std::io::{Read as _, Write as _};
@@ -10,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use crate::support::Kv;
 
 /// Sends bytes, ends our side, and reads to the end.
-fn exchange(kv: &Kv, bytes: &[u8]) -> Vec<String> {
+pub(crate) fn exchange(kv: &Kv, bytes: &[u8]) -> Vec<String> {
     let mut stream = UnixStream::connect(kv.ok("kv socket").trim()).unwrap();
     stream.write_all(bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -97,17 +98,4 @@ fn requests_of_one_connection_take_effect_and_are_answered_in_order() {
         );
         assert!(pair[1].ends_with(&format!("\"value\":{number}}}")), "{}", pair[1]);
     }
-}
-
-#[test]
-fn nc_scripts_work_with_and_without_n() {
-    let kv = Kv::new();
-    kv.ok("kv init");
-    let put = r#"{"op":"put","key":"hello","value":{"hello":"world"}}"#;
-    let get = r#"{"op":"get","key":"hello"}"#;
-    let with_bye =
-        kv.ok(&format!("printf '%s\\n' '{put}' '{get}' '{{\"op\":\"bye\"}}' | nc -U \"$(kv socket)\""));
-    assert_eq!(with_bye.lines().count(), 3, "{with_bye}");
-    let half_closed = kv.ok(&format!("printf '%s\\n' '{get}' | nc -NU \"$(kv socket)\""));
-    assert!(half_closed.contains(r#""value":{"hello":"world"}"#), "{half_closed}");
 }
