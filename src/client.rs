@@ -2,6 +2,7 @@
 
 mod connect;
 mod connection;
+mod subscription;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +18,7 @@ use self::connection::Lost;
 use crate::daemon::place::Place;
 use crate::limits;
 use crate::protocol::{Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
-use crate::store::{Code, Error, Reply, Request, Result, Store, Write};
+use crate::store::{Code, Error, Reply, Request, Result, Store, Subscribe, Subscription, Write};
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
 ///
@@ -208,5 +209,11 @@ impl Store for Client {
             Err(error) => Err(self.explain(error)),
             reply => reply,
         }
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        let socket = self.greeted().await?.socket.clone();
+        let begun = subscription::begin(self.target.clone(), &socket, subscribe).await;
+        begun.map_err(|error| self.explain(error))
     }
 }

@@ -27,6 +27,38 @@ pub const PAGE_BYTES: usize = 1_024 * 1_024;
 /// no more than one that matches everything.
 pub const STREAM_SCAN_RECORDS: u64 = 10_000;
 
+/// A subscription is sent pieces of about this many bytes: as much as a fresh socket takes at once, so that one that is
+/// not read holds nothing.
+pub const EVENTS_BYTES: usize = 64 * 1_024;
+
+/// What a change counts for besides its key and value when it is sent.
+pub const EVENT_HEAD_BYTES: usize = 256;
+
+/// Pieces that are held for sockets which took only a part of them, in bytes.
+pub const EVENTS_HELD_BYTES: usize = 24 * 1_024 * 1_024;
+
+/// The changes that were committed last and are shared by those who follow them, in bytes and in pages. One page may be
+/// larger, when it holds one record.
+pub const TAIL_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// See [`TAIL_BYTES`].
+pub const TAIL_PAGES: usize = 64;
+
+/// Pages that are read at once for subscriptions that are far behind.
+pub const REPLAY_READS: usize = 2;
+
+/// A subscription to which nothing was sent for this long is told how far it is.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether another process has committed, while somebody waits for that.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether a client that ended its side is still there to be sent events.
+pub const GONE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The most subscriptions of one connection.
+pub const SUBSCRIPTIONS: usize = 256;
+
 /// Point reads that are batched together carry values up to this many bytes; a larger one is read by itself, so
 /// that a batch of 1,000 keys holds at most 16 MiB.
 pub const INLINE_VALUE_BYTES: usize = 16 * 1_024;
@@ -151,6 +183,12 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a client sends a call again whose daemon ended before it took it, or that may be repeated.
 pub const CALL_TRIES: u32 = 5;
+
+/// How long a subscription of a client looks for the next daemon before it tells that there is none.
+pub const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it does.
+pub const RESUME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a client waits for the daemon to accept, to prove who it is and to answer `hello`.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 //! Requests are strict: an unknown field is an error, so that a misspelled condition is never a write without one.
 //! Replies are lenient: a client ignores members that it does not know.
 
+mod event;
 mod lines;
 mod reply;
 mod request;
@@ -17,9 +18,10 @@ use serde::de::{self, Deserialize, DeserializeOwned, MapAccess, Visitor};
 use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
+pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
 pub use lines::{Line, LineCodec};
 pub(crate) use reply::decode_own;
-pub use reply::{Answer, Hello, Limits, Status, decode_reply, encode_reply, is_reply};
+pub use reply::{Answer, Hello, Limits, Status, Subscribed, decode_reply, encode_reply, is_reply};
 pub use request::{Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
 pub use schema::schema;
 
@@ -30,7 +32,7 @@ use crate::store::{Code, Error, Result};
 pub const PROTOCOL: u32 = 1;
 
 /// What a client calls a request by: a string or an integer, echoed as it was spelled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id(String);
 
 impl Id {
@@ -46,13 +48,19 @@ impl Id {
         &self.0
     }
 
-    fn parse(raw: &RawValue) -> Result<Id> {
+    /// The id as a member of a message.
+    fn to_raw(&self) -> Box<RawValue> {
+        // It is JSON text by construction; null is an id that nothing has.
+        RawValue::from_string(self.0.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    fn of_field(field: &str, raw: &RawValue) -> Result<Id> {
         let text = raw.get();
         let integer = || text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
         if text.len() <= limits::KEY_BYTES && (text.starts_with('"') || integer()) {
             Ok(Id(text.to_owned()))
         } else {
-            Err(Error::bad_field("id", "id is a string of up to 1,024 bytes or an integer"))
+            Err(Error::bad_field(field, format!("{field} is a string of up to 1,024 bytes or an integer")))
         }
     }
 }
@@ -82,7 +90,7 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
         Some(fields.remove(position).1)
     };
     let (id, op, timeout_ms) = (take("id"), take("op"), take("timeout_ms"));
-    let id = id.map(Id::parse).transpose().map_err(|error| (None, error))?;
+    let id = id.map(|id| Id::of_field("id", id)).transpose().map_err(|error| (None, error))?;
     match decode_call(op, timeout_ms, Fields(fields)) {
         Ok((timeout_ms, call)) => Ok(Incoming { id, timeout_ms, call }),
         Err(error) => Err((id, error)),

@@ -87,6 +87,8 @@ pub(super) enum Command {
     Mutate(super::mutate::Mutate),
     /// Print or trim the stream of changes
     Stream(super::stream::Stream),
+    /// Print changes as they are committed, or run a command for each: watch [-- COMMAND]
+    Watch(super::watch::Watch),
     /// Acquire, release and show locks
     #[command(subcommand)]
     Lock(super::lock::Lock),

@@ -5,7 +5,10 @@ use kv::client::{Client, Target};
 use kv::daemon::place::{Place, SocketGroup};
 use kv::daemon::spawn::Handover;
 use kv::limits;
-use kv::store::{Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store};
+use kv::store::{
+    Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store, Subscribe,
+    Subscription,
+};
 
 use super::arguments::{DaemonMode, Engine, StoreArguments};
 use super::signals;
@@ -33,10 +36,17 @@ impl Store for Opened {
             Opened::Remote(client) => client.call(request).await,
         }
     }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        match self {
+            Opened::Local(store) => store.subscribe(subscribe).await,
+            Opened::Remote(client) => client.subscribe(subscribe).await,
+        }
+    }
 }
 
 /// Runs a command on a runtime of its own.
-pub(super) fn block_on(command: impl Future<Output = Result<()>>) -> Result<()> {
+pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod benchmark;
+mod child;
 mod connect;
 mod count;
 mod daemon;
@@ -18,6 +19,7 @@ mod put;
 mod rpc;
 mod signals;
 mod stream;
+mod watch;
 
 use clap::Parser as _;
 use kv::store::{Reply, Request, Result, Store, Write};
@@ -35,12 +37,12 @@ pub(crate) fn run() -> u8 {
         }
     };
     let outcome = if let Command::Daemon(command) = arguments.command {
-        daemon::run(&arguments.store, command)
+        daemon::run(&arguments.store, command).map(|()| exit_code::OK)
     } else {
         connect::block_on(execute(arguments))
     };
     match outcome {
-        Ok(()) => exit_code::OK,
+        Ok(code) => code,
         Err(error) => {
             output::print_error(&error);
             exit_code::of(&error)
@@ -68,29 +70,37 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
     }
 }
 
-async fn execute(arguments: Arguments) -> Result<()> {
+/// Answers the exit code: that of a program that was run, else none but OK.
+async fn execute(arguments: Arguments) -> Result<u8> {
     if let Command::Socket = arguments.command {
-        return output::print_line(&connect::place(&arguments.store)?.socket().display().to_string());
+        let place = connect::place(&arguments.store)?;
+        return output::print_line(&place.socket().display().to_string()).map(ok);
     }
     if let Command::Protocol { schema } = arguments.command {
-        return protocol(schema);
+        return protocol(schema).map(ok);
     }
     if let Command::Rpc = arguments.command {
-        return rpc::run(&arguments.store).await;
+        return rpc::run(&arguments.store).await.map(ok);
     }
     if let Command::Benchmark(benchmark) = arguments.command {
-        return benchmark.run(&arguments.store).await;
+        return benchmark.run(&arguments.store).await.map(ok);
     }
     let request =
         as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
     request.as_ref().map_or(Ok(()), Request::check)?;
     let store = connect::open(&arguments.store).await?;
     let outcome = match (request, as_write(&arguments.command)) {
-        (Some(request), Some(command)) => store.call(request).await.and_then(|reply| command.print(reply)),
+        (Some(request), Some(command)) => {
+            store.call(request).await.and_then(|reply| command.print(reply)).map(ok)
+        }
         _ => read(arguments.command, &store).await,
     };
     store.close().await;
     outcome
+}
+
+fn ok(_done: ()) -> u8 {
+    exit_code::OK
 }
 
 fn protocol(schema: bool) -> Result<()> {
@@ -101,8 +111,11 @@ fn protocol(schema: bool) -> Result<()> {
     }
 }
 
-async fn read(command: Command, store: &impl Store) -> Result<()> {
-    match command {
+async fn read(command: Command, store: &impl Store) -> Result<u8> {
+    if let Command::Watch(watch) = command {
+        return watch.run(store).await;
+    }
+    let done = match command {
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store is there already" });
@@ -115,6 +128,7 @@ async fn read(command: Command, store: &impl Store) -> Result<()> {
         Command::Stream(command) => command.run(store).await,
         Command::Lock(command) => command.run(store).await,
         Command::Put(_)
+        | Command::Watch(_)
         | Command::Patch(_)
         | Command::Mutate(_)
         | Command::Benchmark(_)
@@ -122,5 +136,6 @@ async fn read(command: Command, store: &impl Store) -> Result<()> {
         | Command::Rpc
         | Command::Protocol { .. }
         | Command::Daemon(_) => Ok(()),
-    }
+    };
+    done.map(ok)
 }

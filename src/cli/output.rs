@@ -23,8 +23,17 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
 
 /// Prints a document for people and programs, indented.
 pub(super) fn print_document(document: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(document);
-    print_line(&text.map_err(|error| Error::new(Code::Internal, error.to_string()))?)
+    print_line(&to_document(document)?)
+}
+
+/// Data as one line of JSON.
+pub(super) fn to_line(item: &impl Serialize) -> Result<String> {
+    serde_json::to_string(item).map_err(|error| Error::new(Code::Internal, error.to_string()))
+}
+
+/// Data as indented JSON.
+pub(super) fn to_document(document: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(document).map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 /// A reader that has seen enough, as in `kv list | head -1`, is no failure.
@@ -39,12 +48,7 @@ fn written(outcome: io::Result<()>) -> Result<()> {
 
 /// Prints items as one JSON array with an item per line, or as one line each.
 pub(super) fn print_items(items: &[impl Serialize], as_array: bool) -> Result<()> {
-    let lines: Vec<String> = items
-        .iter()
-        .map(|item| {
-            serde_json::to_string(item).map_err(|error| Error::new(Code::Internal, error.to_string()))
-        })
-        .collect::<Result<_>>()?;
+    let lines: Vec<String> = items.iter().map(to_line).collect::<Result<_>>()?;
     match (as_array, lines.is_empty()) {
         (true, true) => print_line("[]"),
         (true, false) => print_line(&format!("[\n  {}\n]", lines.join(",\n  "))),

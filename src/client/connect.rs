@@ -177,7 +177,7 @@ fn line(call: &Call) -> Vec<u8> {
     encode_request(&Id::number(0), call)
 }
 
-fn unavailable(socket: &Path, why: impl Display) -> Error {
+pub(super) fn unavailable(socket: &Path, why: impl Display) -> Error {
     Error::new(Code::Unavailable, format!("{}: {why}", socket.display()))
 }
 

@@ -9,16 +9,20 @@ use std::time::Instant;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustix::net::Shutdown;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
+use super::subscriptions::{Subscriptions, Woken, change_lines, progress_line};
 use crate::limits;
-use crate::protocol::{Call, Id, Incoming, Line, LineCodec, decode_request, encode_reply};
-use crate::store::{Code, Error};
+use crate::protocol::{
+    Answer, Call, Id, Incoming, Line, LineCodec, Subscribed, decode_request, encode_end, encode_reply,
+};
+use crate::store::follow::{Follower, Wake};
+use crate::store::{Code, Error, Subscribe};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
 type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
@@ -28,6 +32,8 @@ enum Ready {
     Line(Vec<u8>, Option<OwnedSemaphorePermit>),
     /// A reply that is only loaded when its turn has come, so that a connection holds one at a time.
     Large(Option<Id>, Large),
+    /// The reply to a `subscribe`, behind which the events come.
+    Subscribed(Vec<u8>, Id, Box<Follower>),
 }
 
 /// Serves one client to its end.
@@ -40,6 +46,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         lane: Lane::Read,
         held: VecDeque::new(),
         long_line: None,
+        subscriptions: Subscriptions::default(),
         reading: true,
         stopping: false,
         dispatch,
@@ -59,6 +66,7 @@ struct Connection {
     held: VecDeque<(Incoming, OwnedSemaphorePermit)>,
     /// The place of a long line that is being read, and since when.
     long_line: Option<(OwnedSemaphorePermit, Instant)>,
+    subscriptions: Subscriptions,
     reading: bool,
     stopping: bool,
     dispatch: Arc<Dispatch>,
@@ -71,7 +79,7 @@ impl Connection {
             if self.pending.is_empty() {
                 if let Some((incoming, permit)) = self.held.pop_front() {
                     self.start(incoming, permit);
-                } else if !self.reading {
+                } else if !self.reading && self.subscriptions.is_empty() {
                     return self.writer.shutdown().await;
                 }
             }
@@ -85,15 +93,21 @@ impl Connection {
                     None => line.await,
                 }
             };
+            let is_half_closed = !self.reading;
             tokio::select! {
-                biased;
                 Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
+                woken = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.deliver(woken).await?,
+                () = is_gone(&self.writer), if is_half_closed => return Ok(()),
                 line = line, if may_read => match line? {
                     Some(line) => self.take(line).await?,
                     None => self.reading = false,
                 },
                 () = dispatch.stop.cancelled(), if !self.stopping => {
                     self.stopping = true;
+                    let error = Error::new(Code::Unavailable, "the daemon is ending");
+                    for id in self.subscriptions.end_all() {
+                        self.send(&encode_end(&id, error.clone())).await?;
+                    }
                     // What was sent before this moment is still read and answered; what comes later fails at the
                     // client, which so knows that it was not taken.
                     rustix::net::shutdown(self.lines.get_ref().as_ref(), Shutdown::Read)?;
@@ -175,10 +189,16 @@ impl Connection {
 
     fn start(&mut self, incoming: Incoming, permit: OwnedSemaphorePermit) {
         self.lane = Dispatch::lane(&incoming.call);
-        if incoming.call == Call::Bye {
-            self.reading = false;
-        }
         let id = incoming.id.clone();
+        match incoming.call {
+            Call::Subscribe(subscribe) => return self.subscribe(id, subscribe, permit),
+            Call::Unsubscribe(subscription) => return self.unsubscribe(id.as_ref(), &subscription),
+            Call::Bye => {
+                self.reading = false;
+                self.subscriptions.end_all();
+            }
+            _ => {}
+        }
         let answered = self.dispatch.start(incoming);
         self.pending.push_back(Box::pin(async move {
             let ready = match answered.await {
@@ -187,6 +207,62 @@ impl Connection {
             };
             (ready, Some(permit))
         }));
+    }
+
+    fn subscribe(&mut self, id: Option<Id>, subscribe: Subscribe, permit: OwnedSemaphorePermit) {
+        let name = match self.subscriptions.name(id.as_ref()) {
+            Ok(name) => name,
+            Err(error) => return self.fail(id, error),
+        };
+        let begun = self.dispatch.follow(subscribe);
+        self.pending.push_back(Box::pin(async move {
+            let ready = match begun.await {
+                Ok((follower, seq, identity)) => {
+                    let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity));
+                    Ready::Subscribed(encode_reply(id.as_ref(), Ok(answer)), name, Box::new(follower))
+                }
+                Err(error) => Ready::Line(encode_reply(id.as_ref(), Err(error)), None),
+            };
+            (ready, Some(permit))
+        }));
+    }
+
+    fn unsubscribe(&mut self, id: Option<&Id>, subscription: &Id) {
+        let answer = if self.subscriptions.end(subscription) {
+            Ok(Answer::Done)
+        } else {
+            let message = format!("there is no subscription {}", subscription.as_json());
+            Err(Error::new(Code::NotFound, message))
+        };
+        let reply = Ready::Line(encode_reply(id, answer), None);
+        self.pending.push_back(Box::pin(std::future::ready((reply, None))));
+    }
+
+    /// Sends what a subscription has, which is loaded only now that the socket can take something.
+    async fn deliver(&mut self, Woken { mut active, wake }: Woken) -> io::Result<()> {
+        let lines = match wake {
+            Ok(Wake::Quiet) => Ok(progress_line(&active)),
+            Ok(Wake::News) => {
+                let stalled = tokio::time::timeout(limits::STALL_TIMEOUT, self.writer.writable()).await;
+                stalled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                active.follower.read().await.map(|piece| change_lines(&active.id, &piece))
+            }
+            Err(error) => Err(error),
+        };
+        let (lines, goes_on) = match lines {
+            Ok(lines) => (lines, true),
+            Err(error) => (encode_end(&active.id, error), false),
+        };
+        if goes_on {
+            self.subscriptions.wait(active);
+        } else {
+            self.subscriptions.end(&active.id);
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let _held = self.dispatch.memory.events(lines.len()).await;
+        self.send(&lines).await
     }
 
     fn fail(&mut self, id: Option<Id>, error: Error) {
@@ -200,6 +276,10 @@ impl Connection {
         while let Some((ready, permit)) = next.take() {
             let (mut lines, place) = match ready {
                 Ready::Line(line, place) => (line, place),
+                Ready::Subscribed(line, name, follower) => {
+                    self.subscriptions.begin(name, *follower);
+                    (line, None)
+                }
                 Ready::Large(id, large) => {
                     let (answer, place) = self.dispatch.load(large).await;
                     (encode_reply(id.as_ref(), answer), Some(place))
@@ -212,7 +292,7 @@ impl Connection {
                         lines.extend_from_slice(&line);
                         permits.extend([permit, place]);
                     }
-                    Some(large) => next = Some(large),
+                    Some(other) => next = Some(other),
                     None => break,
                 }
             }
@@ -230,6 +310,18 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until the other side is gone, where only its end of input was heard: `nc` with a subscription half-closes and
+/// goes on listening.
+async fn is_gone(writer: &OwnedWriteHalf) {
+    loop {
+        tokio::time::sleep(limits::GONE_INTERVAL).await;
+        match writer.ready(Interest::WRITABLE).await {
+            Ok(ready) if !ready.is_write_closed() => {}
+            _ => return,
+        }
     }
 }
 

@@ -13,9 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::instance::StoreLock;
 use super::memory::Memory;
 use crate::actors::backend::{Ask, AskSmall, Backend};
+use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
 use crate::protocol::{Answer, Call, Hello, Incoming, Status};
-use crate::store::{Address, Code, Error, Mutation, Read, Reply, Request, Result, Timestamp, WriteOperation};
+use crate::store::follow::Follower;
+use crate::store::{
+    Address, Code, Error, Identity, Mutation, Read, Reply, Request, Result, Subscribe, Timestamp,
+    WriteOperation,
+};
 
 /// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
 /// round; other connections never wait for that.
@@ -51,6 +56,7 @@ struct Timeout {
 /// Everything a connection needs to have its requests answered.
 pub(super) struct Dispatch {
     pub(super) backend: Addr<Backend>,
+    pub(super) stream_notifier: Addr<StreamNotifier>,
     pub(super) address: Address,
     /// Whether a command started this daemon.
     pub(super) spawned: bool,
@@ -69,7 +75,8 @@ impl Dispatch {
             _ if has_large_reply(call) => Lane::Alone,
             Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
             Call::Store(Request::Write(_)) => Lane::Write,
-            Call::Store(Request::Init) | Call::Shutdown | Call::Bye => Lane::Alone,
+            Call::Store(Request::Init) | Call::Subscribe(_) | Call::Unsubscribe(_) => Lane::Alone,
+            Call::Shutdown | Call::Bye => Lane::Alone,
         }
     }
 
@@ -126,6 +133,19 @@ impl Dispatch {
     ) -> (Result<Answer>, OwnedSemaphorePermit) {
         let place = self.memory.large_reply().await;
         (in_time(timeout, false, self.answer(Call::Store(request))).await, place)
+    }
+
+    /// Begins to follow the stream.
+    pub(super) fn follow(
+        &self,
+        subscribe: Subscribe,
+    ) -> impl Future<Output = Result<(Follower, u64, Identity)>> + use<> {
+        let refused = self.refusal(false);
+        let asked = self.stream_notifier.send(Follow(subscribe));
+        async move {
+            refused.map_or(Ok(()), Err)?;
+            asked.await.map_err(|_| gone())?
+        }
     }
 
     /// Why the store is not served here, when it is not.
@@ -191,7 +211,10 @@ impl Dispatch {
                 self.stop.cancel();
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
-            Call::Bye => Box::pin(std::future::ready(Ok(Answer::Done))),
+            // Of these the connection takes care.
+            Call::Subscribe(_) | Call::Unsubscribe(_) | Call::Bye => {
+                Box::pin(std::future::ready(Ok(Answer::Done)))
+            }
         }
     }
 }
@@ -213,7 +236,7 @@ fn has_large_reply(call: &Call) -> bool {
             WriteOperation::Mutate(mutations) => mutations.iter().any(returns),
             _ => false,
         },
-        Call::Store(Request::Init) | Call::Hello | Call::Status | Call::Shutdown | Call::Bye => false,
+        _ => false,
     }
 }
 

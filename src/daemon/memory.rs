@@ -18,6 +18,7 @@ pub(super) struct Memory {
     small_bytes: Arc<Semaphore>,
     line_places: Arc<Semaphore>,
     reply_places: Arc<Semaphore>,
+    event_bytes: Arc<Semaphore>,
 }
 
 impl Memory {
@@ -26,6 +27,7 @@ impl Memory {
             small_bytes: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
             line_places: Arc::new(Semaphore::new(limits::LARGE_LINES)),
             reply_places: Arc::new(Semaphore::new(limits::LARGE_REPLIES)),
+            event_bytes: Arc::new(Semaphore::new(limits::EVENTS_HELD_BYTES)),
         }
     }
 
@@ -34,6 +36,16 @@ impl Memory {
         let bytes = u32::try_from(bytes.clamp(limits::REQUEST_WEIGHT_BYTES, limits::IN_FLIGHT_BYTES));
         let semaphore = Arc::clone(&self.small_bytes);
         acquired(semaphore.acquire_many_owned(bytes.unwrap_or(u32::MAX)).await)
+    }
+
+    /// Waits for the memory of events that are sent. It is their own, so that subscriptions that are not read hold up no
+    /// request.
+    pub(super) async fn events(&self, bytes: usize) -> OwnedSemaphorePermit {
+        if bytes > limits::EVENTS_BYTES * 2 {
+            return self.large_reply().await;
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        acquired(Arc::clone(&self.event_bytes).acquire_many_owned(bytes).await)
     }
 
     /// Waits for a place for a large line. Who waits may hold no place already.
@@ -62,6 +74,7 @@ impl Memory {
         self.line_places.available_permits() == 0
             || self.reply_places.available_permits() == 0
             || self.small_bytes.available_permits() < limits::SMALL_MESSAGE_BYTES
+            || self.event_bytes.available_permits() < limits::EVENTS_BYTES
     }
 
     /// Waits until a client has done its part, which began at `since`: the whole time for a stall when there is memory

@@ -11,6 +11,7 @@ mod lock_file;
 mod memory;
 pub mod place;
 pub mod spawn;
+mod subscriptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,7 @@ use self::instance::{Instance, StoreLock};
 use self::memory::Memory;
 use self::place::Admission;
 use crate::actors::backend::Backend;
+use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
 use crate::protocol::encode_reply;
 use crate::store::{Address, Clock, Code, Error, LocalStore, Timestamp};
@@ -54,10 +56,12 @@ pub async fn run(
 ) {
     let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
     let backend = Backend::new(Arc::clone(&store)).start();
+    let stream_notifier = StreamNotifier::new(Arc::clone(&store)).start();
     let connections = Arc::new(AtomicUsize::new(0));
     let connections_max = descriptors::connections();
     let dispatch = Arc::new(Dispatch {
         backend,
+        stream_notifier,
         started: Timestamp::from_unix_ms(config.clock.now_ms()),
         address: config.address,
         spawned: config.spawned,

@@ -5,10 +5,12 @@ mod decode;
 mod encode;
 mod hello;
 
+pub(super) use self::body::{ChangeBody, ErrorBody};
 pub(crate) use self::decode::decode_own;
+pub(super) use self::decode::unusable;
 pub use self::decode::{decode_reply, is_reply};
 pub use self::encode::encode_reply;
-pub use self::hello::{Hello, Limits, Status};
+pub use self::hello::{Hello, Limits, Status, Subscribed};
 use super::Id;
 use super::schema::Schemas;
 use crate::store::Reply;
@@ -22,7 +24,9 @@ pub enum Answer {
     Hello(Hello),
     /// To `status`.
     Status(Status),
-    /// To `shutdown` and `bye`.
+    /// To `subscribe`.
+    Subscribed(Subscribed),
+    /// To `shutdown`, `bye` and others that only say that they were done.
     Done,
 }
 
@@ -45,6 +49,8 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.reply::<body::ReleasedBody>("lock.release");
     schemas.reply::<body::LockStatusBody>("lock.status");
     schemas.reply::<body::LocksBody>("lock.list");
+    schemas.reply::<Subscribed>("subscribe");
+    schemas.reply::<body::NoBody>("unsubscribe");
     schemas.reply::<Hello>("hello");
     schemas.reply::<Status>("status");
     schemas.reply::<body::NoBody>("shutdown");

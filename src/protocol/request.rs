@@ -1,6 +1,7 @@
 //! Requests: what each operation means to the store.
 
 mod reads;
+mod session;
 mod writes;
 
 use schemars::JsonSchema;
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::reads::{CountFields, GetFields, ListFields, LockListFields, LockStatusFields, StreamFields};
+pub(super) use self::session::IdSchema;
+use self::session::{SubscribeFields, UnsubscribeFields};
 use self::writes::{
     AcquireFields, DeleteFields, FenceFields, MutateFields, MutationFields, PatchFields, PutFields,
     ReleaseFields, TrimFields,
@@ -16,13 +19,17 @@ pub use self::writes::{MUTATE_EXAMPLE, parse_mutation};
 use super::schema::Schemas;
 use super::strict::object;
 use super::{Fields, Id, line};
-use crate::store::{Code, Error, Mutation, Read, Request, Result, Write, WriteOperation};
+use crate::store::{Code, Error, Mutation, Read, Request, Result, Subscribe, Write, WriteOperation};
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Something of the store.
     Store(Request),
+    /// To follow the stream on this connection.
+    Subscribe(Subscribe),
+    /// To end a subscription of this connection.
+    Unsubscribe(Id),
     /// Who the daemon is, and which store it serves.
     Hello,
     /// The same, and what the daemon is doing.
@@ -70,6 +77,11 @@ impl Call {
                 Request::Read(Read::LockStatus { name: fields.read::<LockStatusFields>(op)?.name })
             }
             "lock.list" => Request::Read(Read::LockList(fields.read::<LockListFields>(op)?.into_list())),
+            "subscribe" => {
+                let subscribe = fields.read::<SubscribeFields>(op)?.into_subscribe();
+                return Ok(Call::Subscribe(subscribe));
+            }
+            "unsubscribe" => return fields.read::<UnsubscribeFields>(op)?.into_id().map(Call::Unsubscribe),
             "hello" => return fields.read::<NoFields>(op).map(|_| Call::Hello),
             "status" => return fields.read::<NoFields>(op).map(|_| Call::Status),
             "shutdown" => return fields.read::<NoFields>(op).map(|_| Call::Shutdown),
@@ -122,6 +134,8 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.request::<ReleaseFields>("lock.release");
     schemas.request::<LockStatusFields>("lock.status");
     schemas.request::<LockListFields>("lock.list");
+    schemas.request::<SubscribeFields>("subscribe");
+    schemas.request::<UnsubscribeFields>("unsubscribe");
     for op in ["hello", "status", "shutdown", "bye"] {
         schemas.request::<NoFields>(op);
     }
@@ -139,6 +153,10 @@ fn limit(limit: Option<i64>) -> Option<u64> {
 #[must_use]
 pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
     let read = match call {
+        Call::Subscribe(subscribe) => return outgoing(id, "subscribe", &SubscribeFields::from(subscribe)),
+        Call::Unsubscribe(subscription) => {
+            return outgoing(id, "unsubscribe", &UnsubscribeFields::from(subscription));
+        }
         Call::Hello => return outgoing(id, "hello", &NoFields {}),
         Call::Status => return outgoing(id, "status", &NoFields {}),
         Call::Shutdown => return outgoing(id, "shutdown", &NoFields {}),

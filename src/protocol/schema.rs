@@ -3,7 +3,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::{PROTOCOL, reply, request};
+use super::request::IdSchema;
+use super::{PROTOCOL, event, reply, request};
 use crate::limits;
 
 /// The JSON Schema (draft 2020-12) of every message: `requests` and `replies` by operation, `error` for what any
@@ -13,14 +14,16 @@ pub fn schema() -> Value {
     let mut schemas = Schemas::default();
     request::schemas(&mut schemas);
     reply::schemas(&mut schemas);
-    let Schemas { mut generator, requests, replies, error } = schemas;
+    event::schemas(&mut schemas);
+    let Schemas { mut generator, requests, replies, events, error } = schemas;
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("kv/{PROTOCOL}"),
         "description": "One JSON object per line. A request is one of `requests`, its reply the one of the same name in \
-            `replies`, or `error`. Clients ignore members that they do not know.",
+            `replies`, or `error`; behind a subscribe come `events`. Clients ignore members that they do not know.",
         "requests": requests,
         "replies": replies,
+        "events": events,
         "error": error,
         "$defs": generator.take_definitions(true),
     })
@@ -32,6 +35,7 @@ pub(super) struct Schemas {
     generator: SchemaGenerator,
     requests: Map<String, Value>,
     replies: Map<String, Value>,
+    events: Map<String, Value>,
     error: Value,
 }
 
@@ -67,6 +71,19 @@ impl Schemas {
             None => drop(self.replies.insert(op.to_owned(), schema)),
             Some(other) => *other = json!({ "anyOf": [other.take(), schema] }),
         }
+    }
+
+    /// A subscription may bring this.
+    pub(super) fn event<T: JsonSchema>(&mut self, event: &str) {
+        let mut schema = T::json_schema(&mut self.generator).to_value();
+        let subscription = IdSchema::json_schema(&mut self.generator).to_value();
+        insert_properties(
+            &mut schema,
+            [("subscription", subscription), ("event", json!({ "const": event }))],
+        );
+        require(&mut schema, "subscription");
+        require(&mut schema, "event");
+        self.events.insert(event.to_owned(), schema);
     }
 
     /// Any operation may be answered like this.

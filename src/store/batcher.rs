@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::engine::page::{fits, weight_bytes};
-use super::engine::{Engine, Found, Got};
+use super::engine::{Committed, Engine, Found, Got};
 use super::error::{Code, Error, Result};
+use super::feed::Feed;
 use super::plan::Outcome;
 use super::reply::{Page, Reply};
 use super::request::Write;
@@ -51,12 +52,12 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     /// Starts the two lanes on the present tokio runtime.
-    pub(crate) fn start(engine: &Arc<dyn Engine>) -> Batcher {
+    pub(crate) fn start(engine: &Arc<dyn Engine>, feed: &Arc<Feed>) -> Batcher {
         let (writes, waiting_writes) = mpsc::channel(limits::QUEUE_REQUESTS);
         let (points, waiting_points) = mpsc::channel(limits::QUEUE_REQUESTS);
         // The lanes are tasks of their own, so that a caller who goes away never cancels a batch.
         let lanes = [
-            tokio::spawn(write_lane(Arc::clone(engine), waiting_writes)),
+            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), waiting_writes)),
             tokio::spawn(point_lane(Arc::clone(engine), waiting_points)),
         ];
         Batcher { writes, points, lanes }
@@ -101,12 +102,16 @@ fn ended() -> Error {
     Error::new(Code::Unavailable, "the store is closing")
 }
 
-async fn write_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<Write>>) {
+async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::Receiver<Waiting<Write>>) {
     let mut gathering = Gathering::default();
     while let Some((batch, answers)) =
         gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await
     {
-        for (answer, outcome) in answers.into_iter().zip(engine.write(&batch).await) {
+        let Committed { outcomes, bounds } = engine.write(&batch).await;
+        if let Some(bounds) = bounds {
+            feed.publish(bounds);
+        }
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // A caller who went away is not told; the write stands.
             let _ = answer.send(outcome);
         }

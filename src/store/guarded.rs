@@ -6,6 +6,7 @@ use super::Store;
 use super::error::Result;
 use super::reply::Reply;
 use super::request::{Fence, Request};
+use super::subscription::{Subscribe, Subscription};
 
 /// A store whose writes carry a fence, or the id of a write that is applied once.
 ///
@@ -71,5 +72,9 @@ impl Store for Guarded<'_> {
             write.fence.clone_from(&self.fence);
         }
         self.store.call(request).await
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        self.store.subscribe(subscribe).await
     }
 }

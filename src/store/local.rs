@@ -1,17 +1,21 @@
 //! A store on a database of this process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use tokio::task::AbortHandle;
 
 use super::Store;
 use super::batcher::{Batcher, Point};
 use super::engine::Engine;
 use super::engine::page::{ListQuery, StreamQuery};
-use super::error::{Code, Error, Result};
+use super::error::{Code, Result};
+use super::feed::{Feed, detached};
+use super::follow::{Follower, Following};
 use super::open::Address;
 use super::reply::{Page, Reply};
 use super::request::{List, Read, Request};
+use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
 
 /// A store on a database that this process opens itself.
@@ -39,6 +43,17 @@ use super::time::Clock;
 pub struct LocalStore {
     engine: Arc<dyn Engine>,
     batcher: Batcher,
+    feed: Arc<Feed>,
+    /// Looks for what other processes commit, from the first who waits for that on.
+    lookout: OnceLock<AbortOnDrop>,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl LocalStore {
@@ -47,7 +62,15 @@ impl LocalStore {
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
         let engine = address.engine(clock);
-        LocalStore { batcher: Batcher::start(&engine), engine }
+        let feed = Arc::new(Feed::new(Arc::clone(&engine)));
+        LocalStore { batcher: Batcher::start(&engine, &feed), engine, feed, lookout: OnceLock::new() }
+    }
+
+    /// What all who wait for this store share.
+    pub(crate) fn feed(&self) -> &Arc<Feed> {
+        self.lookout
+            .get_or_init(|| AbortOnDrop(tokio::spawn(Arc::clone(&self.feed).keep_looking()).abort_handle()));
+        &self.feed
     }
 
     /// Whether a commit failed in a way that only the next process can recover from: this one should end.
@@ -73,44 +96,36 @@ impl LocalStore {
         }
     }
 
-    /// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle
-    /// of a statement.
-    async fn detached(&self, read: impl Future<Output = Result<Reply>> + Send + 'static) -> Result<Reply> {
-        tokio::spawn(read)
-            .await
-            .unwrap_or_else(|_| Err(Error::new(Code::Internal, "a read ended without an answer")))
-    }
-
     async fn read(&self, read: Read) -> Result<Reply> {
         let engine = Arc::clone(&self.engine);
         match read {
             Read::Get { key } => self.batcher.point(Point::One(key)).await,
             Read::GetBatch { keys } => self.batcher.point(Point::Many(keys)).await,
-            Read::List(list) => self.detached(run_list(engine, list)).await,
+            Read::List(list) => detached(run_list(engine, list)).await,
             Read::Count(selector) => {
                 let query = ListQuery::of(&List { selector, ..List::default() });
-                self.detached(async move {
-                    engine.count(&query).await.map(|(seq, count)| Reply::Count { seq, count })
-                })
+                detached(
+                    async move { engine.count(&query).await.map(|(seq, count)| Reply::Count { seq, count }) },
+                )
                 .await
             }
             Read::Stream(stream) => {
-                self.detached(async move {
+                detached(async move {
                     let query = StreamQuery::of(&stream);
                     let (bounds, found) = engine.stream(&query).await?;
-                    query.page(bounds, found).map(Reply::Changes)
+                    query.page(&bounds, found).map(Reply::Changes)
                 })
                 .await
             }
             Read::StreamSeq => {
                 let meta = async move { engine.meta().await };
-                self.detached(async {
+                detached(async {
                     meta.await.map(|(bounds, _)| Reply::Head { seq: bounds.head, first: bounds.first })
                 })
                 .await
             }
             Read::LockStatus { name } => {
-                self.detached(async move {
+                detached(async move {
                     let (now_ms, found) = engine.locks(&ListQuery::of_one(&name)).await?;
                     let lock = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
                     Ok(Reply::Lock { seq: found.seq, lock })
@@ -118,7 +133,7 @@ impl LocalStore {
                 .await
             }
             Read::LockList(list) => {
-                self.detached(async move {
+                detached(async move {
                     let query = ListQuery::of_locks(&list);
                     let (now_ms, found) = engine.locks(&query).await?;
                     let Page { seq, items, next } = query.page(found, |(name, _)| name);
@@ -128,10 +143,8 @@ impl LocalStore {
                 .await
             }
             Read::Identity => {
-                self.detached(
-                    async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) },
-                )
-                .await
+                detached(async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) })
+                    .await
             }
         }
     }
@@ -154,10 +167,15 @@ impl Store for LocalStore {
         match request {
             Request::Init => {
                 let engine = Arc::clone(&self.engine);
-                self.detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
+                detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
             }
             Request::Write(write) => self.batcher.write(write).await,
             Request::Read(read) => self.read(read).await,
         }
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        let (follower, seq, identity) = Follower::begin(self.feed(), subscribe).await?;
+        Ok(Subscription::new(identity, seq, Following::new(follower)))
     }
 }

@@ -6,11 +6,14 @@
 //! - `batcher`: gathers the requests that wait into one batch
 //! - `plan`: decides a batch, without I/O: every rule of the store stands there once
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
+//! - `feed`, `follow`: wake those who follow the stream, and read it for them
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
 pub(crate) mod batcher;
 pub(crate) mod engine;
 pub mod error;
+pub(crate) mod feed;
+pub(crate) mod follow;
 mod guarded;
 pub mod json_patch;
 pub mod json_text;
@@ -22,6 +25,7 @@ pub(crate) mod plan;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod subscription;
 pub mod time;
 
 use std::time::Duration;
@@ -39,6 +43,7 @@ pub use request::{
     Check, Condition, Delete, Fence, List, LockAcquire, LockList, LockRelease, Mutation, Patch, PatchFormat,
     Put, Read, Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
 };
+pub use subscription::{Event, Start, Subscribe, Subscription};
 pub use time::{Clock, ManualClock, Timestamp};
 
 /// A key-value store with versions, conditions and a stream of its changes.
@@ -55,6 +60,15 @@ pub trait Store: Send + Sync {
     /// `bad_request` and `too_large` for what no store could answer, `not_initialized` before
     /// [`init`](Store::init), and what the operation says.
     async fn call(&self, request: Request) -> Result<Reply>;
+
+    /// Follows the stream: the changes that are there, then those that come, in order and without a gap.
+    ///
+    /// With the `seq` of a listing as its start it keeps a mirror: nothing of what changed since is missing.
+    ///
+    /// # Errors
+    /// `trimmed` when the stream begins later than `start`, `future` when it ends before, `epoch_changed` when `epoch`
+    /// is another one.
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription>;
 
     /// Creates the store, or brings its schema up to date. Answers whether it was created; calling it again, also
     /// from several processes at once, is fine.

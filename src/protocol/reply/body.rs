@@ -63,7 +63,7 @@ impl TryFrom<RecordBody> for Record {
 /// A change of the stream.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "change")]
-pub(super) struct ChangeBody {
+pub(in crate::protocol) struct ChangeBody {
     /// 1, 2, 3, … without a hole, in commit order.
     pub(super) seq: u64,
     /// The seq of the first change of the same call.
@@ -364,7 +364,7 @@ page_body!(LocksBody, locks: LockBody);
 /// Why a request failed.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "error")]
-pub(super) struct ErrorBody {
+pub(in crate::protocol) struct ErrorBody {
     /// One of a list that only ever grows.
     pub(super) code: String,
     /// For people.

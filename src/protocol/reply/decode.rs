@@ -142,7 +142,7 @@ fn read<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T> {
     serde_json::from_slice(line).map_err(|error| unusable(&error.to_string()))
 }
 
-pub(super) fn unusable(reason: &str) -> Error {
+pub(in crate::protocol) fn unusable(reason: &str) -> Error {
     Error::new(Code::Internal, format!("the daemon's answer cannot be used: {reason}"))
         .hint("does the daemon have another version? try: kv daemon restart")
 }

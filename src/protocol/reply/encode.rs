@@ -38,6 +38,7 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
         Ok(Answer::Done) => return succeeded(id, NoBody {}),
         Ok(Answer::Hello(hello)) => return succeeded(id, hello),
         Ok(Answer::Status(status)) => return succeeded(id, status),
+        Ok(Answer::Subscribed(subscribed)) => return succeeded(id, subscribed),
         Ok(Answer::Store(reply)) => reply,
     };
     match reply {

@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::limits;
-use crate::protocol::PROTOCOL;
+use crate::protocol::{Id, PROTOCOL};
 use crate::store::{Address, Identity};
 
 /// Who a daemon is.
@@ -104,6 +105,28 @@ impl Default for Limits {
             connections: limits::CONNECTIONS,
             timeout_ms: limits::TIMEOUT_MS,
         }
+    }
+}
+
+/// What follows a `subscribe`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Subscribed {
+    /// What its events are called by: the id of the request, or a number when it had none.
+    #[schemars(with = "super::super::request::IdSchema")]
+    pub subscription: Box<RawValue>,
+    /// The head of the stream when it began.
+    pub seq: u64,
+    /// Which store it follows.
+    pub store_id: String,
+    /// Which history of it: a position is worth something in this one only.
+    pub epoch: String,
+}
+
+impl Subscribed {
+    /// The subscription with this name.
+    #[must_use]
+    pub fn new(subscription: &Id, seq: u64, Identity { store_id, epoch }: Identity) -> Subscribed {
+        Subscribed { subscription: subscription.to_raw(), seq, store_id, epoch }
     }
 }
 

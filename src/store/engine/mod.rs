@@ -22,9 +22,8 @@ pub(crate) trait Engine: Send + Sync {
     /// Creates the store, or brings its schema up to date; answers whether it was created.
     async fn init(&self) -> Result<bool>;
 
-    /// Decides and commits a batch; answers one outcome for each write, in order. Its future must be polled to the
-    /// end: a transaction is open in between.
-    async fn write(&self, batch: &[Write]) -> Vec<Outcome>;
+    /// Decides and commits a batch. Its future must be polled to the end: a transaction is open in between.
+    async fn write(&self, batch: &[Write]) -> Committed;
 
     /// The records of these keys in one snapshot, by key.
     async fn get(&self, keys: &[&str]) -> Result<Got>;
@@ -51,11 +50,23 @@ pub(crate) trait Engine: Send + Sync {
     /// clock that decides about that.
     async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)>;
 
+    /// Whether somebody else may have committed since the last look; true where that is not known.
+    async fn look(&self) -> Result<bool>;
+
     /// Whether this process must not write any more; it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;
 
     /// Closes every connection.
     async fn close(&self);
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// One for each write, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Where the store stands after it; none when nothing of it was committed.
+    pub bounds: Option<Bounds>,
 }
 
 /// What [`Engine::get`] found.

@@ -7,6 +7,7 @@ use super::Candidates;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::keys::KeyRange;
+use crate::store::plan::Meta;
 use crate::store::record::{Change, Record};
 use crate::store::reply::{Changes, Page};
 use crate::store::request::{List, LockList, Selector, Stream};
@@ -75,13 +76,23 @@ impl ListQuery {
     }
 }
 
-/// Where the stream begins and ends in one snapshot.
-#[derive(Debug, Clone, Copy)]
+/// Where a store stands in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// The last seq, 0 on a fresh store.
+    /// Which history this is.
+    pub epoch: String,
+    /// The last seq of the stream, 0 on a fresh store.
     pub head: u64,
     /// The first seq that is kept, or that will be.
     pub first: u64,
+    /// Counts the grants and releases of locks and leases.
+    pub lock_seq: u64,
+}
+
+impl From<Meta> for Bounds {
+    fn from(Meta { epoch, head, first, lock_seq, .. }: Meta) -> Bounds {
+        Bounds { epoch, head, first, lock_seq }
+    }
 }
 
 /// A page of the stream as an engine answers it.
@@ -94,12 +105,15 @@ pub(crate) struct StreamQuery {
     pub keys: KeyRange,
     pub record_type: Option<String>,
     pub candidates: u64,
+    /// The page ends after the change that passes this many bytes.
+    pub bytes: usize,
 }
 
 impl StreamQuery {
     /// What to ask for.
     pub(crate) fn of(stream: &Stream) -> StreamQuery {
         StreamQuery {
+            bytes: limits::PAGE_BYTES,
             from: stream.seq,
             scan: limits::STREAM_SCAN_RECORDS,
             keys: stream.prefix.as_deref().map_or_else(KeyRange::all, KeyRange::prefix),
@@ -109,15 +123,9 @@ impl StreamQuery {
     }
 
     /// The page of what was found.
-    pub(crate) fn page(&self, bounds: Bounds, found: Candidates<Change>) -> Result<Changes> {
+    pub(crate) fn page(&self, bounds: &Bounds, found: Candidates<Change>) -> Result<Changes> {
         if self.from > 0 && self.from < bounds.first {
-            let mut error = Error::new(
-                Code::Trimmed,
-                format!("the stream begins at {}, {} was trimmed", bounds.first, self.from),
-            )
-            .hint(format!("read on from {}; what was before it is gone", bounds.first));
-            error.details.first = Some(bounds.first);
-            return Err(error);
+            return Err(trimmed(self.from, bounds.first));
         }
         let Candidates { seq, fitting: mut changes, looked_at } = found;
         changes.truncate(usize::try_from(self.candidates - 1).unwrap_or(usize::MAX));
@@ -130,6 +138,14 @@ impl StreamQuery {
         };
         Ok(Changes { seq, changes, next })
     }
+}
+
+/// The error of who wants a change that was trimmed.
+pub(crate) fn trimmed(seq: u64, first: u64) -> Error {
+    let mut error = Error::new(Code::Trimmed, format!("the stream begins at {first}, {seq} was trimmed"))
+        .hint(format!("read on from {first}; what was before it is gone"));
+    error.details.first = Some(first);
+    error
 }
 
 /// The records of a page of keys, in the order asked for, as far as they fit.

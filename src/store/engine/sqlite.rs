@@ -21,11 +21,11 @@ use tokio::sync::Mutex;
 
 use self::open::Files;
 use super::page::{Bounds, ListQuery, StreamQuery};
-use super::{Candidates, Engine, Got};
+use super::{Candidates, Committed, Engine, Got};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
-use crate::store::plan::{LockRow, Outcome};
+use crate::store::plan::LockRow;
 use crate::store::record::{Change, Record};
 use crate::store::reply::Identity;
 use crate::store::request::Write;
@@ -50,6 +50,8 @@ pub(super) struct Database {
     readers: Option<SqlitePool>,
     /// None for a memory store.
     files: Option<Files>,
+    /// Sees what others commit: a connection that is opened when somebody first asks, and what it saw last.
+    lookout: Mutex<Option<(SqliteConnection, Option<i64>)>>,
 }
 
 impl Database {
@@ -66,6 +68,11 @@ impl Database {
 
     /// The last connection to close writes the log back and removes it, so that a copy of the file is whole.
     async fn close(self) {
+        if let Some((lookout, _)) = self.lookout.into_inner()
+            && let Err(error) = lookout.close().await
+        {
+            tracing::debug!(%error, "closing the connection that looks");
+        }
         if let Some(readers) = self.readers {
             readers.close().await;
         }
@@ -157,10 +164,12 @@ impl Engine for Sqlite {
         self.create().await
     }
 
-    async fn write(&self, batch: &[Write]) -> Vec<Outcome> {
+    async fn write(&self, batch: &[Write]) -> Committed {
         match self.database().await {
             Ok(database) => self.write_batch(&database, batch).await,
-            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => {
+                Committed { outcomes: batch.iter().map(|_| Err(error.clone())).collect(), bounds: None }
+            }
         }
     }
 
@@ -194,6 +203,10 @@ impl Engine for Sqlite {
 
     async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)> {
         Ok((self.clock.now_ms(), self.database().await?.locks(query).await?))
+    }
+
+    async fn look(&self) -> Result<bool> {
+        self.database().await?.look(self.options().read_only(true)).await
     }
 
     fn has_failed(&self) -> bool {

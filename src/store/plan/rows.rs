@@ -10,6 +10,8 @@ use crate::store::record::Action;
 /// The one row of `kv_meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
+    /// Which history of the store this is.
+    pub epoch: String,
     /// The last seq of the stream, 0 on a fresh store.
     pub head: u64,
     /// The first seq that is kept, or that will be.

@@ -33,7 +33,8 @@ impl From<Damage> for LoadError {
 pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Result<Rows, LoadError> {
     let mut script = Script::default();
     script.add("begin immediate", |arguments| arguments);
-    let meta = script.add("select head, first, last_ms, fence, lock_seq from kv_meta", |arguments| arguments);
+    let meta =
+        script.add("select epoch, head, first, last_ms, fence, lock_seq from kv_meta", |arguments| arguments);
     let records = (!needs.keys.is_empty()).then(|| {
         script.add(
             "select r.\"key\", r.version, r.revision, r.type, r.created, r.updated
@@ -132,11 +133,12 @@ pub(super) fn counted_range(arguments: Arguments, range: &CountedRange) -> Argum
 /// `kv_meta` from the column on.
 pub(super) fn meta_of(row: &SqliteRow, first: usize) -> column::Result<Meta> {
     Ok(Meta {
-        head: count(row, first)?,
-        first: count(row, first + 1)?,
-        last_ms: column(row, first + 2)?,
-        fence: count(row, first + 3)?,
-        lock_seq: count(row, first + 4)?,
+        epoch: column(row, first)?,
+        head: count(row, first + 1)?,
+        first: count(row, first + 2)?,
+        last_ms: column(row, first + 3)?,
+        fence: count(row, first + 4)?,
+        lock_seq: count(row, first + 5)?,
     })
 }
 

@@ -108,7 +108,13 @@ impl Sqlite {
             .connect_lazy_with(self.options().read_only(true));
         // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
         let files = self.files()?.map(|after| Files { database: before.database, ..after });
-        Ok(Database { place: self.place.clone(), writer: Mutex::new(writer), readers: Some(readers), files })
+        Ok(Database {
+            place: self.place.clone(),
+            writer: Mutex::new(writer),
+            readers: Some(readers),
+            files,
+            lookout: Mutex::default(),
+        })
     }
 
     /// Creates the store, or brings its schema up to date.
@@ -152,6 +158,7 @@ impl Sqlite {
                 writer: Mutex::new(connection),
                 readers: None,
                 files: None,
+                lookout: Mutex::default(),
             }));
             return Ok(created);
         }
@@ -234,7 +241,7 @@ impl Sqlite {
         check_complete(migrations::SQLITE, &self.numbers(&applied)?, &self.place.to_string())
     }
 
-    fn options(&self) -> SqliteConnectOptions {
+    pub(super) fn options(&self) -> SqliteConnectOptions {
         let options = match &self.place {
             SqlitePlace::File { path, read_only: false } => {
                 SqliteConnectOptions::new().filename(path).synchronous(SqliteSynchronous::Full)

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 
-use sqlx::sqlite::SqliteRow;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 
 use super::Database;
 use super::column::{self, Damage, column, count, json, optional_text};
@@ -110,17 +111,17 @@ impl Database {
                 order by s.seq limit ?),
             fitting as ({})
             select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
-                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.first
+                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.epoch, m.first, m.lock_seq
             from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
             order by s.seq",
             fitting("asc")
         );
-        let arguments = arguments.integer(query.candidates).integer(limits::PAGE_BYTES as u64);
+        let arguments = arguments.integer(query.candidates).integer(query.bytes as u64);
         self.read(&text, arguments, |rows| {
-            let bounds = Bounds { head: head(rows)?, first: count(&rows[0], 14)? };
+            let bounds = bounds(rows, 14)?;
             let found = candidates_of(rows, change)?;
             if filter.is_empty() {
-                check_dense(query, bounds, &found)?;
+                check_dense(query, &bounds, &found)?;
             }
             Ok((bounds, found))
         })
@@ -146,12 +147,37 @@ impl Database {
     }
 
     pub(super) async fn meta(&self) -> Result<(Bounds, Identity)> {
-        let text = "select head, first, store_id, epoch from kv_meta";
+        let text = "select head, epoch, first, lock_seq, store_id from kv_meta";
         self.read(text, Arguments::default(), |rows| {
-            let bounds = Bounds { head: head(rows)?, first: count(&rows[0], 1)? };
-            Ok((bounds, Identity { store_id: column(&rows[0], 2)?, epoch: column(&rows[0], 3)? }))
+            let bounds = bounds(rows, 1)?;
+            let identity = Identity { store_id: column(&rows[0], 4)?, epoch: bounds.epoch.clone() };
+            Ok((bounds, identity))
         })
         .await
+    }
+
+    /// Whether another connection has committed since the last look.
+    ///
+    /// `data_version` is compared on a connection that is kept, because it counts what the others did since that one
+    /// began to look (<https://www.sqlite.org/pragma.html#pragma_data_version>).
+    pub(super) async fn look(&self, options: SqliteConnectOptions) -> Result<bool> {
+        // Nobody else has a store that is in memory.
+        if self.readers.is_none() {
+            return Ok(false);
+        }
+        let mut lookout = self.lookout.lock().await;
+        let described = |error: &sqlx::Error| describe(error, &self.place);
+        let (connection, seen) = match &mut *lookout {
+            Some((connection, seen)) => (connection, seen),
+            None => {
+                let connection = options.connect().await.map_err(|error| described(&error))?;
+                let (connection, seen) = lookout.insert((connection, None));
+                (connection, seen)
+            }
+        };
+        let query = sqlx::query_scalar("pragma data_version").fetch_one(connection).await;
+        let version: i64 = query.map_err(|error| described(&error))?;
+        Ok(seen.replace(version) != Some(version))
     }
 
     /// Runs a statement and makes of its rows what was asked for.
@@ -234,6 +260,14 @@ fn head(rows: &[SqliteRow]) -> column::Result<u64> {
     count(rows.first().ok_or_else(|| Damage::new("kv_meta is empty"))?, 0)
 }
 
+/// `kv_meta` from the epoch on; its head stands first.
+fn bounds(rows: &[SqliteRow], first: usize) -> column::Result<Bounds> {
+    let head = head(rows)?;
+    let row = &rows[0];
+    let (epoch, first, lock_seq) = (column(row, first)?, count(row, first + 1)?, count(row, first + 2)?);
+    Ok(Bounds { epoch, head, first, lock_seq })
+}
+
 fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {
     Ok(Record {
         key: column(row, first)?,
@@ -247,7 +281,7 @@ fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {
 }
 
 /// A reader must never pass over a change in silence, so a hole in the stream is damage.
-fn check_dense(query: &StreamQuery, bounds: Bounds, found: &Candidates<Change>) -> column::Result<()> {
+fn check_dense(query: &StreamQuery, bounds: &Bounds, found: &Candidates<Change>) -> column::Result<()> {
     let start = query.from.max(bounds.first);
     let there = (bounds.head + 1).saturating_sub(start).min(query.candidates).min(query.scan);
     if found.looked_at == there && found.fitting.iter().zip(start..).all(|(change, seq)| change.seq == seq) {

@@ -8,6 +8,8 @@ use super::error::{describe, is_fatal, is_pointless_alone};
 use super::load::{LoadError, load};
 use super::run::{Arguments, Stopped, run};
 use super::{Database, Sqlite, apply};
+use crate::store::engine::Committed;
+use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error};
 use crate::store::plan::{Needs, Outcome, plan};
 use crate::store::request::Write;
@@ -29,15 +31,19 @@ enum Rerun {
 }
 
 impl Sqlite {
-    pub(super) async fn write_batch(&self, database: &Database, batch: &[Write]) -> Vec<Outcome> {
+    pub(super) async fn write_batch(&self, database: &Database, batch: &[Write]) -> Committed {
         let mut writer = database.writer.lock().await;
         let mut outcomes = Vec::with_capacity(batch.len());
+        let mut bounds = None;
         let mut at_once = batch.len();
         while outcomes.len() < batch.len() {
             let rest = &batch[outcomes.len()..];
             let rest = &rest[..at_once.min(rest.len())];
             match self.attempt(database, &mut writer, rest).await {
-                Ok(decided) => outcomes.extend(decided),
+                Ok((decided, committed)) => {
+                    outcomes.extend(decided);
+                    bounds = committed.or(bounds);
+                }
                 Err(Failure::Rejected(_, Rerun::OneByOne)) if rest.len() > 1 => at_once = 1,
                 Err(failure) => {
                     let error = failure.into_error();
@@ -45,7 +51,7 @@ impl Sqlite {
                 }
             }
         }
-        outcomes
+        Committed { outcomes, bounds }
     }
 
     async fn attempt(
@@ -53,7 +59,7 @@ impl Sqlite {
         database: &Database,
         writer: &mut SqliteConnection,
         batch: &[Write],
-    ) -> std::result::Result<Vec<Outcome>, Failure> {
+    ) -> std::result::Result<(Vec<Outcome>, Option<Bounds>), Failure> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(Failure::Rejected(super::failed(), Rerun::Pointless));
         }
@@ -68,7 +74,7 @@ impl Sqlite {
         let plan = plan(rows, &batch[..needs.requests], self.clock.now_ms());
         if plan.is_empty() {
             rollback(writer).await;
-            return Ok(plan.outcomes);
+            return Ok((plan.outcomes, None));
         }
         let script = apply::script(&plan);
         let before_commit = script.statements() - 1;
@@ -92,7 +98,7 @@ impl Sqlite {
                 .hint("read the key to learn whether the write was applied"),
             ));
         }
-        Ok(plan.outcomes)
+        Ok((plan.outcomes, Some(plan.meta.into())))
     }
 
     fn load_failure(&self, error: LoadError) -> Failure {

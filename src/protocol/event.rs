@@ -1,0 +1,150 @@
+//! Events: what a subscription brings. They have no `ok`, and always `subscription` and `event`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio_util::bytes::Bytes;
+
+use super::reply::{ChangeBody, ErrorBody, unusable};
+use super::schema::Schemas;
+use super::{Id, line};
+use crate::store::{Change, Error, Event, Result};
+
+/// Nothing that is wanted came for a while.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct ProgressBody {
+    /// Every wanted change up to this seq was sent.
+    seq: u64,
+    /// How many changes of the store are still to be looked at.
+    lag: u64,
+}
+
+/// Nothing more comes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct EndBody {
+    /// The code of the error: `trimmed`, `epoch_changed`, `consumer_busy`, `unavailable`, …
+    reason: String,
+    error: ErrorBody,
+}
+
+#[derive(Serialize)]
+struct Outgoing<'a, T> {
+    subscription: &'a RawValue,
+    event: &'static str,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// The schemas of events.
+pub(super) fn schemas(schemas: &mut Schemas) {
+    schemas.event::<ChangeBody>("change");
+    schemas.event::<ProgressBody>("progress");
+    schemas.event::<EndBody>("end");
+}
+
+/// The part of a change's event that is the same for every subscription.
+#[must_use]
+pub(crate) fn encode_change(change: Change) -> Bytes {
+    line(&ChangeBody::from(change)).into()
+}
+
+/// Adds the event of a change, of which [`encode_change`] made the rest.
+pub(crate) fn append_change(lines: &mut Vec<u8>, subscription: &Id, change: &Bytes) {
+    lines.extend_from_slice(b"{\"subscription\":");
+    lines.extend_from_slice(subscription.as_json().as_bytes());
+    lines.extend_from_slice(b",\"event\":\"change\",");
+    // Behind the brace that opens the object.
+    lines.extend_from_slice(&change[1..]);
+}
+
+/// The line that tells how far a subscription is.
+#[must_use]
+pub(crate) fn encode_progress(subscription: &Id, seq: u64, lag: u64) -> Vec<u8> {
+    outgoing(subscription, "progress", ProgressBody { seq, lag })
+}
+
+/// The line that tells why a subscription ends.
+#[must_use]
+pub(crate) fn encode_end(subscription: &Id, error: Error) -> Vec<u8> {
+    outgoing(subscription, "end", EndBody { reason: error.code.as_str().to_owned(), error: error.into() })
+}
+
+fn outgoing(subscription: &Id, event: &'static str, body: impl Serialize) -> Vec<u8> {
+    // An id is JSON text by construction.
+    let subscription = serde_json::from_str(subscription.as_json()).unwrap_or(RawValue::NULL);
+    line(&Outgoing { subscription, event, body })
+}
+
+/// Reads an event; none when it is of a kind that this version does not know.
+///
+/// # Errors
+/// That of its end, or `internal` when the line is no event.
+pub(crate) fn decode_event(line: &[u8]) -> Result<Option<Event>> {
+    #[derive(Deserialize)]
+    struct Head {
+        event: String,
+    }
+    let Head { event } = read(line)?;
+    match event.as_str() {
+        "change" => Ok(Some(Event::Change(read::<ChangeBody>(line)?.try_into()?))),
+        "progress" => {
+            let ProgressBody { seq, lag } = read(line)?;
+            Ok(Some(Event::Progress { seq, lag }))
+        }
+        "end" => Err(read::<EndBody>(line)?.error.into()),
+        _ => Ok(None),
+    }
+}
+
+fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Result<T> {
+    serde_json::from_slice(line).map_err(|error| unusable(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Action, Code, JsonText, Record, Timestamp};
+
+    fn change() -> Change {
+        let time = Timestamp::from_unix_ms(1_700_000_000_000);
+        let record = Record {
+            key: "jobs/1".to_owned(),
+            version: 1,
+            revision: 7,
+            record_type: None,
+            created: time,
+            updated: time,
+            value: JsonText::parse("1.10").unwrap(),
+        };
+        Change { seq: 7, tx: 7, tx_end: true, action: Action::Create, time, record }
+    }
+
+    #[test]
+    fn what_is_told_is_what_is_read() {
+        let id = Id::number(3);
+        let mut lines = Vec::new();
+        append_change(&mut lines, &id, &encode_change(change()));
+        let text = String::from_utf8(lines).unwrap();
+        assert!(
+            text.starts_with(r#"{"subscription":3,"event":"change","seq":7,"tx":7,"tx_end":true,"#),
+            "{text}"
+        );
+        assert!(text.ends_with("\"value\":1.10}}\n"), "{text}");
+        assert_eq!(decode_event(text.as_bytes()), Ok(Some(Event::Change(change()))));
+
+        let progress = encode_progress(&id, 9, 2);
+        assert_eq!(progress, b"{\"subscription\":3,\"event\":\"progress\",\"seq\":9,\"lag\":2}\n");
+        assert_eq!(decode_event(&progress), Ok(Some(Event::Progress { seq: 9, lag: 2 })));
+
+        let mut trimmed = Error::new(Code::Trimmed, "gone");
+        trimmed.details.first = Some(5);
+        let end = encode_end(&id, trimmed.clone());
+        let text = String::from_utf8(end.clone()).unwrap();
+        assert!(
+            text.starts_with(r#"{"subscription":3,"event":"end","reason":"trimmed","error":{"#),
+            "{text}"
+        );
+        assert_eq!(decode_event(&end), Err(trimmed));
+        assert_eq!(decode_event(br#"{"subscription":3,"event":"news"}"#), Ok(None));
+    }
+}

@@ -1,0 +1,195 @@
+//! Where the store stands, as far as this process knows, and the changes that were committed last.
+//!
+//! Whoever waits for changes or locks looks at one level: the newest head and lock number. Nothing is queued, so a
+//! wake-up cannot be lost, and who is slow costs nothing. The database is the truth: the level only says that there
+//! is something to read.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::bytes::Bytes;
+
+use super::engine::Engine;
+use super::engine::page::{Bounds, StreamQuery, weight_bytes};
+use super::error::{Code, Error, Result};
+use super::record::Change;
+use super::reply::Identity;
+use super::request::Stream;
+use super::subscription::Subscribe;
+use crate::limits;
+
+/// What all who wait for a store share.
+pub(crate) struct Feed {
+    engine: Arc<dyn Engine>,
+    known: watch::Sender<Option<Bounds>>,
+    /// Somebody began to listen.
+    listened: Notify,
+    /// The changes that were read last, for those who are up to date.
+    tail: Mutex<Tail>,
+    /// Held by the one who reads the next page of the tail for all.
+    reading: tokio::sync::Mutex<()>,
+    /// For pages that only one wants, who is far behind.
+    replays: Semaphore,
+}
+
+impl Feed {
+    pub(crate) fn new(engine: Arc<dyn Engine>) -> Feed {
+        Feed {
+            engine,
+            known: watch::Sender::new(None),
+            listened: Notify::new(),
+            tail: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            replays: Semaphore::new(limits::REPLAY_READS),
+        }
+    }
+
+    /// Tells all who wait where the store stands.
+    pub(crate) fn publish(&self, bounds: Bounds) {
+        self.known.send_if_modified(|known| match known {
+            // Who looked before a commit may tell of it later.
+            Some(known) if known.epoch == bounds.epoch => {
+                let is_news = known.head < bounds.head || known.lock_seq < bounds.lock_seq;
+                known.head = known.head.max(bounds.head);
+                known.lock_seq = known.lock_seq.max(bounds.lock_seq);
+                is_news
+            }
+            _ => known.replace(bounds).is_none_or(|_| true),
+        });
+    }
+
+    /// The newest level, and its changes from now on.
+    pub(crate) fn listen(&self) -> watch::Receiver<Option<Bounds>> {
+        let receiver = self.known.subscribe();
+        self.listened.notify_one();
+        receiver
+    }
+
+    /// Asks the store where it stands, and tells all who wait.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(Bounds, Identity)> {
+        let feed = Arc::clone(self);
+        let (bounds, identity) = detached(async move { feed.engine.meta().await }).await?;
+        self.publish(bounds.clone());
+        Ok((bounds, identity))
+    }
+
+    /// Looks, as long as somebody waits, whether another process has committed. Ends never.
+    pub(crate) async fn keep_looking(self: Arc<Self>) {
+        loop {
+            while self.known.receiver_count() == 0 {
+                self.tail().clear();
+                self.listened.notified().await;
+            }
+            tokio::time::sleep(limits::LOOK_INTERVAL).await;
+            match self.engine.look().await {
+                Ok(false) => {}
+                Ok(true) => {
+                    // What cannot be read now is looked at again, by those who wait too.
+                    if let Err(error) = self.refresh().await {
+                        tracing::debug!(%error, "where the store stands cannot be read");
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the store cannot be looked at"),
+            }
+        }
+    }
+
+    /// A page that begins at this seq, or before it. It may hold more than what is wanted, but all of that up to its
+    /// `next`.
+    pub(crate) async fn page(
+        self: &Arc<Self>,
+        wanted: &Subscribe,
+        epoch: &str,
+        seq: u64,
+    ) -> Result<Arc<Page>> {
+        if let Some(page) = self.tail().find(epoch, seq) {
+            return Ok(page);
+        }
+        let head = self.known.borrow().as_ref().map_or(0, |known| known.head);
+        if head.saturating_sub(seq) < limits::PAGE_RECORDS as u64 {
+            let _turn = self.reading.lock().await;
+            if let Some(page) = self.tail().find(epoch, seq) {
+                return Ok(page);
+            }
+            let all = Stream { seq, ..Stream::default() };
+            let page = self.read(StreamQuery::of(&all)).await?;
+            self.tail().push(Arc::clone(&page));
+            return Ok(page);
+        }
+        let _permit = self.replays.acquire().await;
+        let Subscribe { prefix, record_type, .. } = wanted.clone();
+        let query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
+        self.read(StreamQuery { bytes: limits::EVENTS_BYTES, ..query }).await
+    }
+
+    async fn read(self: &Arc<Self>, query: StreamQuery) -> Result<Arc<Page>> {
+        let feed = Arc::clone(self);
+        detached(async move {
+            let (bounds, found) = feed.engine.stream(&query).await?;
+            let changes = query.page(&bounds, found)?;
+            let bytes = changes.changes.iter().map(|change| weight_bytes(&change.record)).sum();
+            Ok(Arc::new(Page {
+                epoch: bounds.epoch,
+                first: query.from,
+                next: changes.next,
+                changes: changes.changes,
+                bytes,
+                lines: OnceLock::new(),
+            }))
+        })
+        .await
+    }
+
+    fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
+        // Nobody panics while holding this mutex; a poisoned one would still hold good pages.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A page of the stream that several may look at.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) epoch: String,
+    first: u64,
+    /// The first seq that was not examined.
+    pub(crate) next: u64,
+    pub(crate) changes: Vec<Change>,
+    bytes: usize,
+    /// What a daemon makes of the changes, once for all who are sent them.
+    pub(crate) lines: OnceLock<Vec<Bytes>>,
+}
+
+/// The pages that were read last, up to a size.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<Arc<Page>>);
+
+impl Tail {
+    fn find(&self, epoch: &str, seq: u64) -> Option<Arc<Page>> {
+        let covers = |page: &&Arc<Page>| page.epoch == epoch && (page.first..page.next).contains(&seq);
+        self.0.iter().rev().find(covers).cloned()
+    }
+
+    fn push(&mut self, page: Arc<Page>) {
+        self.0.push_back(page);
+        while self.0.len() > limits::TAIL_PAGES
+            || (self.0.len() > 1 && self.0.iter().map(|page| page.bytes).sum::<usize>() > limits::TAIL_BYTES)
+        {
+            self.0.pop_front();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle of a
+/// statement.
+pub(crate) async fn detached<T: Send + 'static>(
+    read: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(read)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "a read ended without an answer")))
+}

@@ -1,0 +1,205 @@
+//! One who follows the stream: a cursor, and nothing that grows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::engine::page::{Bounds, trimmed, weight_bytes};
+use super::error::{Code, Error, Result};
+use super::feed::{Feed, Page};
+use super::record::Change;
+use super::reply::Identity;
+use super::subscription::{Event, Source, Start, Subscribe, epoch_changed, future};
+use crate::limits;
+
+/// A place in the stream that moves on.
+pub(crate) struct Follower {
+    feed: Arc<Feed>,
+    known: watch::Receiver<Option<Bounds>>,
+    wanted: Subscribe,
+    epoch: String,
+    /// The first seq that was not looked at.
+    next: u64,
+    /// When something that is wanted was found last, or the progress was told.
+    quiet_since: Instant,
+    /// The last page had nothing, although there should have been something: so it is waited for news.
+    is_ahead: bool,
+}
+
+/// Why somebody who follows the stream is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// There is something to read.
+    News,
+    /// Nothing that is wanted came for so long that the progress is to be told.
+    Quiet,
+}
+
+/// Some changes that are wanted, and as many as are sent at once.
+pub(crate) struct Piece {
+    page: Arc<Page>,
+    /// Where they stand in the page.
+    positions: Vec<usize>,
+}
+
+impl Follower {
+    /// Begins to follow, with the head of the stream and which store it is.
+    pub(crate) async fn begin(feed: &Arc<Feed>, wanted: Subscribe) -> Result<(Follower, u64, Identity)> {
+        wanted.check()?;
+        // It listens before it asks, so that it hears of what is committed in between.
+        let known = feed.listen();
+        let (bounds, identity) = feed.refresh().await?;
+        let next = first_wanted(&wanted, &bounds)?;
+        let Bounds { epoch, head, .. } = bounds;
+        let feed = Arc::clone(feed);
+        let quiet_since = Instant::now();
+        let follower = Follower { feed, known, wanted, epoch, next, quiet_since, is_ahead: false };
+        Ok((follower, head, identity))
+    }
+
+    /// Waits until there is something to do. It may be called again when its future was dropped.
+    pub(crate) async fn wait(&mut self) -> Result<Wake> {
+        let until = self.quiet_since + limits::PROGRESS_INTERVAL;
+        let is_quiet = Instant::now() >= until;
+        match if is_quiet { None } else { tokio::time::timeout_at(until, self.news()).await.ok() } {
+            Some(news) => news.map(|()| Wake::News),
+            None => {
+                self.quiet_since = Instant::now();
+                Ok(Wake::Quiet)
+            }
+        }
+    }
+
+    async fn news(&mut self) -> Result<()> {
+        loop {
+            let is_there = |known: &Bounds| known.epoch != self.epoch || known.head >= self.next;
+            let may_read = self.known.borrow_and_update().as_ref().is_some_and(is_there);
+            if may_read && !std::mem::take(&mut self.is_ahead) {
+                return Ok(());
+            }
+            let ended = |_| Error::new(Code::Unavailable, "the store is closing");
+            self.known.changed().await.map_err(ended)?;
+        }
+    }
+
+    /// Looks on. The cursor moves at the end only, so nothing is lost when the future is dropped.
+    pub(crate) async fn read(&mut self) -> Result<Piece> {
+        let page = self.feed.page(&self.wanted, &self.epoch, self.next).await?;
+        if page.epoch != self.epoch {
+            return Err(epoch_changed());
+        }
+        let start = page.changes.partition_point(|change| change.seq < self.next);
+        let (mut positions, mut bytes, mut next) = (Vec::new(), 0, page.next);
+        for (position, change) in page.changes.iter().enumerate().skip(start) {
+            if !self.wanted.covers(change) {
+                continue;
+            }
+            // A line is larger than the record by what all lines have.
+            let weight = weight_bytes(&change.record) + limits::EVENT_HEAD_BYTES;
+            if bytes > 0 && bytes + weight > limits::EVENTS_BYTES {
+                next = change.seq;
+                break;
+            }
+            bytes += weight;
+            positions.push(position);
+        }
+        if !positions.is_empty() {
+            self.quiet_since = Instant::now();
+        }
+        self.is_ahead = next == self.next;
+        self.next = next;
+        Ok(Piece { page, positions })
+    }
+
+    /// The seq up to which everything was looked at, and how many changes of the store are still to be.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let seq = self.next - 1;
+        let head = self.known.borrow().as_ref().map_or(seq, |known| known.head);
+        (seq, head.saturating_sub(seq))
+    }
+}
+
+/// The first seq that somebody wants who was there before, as far as that is still, and already, possible.
+fn first_wanted(wanted: &Subscribe, bounds: &Bounds) -> Result<u64> {
+    if wanted.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
+        return Err(epoch_changed());
+    }
+    match wanted.start {
+        Start::Now => Ok(bounds.head + 1),
+        Start::After(seq) if seq > bounds.head => Err(future(seq, bounds.head)),
+        Start::After(seq) if seq + 1 < bounds.first => Err(trimmed(seq + 1, bounds.first)),
+        Start::After(seq) => Ok(seq + 1),
+    }
+}
+
+impl Piece {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.positions.iter().map(|&position| &self.page.changes[position])
+    }
+
+    /// The positions in the page, for what was made of its changes once for all.
+    pub(crate) fn in_page(&self) -> (&Page, &[usize]) {
+        (&self.page, &self.positions)
+    }
+}
+
+/// A subscription in the process that opened the store.
+pub(crate) struct Following {
+    follower: Follower,
+    ready: VecDeque<Change>,
+}
+
+impl Following {
+    pub(crate) fn new(follower: Follower) -> Following {
+        Following { follower, ready: VecDeque::new() }
+    }
+}
+
+#[async_trait]
+impl Source for Following {
+    async fn next(&mut self) -> Result<Event> {
+        loop {
+            if let Some(change) = self.ready.pop_front() {
+                return Ok(Event::Change(change));
+            }
+            match self.follower.wait().await? {
+                Wake::News => self.ready.extend(self.follower.read().await?.changes().cloned()),
+                Wake::Quiet => {
+                    let (seq, lag) = self.follower.progress();
+                    return Ok(Event::Progress { seq, lag });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(first: u64, head: u64) -> Bounds {
+        Bounds { epoch: "e".to_owned(), head, first, lock_seq: 0 }
+    }
+
+    #[test]
+    fn a_cursor_is_where_it_says_or_is_told_why_not() {
+        let begin =
+            |after, bounds: &Bounds| first_wanted(&Subscribe::after(after), bounds).map_err(|e| e.code);
+        assert_eq!(begin(0, &bounds(1, 0)), Ok(1), "a fresh store");
+        assert_eq!(begin(0, &bounds(1, 9)), Ok(1));
+        assert_eq!(begin(9, &bounds(1, 9)), Ok(10));
+        assert_eq!(begin(10, &bounds(1, 9)), Err(Code::Future));
+        assert_eq!(begin(u64::MAX, &bounds(1, 9)), Err(Code::Future));
+        // Of 1 to 9 the first four were trimmed.
+        assert_eq!(begin(4, &bounds(5, 9)), Ok(5));
+        assert_eq!(begin(3, &bounds(5, 9)), Err(Code::Trimmed));
+        assert_eq!(begin(0, &bounds(5, 9)), Err(Code::Trimmed));
+        assert_eq!(begin(9, &bounds(10, 9)), Ok(10), "all of it was trimmed");
+        assert_eq!(first_wanted(&Subscribe::default(), &bounds(5, 9)).unwrap(), 10);
+        let other = Subscribe { epoch: Some("f".to_owned()), ..Subscribe::default() };
+        assert_eq!(first_wanted(&other, &bounds(1, 9)).unwrap_err().code, Code::EpochChanged);
+    }
+}
