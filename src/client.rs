@@ -2,11 +2,13 @@
 
 mod connect;
 mod connection;
+mod own_connection;
 mod subscription;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio::net::UnixStream;
@@ -15,10 +17,14 @@ use tokio_util::bytes::Bytes;
 use self::connect::Greeted;
 pub use self::connect::Target;
 use self::connection::Lost;
+use self::own_connection::OwnConnection;
 use crate::daemon::place::Place;
 use crate::limits;
-use crate::protocol::{Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
-use crate::store::{Code, Error, Reply, Request, Result, Store, Subscribe, Subscription, Write};
+use crate::protocol::{Acquire, Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
+use crate::store::{
+    Code, Error, Grant, LockAcquire, Reply, Request, Result, Store, Subscribe, Subscription, Write,
+    WriteOperation,
+};
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
 ///
@@ -215,5 +221,31 @@ impl Store for Client {
         let socket = self.greeted().await?.socket.clone();
         let begun = subscription::begin(self.target.clone(), &socket, subscribe).await;
         begun.map_err(|error| self.explain(error))
+    }
+
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
+        let request = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
+        request.check()?;
+        if wait.is_zero() {
+            return self.call(request).await?.try_into();
+        }
+        let deadline = Instant::now() + wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let socket = self.greeted().await?.socket.clone();
+            let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
+            let answer = match OwnConnection::open(&socket, &call, left).await {
+                Ok((_, line)) => decode_reply(&request, &line),
+                Err(error) => Err(error),
+            };
+            match answer {
+                // The same owner may always ask again: what it has already, it keeps.
+                Err(error) if error.code == Code::Unavailable && !left.is_zero() => {
+                    tokio::time::sleep(limits::RESUME_INTERVAL).await;
+                }
+                Err(error) => return Err(self.explain(error)),
+                Ok(reply) => return reply.try_into(),
+            }
+        }
     }
 }

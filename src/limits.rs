@@ -56,6 +56,9 @@ pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked whether a client that ended its side is still there to be sent events.
 pub const GONE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most locks of one connection that are released when it ends.
+pub const SESSION_LOCKS: usize = 1_024;
+
 /// The most subscriptions of one connection.
 pub const SUBSCRIPTIONS: usize = 256;
 
@@ -87,6 +90,18 @@ pub const ONCE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// The longest a lock can be held without a refresh, in milliseconds: 100 years, so that its expiry is a date.
 pub const LOCK_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
+
+/// A session that follows the stream as a consumer is its holder for this long, in milliseconds, unless it renews that.
+pub const CONSUMER_LEASE_MS: u64 = 10_000;
+
+/// How often it does.
+pub const CONSUMER_RENEWAL: Duration = Duration::from_millis(CONSUMER_LEASE_MS / 3);
+
+/// Who waits for a lock looks at it again after this long at the latest, whatever its expiry is.
+pub const LOCK_LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// And not sooner than this, unless it was released.
+pub const LOCK_LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// A batch gathers at most this many requests.
 pub const BATCH_REQUESTS: usize = 1_000;
@@ -216,6 +231,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often an ending daemon looks whether its clients are done.
 pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long `kv lock run` waits for a command that was told to end, before it kills it.
+pub const CHILD_GRACE: Duration = Duration::from_secs(5);
 
 /// How often `kv daemon logs --follow` looks for more.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);

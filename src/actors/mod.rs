@@ -4,10 +4,12 @@
 //! |---|---|---|---|
 //! | `Ask` | a connection | `Backend` | overlapping: the store orders writes itself |
 //! | `AskSmall` | a connection | `Backend` | overlapping |
+//! | `Acquire` | a connection | `LockExpiry` | overlapping; ended by its token |
 //! | `Follow` | a connection | `StreamNotifier` | overlapping |
 //!
 //! A panic ends the process (`daemon::end_process_on_panic`): actix would let the actor die and the process live on, answering
 //! "mailbox closed" for ever. The number of messages in flight is bounded in front of the actors, by permits.
 
 pub(crate) mod backend;
+pub(crate) mod lock_expiry;
 pub(crate) mod stream_notifier;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::follow::Follower;
 use crate::store::reply::Identity;
-use crate::store::{LocalStore, Result, Subscribe};
+use crate::store::{Code, Error, LocalStore, Result, Subscribe};
 
 /// Hands out cursors that are woken when the stream goes on, whoever wrote to it. A cursor is read by the connection
 /// that has it, when its socket can take more: this actor holds nothing of it.
@@ -25,7 +26,11 @@ impl Actor for StreamNotifier {
 }
 
 /// Begins to follow the stream.
-pub(crate) struct Follow(pub(crate) Subscribe);
+pub(crate) struct Follow {
+    pub(crate) subscribe: Subscribe,
+    /// Cancelled by who gives up, while another session follows as the same consumer.
+    pub(crate) given_up: CancellationToken,
+}
 
 impl Message for Follow {
     type Result = Result<(Follower, u64, Identity)>;
@@ -35,8 +40,13 @@ impl Handler<Follow> for StreamNotifier {
     /// Overlapping: each asks the store by itself where it begins.
     type Result = ResponseFuture<Result<(Follower, u64, Identity)>>;
 
-    fn handle(&mut self, Follow(subscribe): Follow, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Follow { subscribe, given_up }: Follow, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);
-        Box::pin(async move { Follower::begin(store.feed(), subscribe).await })
+        Box::pin(async move {
+            tokio::select! {
+                begun = Follower::begin(&store, subscribe) => begun,
+                () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
+            }
+        })
     }
 }

@@ -89,6 +89,9 @@ pub(super) enum Command {
     Stream(super::stream::Stream),
     /// Print changes as they are committed, or run a command for each: watch [-- COMMAND]
     Watch(super::watch::Watch),
+    /// Follow the stream under a name whose position is kept
+    #[command(subcommand)]
+    Consumer(super::consumer::Consumer),
     /// Acquire, release and show locks
     #[command(subcommand)]
     Lock(super::lock::Lock),

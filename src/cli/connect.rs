@@ -1,13 +1,15 @@
 //! From the global flags to a store: in this process, or through its daemon.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use kv::client::{Client, Target};
 use kv::daemon::place::{Place, SocketGroup};
 use kv::daemon::spawn::Handover;
 use kv::limits;
 use kv::store::{
-    Address, Clock, Code, EngineKind, Error, LocalStore, Reply, Request, Result, Store, Subscribe,
-    Subscription,
+    Address, Clock, Code, EngineKind, Error, Grant, LocalStore, LockAcquire, Reply, Request, Result, Store,
+    Subscribe, Subscription,
 };
 
 use super::arguments::{DaemonMode, Engine, StoreArguments};
@@ -20,6 +22,13 @@ pub(super) enum Opened {
 }
 
 impl Opened {
+    fn store(&self) -> &dyn Store {
+        match self {
+            Opened::Local(store) => store,
+            Opened::Remote(client) => &**client,
+        }
+    }
+
     /// Finishes what was asked for; in this process that writes SQLite's log back into the file.
     pub(super) async fn close(self) {
         if let Opened::Local(store) = self {
@@ -31,17 +40,15 @@ impl Opened {
 #[async_trait]
 impl Store for Opened {
     async fn call(&self, request: Request) -> Result<Reply> {
-        match self {
-            Opened::Local(store) => store.call(request).await,
-            Opened::Remote(client) => client.call(request).await,
-        }
+        self.store().call(request).await
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
-        match self {
-            Opened::Local(store) => store.subscribe(subscribe).await,
-            Opened::Remote(client) => client.subscribe(subscribe).await,
-        }
+        self.store().subscribe(subscribe).await
+    }
+
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
+        self.store().lock_acquire_within(acquire, wait).await
     }
 }
 

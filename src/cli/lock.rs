@@ -1,11 +1,14 @@
 //! `kv lock`
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use kv::limits;
 use kv::store::{LockAcquire, LockRelease, Reply, Result, Store, Write, WriteOperation};
 
-use super::WriteCommand;
 use super::arguments::ListFormat;
 use super::output::{self, LockView};
+use super::{WriteCommand, exit_code};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Lock {
@@ -13,6 +16,8 @@ pub(super) enum Lock {
     Acquire(Acquire),
     /// Give a lock back
     Release(Release),
+    /// Run a command while a lock is held: run NAME -- COMMAND
+    Run(super::lock_run::Run),
     /// Print who holds a lock
     Status {
         /// Lock
@@ -36,8 +41,18 @@ pub(super) struct Acquire {
     /// Who wants it
     owner: String,
     /// For how long: 10m, 1h30m, 1.5h, 500ms
-    #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = duration_ms)]
-    duration: u64,
+    #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = duration)]
+    duration: Duration,
+    /// How long to wait while somebody else holds it: 10s, 1h
+    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = wait)]
+    wait: Duration,
+}
+
+impl Acquire {
+    fn acquire(&self) -> LockAcquire {
+        let (name, owner) = (self.name.clone(), self.owner.clone());
+        LockAcquire { name, owner, duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -48,27 +63,41 @@ pub(super) struct Release {
     owner: String,
 }
 
-/// Reads a duration as Go writes it, to milliseconds.
-fn duration_ms(text: &str) -> std::result::Result<u64, String> {
+/// Reads a duration as Go writes it.
+fn any_duration(text: &str) -> std::result::Result<Duration, String> {
     let form = |error| format!("{error}; durations look like 10m, 1h30m, 1.5h, 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
-    u64::try_from(duration.as_millis())
-        .ok()
-        .filter(|&duration_ms| duration_ms > 0)
-        .ok_or_else(|| "a lock is held for at least 1ms".to_owned())
+    Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
+}
+
+/// Reads how long a lock is held.
+pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
+    let duration = any_duration(text)?;
+    if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
+}
+
+/// Reads how long to wait; 0 = not at all.
+pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => any_duration(text).and_then(|wait| {
+            let longest = Duration::from_millis(limits::TIMEOUT_MS);
+            if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
+        }),
+    }
 }
 
 impl Lock {
     pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
         match self {
-            Lock::Acquire(acquire) => Some(acquire),
+            Lock::Acquire(acquire) if acquire.wait.is_zero() => Some(acquire),
             Lock::Release(release) => Some(release),
-            Lock::Status { .. } | Lock::List { .. } => None,
+            _ => None,
         }
     }
 
-    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
-        match self {
+    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+        let printed = match self {
             Lock::Status { name } => match store.lock_status(&name).await? {
                 Some(lock) => output::print_items(&[LockView::held(&lock)], false),
                 None => output::print_items(&[LockView::free(&name)], false),
@@ -78,15 +107,20 @@ impl Lock {
                 let views: Vec<_> = locks.iter().map(LockView::held).collect();
                 output::print_items(&views, output == ListFormat::Json)
             }
-            Lock::Acquire(_) | Lock::Release(_) => Ok(()),
-        }
+            Lock::Acquire(acquire) => {
+                let grant = store.lock_acquire_within(acquire.acquire(), acquire.wait).await?;
+                acquire.print(Reply::Granted(grant))
+            }
+            Lock::Run(run) => return run.run(store).await,
+            Lock::Release(_) => Ok(()),
+        };
+        printed.map(|()| exit_code::OK)
     }
 }
 
 impl WriteCommand for Acquire {
     fn write(&self) -> Result<Write> {
-        let (name, owner) = (self.name.clone(), self.owner.clone());
-        Ok(WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms: self.duration }).into())
+        Ok(WriteOperation::LockAcquire(self.acquire()).into())
     }
 
     fn print(&self, reply: Reply) -> Result<()> {
@@ -124,10 +158,13 @@ mod tests {
         for (text, expected_ms) in
             [("10m", 600_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("500ms", 500), ("1m0.5s", 60_500)]
         {
-            assert_eq!(duration_ms(text), Ok(expected_ms), "{text}");
+            assert_eq!(duration(text), Ok(Duration::from_millis(expected_ms)), "{text}");
         }
         for text in ["", "10", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
-            assert!(duration_ms(text).is_err(), "{text}");
+            assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert_eq!(wait("0s"), Ok(Duration::ZERO));
+        assert!(wait("-1s").is_err() && wait("25h").is_err());
     }
 }

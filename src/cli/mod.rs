@@ -4,6 +4,7 @@ mod arguments;
 mod benchmark;
 mod child;
 mod connect;
+mod consumer;
 mod count;
 mod daemon;
 mod delete;
@@ -11,6 +12,7 @@ mod exit_code;
 mod get;
 mod list;
 mod lock;
+mod lock_run;
 mod logs;
 mod mutate;
 mod output;
@@ -65,6 +67,7 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
         Command::Delete(command) => command.as_write(),
         Command::Mutate(command) => Some(command),
         Command::Stream(command) => command.as_write(),
+        Command::Consumer(command) => command.as_write(),
         Command::Lock(command) => command.as_write(),
         _ => None,
     }
@@ -112,10 +115,10 @@ fn protocol(schema: bool) -> Result<()> {
 }
 
 async fn read(command: Command, store: &impl Store) -> Result<u8> {
-    if let Command::Watch(watch) = command {
-        return watch.run(store).await;
-    }
     let done = match command {
+        Command::Watch(command) => return command.run(store).await,
+        Command::Consumer(command) => return command.run(store).await,
+        Command::Lock(command) => return command.run(store).await,
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store is there already" });
@@ -126,9 +129,7 @@ async fn read(command: Command, store: &impl Store) -> Result<u8> {
         Command::Count(command) => command.run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store).await,
-        Command::Lock(command) => command.run(store).await,
         Command::Put(_)
-        | Command::Watch(_)
         | Command::Patch(_)
         | Command::Mutate(_)
         | Command::Benchmark(_)

@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 
-use kv::store::{Change, Code, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written};
+use kv::store::{
+    Change, Code, Consumer, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written,
+};
 use serde::Serialize;
 
 /// Prints one line of data.
@@ -184,5 +186,31 @@ impl<'a> LockView<'a> {
 
     pub(super) fn free(name: &'a str) -> LockView<'a> {
         LockView { name, held: false, owner: None, fence: None, expires: None }
+    }
+}
+
+/// A consumer as it is printed.
+#[derive(Serialize)]
+pub(super) struct ConsumerView<'a> {
+    name: &'a str,
+    position: u64,
+    head: u64,
+    lag: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl<'a> ConsumerView<'a> {
+    pub(super) fn of(consumer: &'a Consumer, head: u64) -> ConsumerView<'a> {
+        ConsumerView {
+            name: &consumer.name,
+            position: consumer.position,
+            head,
+            lag: head.saturating_sub(consumer.position),
+            holder: consumer.holder.as_deref(),
+            expires: consumer.expires.map(|expires| expires.to_string()),
+        }
     }
 }

@@ -15,6 +15,34 @@ pub(super) fn survive_file_size_limit() -> Result<()> {
     handle(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
+/// The signals that ask a command to end.
+pub(super) struct Terminations {
+    interrupt: Signals,
+    terminate: Signals,
+}
+
+impl Terminations {
+    /// The next one.
+    pub(super) async fn recv(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+        }
+    }
+}
+
+pub(super) fn terminations() -> Result<Terminations> {
+    Ok(Terminations {
+        interrupt: handle(SignalKind::interrupt())?,
+        terminate: handle(SignalKind::terminate())?,
+    })
+}
+
+/// The exit code of a command that was ended by a signal, as a shell tells it.
+pub(super) fn exit_code(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(1)
+}
+
 /// Cancels the token at SIGTERM and at Ctrl-C.
 pub(super) fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {

@@ -10,10 +10,10 @@ use super::arguments::usage;
 use super::output::{self, ChangeView};
 use super::{child, exit_code};
 
-const VARIABLES: &str = "\
+pub(super) const VARIABLES: &str = "\
 COMMAND is run once for each change, one after the other. It reads the change as one line of JSON from its stdin, and
 finds KV_CHANGE_SEQ, _TX, _TX_END, _ACTION, _TIME, _KEY, _VERSION, _REVISION and _TYPE in its environment. When it
-fails, the watch ends with its exit code.";
+fails, this command ends with its exit code.";
 
 /// Prints changes as they are committed.
 #[derive(Debug, Args)]
@@ -28,6 +28,13 @@ pub(super) struct Watch {
     /// Begin behind this seq, the last one seen; 0 = with the first change
     #[arg(long, value_name = "SEQ|now", default_value = "now", value_parser = start)]
     after: Start,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+/// What is done with each change.
+#[derive(Debug, Args)]
+pub(super) struct Printing {
     /// How changes are printed
     #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
     output: WatchFormat,
@@ -54,37 +61,38 @@ pub(super) fn start(text: &str) -> std::result::Result<Start, String> {
 
 impl Watch {
     pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
-        let mut subscription = store
-            .subscribe(Subscribe {
-                start: self.after.clone(),
-                prefix: self.prefix.clone(),
-                record_type: self.of_type.clone(),
-                epoch: None,
-            })
-            .await?;
+        let Watch { prefix, of_type, after, printing } = self;
+        let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
+        let mut subscription = store.subscribe(wanted).await?;
         loop {
-            let Event::Change(change) = subscription.next().await? else { continue };
-            if self.command.is_empty() {
-                if self.print(&change)?.is_break() {
-                    return Ok(exit_code::OK);
-                }
-            } else {
-                let code = self.run_command(&change).await?;
-                if code != exit_code::OK {
-                    return Ok(code);
-                }
+            if let Event::Change(change) = subscription.next().await?
+                && let Some(code) = printing.deal_with(&change).await?
+            {
+                return Ok(code);
             }
         }
     }
+}
 
-    /// Tells whether somebody still reads.
-    fn print(&self, change: &Change) -> Result<std::ops::ControlFlow<()>> {
+impl Printing {
+    pub(super) fn runs_a_command(&self) -> bool {
+        !self.command.is_empty()
+    }
+
+    /// Prints a change, or runs the command for it; answers the exit code when that is the end.
+    pub(super) async fn deal_with(&self, change: &Change) -> Result<Option<u8>> {
+        if self.runs_a_command() {
+            let code = self.run_command(change).await?;
+            return Ok((code != exit_code::OK).then_some(code));
+        }
         let view = ChangeView::from(change);
         let text = match self.output {
             WatchFormat::Ndjson => output::to_line(&view)?,
             WatchFormat::Json => output::to_document(&view)?,
         };
-        output::print_bytes(format!("{text}\n").as_bytes())
+        // A reader that has seen enough is no failure.
+        let reader = output::print_bytes(format!("{text}\n").as_bytes())?;
+        Ok(reader.is_break().then_some(exit_code::OK))
     }
 
     async fn run_command(&self, change: &Change) -> Result<u8> {

@@ -77,11 +77,14 @@ impl Target {
         }
     }
 
-    /// Whether a daemon is to make place for one of this version: only one that a command started, and only for a
-    /// command that would start the next one.
+    /// Whether a daemon is to make place for one of this version: only one that a command started and that
+    /// nobody depends on, and only for a command that would start the next one.
     fn is_outdated(&self, hello: &Hello) -> bool {
         let knows_less = self.address.as_ref().is_some_and(|address| hello.schema < address.schema());
-        self.handover.is_some() && hello.spawned && (hello.protocol < PROTOCOL || knows_less)
+        self.handover.is_some()
+            && hello.spawned
+            && hello.attached == 0
+            && (hello.protocol < PROTOCOL || knows_less)
     }
 }
 

@@ -1,67 +1,61 @@
-//! A subscription through a daemon, on a connection of its own: so one that is read slowly delays no other call.
+//! A subscription through a daemon, which goes on with the next daemon when one ends.
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixStream;
 use tokio_util::bytes::Bytes;
-use tokio_util::codec::FramedRead;
 
-use super::connect::{self, Target};
+use super::connect::Target;
+use super::own_connection::OwnConnection;
 use crate::limits;
-use crate::protocol::{Call, Id, Line, LineCodec, Subscribed, decode_event, decode_own, encode_request};
-use crate::store::subscription::Source;
-use crate::store::{Event, Identity, Result, Start, Subscribe, Subscription};
+use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply, is_reply};
+use crate::store::subscription::{Source, no_consumer};
+use crate::store::{
+    Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe, Subscription,
+    WriteOperation,
+};
 
-/// Goes on with the next daemon when one ends, behind what was seen last.
 struct Remote {
     target: Target,
+    /// With the seq that was seen last, in its history.
     wanted: Subscribe,
-    lines: Option<Lines>,
+    connection: Option<OwnConnection>,
+    /// Events that came before the reply to a commit.
+    early: VecDeque<Bytes>,
 }
-
-type Lines = FramedRead<UnixStream, LineCodec>;
 
 /// Begins a subscription at the daemon that listens on this socket.
 pub(super) async fn begin(target: Target, socket: &Path, wanted: Subscribe) -> Result<Subscription> {
     wanted.check()?;
-    let (lines, Subscribed { seq, store_id, epoch, .. }) = subscribe(socket, &wanted).await?;
-    // From here on it is known what was seen, and in which history.
+    let (connection, Subscribed { seq, store_id, epoch, .. }) = subscribe(socket, &wanted).await?;
+    // From here on it is known where it is, and in which history. A consumer is where the store says.
     let start = match wanted.start {
-        Start::Now => Start::After(seq),
-        start @ Start::After(_) => start,
+        None | Some(Start::Now) if wanted.consumer.is_none() => Some(Start::After(seq)),
+        start => start,
     };
     let wanted = Subscribe { start, epoch: Some(epoch.clone()), ..wanted };
-    let remote = Remote { target, wanted, lines: Some(lines) };
+    let remote = Remote { target, wanted, connection: Some(connection), early: VecDeque::new() };
     Ok(Subscription::new(Identity { store_id, epoch }, seq, remote))
 }
 
-async fn subscribe(socket: &Path, wanted: &Subscribe) -> Result<(Lines, Subscribed)> {
-    let mut stream = connect::open(socket).await?.ok_or_else(|| connect::nobody(socket))?;
-    let lost = || connect::unavailable(socket, "the daemon went away");
-    let request = encode_request(&Id::number(0), &Call::Subscribe(wanted.clone()));
-    stream.write_all(&request).await.map_err(|_| lost())?;
-    let mut lines = FramedRead::new(stream, LineCodec::default());
-    let reply = tokio::time::timeout(limits::CALL_TIMEOUT, next_line(&mut lines)).await;
-    let reply = reply.map_err(|_| connect::unavailable(socket, "the daemon does not answer"))?;
-    let subscribed = decode_own(&reply.ok_or_else(lost)?)?;
-    Ok((lines, subscribed))
-}
-
-/// None when nothing more comes.
-async fn next_line(lines: &mut Lines) -> Option<Bytes> {
-    match lines.next().await {
-        Some(Ok(Line::Whole(line))) => Some(line),
-        _ => None,
-    }
+async fn subscribe(socket: &Path, wanted: &Subscribe) -> Result<(OwnConnection, Subscribed)> {
+    let call = Call::Subscribe(wanted.clone());
+    let (connection, reply) = OwnConnection::open(socket, &call, wanted.wait).await?;
+    Ok((connection, decode_own(&reply)?))
 }
 
 impl Remote {
     /// Subscribes anew, at the daemon that there is by then.
     async fn resume(&mut self) -> Result<()> {
+        self.early.clear();
+        // The lease of a daemon that was killed stands until it expires.
+        let patience = match self.wanted.consumer {
+            Some(_) => Duration::from_millis(limits::CONSUMER_LEASE_MS) + limits::CONSUMER_RENEWAL,
+            None => Duration::ZERO,
+        };
+        self.wanted.wait = self.wanted.wait.max(patience);
         let deadline = Instant::now() + limits::RESUME_TIMEOUT;
         loop {
             let resumed = match self.target.connect().await {
@@ -69,29 +63,40 @@ impl Remote {
                 Err(error) => Err(error),
             };
             match resumed {
-                Ok((lines, _)) => {
-                    self.lines = Some(lines);
+                Ok((connection, _)) => {
+                    self.connection = Some(connection);
                     return Ok(());
                 }
-                Err(error) if error.retry && Instant::now() < deadline => {
+                Err(error) if passes(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(limits::RESUME_INTERVAL).await;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
+
+    async fn line(&mut self) -> Option<Bytes> {
+        if let Some(line) = self.early.pop_front() {
+            return Some(line);
+        }
+        self.connection.as_mut()?.line().await
+    }
+}
+
+/// Whether a daemon that ends, or has no place just now, is all that there is to it.
+fn passes(error: &Error) -> bool {
+    error.retry && error.code != Code::ConsumerBusy
 }
 
 #[async_trait]
 impl Source for Remote {
     async fn next(&mut self) -> Result<Event> {
         loop {
-            let Some(lines) = &mut self.lines else {
+            if self.connection.is_none() {
                 self.resume().await?;
-                continue;
-            };
-            let Some(line) = next_line(lines).await else {
-                self.lines = None;
+            }
+            let Some(line) = self.line().await else {
+                self.connection = None;
                 continue;
             };
             match decode_event(&line) {
@@ -101,16 +106,46 @@ impl Source for Remote {
                         Event::Change(change) => change.seq,
                         Event::Progress { seq, .. } => *seq,
                     };
-                    self.wanted.start = Start::After(seq);
+                    if self.wanted.consumer.is_none() {
+                        self.wanted.start = Some(Start::After(seq));
+                    }
                     return Ok(event);
                 }
                 Err(error) => {
-                    self.lines = None;
-                    // What passes by itself, as the end of a daemon, is no end.
-                    if !error.retry {
+                    self.connection = None;
+                    if !passes(&error) {
                         return Err(error);
                     }
                 }
+            }
+        }
+    }
+
+    async fn commit(&mut self, seq: u64) -> Result<u64> {
+        let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
+        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
+        let request = Request::Write(commit.into());
+        let gone = || Error::new(Code::Unavailable, "the daemon went away before it answered").unknown();
+        // Without a connection there is no session that holds the consumer: who follows anew gets it again.
+        let connection = self.connection.as_mut().ok_or_else(gone)?;
+        let reply = async {
+            connection.send(&Call::Store(request.clone())).await.ok()?;
+            loop {
+                let line = connection.line().await?;
+                if is_reply(&line) {
+                    return Some(line);
+                }
+                self.early.push_back(line);
+            }
+        };
+        let Ok(Some(line)) = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await else {
+            self.connection = None;
+            return Err(gone());
+        };
+        match decode_reply(&request, &line)? {
+            Reply::Position { position } => Ok(position),
+            other => {
+                Err(Error::new(Code::Internal, format!("the daemon answered something else: {other:?}")))
             }
         }
     }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustix::net::Shutdown;
 use tokio::io::{AsyncWriteExt as _, Interest};
@@ -14,15 +14,18 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
+use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
+use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Subscriptions, Woken, change_lines, progress_line};
 use crate::limits;
 use crate::protocol::{
-    Answer, Call, Id, Incoming, Line, LineCodec, Subscribed, decode_request, encode_end, encode_reply,
+    Acquire, Answer, Call, Id, Incoming, Line, LineCodec, Subscribed, decode_request, encode_end,
+    encode_reply,
 };
 use crate::store::follow::{Follower, Wake};
-use crate::store::{Code, Error, Subscribe};
+use crate::store::{Code, Error, Request, Subscribe, Write, WriteOperation};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
 type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
@@ -34,6 +37,8 @@ enum Ready {
     Large(Option<Id>, Large),
     /// The reply to a `subscribe`, behind which the events come.
     Subscribed(Vec<u8>, Id, Box<Follower>),
+    /// The reply to a `lock.acquire` that waited, or that is for this connection.
+    Acquired { line: Vec<u8>, waited_as: Option<Id>, not_held: Option<Held> },
 }
 
 /// Serves one client to its end.
@@ -47,6 +52,9 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         held: VecDeque::new(),
         long_line: None,
         subscriptions: Subscriptions::default(),
+        waiting: FuturesUnordered::new(),
+        cancellable: Cancellable::default(),
+        locks: SessionLocks::default(),
         reading: true,
         stopping: false,
         dispatch,
@@ -54,6 +62,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
     if let Err(error) = connection.run().await {
         tracing::debug!(%error, "a connection ended");
     }
+    connection.leave().await;
 }
 
 struct Connection {
@@ -67,6 +76,10 @@ struct Connection {
     /// The place of a long line that is being read, and since when.
     long_line: Option<(OwnedSemaphorePermit, Instant)>,
     subscriptions: Subscriptions,
+    /// Requests that answer when their time has come, out of order.
+    waiting: FuturesUnordered<Pending>,
+    cancellable: Cancellable,
+    locks: SessionLocks,
     reading: bool,
     stopping: bool,
     dispatch: Arc<Dispatch>,
@@ -79,12 +92,12 @@ impl Connection {
             if self.pending.is_empty() {
                 if let Some((incoming, permit)) = self.held.pop_front() {
                     self.start(incoming, permit);
-                } else if !self.reading && self.subscriptions.is_empty() {
+                } else if !self.reading && self.subscriptions.is_empty() && self.waiting.is_empty() {
                     return self.writer.shutdown().await;
                 }
             }
-            let may_read =
-                self.reading && self.held.is_empty() && self.pending.len() < limits::CONNECTION_REQUESTS;
+            let under_way = self.pending.len() + self.waiting.len();
+            let may_read = self.reading && self.held.is_empty() && under_way < limits::CONNECTION_REQUESTS;
             let since = self.long_line.as_ref().map(|(_, since)| *since);
             let line = async {
                 let line = self.lines.next().map(Option::transpose);
@@ -96,7 +109,8 @@ impl Connection {
             let is_half_closed = !self.reading;
             tokio::select! {
                 Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
-                woken = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.deliver(woken).await?,
+                Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.write(reply).await?,
+                woken = self.subscriptions.next() => self.deliver(woken).await?,
                 () = is_gone(&self.writer), if is_half_closed => return Ok(()),
                 line = line, if may_read => match line? {
                     Some(line) => self.take(line).await?,
@@ -187,15 +201,29 @@ impl Connection {
         }
     }
 
-    fn start(&mut self, incoming: Incoming, permit: OwnedSemaphorePermit) {
+    fn start(&mut self, mut incoming: Incoming, permit: OwnedSemaphorePermit) {
         self.lane = Dispatch::lane(&incoming.call);
         let id = incoming.id.clone();
-        match incoming.call {
-            Call::Subscribe(subscribe) => return self.subscribe(id, subscribe, permit),
-            Call::Unsubscribe(subscription) => return self.unsubscribe(id.as_ref(), &subscription),
+        match &mut incoming.call {
+            Call::Subscribe(subscribe) => return self.subscribe(id, subscribe.clone(), permit),
+            Call::Unsubscribe(subscription) => {
+                let is_there = self.subscriptions.end(subscription);
+                return self.done(id.as_ref(), is_there, "subscription", subscription);
+            }
+            Call::Acquire(acquire) => return self.acquire(id, acquire.clone(), incoming.timeout_ms, permit),
+            Call::Cancel(target) => {
+                let is_there = self.cancellable.cancel(target);
+                return self.done(id.as_ref(), is_there, "request that waits as", target);
+            }
+            Call::Store(Request::Write(Write {
+                operation: WriteOperation::ConsumerCommit(commit), ..
+            })) => {
+                commit.holder = self.subscriptions.holder_of(&commit.name);
+            }
             Call::Bye => {
                 self.reading = false;
                 self.subscriptions.end_all();
+                self.waiting.clear();
             }
             _ => {}
         }
@@ -214,7 +242,7 @@ impl Connection {
             Ok(name) => name,
             Err(error) => return self.fail(id, error),
         };
-        let begun = self.dispatch.follow(subscribe);
+        let begun = self.dispatch.follow(subscribe, CancellationToken::new().drop_guard());
         self.pending.push_back(Box::pin(async move {
             let ready = match begun.await {
                 Ok((follower, seq, identity)) => {
@@ -227,15 +255,62 @@ impl Connection {
         }));
     }
 
-    fn unsubscribe(&mut self, id: Option<&Id>, subscription: &Id) {
-        let answer = if self.subscriptions.end(subscription) {
+    /// Asks for a lock. With a wait and an id it answers when its time has come, else in its turn.
+    fn acquire(
+        &mut self,
+        id: Option<Id>,
+        acquire: Acquire,
+        timeout_ms: Option<u64>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let given_up = CancellationToken::new();
+        let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
+        if let Some(name) = &waited_as
+            && let Err(error) = self.cancellable.add(name.clone(), given_up.clone())
+        {
+            return self.fail(id, error);
+        }
+        let mut noted = None;
+        if acquire.session {
+            let held = Held::of(&acquire.acquire);
+            match self.locks.note(held.clone(), self.dispatch.attach()) {
+                Ok(is_new) => noted = Some(held).filter(|_| is_new),
+                Err(error) => return self.fail(id, error),
+            }
+        }
+        let attached = self.dispatch.attach();
+        let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
+        let is_waiting = waited_as.is_some();
+        let reply: Pending = Box::pin(async move {
+            let answer = acquired.await;
+            let is_refused = answer.as_ref().is_err_and(|error| !error.maybe);
+            let line = encode_reply(id.as_ref(), answer.map(Answer::Store));
+            drop(attached);
+            (Ready::Acquired { line, waited_as, not_held: noted.filter(|_| is_refused) }, Some(permit))
+        });
+        if is_waiting {
+            self.waiting.push(reply);
+        } else {
+            self.pending.push_back(reply);
+        }
+    }
+
+    /// Answers who ends something of this connection.
+    fn done(&mut self, id: Option<&Id>, is_there: bool, what: &str, name: &Id) {
+        let answer = if is_there {
             Ok(Answer::Done)
         } else {
-            let message = format!("there is no subscription {}", subscription.as_json());
-            Err(Error::new(Code::NotFound, message))
+            Err(Error::new(Code::NotFound, format!("there is no {what} {}", name.as_json())))
         };
         let reply = Ready::Line(encode_reply(id, answer), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
+    }
+
+    /// Gives back what belonged to this connection.
+    async fn leave(&mut self) {
+        self.subscriptions.end_all();
+        self.waiting.clear();
+        self.dispatch.release(self.locks.take_all()).await;
     }
 
     /// Sends what a subscription has, which is loaded only now that the socket can take something.
@@ -277,7 +352,12 @@ impl Connection {
             let (mut lines, place) = match ready {
                 Ready::Line(line, place) => (line, place),
                 Ready::Subscribed(line, name, follower) => {
-                    self.subscriptions.begin(name, *follower);
+                    self.subscriptions.begin(name, *follower, self.dispatch.attach());
+                    (line, None)
+                }
+                Ready::Acquired { line, waited_as, not_held } => {
+                    waited_as.inspect(|id| self.cancellable.remove(id));
+                    not_held.inspect(|held| self.locks.forget(held));
                     (line, None)
                 }
                 Ready::Large(id, large) => {
@@ -317,9 +397,8 @@ impl Connection {
 /// goes on listening.
 async fn is_gone(writer: &OwnedWriteHalf) {
     loop {
-        tokio::time::sleep(limits::GONE_INTERVAL).await;
         match writer.ready(Interest::WRITABLE).await {
-            Ok(ready) if !ready.is_write_closed() => {}
+            Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(limits::GONE_INTERVAL).await,
             _ => return,
         }
     }

@@ -6,17 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
+use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Counted;
 use super::instance::StoreLock;
 use super::memory::Memory;
+use super::session_locks::Held;
 use crate::actors::backend::{Ask, AskSmall, Backend};
+use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
-use crate::protocol::{Answer, Call, Hello, Incoming, Status};
+use crate::protocol::{Acquire, Answer, Call, Hello, Incoming, Status};
 use crate::store::follow::Follower;
+use crate::store::waiting::Wanted;
 use crate::store::{
     Address, Code, Error, Identity, Mutation, Read, Reply, Request, Result, Subscribe, Timestamp,
     WriteOperation,
@@ -53,9 +58,17 @@ struct Timeout {
     deadline: Instant,
 }
 
+impl Timeout {
+    fn of(timeout_ms: Option<u64>) -> Option<Timeout> {
+        let deadline = |timeout_ms| Instant::now() + Duration::from_millis(timeout_ms);
+        timeout_ms.map(|timeout_ms| Timeout { timeout_ms, deadline: deadline(timeout_ms) })
+    }
+}
+
 /// Everything a connection needs to have its requests answered.
 pub(super) struct Dispatch {
     pub(super) backend: Addr<Backend>,
+    pub(super) lock_expiry: Addr<LockExpiry>,
     pub(super) stream_notifier: Addr<StreamNotifier>,
     pub(super) address: Address,
     /// Whether a command started this daemon.
@@ -64,6 +77,8 @@ pub(super) struct Dispatch {
     pub(super) store_lock: StoreLock,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) connections_max: usize,
+    /// What ends with this daemon: subscriptions, requests that wait, locks of connections.
+    pub(super) attached: Arc<AtomicUsize>,
     /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
     pub(super) memory: Memory,
     pub(super) stop: CancellationToken,
@@ -76,7 +91,7 @@ impl Dispatch {
             Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
             Call::Store(Request::Write(_)) => Lane::Write,
             Call::Store(Request::Init) | Call::Subscribe(_) | Call::Unsubscribe(_) => Lane::Alone,
-            Call::Shutdown | Call::Bye => Lane::Alone,
+            Call::Acquire(_) | Call::Cancel(_) | Call::Shutdown | Call::Bye => Lane::Alone,
         }
     }
 
@@ -91,10 +106,7 @@ impl Dispatch {
     /// Starts a request at once, so that requests reach the backend in the order of the calls.
     pub(super) fn start(self: &Arc<Self>, incoming: Incoming) -> Pin<Box<dyn Future<Output = Answered>>> {
         let Incoming { call, timeout_ms, .. } = incoming;
-        let timeout = timeout_ms.map(|timeout_ms| Timeout {
-            timeout_ms,
-            deadline: Instant::now() + Duration::from_millis(timeout_ms),
-        });
+        let timeout = Timeout::of(timeout_ms);
         if has_large_reply(&call) {
             let dispatch = Arc::clone(self);
             return Box::pin(async move {
@@ -135,17 +147,73 @@ impl Dispatch {
         (in_time(timeout, false, self.answer(Call::Store(request))).await, place)
     }
 
-    /// Begins to follow the stream.
+    /// Begins to follow the stream. Who drops the future gives up.
     pub(super) fn follow(
         &self,
         subscribe: Subscribe,
+        given_up: DropGuard,
     ) -> impl Future<Output = Result<(Follower, u64, Identity)>> + use<> {
         let refused = self.refusal(false);
-        let asked = self.stream_notifier.send(Follow(subscribe));
+        let follow = Follow { subscribe, given_up: given_up.token().clone() };
+        let asked = self.stream_notifier.send(follow);
+        let stop = self.stop.clone();
         async move {
+            let _given_up = given_up;
             refused.map_or(Ok(()), Err)?;
-            asked.await.map_err(|_| gone())?
+            tokio::select! {
+                begun = asked => begun.map_err(|_| gone())?,
+                () = stop.cancelled() => Err(gone()),
+            }
         }
+    }
+
+    /// Asks for a lock that others may hold. Who drops the future gives up.
+    pub(super) fn acquire(
+        &self,
+        Acquire { acquire, wait, session }: Acquire,
+        timeout_ms: Option<u64>,
+        given_up: CancellationToken,
+    ) -> impl Future<Output = Result<Reply>> + use<> {
+        let write = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
+        let refused = write.check().err().or_else(|| self.refusal(false));
+        let wanted = Wanted::lock(acquire, session);
+        let message = lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() };
+        let asked = refused.is_none().then(|| self.lock_expiry.send(message));
+        let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
+        async move {
+            let _given_up = given_up.drop_guard();
+            let answer = async {
+                match (refused, asked) {
+                    (None, Some(asked)) => asked.await.map_err(|_| gone().unknown())?,
+                    (refused, _) => Err(refused.unwrap_or_else(gone)),
+                }
+            };
+            tokio::select! {
+                answer = in_time(timeout, true, answer) => answer,
+                () = stop.cancelled() => Err(gone().unknown()),
+            }
+        }
+    }
+
+    /// Releases the locks of a connection that has ended.
+    pub(super) async fn release(&self, locks: Vec<Held>) {
+        let releases = locks.into_iter().map(|held| {
+            let release = WriteOperation::LockRelease(held.into_release());
+            self.backend.send(Ask(Request::Write(release.into())))
+        });
+        for released in join_all(releases).await {
+            // Whoever lost a lock before has nothing to give back; others wait for the expiry.
+            if let Ok(Err(error)) = released
+                && error.code != Code::NotOwner
+            {
+                tracing::warn!(%error, "a lock of a connection that ended could not be released");
+            }
+        }
+    }
+
+    /// Counts something that ends with this daemon.
+    pub(super) fn attach(&self) -> Counted {
+        Counted::new(&self.attached)
     }
 
     /// Why the store is not served here, when it is not.
@@ -161,6 +229,7 @@ impl Dispatch {
         let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
         hello.limits.connections = self.connections_max;
+        hello.attached = self.attached.load(Ordering::SeqCst);
         async move {
             // A daemon without a store is a daemon all the same.
             if let Ok(Ok(Ok(Reply::Identity(identity)))) =
@@ -212,7 +281,7 @@ impl Dispatch {
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
             // Of these the connection takes care.
-            Call::Subscribe(_) | Call::Unsubscribe(_) | Call::Bye => {
+            Call::Subscribe(_) | Call::Unsubscribe(_) | Call::Acquire(_) | Call::Cancel(_) | Call::Bye => {
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
         }
@@ -223,14 +292,15 @@ impl Dispatch {
 fn has_large_reply(call: &Call) -> bool {
     let returns = |mutation: &Mutation| matches!(mutation, Mutation::Patch(patch) if patch.return_value);
     match call {
-        Call::Store(Request::Read(read)) => match read {
-            Read::GetBatch { .. } | Read::List(_) | Read::Stream(_) | Read::LockList(_) => true,
-            Read::Get { .. }
-            | Read::Count(_)
-            | Read::StreamSeq
-            | Read::LockStatus { .. }
-            | Read::Identity => false,
-        },
+        Call::Store(Request::Read(read)) => matches!(
+            read,
+            Read::GetBatch { .. }
+                | Read::List(_)
+                | Read::Stream(_)
+                | Read::ConsumerGet(_)
+                | Read::ConsumerList(_)
+                | Read::LockList(_)
+        ),
         Call::Store(Request::Write(write)) => match &write.operation {
             WriteOperation::Apply(mutation) => returns(mutation),
             WriteOperation::Mutate(mutations) => mutations.iter().any(returns),

@@ -10,6 +10,7 @@ pub mod instance;
 mod lock_file;
 mod memory;
 pub mod place;
+mod session_locks;
 pub mod spawn;
 mod subscriptions;
 
@@ -27,6 +28,7 @@ use self::instance::{Instance, StoreLock};
 use self::memory::Memory;
 use self::place::Admission;
 use crate::actors::backend::Backend;
+use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
 use crate::protocol::encode_reply;
@@ -56,11 +58,13 @@ pub async fn run(
 ) {
     let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
     let backend = Backend::new(Arc::clone(&store)).start();
+    let lock_expiry = LockExpiry::new(Arc::clone(&store)).start();
     let stream_notifier = StreamNotifier::new(Arc::clone(&store)).start();
     let connections = Arc::new(AtomicUsize::new(0));
     let connections_max = descriptors::connections();
     let dispatch = Arc::new(Dispatch {
         backend,
+        lock_expiry,
         stream_notifier,
         started: Timestamp::from_unix_ms(config.clock.now_ms()),
         address: config.address,
@@ -68,6 +72,7 @@ pub async fn run(
         store_lock,
         connections: Arc::clone(&connections),
         connections_max,
+        attached: Arc::default(),
         memory: Memory::new(),
         stop: stop.clone(),
     });

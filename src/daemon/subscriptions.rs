@@ -5,7 +5,9 @@ use std::pin::Pin;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
 
+use super::Counted;
 use crate::limits;
 use crate::protocol::{Id, append_change, encode_change, encode_progress};
 use crate::store::follow::{Follower, Piece, Wake};
@@ -15,8 +17,8 @@ use crate::store::{Code, Error, Result};
 pub(super) struct Active {
     pub(super) id: Id,
     pub(super) follower: Follower,
-    /// Tells it from one that had the same id before.
-    number: u64,
+    ended: CancellationToken,
+    _counted: Counted,
 }
 
 /// One that has something to do: news to read, its progress to tell, or an end.
@@ -27,44 +29,55 @@ pub(super) struct Woken {
 
 #[derive(Default)]
 pub(super) struct Subscriptions {
-    numbers: HashMap<Id, u64>,
+    known: HashMap<Id, Known>,
     waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Woken>>>>,
     begun: u64,
 }
 
+struct Known {
+    ended: CancellationToken,
+    /// The consumer that it follows as, and the session that holds it.
+    consumer: Option<(String, String)>,
+}
+
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
+        self.known.is_empty()
     }
 
     /// The name of a new subscription: the id of its request, or a number.
     pub(super) fn name(&self, id: Option<&Id>) -> Result<Id> {
-        if self.numbers.len() >= limits::SUBSCRIPTIONS {
+        if self.known.len() >= limits::SUBSCRIPTIONS {
             let message = format!("a connection has at most {} subscriptions", limits::SUBSCRIPTIONS);
             return Err(Error::new(Code::TooLarge, message).hint("open another connection"));
         }
         match id {
-            Some(id) if self.numbers.contains_key(id) => {
+            Some(id) if self.known.contains_key(id) => {
                 Err(Error::bad_field("id", format!("the subscription {} is there already", id.as_json())))
             }
             Some(id) => Ok(id.clone()),
-            None => Ok((self.begun + 1..)
-                .map(Id::number)
-                .find(|id| !self.numbers.contains_key(id))
-                .unwrap_or_else(|| Id::number(0))),
+            None => {
+                let is_free = |id: &Id| !self.known.contains_key(id);
+                Ok((self.begun + 1..).map(Id::number).find(is_free).unwrap_or_else(|| Id::number(0)))
+            }
         }
     }
 
-    pub(super) fn begin(&mut self, id: Id, follower: Follower) {
+    pub(super) fn begin(&mut self, id: Id, follower: Follower, counted: Counted) {
         self.begun += 1;
-        self.numbers.insert(id.clone(), self.begun);
-        self.wait(Active { id, follower, number: self.begun });
+        let ended = CancellationToken::new();
+        let consumer = follower.consumer().map(|(name, holder)| (name.to_owned(), holder.to_owned()));
+        self.known.insert(id.clone(), Known { ended: ended.clone(), consumer });
+        self.wait(Active { id, follower, ended, _counted: counted });
     }
 
     /// Has a subscription wait for what comes next.
     pub(super) fn wait(&mut self, mut active: Active) {
         self.waiting.push(Box::pin(async move {
-            let wake = active.follower.wait().await;
+            let wake = tokio::select! {
+                wake = active.follower.wait() => wake,
+                () = active.ended.cancelled() => Ok(Wake::Quiet),
+            };
             Woken { active, wake }
         }));
     }
@@ -73,11 +86,8 @@ impl Subscriptions {
     pub(super) async fn next(&mut self) -> Woken {
         loop {
             match self.waiting.next().await {
-                Some(woken) if self.numbers.get(&woken.active.id) == Some(&woken.active.number) => {
-                    return woken;
-                }
-                // It was ended while it waited.
-                Some(_) => {}
+                Some(woken) if !woken.active.ended.is_cancelled() => return woken,
+                Some(_ended) => {}
                 None => std::future::pending().await,
             }
         }
@@ -85,13 +95,20 @@ impl Subscriptions {
 
     /// Ends a subscription, and answers whether there was one of this name.
     pub(super) fn end(&mut self, id: &Id) -> bool {
-        self.numbers.remove(id).is_some()
+        let known = self.known.remove(id);
+        known.inspect(|known| known.ended.cancel()).is_some()
     }
 
     /// Ends all of them.
     pub(super) fn end_all(&mut self) -> Vec<Id> {
         self.waiting.clear();
-        self.numbers.drain().map(|(id, _)| id).collect()
+        self.known.drain().map(|(id, _)| id).collect()
+    }
+
+    /// The session that follows as this consumer on this connection.
+    pub(super) fn holder_of(&self, consumer: &str) -> Option<String> {
+        let held = self.known.values().filter_map(|known| known.consumer.as_ref());
+        held.filter(|(name, _)| name == consumer).map(|(_, holder)| holder.clone()).next()
     }
 }
 

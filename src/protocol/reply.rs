@@ -1,6 +1,7 @@
 //! Replies: what a request is answered with.
 
 mod body;
+mod consumers;
 mod decode;
 mod encode;
 mod hello;
@@ -49,6 +50,12 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.reply::<body::ReleasedBody>("lock.release");
     schemas.reply::<body::LockStatusBody>("lock.status");
     schemas.reply::<body::LocksBody>("lock.list");
+    schemas.reply::<consumers::ConsumedBody>("consumer.get");
+    schemas.reply::<consumers::ConsumerStatusBody>("consumer.status");
+    schemas.reply::<consumers::PositionBody>("consumer.commit");
+    schemas.reply::<consumers::ForgottenBody>("consumer.delete");
+    schemas.reply::<body::ConsumersBody>("consumer.list");
+    schemas.reply::<body::NoBody>("cancel");
     schemas.reply::<Subscribed>("subscribe");
     schemas.reply::<body::NoBody>("unsubscribe");
     schemas.reply::<Hello>("hello");

@@ -4,16 +4,21 @@ mod reads;
 mod session;
 mod writes;
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use self::reads::{CountFields, GetFields, ListFields, LockListFields, LockStatusFields, StreamFields};
+use self::reads::{CountFields, GetFields, ListFields, NameFields, NameListFields, StreamFields};
+pub use self::session::Acquire;
 pub(super) use self::session::IdSchema;
-use self::session::{SubscribeFields, UnsubscribeFields};
+use self::session::{
+    AcquireFields, CancelFields, ConsumerCommitFields, ConsumerGetFields, SubscribeFields, UnsubscribeFields,
+};
 use self::writes::{
-    AcquireFields, DeleteFields, FenceFields, MutateFields, MutationFields, PatchFields, PutFields,
-    ReleaseFields, TrimFields,
+    DeleteFields, FenceFields, MutateFields, MutationFields, PatchFields, PutFields, ReleaseFields,
+    TrimFields,
 };
 pub use self::writes::{MUTATE_EXAMPLE, parse_mutation};
 use super::schema::Schemas;
@@ -30,6 +35,10 @@ pub enum Call {
     Subscribe(Subscribe),
     /// To end a subscription of this connection.
     Unsubscribe(Id),
+    /// A lock, for this connection or with a wait.
+    Acquire(Acquire),
+    /// To give up a request of this connection that waits.
+    Cancel(Id),
     /// Who the daemon is, and which store it serves.
     Hello,
     /// The same, and what the daemon is doing.
@@ -73,13 +82,27 @@ impl Call {
             "count" => Request::Read(Read::Count(fields.read::<CountFields>(op)?.into_selector()?)),
             "stream.get" => Request::Read(Read::Stream(fields.read::<StreamFields>(op)?.into_stream())),
             "stream.seq" => fields.read::<NoFields>(op).map(|_| Request::Read(Read::StreamSeq))?,
-            "lock.status" => {
-                Request::Read(Read::LockStatus { name: fields.read::<LockStatusFields>(op)?.name })
-            }
-            "lock.list" => Request::Read(Read::LockList(fields.read::<LockListFields>(op)?.into_list())),
+            "lock.status" => Request::Read(Read::LockStatus { name: fields.read::<NameFields>(op)?.name }),
+            "lock.list" => Request::Read(Read::LockList(fields.read::<NameListFields>(op)?.into_list())),
             "subscribe" => {
-                let subscribe = fields.read::<SubscribeFields>(op)?.into_subscribe();
+                let subscribe = fields.read::<SubscribeFields>(op)?.into_subscribe()?;
                 return Ok(Call::Subscribe(subscribe));
+            }
+            "lock.acquire" => match fields.read::<AcquireFields>(op)?.into_acquire()? {
+                Acquire { acquire, wait: Duration::ZERO, session: false } => {
+                    Request::Write(WriteOperation::LockAcquire(acquire).into())
+                }
+                acquire => return Ok(Call::Acquire(acquire)),
+            },
+            "cancel" => return fields.read::<CancelFields>(op)?.into_id().map(Call::Cancel),
+            "consumer.get" => {
+                Request::Read(Read::ConsumerGet(fields.read::<ConsumerGetFields>(op)?.into_get()))
+            }
+            "consumer.status" => {
+                Request::Read(Read::ConsumerStatus { name: fields.read::<NameFields>(op)?.name })
+            }
+            "consumer.list" => {
+                Request::Read(Read::ConsumerList(fields.read::<NameListFields>(op)?.into_list()))
             }
             "unsubscribe" => return fields.read::<UnsubscribeFields>(op)?.into_id().map(Call::Unsubscribe),
             "hello" => return fields.read::<NoFields>(op).map(|_| Call::Hello),
@@ -100,11 +123,14 @@ fn decode_write(op: &str, fields: &Fields<'_>) -> Result<WriteOperation> {
     match op {
         "mutate" => fields.read::<MutateFields>(op)?.into_mutations().map(WriteOperation::Mutate),
         "stream.trim" => fields.read::<TrimFields>(op)?.into_trim().map(WriteOperation::Trim),
-        "lock.acquire" => {
-            fields.read::<AcquireFields>(op).map(|fields| WriteOperation::LockAcquire(fields.into_acquire()))
-        }
         "lock.release" => {
             fields.read::<ReleaseFields>(op).map(|fields| WriteOperation::LockRelease(fields.into_release()))
+        }
+        "consumer.commit" => fields
+            .read::<ConsumerCommitFields>(op)
+            .map(|fields| WriteOperation::ConsumerCommit(fields.into_commit())),
+        "consumer.delete" => {
+            fields.read::<NameFields>(op).map(|fields| WriteOperation::ConsumerDelete { name: fields.name })
         }
         _ => match writes::mutation(op, fields)? {
             // A check changes nothing, so it only makes sense together with what it guards.
@@ -132,8 +158,14 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.request::<TrimFields>("stream.trim");
     schemas.request::<AcquireFields>("lock.acquire");
     schemas.request::<ReleaseFields>("lock.release");
-    schemas.request::<LockStatusFields>("lock.status");
-    schemas.request::<LockListFields>("lock.list");
+    schemas.request::<NameFields>("lock.status");
+    schemas.request::<NameListFields>("lock.list");
+    schemas.request::<ConsumerGetFields>("consumer.get");
+    schemas.request::<NameFields>("consumer.status");
+    schemas.request::<ConsumerCommitFields>("consumer.commit");
+    schemas.request::<NameFields>("consumer.delete");
+    schemas.request::<NameListFields>("consumer.list");
+    schemas.request::<CancelFields>("cancel");
     schemas.request::<SubscribeFields>("subscribe");
     schemas.request::<UnsubscribeFields>("unsubscribe");
     for op in ["hello", "status", "shutdown", "bye"] {
@@ -157,6 +189,8 @@ pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
         Call::Unsubscribe(subscription) => {
             return outgoing(id, "unsubscribe", &UnsubscribeFields::from(subscription));
         }
+        Call::Acquire(acquire) => return outgoing(id, "lock.acquire", &AcquireFields::from(acquire)),
+        Call::Cancel(target) => return outgoing(id, "cancel", &CancelFields::from(target)),
         Call::Hello => return outgoing(id, "hello", &NoFields {}),
         Call::Status => return outgoing(id, "status", &NoFields {}),
         Call::Shutdown => return outgoing(id, "shutdown", &NoFields {}),
@@ -172,8 +206,11 @@ pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
         Read::Count(selector) => outgoing(id, "count", &CountFields::from(selector)),
         Read::Stream(stream) => outgoing(id, "stream.get", &StreamFields::from(stream)),
         Read::StreamSeq => outgoing(id, "stream.seq", &NoFields {}),
-        Read::LockStatus { name } => outgoing(id, "lock.status", &LockStatusFields { name: name.clone() }),
-        Read::LockList(list) => outgoing(id, "lock.list", &LockListFields::from(list)),
+        Read::LockStatus { name } => outgoing(id, "lock.status", &NameFields { name: name.clone() }),
+        Read::LockList(list) => outgoing(id, "lock.list", &NameListFields::from(list)),
+        Read::ConsumerGet(get) => outgoing(id, "consumer.get", &ConsumerGetFields::from(get)),
+        Read::ConsumerStatus { name } => outgoing(id, "consumer.status", &NameFields { name: name.clone() }),
+        Read::ConsumerList(list) => outgoing(id, "consumer.list", &NameListFields::from(list)),
         Read::Identity => outgoing(id, "hello", &NoFields {}),
     }
 }
@@ -193,10 +230,21 @@ fn encode_write(id: &Id, write: &Write) -> Vec<u8> {
         }
         WriteOperation::Trim(trim) => message(id, Some("stream.trim"), &TrimFields::from(*trim), &guards),
         WriteOperation::LockAcquire(acquire) => {
-            message(id, Some("lock.acquire"), &AcquireFields::from(acquire), &guards)
+            let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
+            message(id, Some("lock.acquire"), &AcquireFields::from(&acquire), &guards)
         }
         WriteOperation::LockRelease(release) => {
             message(id, Some("lock.release"), &ReleaseFields::from(release), &guards)
+        }
+        WriteOperation::ConsumerCommit(commit) => {
+            message(id, Some("consumer.commit"), &ConsumerCommitFields::from(commit), &guards)
+        }
+        WriteOperation::ConsumerDelete { name } => {
+            message(id, Some("consumer.delete"), &NameFields { name: name.clone() }, &guards)
+        }
+        // No daemon takes these from a client: a session holds a consumer by its subscription.
+        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
+            message(id, Some("consumer.hold"), &NoFields {}, &guards)
         }
     }
 }

@@ -45,7 +45,7 @@ impl Point {
 
 /// Gathers requests and hands them to an engine.
 pub(crate) struct Batcher {
-    writes: mpsc::Sender<Waiting<Write>>,
+    writes: Writes,
     points: mpsc::Sender<Waiting<Point>>,
     lanes: [JoinHandle<()>; 2],
 }
@@ -60,15 +60,12 @@ impl Batcher {
             tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), waiting_writes)),
             tokio::spawn(point_lane(Arc::clone(engine), waiting_points)),
         ];
-        Batcher { writes, points, lanes }
+        Batcher { writes: Writes(writes), points, lanes }
     }
 
-    /// Writes; takes its place in the queue at the first poll.
-    pub(crate) async fn write(&self, write: Write) -> Outcome {
-        wait(&self.writes, write).await.unwrap_or_else(|lost| match lost {
-            Lost::BeforeTaken => Err(ended()),
-            Lost::AfterTaken => Err(ended().unknown()),
-        })
+    /// Where writes are taken; the batcher ends when all of these are dropped.
+    pub(crate) fn writes(&self) -> &Writes {
+        &self.writes
     }
 
     /// Reads records by key.
@@ -83,6 +80,39 @@ impl Batcher {
             if let Err(error) = lane.await {
                 tracing::error!(%error, "a lane of the batcher ended badly");
             }
+        }
+    }
+}
+
+/// Takes writes for the next batch.
+#[derive(Clone)]
+pub(crate) struct Writes(mpsc::Sender<Waiting<Write>>);
+
+impl Writes {
+    /// Writes; takes its place in the queue at the first poll.
+    pub(crate) async fn write(&self, write: Write) -> Outcome {
+        wait(&self.0, write).await.unwrap_or_else(|lost| match lost {
+            Lost::BeforeTaken => Err(ended()),
+            Lost::AfterTaken => Err(ended().unknown()),
+        })
+    }
+
+    /// The same, for who must not keep the batcher from ending.
+    pub(crate) fn downgrade(&self) -> WeakWrites {
+        WeakWrites(self.0.downgrade())
+    }
+}
+
+/// Takes writes while the store is open.
+#[derive(Clone)]
+pub(crate) struct WeakWrites(mpsc::WeakSender<Waiting<Write>>);
+
+impl WeakWrites {
+    /// Writes, unless the store is closing.
+    pub(crate) async fn write(&self, write: Write) -> Outcome {
+        match self.0.upgrade() {
+            Some(writes) => Writes(writes).write(write).await,
+            None => Err(ended()),
         }
     }
 }

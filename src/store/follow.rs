@@ -7,12 +7,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::engine::page::{Bounds, trimmed, weight_bytes};
+use super::engine::page::{Bounds, weight_bytes};
 use super::error::{Code, Error, Result};
 use super::feed::{Feed, Page};
+use super::lease::{Lease, session_name};
+use super::local::LocalStore;
 use super::record::Change;
 use super::reply::Identity;
-use super::subscription::{Event, Source, Start, Subscribe, epoch_changed, future};
+use super::request::ConsumerHold;
+use super::subscription::{Event, Source, Start, Subscribe, check_position, epoch_changed, no_consumer};
 use crate::limits;
 
 /// A place in the stream that moves on.
@@ -20,6 +23,8 @@ pub(crate) struct Follower {
     feed: Arc<Feed>,
     known: watch::Receiver<Option<Bounds>>,
     wanted: Subscribe,
+    /// Held by who follows as a consumer.
+    lease: Option<Lease>,
     epoch: String,
     /// The first seq that was not looked at.
     next: u64,
@@ -47,17 +52,39 @@ pub(crate) struct Piece {
 
 impl Follower {
     /// Begins to follow, with the head of the stream and which store it is.
-    pub(crate) async fn begin(feed: &Arc<Feed>, wanted: Subscribe) -> Result<(Follower, u64, Identity)> {
+    pub(crate) async fn begin(
+        store: &LocalStore,
+        mut wanted: Subscribe,
+    ) -> Result<(Follower, u64, Identity)> {
         wanted.check()?;
+        let feed = Arc::clone(store.feed());
         // It listens before it asks, so that it hears of what is committed in between.
         let known = feed.listen();
+        let lease = match &wanted.consumer {
+            None => None,
+            Some(name) => {
+                let hold = ConsumerHold {
+                    name: name.clone(),
+                    holder: session_name(),
+                    duration_ms: limits::CONSUMER_LEASE_MS,
+                    start: wanted.start.take(),
+                };
+                let (lease, position) = Lease::gain(store.waiters(), hold, wanted.wait).await?;
+                wanted.start = Some(Start::After(position));
+                Some(lease)
+            }
+        };
         let (bounds, identity) = feed.refresh().await?;
         let next = first_wanted(&wanted, &bounds)?;
         let Bounds { epoch, head, .. } = bounds;
-        let feed = Arc::clone(feed);
         let quiet_since = Instant::now();
-        let follower = Follower { feed, known, wanted, epoch, next, quiet_since, is_ahead: false };
+        let follower = Follower { feed, known, wanted, lease, epoch, next, quiet_since, is_ahead: false };
         Ok((follower, head, identity))
+    }
+
+    /// The consumer that it follows as, and the session that holds it.
+    pub(crate) fn consumer(&self) -> Option<(&str, &str)> {
+        self.wanted.consumer.as_deref().zip(self.lease.as_ref().map(Lease::holder))
     }
 
     /// Waits until there is something to do. It may be called again when its future was dropped.
@@ -81,7 +108,16 @@ impl Follower {
                 return Ok(());
             }
             let ended = |_| Error::new(Code::Unavailable, "the store is closing");
-            self.known.changed().await.map_err(ended)?;
+            let lost = async {
+                match &mut self.lease {
+                    Some(lease) => lease.lost().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.known.changed() => changed.map_err(ended)?,
+                error = lost => return Err(error),
+            }
         }
     }
 
@@ -128,10 +164,8 @@ fn first_wanted(wanted: &Subscribe, bounds: &Bounds) -> Result<u64> {
         return Err(epoch_changed());
     }
     match wanted.start {
-        Start::Now => Ok(bounds.head + 1),
-        Start::After(seq) if seq > bounds.head => Err(future(seq, bounds.head)),
-        Start::After(seq) if seq + 1 < bounds.first => Err(trimmed(seq + 1, bounds.first)),
-        Start::After(seq) => Ok(seq + 1),
+        None | Some(Start::Now) => Ok(bounds.head + 1),
+        Some(Start::After(seq)) => check_position(seq, bounds.first, bounds.head).map(|()| seq + 1),
     }
 }
 
@@ -173,6 +207,10 @@ impl Source for Following {
                 }
             }
         }
+    }
+
+    async fn commit(&mut self, seq: u64) -> Result<u64> {
+        self.follower.lease.as_ref().ok_or_else(no_consumer)?.commit(seq).await
     }
 }
 

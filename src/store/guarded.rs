@@ -1,11 +1,13 @@
 //! A store whose writes carry a fence or an id.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::Store;
 use super::error::Result;
-use super::reply::Reply;
-use super::request::{Fence, Request};
+use super::reply::{Grant, Reply};
+use super::request::{Fence, LockAcquire, Request};
 use super::subscription::{Subscribe, Subscription};
 
 /// A store whose writes carry a fence, or the id of a write that is applied once.
@@ -76,5 +78,9 @@ impl Store for Guarded<'_> {
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
         self.store.subscribe(subscribe).await
+    }
+
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
+        self.store.lock_acquire_within(acquire, wait).await
     }
 }

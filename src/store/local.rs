@@ -1,9 +1,10 @@
 //! A store on a database of this process.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::Store;
 use super::batcher::{Batcher, Point};
@@ -13,10 +14,12 @@ use super::error::{Code, Result};
 use super::feed::{Feed, detached};
 use super::follow::{Follower, Following};
 use super::open::Address;
-use super::reply::{Page, Reply};
-use super::request::{List, Read, Request};
+use super::plan::first_position;
+use super::reply::{Grant, Page, Reply};
+use super::request::{ConsumerGet, List, LockAcquire, Read, Request, Stream, WriteOperation};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
+use super::waiting::{Waiters, Wanted};
 
 /// A store on a database that this process opens itself.
 ///
@@ -44,16 +47,9 @@ pub struct LocalStore {
     engine: Arc<dyn Engine>,
     batcher: Batcher,
     feed: Arc<Feed>,
+    waiters: Waiters,
     /// Looks for what other processes commit, from the first who waits for that on.
-    lookout: OnceLock<AbortOnDrop>,
-}
-
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    lookout: OnceLock<Lookout>,
 }
 
 impl LocalStore {
@@ -61,16 +57,23 @@ impl LocalStore {
     /// [`init`](Store::init) creates anything. Must be called within a tokio runtime with its timers enabled.
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
-        let engine = address.engine(clock);
+        let engine = address.engine(clock.clone());
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
-        LocalStore { batcher: Batcher::start(&engine, &feed), engine, feed, lookout: OnceLock::new() }
+        let batcher = Batcher::start(&engine, &feed);
+        let waiters = Waiters::new(batcher.writes().clone(), Arc::clone(&feed), clock);
+        LocalStore { engine, batcher, feed, waiters, lookout: OnceLock::new() }
     }
 
     /// What all who wait for this store share.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
-        self.lookout
-            .get_or_init(|| AbortOnDrop(tokio::spawn(Arc::clone(&self.feed).keep_looking()).abort_handle()));
+        self.lookout.get_or_init(|| Lookout(tokio::spawn(Arc::clone(&self.feed).keep_looking())));
         &self.feed
+    }
+
+    /// Those who wait for something that others hold.
+    pub(crate) fn waiters(&self) -> &Waiters {
+        self.feed();
+        &self.waiters
     }
 
     /// Whether a commit failed in a way that only the next process can recover from: this one should end.
@@ -81,6 +84,12 @@ impl LocalStore {
 
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
+        drop(self.waiters);
+        if let Some(mut lookout) = self.lookout.into_inner() {
+            lookout.0.abort();
+            // It was looking just now, or not: either way it has let go of the database.
+            let _ = (&mut lookout.0).await;
+        }
         self.batcher.close().await;
         self.engine.close().await;
     }
@@ -134,11 +143,30 @@ impl LocalStore {
             }
             Read::LockList(list) => {
                 detached(async move {
-                    let query = ListQuery::of_locks(&list);
+                    let query = ListQuery::of_names(&list);
                     let (now_ms, found) = engine.locks(&query).await?;
                     let Page { seq, items, next } = query.page(found, |(name, _)| name);
                     let items = items.iter().filter_map(|(name, row)| row.held(name, now_ms)).collect();
                     Ok(Reply::Locks(Page { seq, items, next }))
+                })
+                .await
+            }
+            Read::ConsumerGet(get) => detached(run_consumer_get(engine, get)).await,
+            Read::ConsumerStatus { name } => {
+                detached(async move {
+                    let (now_ms, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
+                    let consumer = found.fitting.first().map(|(name, row)| row.shown(name, now_ms));
+                    Ok(Reply::Consumer { seq: found.seq, consumer })
+                })
+                .await
+            }
+            Read::ConsumerList(list) => {
+                detached(async move {
+                    let query = ListQuery::of_names(&list);
+                    let (now_ms, found) = engine.consumers(&query).await?;
+                    let Page { seq, items, next } = query.page(found, |(name, _)| name);
+                    let items = items.iter().map(|(name, row)| row.shown(name, now_ms)).collect();
+                    Ok(Reply::Consumers(Page { seq, items, next }))
                 })
                 .await
             }
@@ -148,6 +176,32 @@ impl LocalStore {
             }
         }
     }
+}
+
+/// The task that looks; it ends with its store.
+struct Lookout(JoinHandle<()>);
+
+impl Drop for Lookout {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The position is read first: what is committed in between makes the page begin earlier than it had to, never later.
+async fn run_consumer_get(engine: Arc<dyn Engine>, get: ConsumerGet) -> Result<Reply> {
+    let ConsumerGet { name, start, limit, prefix, record_type } = get;
+    let (_, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
+    let position = match found.fitting.first() {
+        Some((_, row)) => row.position,
+        None => {
+            let (bounds, _) = engine.meta().await?;
+            first_position(start.as_ref(), bounds.first, bounds.head)?
+        }
+    };
+    let query = StreamQuery::of(&Stream { seq: position + 1, limit, prefix, record_type });
+    let (bounds, found) = engine.stream(&query).await?;
+    let changes = query.page(&bounds, found)?;
+    Ok(Reply::Consumed { changes, position })
 }
 
 async fn run_list(engine: Arc<dyn Engine>, list: List) -> Result<Reply> {
@@ -169,13 +223,19 @@ impl Store for LocalStore {
                 let engine = Arc::clone(&self.engine);
                 detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
             }
-            Request::Write(write) => self.batcher.write(write).await,
+            Request::Write(write) => self.batcher.writes().write(write).await,
             Request::Read(read) => self.read(read).await,
         }
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
-        let (follower, seq, identity) = Follower::begin(self.feed(), subscribe).await?;
+        let (follower, seq, identity) = Follower::begin(self, subscribe).await?;
         Ok(Subscription::new(identity, seq, Following::new(follower)))
+    }
+
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
+        let request = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
+        request.check()?;
+        self.waiters().acquire(&Wanted::lock(acquire, false), wait).await?.try_into()
     }
 }

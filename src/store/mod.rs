@@ -18,6 +18,7 @@ mod guarded;
 pub mod json_patch;
 pub mod json_text;
 pub mod keys;
+mod lease;
 mod local;
 pub mod merge_patch;
 mod open;
@@ -27,6 +28,7 @@ pub mod reply;
 pub mod request;
 pub mod subscription;
 pub mod time;
+pub(crate) mod waiting;
 
 use std::time::Duration;
 
@@ -35,13 +37,15 @@ use async_trait::async_trait;
 pub use error::{Code, Details, Error, Result};
 pub use guarded::Guarded;
 pub use json_text::JsonText;
+pub use lease::session_name;
 pub use local::LocalStore;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
-pub use reply::{Changes, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Written};
+pub use reply::{Changes, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Written};
 pub use request::{
-    Check, Condition, Delete, Fence, List, LockAcquire, LockList, LockRelease, Mutation, Patch, PatchFormat,
-    Put, Read, Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
+    LockAcquire, LockRelease, Mutation, NameList, Patch, PatchFormat, Put, Read, Request, Selector, Stream,
+    Target, Trim, TypeChange, Write, WriteOperation,
 };
 pub use subscription::{Event, Start, Subscribe, Subscription};
 pub use time::{Clock, ManualClock, Timestamp};
@@ -304,11 +308,15 @@ pub trait Store: Send + Sync {
             owner: owner.to_owned(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         };
-        match self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await? {
-            Reply::Granted(grant) => Ok(grant),
-            other => Err(unexpected(&other)),
-        }
+        self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await?.try_into()
     }
+
+    /// Acquires a lock as soon as it is free, for as long as `wait` allows. Those who wait through one daemon get it in
+    /// the order in which they came. When the future is dropped, the lock is not kept.
+    ///
+    /// # Errors
+    /// As [`lock_acquire`](Store::lock_acquire): `locked` while another owner holds it at the end of that time.
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant>;
 
     /// Gives a lock back and answers whether there was something to give back: false when the lock was free.
     ///
@@ -331,7 +339,7 @@ pub trait Store: Send + Sync {
     }
 
     /// One page of the locks that are held, by name. Its `next` is the `after` of the next page.
-    async fn locks(&self, list: LockList) -> Result<Page<Lock>> {
+    async fn locks(&self, list: NameList) -> Result<Page<Lock>> {
         match self.call(Request::Read(Read::LockList(list))).await? {
             Reply::Locks(page) => Ok(page),
             other => Err(unexpected(&other)),
@@ -340,7 +348,7 @@ pub trait Store: Send + Sync {
 
     /// The locks that are held and whose name starts with this, by name.
     async fn lock_list(&self, prefix: &str) -> Result<Vec<Lock>> {
-        let mut list = LockList { prefix: prefix.to_owned(), after: None };
+        let mut list = NameList { prefix: prefix.to_owned(), after: None };
         let mut locks = Vec::new();
         loop {
             let page = self.locks(list.clone()).await?;
@@ -352,10 +360,74 @@ pub trait Store: Send + Sync {
         }
     }
 
+    /// The changes behind the position of a consumer, and that position. A consumer that is not there begins with the first
+    /// change that is kept, unless the request says where; it is made by its first commit.
+    ///
+    /// # Errors
+    /// `trimmed` when the changes behind the position were trimmed.
+    async fn consumer_get(&self, get: ConsumerGet) -> Result<(Changes, u64)> {
+        match self.call(Request::Read(Read::ConsumerGet(get))).await? {
+            Reply::Consumed { changes, position } => Ok((changes, position)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Moves the position of a consumer on, which makes it when it is not there. Answers the position: it never goes back.
+    /// Who follows as a consumer uses [`Subscription::commit`].
+    ///
+    /// # Errors
+    /// `future` beyond the head of the stream, `consumer_busy` while a session follows under the name.
+    async fn consumer_commit(&self, name: &str, seq: u64) -> Result<u64> {
+        let commit = ConsumerCommit { name: name.to_owned(), seq, holder: None };
+        match self.call(Request::Write(WriteOperation::ConsumerCommit(commit).into())).await? {
+            Reply::Position { position } => Ok(position),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// How far a consumer is and who follows as it, with the head of the stream; none when there is no such consumer.
+    async fn consumer_status(&self, name: &str) -> Result<(u64, Option<Consumer>)> {
+        match self.call(Request::Read(Read::ConsumerStatus { name: name.to_owned() })).await? {
+            Reply::Consumer { seq, consumer } => Ok((seq, consumer)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Forgets a consumer, and answers whether there was one.
+    ///
+    /// # Errors
+    /// `consumer_busy` while a session follows under the name.
+    async fn consumer_delete(&self, name: &str) -> Result<bool> {
+        let delete = WriteOperation::ConsumerDelete { name: name.to_owned() };
+        match self.call(Request::Write(delete.into())).await? {
+            Reply::Forgotten { deleted } => Ok(deleted),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// One page of the consumers, by name. Its `next` is the `after` of the next page.
+    async fn consumers(&self, list: NameList) -> Result<Page<Consumer>> {
+        match self.call(Request::Read(Read::ConsumerList(list))).await? {
+            Reply::Consumers(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Which store this is.
     async fn identity(&self) -> Result<Identity> {
         match self.call(Request::Read(Read::Identity)).await? {
             Reply::Identity(identity) => Ok(identity),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl TryFrom<Reply> for Grant {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<Grant> {
+        match reply {
+            Reply::Granted(grant) => Ok(grant),
             other => Err(unexpected(&other)),
         }
     }

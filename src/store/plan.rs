@@ -5,6 +5,7 @@
 //! once, so that the engines cannot differ. The effects, replies and numbers equal those of running the requests one
 //! by one.
 
+mod consumers;
 mod locks;
 mod mutate;
 mod needs;
@@ -13,8 +14,9 @@ mod records;
 mod rows;
 mod table;
 
+pub(crate) use consumers::first_position;
 pub(crate) use needs::{CountedRange, LoadedRange, Needs};
-pub(crate) use rows::{LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
+pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
 
 use self::mutate::Undo;
 use self::table::Table;
@@ -51,6 +53,7 @@ struct Planner {
     time_ms: i64,
     records: Table<Row>,
     locks: Table<LockRow>,
+    consumers: Table<ConsumerRow>,
     once: Table<OnceRow>,
     stream: Vec<StreamRow>,
     /// The values in `stream`: a small patch may write a large value each time.
@@ -73,6 +76,7 @@ impl Planner {
             meta: rows.meta,
             records: Table::stored(rows.records),
             locks: Table::stored(rows.locks),
+            consumers: Table::stored(rows.consumers),
             once: Table::stored(rows.once),
             stream: Vec::new(),
             written_bytes: 0,
@@ -93,7 +97,7 @@ impl Planner {
         match &request.operation {
             WriteOperation::Apply(mutation) => is_loaded(mutation),
             WriteOperation::Mutate(mutations) => mutations.iter().all(is_loaded),
-            WriteOperation::Trim(_) | WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_) => true,
+            _ => true,
         }
     }
 
@@ -131,6 +135,16 @@ impl Planner {
             WriteOperation::LockRelease(request) => {
                 self.release(request).map(|released| Reply::Released { released })
             }
+            WriteOperation::ConsumerCommit(request) => {
+                self.commit(request).map(|position| Reply::Position { position })
+            }
+            WriteOperation::ConsumerDelete { name } => {
+                self.forget(name).map(|deleted| Reply::Forgotten { deleted })
+            }
+            WriteOperation::ConsumerHold(request) => {
+                self.hold(request).map(|position| Reply::Position { position })
+            }
+            WriteOperation::ConsumerLeave(request) => Ok(Reply::Released { released: self.leave(request) }),
         }
     }
 
@@ -162,6 +176,7 @@ impl Planner {
         let once_expired_ms = self.once_expired_ms();
         let (puts, deletes) = self.records.into_changes();
         let (locks, lock_deletes) = self.locks.into_changes();
+        let (consumers, consumer_deletes) = self.consumers.into_changes();
         let (once, _) = self.once.into_changes();
         Plan {
             outcomes,
@@ -171,6 +186,8 @@ impl Planner {
             puts,
             lock_deletes,
             locks,
+            consumer_deletes,
+            consumers,
             once,
             once_expired_ms,
             trims: first != self.meta_before.first,

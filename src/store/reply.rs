@@ -70,6 +70,32 @@ pub enum Reply {
     },
     /// To `LockList`.
     Locks(Page<Lock>),
+    /// To `ConsumerCommit` and `ConsumerHold`.
+    Position {
+        /// The last seq that was dealt with.
+        position: u64,
+    },
+    /// To `ConsumerDelete`.
+    Forgotten {
+        /// False when there was no such consumer.
+        deleted: bool,
+    },
+    /// To `ConsumerGet`.
+    Consumed {
+        /// The changes behind the position; committing the seq before `next` deals with all of them.
+        changes: Changes,
+        /// The position of the consumer.
+        position: u64,
+    },
+    /// To `ConsumerStatus`.
+    Consumer {
+        /// The head of the snapshot.
+        seq: u64,
+        /// None when there is no such consumer.
+        consumer: Option<Consumer>,
+    },
+    /// To `ConsumerList`.
+    Consumers(Page<Consumer>),
     /// To `Identity`.
     Identity(Identity),
 }
@@ -136,6 +162,19 @@ pub struct Lock {
     pub fence: u64,
     /// Until when, unless it is refreshed.
     pub expires: Timestamp,
+}
+
+/// A durable position in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// The last seq that was dealt with.
+    pub position: u64,
+    /// The session that follows the stream under this name.
+    pub holder: Option<String>,
+    /// Until when, unless that is renewed.
+    pub expires: Option<Timestamp>,
 }
 
 /// Part of a listing.

@@ -6,11 +6,12 @@
 mod check;
 mod mutation;
 
-pub(crate) use check::check_value;
+pub(crate) use check::{check_filter, check_value};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 use serde::Serialize;
 
 use super::keys::KeyRange;
+use super::subscription::Start;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,18 @@ pub enum WriteOperation {
     LockAcquire(LockAcquire),
     /// Gives a lock back.
     LockRelease(LockRelease),
+    /// Moves the position of a consumer on.
+    ConsumerCommit(ConsumerCommit),
+    /// Forgets a consumer.
+    ConsumerDelete {
+        /// The consumer.
+        name: String,
+    },
+    /// Makes a session the holder of a consumer. It stands behind [`Store::subscribe`](super::Store::subscribe), and is
+    /// nothing that a client can ask a daemon for.
+    ConsumerHold(ConsumerHold),
+    /// Ends that, likewise.
+    ConsumerLeave(ConsumerLeave),
 }
 
 /// A fencing token: the write is applied only while the lock has this token and was not released. That the lock
@@ -101,6 +114,40 @@ pub struct LockRelease {
     pub owner: String,
 }
 
+/// Moves the position of a consumer on. A smaller `seq` than its position changes nothing; a consumer that is not there is
+/// made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConsumerCommit {
+    /// The consumer, 1 to 256 bytes.
+    pub name: String,
+    /// The last seq that was dealt with.
+    pub seq: u64,
+    /// The session that follows the stream under this name; none = it must have none.
+    pub holder: Option<String>,
+}
+
+/// Makes a session the holder of a consumer, or renews that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConsumerHold {
+    /// The consumer; made when it is not there.
+    pub name: String,
+    /// The session.
+    pub holder: String,
+    /// For how long, in milliseconds, unless it is renewed.
+    pub duration_ms: u64,
+    /// Where the consumer begins when it is not there; none = with the first change that is kept.
+    pub start: Option<Start>,
+}
+
+/// Ends the hold of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConsumerLeave {
+    /// The consumer.
+    pub name: String,
+    /// The session.
+    pub holder: String,
+}
+
 /// The operations that only read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
@@ -129,7 +176,16 @@ pub enum Read {
         name: String,
     },
     /// A page of the locks that are held, in the order of their names.
-    LockList(LockList),
+    LockList(NameList),
+    /// The changes behind the position of a consumer.
+    ConsumerGet(ConsumerGet),
+    /// How far a consumer is.
+    ConsumerStatus {
+        /// The consumer.
+        name: String,
+    },
+    /// A page of the consumers, in the order of their names.
+    ConsumerList(NameList),
     /// Which store this is.
     Identity,
 }
@@ -204,10 +260,25 @@ pub struct Stream {
     pub record_type: Option<String>,
 }
 
-/// A page of the locks that are held. It ends at 1,000 locks.
+/// A page of the stream behind the position of a consumer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LockList {
-    /// Only locks whose name starts with this.
+pub struct ConsumerGet {
+    /// The consumer.
+    pub name: String,
+    /// Where it begins when it is not there; none = with the first change that is kept.
+    pub start: Option<Start>,
+    /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
+    pub limit: Option<u64>,
+    /// Only changes of keys that start with this.
+    pub prefix: Option<String>,
+    /// Only changes of records of this type.
+    pub record_type: Option<String>,
+}
+
+/// A page of locks that are held, or of consumers. It ends at 1,000.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameList {
+    /// Only names that start with this.
     pub prefix: String,
     /// Only names beyond this one.
     pub after: Option<String>,

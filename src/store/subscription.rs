@@ -1,30 +1,39 @@
 //! Following the stream: what is asked for, what comes, and the handle that the caller reads from.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use serde::Serialize;
 
 use super::error::{Code, Error, Result};
-use super::keys::{check_bound, check_name};
+use super::keys::check_name;
 use super::record::Change;
 use super::reply::Identity;
+use super::request::check_filter;
 
 /// Which changes are wanted, and from where on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscribe {
-    /// Where to begin.
-    pub start: Start,
+    /// Where to begin. None = with the next change; for a consumer, with the first change that is kept. A consumer that is
+    /// there already begins behind its position.
+    pub start: Option<Start>,
     /// Only changes of keys that start with this.
     pub prefix: Option<String>,
     /// Only changes of records of this type.
     pub record_type: Option<String>,
+    /// Follow under this name: its position is kept in the store, and nobody else follows under it meanwhile. See
+    /// [`Subscription::commit`].
+    pub consumer: Option<String>,
+    /// How long to wait while somebody else follows under that name.
+    pub wait: Duration,
     /// The history that `start` is a position of: another one is `epoch_changed`.
     pub epoch: Option<String>,
 }
 
 /// Where a subscription begins.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Start {
     /// With the next change.
-    #[default]
     Now,
     /// Behind this seq, the last one seen; 0 = with the first change of the store.
     After(u64),
@@ -34,7 +43,13 @@ impl Subscribe {
     /// Everything that happens behind this seq.
     #[must_use]
     pub fn after(seq: u64) -> Subscribe {
-        Subscribe { start: Start::After(seq), ..Subscribe::default() }
+        Subscribe { start: Some(Start::After(seq)), ..Subscribe::default() }
+    }
+
+    /// Everything that this consumer has not dealt with yet.
+    #[must_use]
+    pub fn consumer(name: impl Into<String>) -> Subscribe {
+        Subscribe { consumer: Some(name.into()), ..Subscribe::default() }
     }
 
     /// Refuses what no store could answer.
@@ -42,8 +57,12 @@ impl Subscribe {
     /// # Errors
     /// `bad_request` or `too_large`, with the field.
     pub fn check(&self) -> Result<()> {
-        self.prefix.as_deref().map_or(Ok(()), |prefix| check_bound("prefix", prefix))?;
-        self.record_type.as_deref().map_or(Ok(()), |name| check_name("type", name))
+        check_filter(self.prefix.as_deref(), self.record_type.as_deref())?;
+        match &self.consumer {
+            Some(name) => check_name("consumer", name),
+            None if !self.wait.is_zero() => Err(Error::bad_field("wait_ms", "only a consumer is waited for")),
+            None => Ok(()),
+        }
     }
 
     /// Whether a change is one of those that are wanted.
@@ -123,6 +142,18 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Event> {
         self.source.next().await
     }
+
+    /// Moves the position of the consumer on: everything up to this seq was dealt with. Answers the position, which never
+    /// goes back.
+    ///
+    /// What was not committed comes again, to whoever follows next: at least once, and in order.
+    ///
+    /// # Errors
+    /// `consumer_busy` when somebody else follows under the name by now, as after this process was stopped for long;
+    /// `future` beyond the head of the stream; `bad_request` when this is no consumer.
+    pub async fn commit(&mut self, seq: u64) -> Result<u64> {
+        self.source.commit(seq).await
+    }
 }
 
 impl std::fmt::Debug for Subscription {
@@ -136,6 +167,13 @@ impl std::fmt::Debug for Subscription {
 pub(crate) trait Source: Send {
     /// Must not lose an event when its future is dropped.
     async fn next(&mut self) -> Result<Event>;
+
+    async fn commit(&mut self, seq: u64) -> Result<u64>;
+}
+
+/// The error of a commit by who follows under no name.
+pub(crate) fn no_consumer() -> Error {
+    Error::new(Code::BadRequest, "this subscription has no consumer whose position could be kept")
 }
 
 /// The error of a position in another history of the store.
@@ -144,8 +182,27 @@ pub(crate) fn epoch_changed() -> Error {
         .hint("list the records again, and follow from the seq of that listing")
 }
 
+/// Whether somebody who has seen everything up to this seq can go on from there.
+///
+/// # Errors
+/// `future` beyond the head, `trimmed` when the next change is gone.
+pub(crate) fn check_position(seq: u64, first: u64, head: u64) -> Result<()> {
+    if seq > head {
+        return Err(future(seq, head));
+    }
+    if seq + 1 < first { Err(trimmed(seq + 1, first)) } else { Ok(()) }
+}
+
 /// The error of a position that is not there yet.
 pub(crate) fn future(seq: u64, head: u64) -> Error {
     Error::new(Code::Future, format!("the stream ends at {head}, {seq} lies beyond it"))
         .hint("take the seq of a reply, or \"now\"")
+}
+
+/// The error of who wants a change that was trimmed.
+pub(crate) fn trimmed(seq: u64, first: u64) -> Error {
+    let mut error = Error::new(Code::Trimmed, format!("the stream begins at {first}, {seq} was trimmed"))
+        .hint(format!("read on from {first}; what was before it is gone"));
+    error.details.first = Some(first);
+    error
 }

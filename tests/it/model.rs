@@ -3,6 +3,7 @@
 //!
 //! `MODEL_CASES=20000 MODEL_STEPS=60 cargo test --locked --release --test it model` runs for long.
 
+mod consumers;
 mod plain;
 mod steps;
 

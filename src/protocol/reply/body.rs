@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::consumers::ConsumerBody;
 use super::decode::unusable;
 use crate::store::{
     Action, Change, Code, Deleted, Error, Grant, JsonText, Lock, MutationResult, Page, Record, Result,
@@ -360,6 +361,7 @@ macro_rules! page_body {
 page_body!(RecordsBody, records: RecordBody);
 page_body!(KeysBody, keys: String);
 page_body!(LocksBody, locks: LockBody);
+page_body!(ConsumersBody, consumers: ConsumerBody);
 
 /// Why a request failed.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

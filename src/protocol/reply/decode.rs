@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 
 use super::Hello;
 use super::body::{
-    ChangesBody, CountBody, DeletedBody, ErrorBody, GrantBody, HeadBody, InitBody, KeysBody, LockStatusBody,
-    LocksBody, RecordBody, RecordsBody, ReleasedBody, TrimmedBody, WrittenBody,
+    ChangesBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GrantBody, HeadBody, InitBody, KeysBody,
+    LockStatusBody, LocksBody, RecordBody, RecordsBody, ReleasedBody, TrimmedBody, WrittenBody,
 };
+use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
 use crate::store::{
     Change, Changes, Code, Error, Lock, Mutation, MutationResult, Read, Reply, Request, Result, Write,
     WriteOperation,
@@ -21,6 +22,9 @@ pub fn decode_reply(request: &Request, line: &[u8]) -> Result<Reply> {
     if let Err(error) = check(line) {
         return match (request, error.code) {
             (Request::Read(Read::Get { .. }), Code::NotFound) => Ok(Reply::Get { seq: 0, record: None }),
+            (Request::Read(Read::ConsumerStatus { .. }), Code::NotFound) => {
+                Ok(Reply::Consumer { seq: 0, consumer: None })
+            }
             _ => Err(error),
         };
     }
@@ -85,6 +89,17 @@ fn decode_read(request: &Read, line: &[u8]) -> Result<Reply> {
             let changes = records.into_iter().map(Change::try_from).collect::<Result<_>>()?;
             Reply::Changes(Changes { seq, changes, next })
         }
+        Read::ConsumerGet(_) => {
+            let ConsumedBody { seq, position, records, next } = read(line)?;
+            let changes = records.into_iter().map(Change::try_from).collect::<Result<_>>()?;
+            Reply::Consumed { changes: Changes { seq, changes, next }, position }
+        }
+        Read::ConsumerStatus { name } => {
+            let ConsumerStatusBody { position, head, holder, .. } = read(line)?;
+            let consumer = SessionBody::into_consumer(holder, name.clone(), position)?;
+            Reply::Consumer { seq: head, consumer: Some(consumer) }
+        }
+        Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()?),
         Read::StreamSeq => read(line).map(|HeadBody { seq, first }| Reply::Head { seq, first })?,
         Read::LockStatus { name } => {
             let LockStatusBody { seq, holder, .. } = read(line)?;
@@ -124,6 +139,15 @@ fn decode_written(operation: &WriteOperation, line: &[u8]) -> Result<Reply> {
         WriteOperation::Trim(_) => read(line).map(|TrimmedBody { trimmed }| Reply::Trimmed { trimmed })?,
         WriteOperation::LockAcquire(_) => Reply::Granted(read::<GrantBody>(line)?.try_into()?),
         WriteOperation::LockRelease(_) => {
+            read(line).map(|ReleasedBody { released }| Reply::Released { released })?
+        }
+        WriteOperation::ConsumerCommit(_) | WriteOperation::ConsumerHold(_) => {
+            read(line).map(|PositionBody { position }| Reply::Position { position })?
+        }
+        WriteOperation::ConsumerDelete { .. } => {
+            read(line).map(|ForgottenBody { deleted }| Reply::Forgotten { deleted })?
+        }
+        WriteOperation::ConsumerLeave(_) => {
             read(line).map(|ReleasedBody { released }| Reply::Released { released })?
         }
     })

@@ -4,10 +4,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::{
-    ChangesBody, CountBody, DeletedBody, ErrorBody, GetBody, GrantBody, HeadBody, HolderBody, InitBody,
-    KeysBody, LockBody, LockStatusBody, LocksBody, NoBody, RecordsBody, ReleasedBody, ResultBody,
+    ChangesBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GetBody, GrantBody, HeadBody, HolderBody,
+    InitBody, KeysBody, LockBody, LockStatusBody, LocksBody, NoBody, RecordsBody, ReleasedBody, ResultBody,
     ResultsBody, TrimmedBody, WrittenBody,
 };
+use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
 use super::{Answer, Id};
 use crate::protocol::line;
 use crate::store::{Changes, Code, Error, Reply, Result};
@@ -70,6 +71,21 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
             let records = changes.into_iter().map(Into::into).collect();
             succeeded(id, ChangesBody { seq, records, next })
         }
+        Reply::Position { position } => succeeded(id, PositionBody { position }),
+        Reply::Forgotten { deleted } => succeeded(id, ForgottenBody { deleted }),
+        Reply::Consumed { changes: Changes { seq, changes, next }, position } => {
+            let records = changes.into_iter().map(Into::into).collect();
+            succeeded(id, ConsumedBody { seq, position, records, next })
+        }
+        Reply::Consumer { seq, consumer: Some(consumer) } => {
+            let (position, holder) = (consumer.position, SessionBody::of(&consumer));
+            let lag = seq.saturating_sub(position);
+            succeeded(id, ConsumerStatusBody { position, head: seq, lag, holder })
+        }
+        Reply::Consumer { consumer: None, .. } => {
+            failed(id, Error::new(Code::NotFound, "there is no such consumer"))
+        }
+        Reply::Consumers(page) => succeeded(id, ConsumersBody::of(page)),
         Reply::Head { seq, first } => succeeded(id, HeadBody { seq, first }),
         // Only `hello` tells who a store is.
         Reply::Identity(_) => succeeded(id, NoBody {}),

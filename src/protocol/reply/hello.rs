@@ -21,6 +21,10 @@ pub struct Hello {
     pub pid: u32,
     /// Whether a command started it, which may replace it by a newer one.
     pub spawned: bool,
+    /// Subscriptions, requests that wait for a lock, and locks of connections: what would end with it. While there are
+    /// any, it is not replaced.
+    #[serde(default)]
+    pub attached: usize,
     /// The kind of engine.
     pub engine: String,
     /// Where the store is, without any password.
@@ -47,6 +51,7 @@ impl Hello {
             schema: address.schema(),
             pid: std::process::id(),
             spawned,
+            attached: 0,
             engine: address.kind().as_str().to_owned(),
             store: address.connection(),
             store_id: None,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{limit, signed};
-use crate::store::{Error, List, LockList, Read, Result, Selector, Stream};
+use crate::store::{Error, List, NameList, Read, Result, Selector, Stream};
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -78,13 +78,13 @@ pub(super) struct StreamFields {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LockStatusFields {
+pub(super) struct NameFields {
     pub(super) name: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct LockListFields {
+pub(super) struct NameListFields {
     #[serde(skip_serializing_if = "String::is_empty")]
     prefix: String,
     /// Only what comes after this one, in the order of the listing.
@@ -147,15 +147,15 @@ impl StreamFields {
     }
 }
 
-impl LockListFields {
-    pub(super) fn into_list(self) -> LockList {
-        LockList { prefix: self.prefix, after: self.after }
+impl NameListFields {
+    pub(super) fn into_list(self) -> NameList {
+        NameList { prefix: self.prefix, after: self.after }
     }
 }
 
-impl From<&LockList> for LockListFields {
-    fn from(list: &LockList) -> LockListFields {
-        LockListFields { prefix: list.prefix.clone(), after: list.after.clone() }
+impl From<&NameList> for NameListFields {
+    fn from(list: &NameList) -> NameListFields {
+        NameListFields { prefix: list.prefix.clone(), after: list.after.clone() }
     }
 }
 

@@ -11,8 +11,8 @@ use crate::protocol::schema::with_op;
 use crate::protocol::strict::name;
 use crate::store::reply::present;
 use crate::store::{
-    Check, Code, Condition, Delete, Error, Fence, JsonText, LockAcquire, LockRelease, Mutation, Patch,
-    PatchFormat, Put, Result, Selector, Target, Trim, TypeChange,
+    Check, Code, Condition, Delete, Error, Fence, JsonText, LockRelease, Mutation, Patch, PatchFormat, Put,
+    Result, Selector, Target, Trim, TypeChange,
 };
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -129,16 +129,6 @@ pub(super) struct TrimFields {
     /// Every change.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AcquireFields {
-    name: String,
-    /// Who will hold it; the same owner refreshes it.
-    owner: String,
-    /// How long, in milliseconds.
-    duration_ms: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -290,12 +280,6 @@ impl TrimFields {
     }
 }
 
-impl AcquireFields {
-    pub(super) fn into_acquire(self) -> LockAcquire {
-        LockAcquire { name: self.name, owner: self.owner, duration_ms: self.duration_ms }
-    }
-}
-
 impl ReleaseFields {
     pub(super) fn into_release(self) -> LockRelease {
         LockRelease { name: self.name, owner: self.owner }
@@ -411,13 +395,6 @@ impl From<Trim> for TrimFields {
             Trim::UpTo(seq) => TrimFields { seq: Some(seq), all: false },
             Trim::All => TrimFields { seq: None, all: true },
         }
-    }
-}
-
-impl From<&LockAcquire> for AcquireFields {
-    fn from(acquire: &LockAcquire) -> AcquireFields {
-        let LockAcquire { name, owner, duration_ms } = acquire.clone();
-        AcquireFields { name, owner, duration_ms }
     }
 }
 

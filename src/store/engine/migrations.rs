@@ -21,6 +21,11 @@ pub(crate) const SQLITE: &[Migration] = &[
         name: "locks_once",
         sql: include_str!("../../../migrations/sqlite/0002_locks_once.sql"),
     },
+    Migration {
+        number: 3,
+        name: "consumers",
+        sql: include_str!("../../../migrations/sqlite/0003_consumers.sql"),
+    },
 ];
 
 /// The number of the newest step.

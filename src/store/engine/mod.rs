@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use self::page::{Bounds, ListQuery, StreamQuery};
 use super::error::Result;
-use super::plan::{LockRow, Outcome};
+use super::plan::{ConsumerRow, LockRow, Outcome};
 use super::record::{Change, Record};
 use super::reply::Identity;
 use super::request::Write;
@@ -49,6 +49,9 @@ pub(crate) trait Engine: Send + Sync {
     /// The locks between the bounds of the query that have a row, whether they expired or not, and the time by the
     /// clock that decides about that.
     async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)>;
+
+    /// The consumers between the bounds of the query, and the time by the clock that decides about their leases.
+    async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)>;
 
     /// Whether somebody else may have committed since the last look; true where that is not known.
     async fn look(&self) -> Result<bool>;

@@ -5,12 +5,13 @@ use std::ops::Bound;
 
 use super::Candidates;
 use crate::limits;
-use crate::store::error::{Code, Error, Result};
+use crate::store::error::Result;
 use crate::store::keys::KeyRange;
 use crate::store::plan::Meta;
 use crate::store::record::{Change, Record};
 use crate::store::reply::{Changes, Page};
-use crate::store::request::{List, LockList, Selector, Stream};
+use crate::store::request::{List, NameList, Selector, Stream};
+use crate::store::subscription::trimmed;
 
 /// A listing as an engine answers it.
 #[derive(Debug)]
@@ -53,8 +54,8 @@ impl ListQuery {
         }
     }
 
-    /// Which locks to ask for.
-    pub(crate) fn of_locks(list: &LockList) -> ListQuery {
+    /// Which names to ask for.
+    pub(crate) fn of_names(list: &NameList) -> ListQuery {
         let selector = Selector::Prefix(list.prefix.clone());
         ListQuery::of(&List { selector, after: list.after.clone(), ..List::default() })
     }
@@ -138,14 +139,6 @@ impl StreamQuery {
         };
         Ok(Changes { seq, changes, next })
     }
-}
-
-/// The error of who wants a change that was trimmed.
-pub(crate) fn trimmed(seq: u64, first: u64) -> Error {
-    let mut error = Error::new(Code::Trimmed, format!("the stream begins at {first}, {seq} was trimmed"))
-        .hint(format!("read on from {first}; what was before it is gone"));
-    error.details.first = Some(first);
-    error
 }
 
 /// The records of a page of keys, in the order asked for, as far as they fit.

@@ -25,7 +25,7 @@ use super::{Candidates, Committed, Engine, Got};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
-use crate::store::plan::LockRow;
+use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::record::{Change, Record};
 use crate::store::reply::Identity;
 use crate::store::request::Write;
@@ -203,6 +203,10 @@ impl Engine for Sqlite {
 
     async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)> {
         Ok((self.clock.now_ms(), self.database().await?.locks(query).await?))
+    }
+
+    async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)> {
+        Ok((self.clock.now_ms(), self.database().await?.consumers(query).await?))
     }
 
     async fn look(&self) -> Result<bool> {

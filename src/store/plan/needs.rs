@@ -23,6 +23,8 @@ pub(crate) struct Needs<'a> {
     pub counted: Option<CountedRange>,
     /// These locks.
     pub locks: Vec<&'a str>,
+    /// These consumers.
+    pub consumers: Vec<&'a str>,
     /// The outcomes that are kept under these ids.
     pub once: Vec<&'a str>,
 }
@@ -75,6 +77,10 @@ impl<'a> Needs<'a> {
                 }
                 WriteOperation::LockAcquire(request) => needs.locks.push(&request.name),
                 WriteOperation::LockRelease(request) => needs.locks.push(&request.name),
+                WriteOperation::ConsumerCommit(request) => needs.consumers.push(&request.name),
+                WriteOperation::ConsumerDelete { name } => needs.consumers.push(name),
+                WriteOperation::ConsumerHold(request) => needs.consumers.push(&request.name),
+                WriteOperation::ConsumerLeave(request) => needs.consumers.push(&request.name),
                 WriteOperation::Trim(_) => {}
             }
             if alone {

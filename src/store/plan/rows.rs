@@ -35,6 +35,7 @@ pub(crate) struct Rows {
     /// How many records the delete of a range covers.
     pub counted: u64,
     pub locks: HashMap<String, LockRow>,
+    pub consumers: HashMap<String, ConsumerRow>,
     pub once: HashMap<String, OnceRow>,
 }
 
@@ -62,6 +63,21 @@ impl Row {
 pub(crate) struct LockRow {
     pub owner: String,
     pub fence: u64,
+    pub expires_ms: i64,
+}
+
+/// A row of `kv_consumer` without its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerRow {
+    pub position: u64,
+    /// Who follows the stream under the name, or did until it expired.
+    pub lease: Option<Lease>,
+}
+
+/// The hold of a session on a consumer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub holder: String,
     pub expires_ms: i64,
 }
 
@@ -115,6 +131,9 @@ pub(crate) struct Plan {
     /// Rows of `kv_lock` to remove, and to insert or replace.
     pub lock_deletes: Vec<String>,
     pub locks: Vec<(String, LockRow)>,
+    /// Rows of `kv_consumer` to remove, and to insert or replace.
+    pub consumer_deletes: Vec<String>,
+    pub consumers: Vec<(String, ConsumerRow)>,
     /// Rows of `kv_once` to insert or replace, after those of this time and before are removed.
     pub once: Vec<(String, OnceRow)>,
     pub once_expired_ms: i64,
@@ -130,6 +149,8 @@ impl Plan {
     /// Whether nothing needs to be written. What changes records, the stream or the holder of a lock changes
     /// `kv_meta` too.
     pub(crate) fn is_empty(&self) -> bool {
-        self.meta_is_same && self.locks.is_empty() && self.once.is_empty()
+        let Plan { locks, consumers, consumer_deletes, once, .. } = self;
+        self.meta_is_same
+            && (locks.is_empty() && consumers.is_empty() && consumer_deletes.is_empty() && once.is_empty())
     }
 }

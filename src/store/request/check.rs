@@ -1,8 +1,8 @@
 //! Refuses what no store could answer, before anything is sent or queued; and what a request weighs.
 
 use super::{
-    Condition, Delete, LockAcquire, LockRelease, Mutation, Read, Request, Selector, Target, TypeChange,
-    Write, WriteOperation,
+    Condition, ConsumerCommit, ConsumerHold, ConsumerLeave, Delete, LockAcquire, LockRelease, Mutation, Read,
+    Request, Selector, Target, TypeChange, Write, WriteOperation,
 };
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
@@ -52,14 +52,23 @@ impl Write {
                 check_name("name", name)?;
                 check_name("owner", owner)
             }
+            WriteOperation::ConsumerCommit(ConsumerCommit { name, .. })
+            | WriteOperation::ConsumerDelete { name }
+            | WriteOperation::ConsumerHold(ConsumerHold { name, .. })
+            | WriteOperation::ConsumerLeave(ConsumerLeave { name, .. }) => {
+                self.check_unguarded()?;
+                check_name("name", name)
+            }
         }
     }
 
     fn check_unguarded(&self) -> Result<()> {
         match (&self.once, &self.fence) {
             (None, None) => Ok(()),
-            (Some(_), _) => Err(Error::bad_field("once", "locks take no once: repeating them is safe")),
-            (_, Some(_)) => Err(Error::bad_field("fence", "locks take no fence")),
+            (Some(_), _) => {
+                Err(Error::bad_field("once", "locks and consumers take no once: repeating them is safe"))
+            }
+            (_, Some(_)) => Err(Error::bad_field("fence", "locks and consumers take no fence")),
         }
     }
 
@@ -69,7 +78,7 @@ impl Write {
         let content = match &self.operation {
             WriteOperation::Apply(mutation) => mutation.weight_bytes(),
             WriteOperation::Mutate(mutations) => mutations.iter().map(Mutation::weight_bytes).sum(),
-            WriteOperation::Trim(_) | WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_) => 0,
+            _ => 0,
         };
         limits::REQUEST_WEIGHT_BYTES.max(content)
     }
@@ -166,20 +175,28 @@ impl Read {
                 list.selector.check()
             }
             Read::Count(selector) => selector.check(),
-            Read::Stream(stream) => {
-                if let Some(prefix) = &stream.prefix {
-                    check_bound("prefix", prefix)?;
-                }
-                stream.record_type.as_deref().map_or(Ok(()), |name| check_name("type", name))
+            Read::Stream(stream) => check_filter(stream.prefix.as_deref(), stream.record_type.as_deref()),
+            Read::ConsumerGet(get) => {
+                check_name("name", &get.name)?;
+                check_filter(get.prefix.as_deref(), get.record_type.as_deref())
             }
-            Read::LockStatus { name } => check_name("name", name),
-            Read::LockList(list) => {
+            Read::LockStatus { name } | Read::ConsumerStatus { name } => check_name("name", name),
+            Read::LockList(list) | Read::ConsumerList(list) => {
                 check_bound("prefix", &list.prefix)?;
                 list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
             }
             Read::StreamSeq | Read::Identity => Ok(()),
         }
     }
+}
+
+/// Checks which changes are wanted.
+///
+/// # Errors
+/// `bad_request` or `too_large`, with the field.
+pub(crate) fn check_filter(prefix: Option<&str>, record_type: Option<&str>) -> Result<()> {
+    prefix.map_or(Ok(()), |prefix| check_bound("prefix", prefix))?;
+    record_type.map_or(Ok(()), |name| check_name("type", name))
 }
 
 impl TypeChange {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use kv::store::{Code, LockList, Timestamp};
+use kv::store::{Code, NameList, Timestamp};
 
 use crate::support::{START_MS, World};
 
@@ -161,7 +161,7 @@ async fn a_listing_of_many_locks_goes_page_by_page(world: &World) {
     for grant in futures_util::future::join_all(acquired).await {
         grant.unwrap();
     }
-    let page = world.store.locks(LockList::default()).await.unwrap();
+    let page = world.store.locks(NameList::default()).await.unwrap();
     assert_eq!((page.items.len(), page.next.as_deref()), (1_000, Some("0999")));
     let listed: Vec<String> =
         world.store.lock_list("").await.unwrap().into_iter().map(|lock| lock.name).collect();

@@ -14,6 +14,7 @@ macro_rules! cases {
 }
 
 mod batch;
+mod consumers;
 mod count;
 mod delete;
 mod delete_range;
@@ -21,6 +22,7 @@ mod fence;
 mod get;
 mod init;
 mod list;
+mod lock_wait;
 mod locks;
 mod mutate;
 mod once;
@@ -28,4 +30,5 @@ mod patch;
 mod put;
 mod quickstart;
 mod stream;
+mod subscribe;
 mod values;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kv::store::{
-    Action, Change, Changes, Code, Condition, Delete, Deleted, Details, Grant, JsonText, List, Lock,
-    Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request, Selector, Stream,
+    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Grant, JsonText, List,
+    Lock, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request, Selector, Stream,
     Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
 };
 use serde_json::Value;
@@ -18,9 +18,9 @@ pub(super) struct Failure {
     pub(super) details: Details,
 }
 
-type Told<T> = Result<T, Failure>;
+pub(super) type Told<T> = Result<T, Failure>;
 
-fn failure<T>(code: Code, details: Details) -> Told<T> {
+pub(super) fn failure<T>(code: Code, details: Details) -> Told<T> {
     Err(Failure { code, details })
 }
 
@@ -29,7 +29,9 @@ pub(super) struct Model {
     records: BTreeMap<String, Record>,
     /// Also those that were trimmed: the first has seq 1.
     changes: Vec<Change>,
-    trimmed: u64,
+    pub(super) trimmed: u64,
+    /// Also with leases that expired.
+    pub(super) consumers: BTreeMap<String, Consumer>,
     last_ms: i64,
     /// Also those that expired.
     locks: BTreeMap<String, Lock>,
@@ -46,7 +48,7 @@ impl Model {
         self.changes[self.trimmed as usize..].to_vec()
     }
 
-    fn head(&self) -> u64 {
+    pub(super) fn head(&self) -> u64 {
         self.changes.len() as u64
     }
 
@@ -99,6 +101,7 @@ impl Model {
             WriteOperation::LockRelease(release) => self
                 .release(&release.name, &release.owner, now_ms)
                 .map(|released| Reply::Released { released }),
+            operation => self.write_consumer(operation, now_ms),
         };
         if self.head() >= tx {
             self.last_ms = self.time_ms(now_ms);
@@ -296,6 +299,9 @@ impl Model {
                 let items = names.filter_map(|name| self.held(name, now_ms)).collect();
                 Reply::Locks(Page { seq, items, next: None })
             }
+            Read::ConsumerStatus { name } => Reply::Consumer { seq, consumer: self.consumer(name, now_ms) },
+            Read::ConsumerList(list) => self.consumer_list(list, now_ms),
+            Read::ConsumerGet(get) => return self.consumer_get(get),
             Read::Identity => unreachable!("the identity is random"),
         })
     }
@@ -320,7 +326,7 @@ impl Model {
         }
     }
 
-    fn stream(&self, stream: &Stream) -> Told<Reply> {
+    pub(super) fn stream(&self, stream: &Stream) -> Told<Reply> {
         let first = self.trimmed + 1;
         if stream.seq > 0 && stream.seq < first {
             return failure(Code::Trimmed, Details { first: Some(first), ..Details::default() });

@@ -1,8 +1,9 @@
 //! Steps that are likely to meet each other: few keys, few names, small numbers.
 
 use kv::store::{
-    Check, Condition, Delete, Fence, List, LockAcquire, LockList, LockRelease, Mutation, Patch, Put, Read,
-    Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
+    LockAcquire, LockRelease, Mutation, NameList, Patch, Put, Read, Request, Selector, Start, Stream, Target,
+    Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
@@ -168,8 +169,36 @@ fn write() -> impl Strategy<Value = Write> {
             .prop_map(|(name, owner)| WriteOperation::LockRelease(LockRelease { name, owner })),
     ];
     prop_oneof![
-        5 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),
-        1 => locks.prop_map(Write::from),
+        10 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),
+        2 => locks.prop_map(Write::from),
+        1 => consumers().prop_map(Write::from),
+    ]
+}
+
+fn consumer() -> impl Strategy<Value = String> {
+    one_of(&["c", "c/d"])
+}
+
+fn start() -> impl Strategy<Value = Option<Start>> {
+    prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(Start::Now)),
+        3 => (0_u64..12).prop_map(|seq| Some(Start::After(seq))),
+    ]
+}
+
+fn consumers() -> impl Strategy<Value = WriteOperation> {
+    let duration_ms = prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]);
+    prop_oneof![
+        3 => (consumer(), owner(), duration_ms, start()).prop_map(|(name, holder, duration_ms, start)| {
+            WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start })
+        }),
+        1 => (consumer(), owner())
+            .prop_map(|(name, holder)| WriteOperation::ConsumerLeave(ConsumerLeave { name, holder })),
+        4 => (consumer(), 0_u64..20, prop::option::of(owner())).prop_map(|(name, seq, holder)| {
+            WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder })
+        }),
+        1 => consumer().prop_map(|name| WriteOperation::ConsumerDelete { name }),
     ]
 }
 
@@ -202,6 +231,12 @@ fn read() -> impl Strategy<Value = Read> {
         4 => stream.prop_map(Read::Stream),
         1 => Just(Read::StreamSeq),
         2 => lock().prop_map(|name| Read::LockStatus { name }),
-        1 => (bound(), prop::option::of(lock())).prop_map(|(prefix, after)| Read::LockList(LockList { prefix, after })),
+        1 => (bound(), prop::option::of(lock())).prop_map(|(prefix, after)| Read::LockList(NameList { prefix, after })),
+        1 => consumer().prop_map(|name| Read::ConsumerStatus { name }),
+        1 => (bound(), prop::option::of(consumer()))
+            .prop_map(|(prefix, after)| Read::ConsumerList(NameList { prefix, after })),
+        2 => (consumer(), start(), limit(), prop::option::of(bound())).prop_map(|(name, start, limit, prefix)| {
+            Read::ConsumerGet(ConsumerGet { name, start, limit, prefix, record_type: None })
+        }),
     ]
 }

@@ -25,9 +25,22 @@ fn every_message_fits_the_schema() {
     let error = validator(&schema, &schema["error"]);
     let (mut requests, mut replies) = (golden("> "), golden("< "));
     // Their replies differ in every run.
-    let own = [r#"{"op":"hello"}"#, r#"{"op":"status"}"#, r#"{"id":"last","op":"shutdown"}"#];
+    let own = [
+        r#"{"op":"hello"}"#,
+        r#"{"op":"status"}"#,
+        r#"{"op":"subscribe","id":"s"}"#,
+        r#"{"op":"unsubscribe","subscription":"s"}"#,
+        r#"{"op":"lock.acquire","name":"l","owner":"me","duration_ms":60000,"session":true}"#,
+        r#"{"op":"lock.acquire","name":"l","owner":"you","duration_ms":1,"wait_ms":60000,"id":"w"}"#,
+        r#"{"op":"cancel","target":"w"}"#,
+        r#"{"id":"last","op":"shutdown"}"#,
+    ];
     kv.ok("kv init");
-    let own_replies = exchange(&kv, format!("{}\n", own.join("\n")).as_bytes());
+    let mut own_replies = exchange(&kv, format!("{}\n", own.join("\n")).as_bytes());
+    // What waits answers out of order.
+    let is_late = |reply: &String| reply.starts_with(r#"{"id":"w","#);
+    let late = own_replies.iter().position(is_late).map(|position| own_replies.remove(position));
+    own_replies.insert(5, late.unwrap());
     requests.extend(own);
     replies.extend(own_replies.iter().map(String::as_str));
     assert_eq!(requests.len(), replies.len());
@@ -49,6 +62,26 @@ fn every_message_fits_the_schema() {
     let all = schema["requests"].as_object().unwrap();
     let missing: Vec<&String> = all.keys().filter(|&op| !seen.contains(op)).collect();
     assert!(missing.is_empty(), "no line shows {missing:?}");
+}
+
+#[test]
+fn every_event_fits_the_schema() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv put b --value 2 --of-type T");
+    let schema = schema(&kv);
+    let events = kv.ok(
+        "(echo '{\"op\":\"subscribe\",\"after\":0}'; sleep 0.3) | kv rpc & sleep 0.2; kv daemon stop; wait",
+    );
+    let mut events: Vec<&str> = events.lines().skip(1).collect();
+    assert_eq!(events.len(), 3, "two changes and the end: {events:?}");
+    // Half a minute would pass before this comes.
+    events.push(r#"{"subscription":1,"event":"progress","seq":9,"lag":2}"#);
+    for event in events {
+        let event: Value = serde_json::from_str(event).unwrap();
+        let kind = event["event"].as_str().unwrap();
+        let found = validator(&schema, &schema["events"][kind]);
+        assert!(found.is_valid(&event), "{event} {:?}", found.validate(&event).err());
+    }
 }
 
 /// Of each kind of JSON one, and numbers at their edges.
@@ -111,7 +144,11 @@ fn valid_request(op: &str) -> Value {
         "stream.trim" => json!({ "seq": 0 }),
         "lock.acquire" => json!({ "name": "l", "owner": "o", "duration_ms": 1 }),
         "lock.release" => json!({ "name": "l", "owner": "o" }),
-        "lock.status" => json!({ "name": "l" }),
+        "lock.status" | "consumer.get" | "consumer.status" | "consumer.delete" => json!({ "name": "l" }),
+        "consumer.commit" => json!({ "name": "l", "seq": 99 }),
+        "subscribe" => json!({ "after": 99 }),
+        "unsubscribe" => json!({ "subscription": "s" }),
+        "cancel" => json!({ "target": 1 }),
         _ => json!({}),
     };
     request["op"] = json!(op);

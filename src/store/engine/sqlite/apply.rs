@@ -2,7 +2,7 @@
 
 use super::load::counted_range;
 use super::run::Script;
-use crate::store::plan::{LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
+use crate::store::plan::{ConsumerRow, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
 
 /// The statements of a plan; COMMIT is the last. Values travel as JSON strings, so SQLite never parses them. The stream
 /// comes first: a delete copies the value that stands in `kv_record`.
@@ -50,6 +50,19 @@ pub(super) fn script(plan: &Plan) -> Script {
         script.add(
             "insert or replace into kv_lock (name, owner, fence, expires)
                 select l.value->>0, l.value->>1, l.value->>2, l.value->>3 from json_each(?) l",
+            |arguments| arguments.json(&rows),
+        );
+    }
+    if !plan.consumer_deletes.is_empty() {
+        script.add("delete from kv_consumer where name in (select value from json_each(?))", |arguments| {
+            arguments.json(&plan.consumer_deletes)
+        });
+    }
+    if !plan.consumers.is_empty() {
+        let rows: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
+        script.add(
+            "insert or replace into kv_consumer (name, position, holder, expires)
+                select c.value->>0, c.value->>1, c.value->>2, c.value->>3 from json_each(?) c",
             |arguments| arguments.json(&rows),
         );
     }
@@ -122,6 +135,12 @@ fn stream_columns(change: &StreamRow) -> impl serde::Serialize + '_ {
 fn lock_columns((name, row): &(String, LockRow)) -> impl serde::Serialize + '_ {
     let LockRow { owner, fence, expires_ms } = row;
     (name, owner, fence, expires_ms)
+}
+
+/// The columns of `kv_consumer`, in the order of the statement.
+fn consumer_columns((name, row): &(String, ConsumerRow)) -> impl serde::Serialize + '_ {
+    let lease = row.lease.as_ref();
+    (name, row.position, lease.map(|lease| &lease.holder), lease.map(|lease| lease.expires_ms))
 }
 
 /// The columns of `kv_once`, in the order of the statement.

@@ -8,7 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use super::column::{self, Damage, column, count, json, optional_text};
 use super::run::{Arguments, Script, Statement, Stopped, run};
 use crate::limits;
-use crate::store::plan::{CountedRange, LoadedRange, LockRow, Meta, Needs, OnceRow, Row, Rows};
+use crate::store::plan::{
+    ConsumerRow, CountedRange, Lease, LoadedRange, LockRow, Meta, Needs, OnceRow, Row, Rows,
+};
 
 /// Why the rows could not be read.
 pub(super) enum LoadError {
@@ -65,6 +67,13 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
             |arguments| arguments.json(&needs.locks),
         )
     });
+    let consumers = (!needs.consumers.is_empty()).then(|| {
+        script.add(
+            "select c.name, c.position, c.holder, c.expires
+                from json_each(?) k join kv_consumer c on c.name = k.value",
+            |arguments| arguments.json(&needs.consumers),
+        )
+    });
     let once = (!needs.once.is_empty()).then(|| {
         script.add(
             "select o.id, o.request, o.outcome, o.time from json_each(?) k join kv_once o on o.id = k.value",
@@ -87,9 +96,11 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
     let counted = rows_of(counted).first().map_or(Ok(0), |row| count(row, 0))?;
     let named_lock = |row| Ok((column(row, 0)?, lock(row, 1)?));
     let locks = rows_of(locks).iter().map(named_lock).collect::<column::Result<_>>()?;
+    let named_consumer = |row| Ok((column(row, 0)?, consumer(row, 1)?));
+    let consumers = rows_of(consumers).iter().map(named_consumer).collect::<column::Result<_>>()?;
     let once = rows_of(once).iter().map(once_row).collect::<column::Result<_>>()?;
     let ranged = load_ranges(writer, &needs.ranges, &mut records).await?;
-    Ok(Rows { meta, records, ranged, counted, locks, once })
+    Ok(Rows { meta, records, ranged, counted, locks, consumers, once })
 }
 
 /// A hop for each range, so that the records of all together are bounded.
@@ -149,6 +160,15 @@ pub(super) fn lock(row: &SqliteRow, first: usize) -> column::Result<LockRow> {
         fence: count(row, first + 1)?,
         expires_ms: column(row, first + 2)?,
     })
+}
+
+/// A row of `kv_consumer` from its position on.
+pub(super) fn consumer(row: &SqliteRow, first: usize) -> column::Result<ConsumerRow> {
+    let lease = match optional_text(row, first + 1)? {
+        Some(holder) => Some(Lease { holder, expires_ms: column(row, first + 2)? }),
+        None => None,
+    };
+    Ok(ConsumerRow { position: count(row, first)?, lease })
 }
 
 fn once_row(row: &SqliteRow) -> column::Result<(String, OnceRow)> {

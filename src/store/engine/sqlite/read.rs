@@ -9,13 +9,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use super::Database;
 use super::column::{self, Damage, column, count, json, optional_text};
 use super::error::describe;
-use super::load::lock;
+use super::load::{consumer, lock};
 use super::run::{Arguments, Stopped, run};
 use crate::limits;
 use crate::store::engine::page::{Bounds, ListQuery, StreamQuery};
 use crate::store::engine::{Candidates, Found, Got};
 use crate::store::error::Result;
-use crate::store::plan::LockRow;
+use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::record::{Action, Change, Record};
 use crate::store::reply::Identity;
 use crate::store::time::Timestamp;
@@ -129,19 +129,34 @@ impl Database {
     }
 
     pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
-        let (filter, arguments) = selection(query, "l.name");
+        self.named(query, "kv_lock", "t.owner, t.fence, t.expires", |row| lock(row, 2)).await
+    }
+
+    pub(super) async fn consumers(&self, query: &ListQuery) -> Result<Candidates<(String, ConsumerRow)>> {
+        self.named(query, "kv_consumer", "t.position, t.holder, t.expires", |row| consumer(row, 2)).await
+    }
+
+    /// Rows of a table that has names.
+    async fn named<T>(
+        &self,
+        query: &ListQuery,
+        table: &str,
+        columns: &str,
+        make: impl Fn(&SqliteRow) -> column::Result<T>,
+    ) -> Result<Candidates<(String, T)>> {
+        let (filter, arguments) = selection(query, "t.name");
         let text = format!(
-            "select m.head, l.name, l.owner, l.fence, l.expires
-            from kv_meta m left join kv_lock l on {filter} order by l.name limit ?"
+            "select m.head, t.name, {columns}
+            from kv_meta m left join {table} t on {filter} order by t.name limit ?"
         );
         self.read(&text, arguments.integer(query.candidates), |rows| {
-            let mut locks = Vec::with_capacity(rows.len());
+            let mut found = Vec::with_capacity(rows.len());
             for row in rows {
                 if let Some(name) = optional_text(row, 1)? {
-                    locks.push((name, lock(row, 2)?));
+                    found.push((name, make(row)?));
                 }
             }
-            Ok(Candidates { seq: head(rows)?, looked_at: locks.len() as u64, fitting: locks })
+            Ok(Candidates { seq: head(rows)?, looked_at: found.len() as u64, fitting: found })
         })
         .await
     }

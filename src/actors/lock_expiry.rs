@@ -1,0 +1,52 @@
+//! The actor that waits for locks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::waiting::Wanted;
+use crate::store::{Code, Error, LocalStore, Reply, Result};
+
+/// Holds nothing but the store. Who waits sleeps until the lock that it waits for is released or expires.
+pub(crate) struct LockExpiry {
+    store: Arc<LocalStore>,
+}
+
+impl LockExpiry {
+    pub(crate) fn new(store: Arc<LocalStore>) -> LockExpiry {
+        LockExpiry { store }
+    }
+}
+
+impl Actor for LockExpiry {
+    type Context = Context<LockExpiry>;
+}
+
+/// Acquires something that others may hold.
+pub(crate) struct Acquire {
+    pub(crate) wanted: Wanted,
+    pub(crate) wait: Duration,
+    /// Cancelled by who gives up: a future that an actor answers with outlives the one who asked.
+    pub(crate) given_up: CancellationToken,
+}
+
+impl Message for Acquire {
+    type Result = Result<Reply>;
+}
+
+impl Handler<Acquire> for LockExpiry {
+    /// Overlapping: the store keeps those who wait for one lock in order.
+    type Result = ResponseFuture<Result<Reply>>;
+
+    fn handle(&mut self, Acquire { wanted, wait, given_up }: Acquire, _: &mut Self::Context) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            tokio::select! {
+                outcome = store.waiters().acquire(&wanted, wait) => outcome,
+                () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
+            }
+        })
+    }
+}

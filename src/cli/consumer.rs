@@ -1,0 +1,247 @@
+//! `kv consumer`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use futures_util::FutureExt as _;
+use kv::limits;
+use kv::store::{
+    Code, ConsumerCommit, ConsumerGet, Error, Event, NameList, Reply, Result, Start, Store, Subscribe,
+    Subscription, Write, WriteOperation,
+};
+
+use super::arguments::{ListFormat, number};
+use super::output::{self, ChangeView, ConsumerView};
+use super::watch::{self, Printing};
+use super::{WriteCommand, exit_code, signals};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Consumer {
+    /// Print the changes behind the position of a consumer: get NAME [LIMIT]
+    Get(Get),
+    /// Print how far a consumer is, and who follows as it
+    Status {
+        /// Consumer
+        name: String,
+    },
+    /// Move the position of a consumer on, which makes it when it is not there, and print the position
+    Commit {
+        /// Consumer
+        name: String,
+        /// The last seq that was dealt with
+        seq: u64,
+    },
+    /// Forget a consumer
+    Delete {
+        /// Consumer
+        name: String,
+    },
+    /// Print the consumers
+    List {
+        /// Only consumers whose name starts with this
+        #[arg(long, default_value = "", value_name = "PREFIX")]
+        prefix: String,
+        /// How consumers are printed
+        #[arg(long, default_value = "json", value_name = "FORMAT")]
+        output: ListFormat,
+    },
+    /// Print the changes behind the position and those that come, and commit them: stream NAME [-- COMMAND]
+    Stream(Stream),
+}
+
+/// Which changes, and where a consumer begins that is not there.
+#[derive(Debug, Args)]
+struct Wanted {
+    /// Consumer
+    name: String,
+    /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
+    #[arg(long, value_name = "SEQ|now", value_parser = watch::start)]
+    from: Option<Start>,
+    /// Only changes of keys that start with this
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Only changes of records of this type
+    #[arg(long = "of-type", value_name = "TYPE")]
+    of_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// At most so many; by default 1000, -1 = as many as one page holds
+    #[arg(allow_negative_numbers = true)]
+    limit: Option<String>,
+    /// How changes are printed
+    #[arg(long, default_value = "json", value_name = "FORMAT")]
+    output: ListFormat,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = watch::VARIABLES)]
+pub(super) struct Stream {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// How long to wait while somebody else follows under this name: 10s, 1h
+    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
+    wait: Duration,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+impl Consumer {
+    pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
+        match self {
+            Consumer::Commit { .. } | Consumer::Delete { .. } => Some(self),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+        match self {
+            Consumer::Get(get) => get.run(store).await?,
+            Consumer::Status { name } => match store.consumer_status(&name).await? {
+                (head, Some(consumer)) => output::print_items(&[ConsumerView::of(&consumer, head)], false)?,
+                (_, None) => {
+                    return Err(Error::new(Code::NotFound, format!("there is no consumer {name}")));
+                }
+            },
+            Consumer::List { prefix, output } => {
+                let mut list = NameList { prefix, after: None };
+                let mut consumers = Vec::new();
+                let head = loop {
+                    let page = store.consumers(list.clone()).await?;
+                    consumers.extend(page.items);
+                    list.after = page.next;
+                    if list.after.is_none() {
+                        break page.seq;
+                    }
+                };
+                let views: Vec<_> = consumers.iter().map(|one| ConsumerView::of(one, head)).collect();
+                output::print_items(&views, output == ListFormat::Json)?;
+            }
+            Consumer::Stream(stream) => return stream.run(store).await,
+            Consumer::Commit { .. } | Consumer::Delete { .. } => {}
+        }
+        Ok(exit_code::OK)
+    }
+}
+
+impl WriteCommand for Consumer {
+    fn write(&self) -> Result<Write> {
+        let operation = match self {
+            Consumer::Commit { name, seq } => {
+                let commit = ConsumerCommit { name: name.clone(), seq: *seq, holder: None };
+                WriteOperation::ConsumerCommit(commit)
+            }
+            Consumer::Delete { name }
+            | Consumer::Get(Get { wanted: Wanted { name, .. }, .. })
+            | Consumer::Stream(Stream { wanted: Wanted { name, .. }, .. })
+            | Consumer::Status { name }
+            | Consumer::List { prefix: name, .. } => WriteOperation::ConsumerDelete { name: name.clone() },
+        };
+        Ok(operation.into())
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Position { position } => output::print_line(&position.to_string()),
+            Reply::Forgotten { deleted: false } => {
+                output::note("there was no such consumer");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Get {
+    async fn run(self, store: &impl Store) -> Result<()> {
+        let limit = number("LIMIT", self.limit.as_ref(), limits::PAGE_RECORDS as i64)?;
+        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let get = ConsumerGet {
+            name: name.clone(),
+            start: from,
+            limit: u64::try_from(limit).ok(),
+            prefix,
+            record_type: of_type,
+        };
+        let (changes, position) = store.consumer_get(get).await?;
+        let views: Vec<_> = changes.changes.iter().map(ChangeView::from).collect();
+        output::print_items(&views, self.output == ListFormat::Json)?;
+        let done = changes.next - 1;
+        if done > position {
+            output::note(&format!("when they are dealt with: kv consumer commit {name} {done}"));
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    async fn run(self, store: &impl Store) -> Result<u8> {
+        let mut interrupted = signals::terminations()?;
+        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let mut subscription = store
+            .subscribe(Subscribe {
+                start: from,
+                prefix,
+                record_type: of_type,
+                consumer: Some(name),
+                wait: self.wait,
+                epoch: None,
+            })
+            .await?;
+        let mut uncommitted = Uncommitted::default();
+        loop {
+            let event = match subscription.next().now_or_never() {
+                Some(event) => event?,
+                // Nothing more is there: what was printed has gone out.
+                None => {
+                    uncommitted.commit(&mut subscription).await?;
+                    tokio::select! {
+                        event = subscription.next() => event?,
+                        signal = interrupted.recv() => return Ok(signals::exit_code(signal)),
+                    }
+                }
+            };
+            match event {
+                Event::Change(change) => {
+                    match self.printing.deal_with(&change).await? {
+                        Some(code) => return uncommitted.commit(&mut subscription).await.map(|()| code),
+                        None => uncommitted.add(change.seq),
+                    }
+                    if self.printing.runs_a_command() || uncommitted.count >= limits::PAGE_RECORDS {
+                        uncommitted.commit(&mut subscription).await?;
+                    }
+                }
+                // Nothing of what was looked at is wanted.
+                Event::Progress { seq, .. } => uncommitted.add(seq),
+            }
+        }
+    }
+}
+
+/// What was dealt with and not committed yet.
+#[derive(Default)]
+struct Uncommitted {
+    seq: u64,
+    count: usize,
+}
+
+impl Uncommitted {
+    fn add(&mut self, seq: u64) {
+        self.seq = seq;
+        self.count += 1;
+    }
+
+    async fn commit(&mut self, subscription: &mut Subscription) -> Result<()> {
+        if std::mem::take(&mut self.count) > 0 {
+            match subscription.commit(self.seq).await {
+                // What a daemon that went away did not commit comes again from the next one.
+                Err(error) if error.maybe => {}
+                outcome => drop(outcome?),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The hold of a session on a consumer, which is renewed for as long as the session lives.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::batcher::WeakWrites;
+use super::error::{Error, Result};
+use super::reply::Reply;
+use super::request::{ConsumerCommit, ConsumerHold, ConsumerLeave, Write, WriteOperation};
+use super::waiting::{Waiters, Wanted};
+use super::{unexpected, waiting};
+use crate::limits;
+
+/// Given back when it is dropped.
+pub(crate) struct Lease {
+    name: String,
+    holder: String,
+    writes: WeakWrites,
+    renewing: JoinHandle<()>,
+    lost: watch::Receiver<Option<Error>>,
+}
+
+impl Lease {
+    /// Gains the hold, waiting for it if asked to, and answers the position as it is by then.
+    ///
+    /// # Errors
+    /// `consumer_busy` when somebody else has it.
+    pub(crate) async fn gain(waiters: &Waiters, hold: ConsumerHold, wait: Duration) -> Result<(Lease, u64)> {
+        let ConsumerHold { name, holder, .. } = hold.clone();
+        let operation = WriteOperation::ConsumerHold(ConsumerHold { start: None, ..hold.clone() });
+        let position = match waiters.acquire(&Wanted::consumer(hold), wait).await? {
+            Reply::Position { position } => position,
+            other => return Err(unexpected(&other)),
+        };
+        let writes = waiters.writes().downgrade();
+        let (tell, lost) = watch::channel(None);
+        let renewing = tokio::spawn(renew(writes.clone(), operation, tell));
+        Ok((Lease { name, holder, writes, renewing, lost }, position))
+    }
+
+    /// Who has it.
+    pub(crate) fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Waits until the hold is lost, and answers to whom.
+    pub(crate) async fn lost(&mut self) -> Error {
+        match self.lost.wait_for(Option::is_some).await.map(|lost| lost.clone()) {
+            Ok(Some(error)) => error,
+            // The store is closing; whoever follows it hears of that elsewhere.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Moves the position on.
+    pub(crate) async fn commit(&self, seq: u64) -> Result<u64> {
+        let (name, holder) = (self.name.clone(), Some(self.holder.clone()));
+        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder });
+        match self.writes.write(Write::from(commit)).await? {
+            Reply::Position { position } => Ok(position),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        let (name, holder) = (self.name.clone(), self.holder.clone());
+        let writes = self.writes.clone();
+        // Outside of a runtime nobody can give it back; it expires.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let leave = WriteOperation::ConsumerLeave(ConsumerLeave { name, holder });
+            if let Err(error) = writes.write(Write::from(leave)).await {
+                tracing::debug!(%error, "the hold on a consumer could not be given back; it expires");
+            }
+        });
+    }
+}
+
+async fn renew(writes: WeakWrites, hold: WriteOperation, tell: watch::Sender<Option<Error>>) {
+    loop {
+        tokio::time::sleep(limits::CONSUMER_RENEWAL).await;
+        match writes.write(Write::from(hold.clone())).await {
+            Err(error) if waiting::is_held(&error) => {
+                tell.send_replace(Some(error));
+                return;
+            }
+            // What cannot be renewed now is tried again: as long as nobody else has got it, it is still held.
+            Err(error) => tracing::warn!(%error, "the hold on a consumer could not be renewed"),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A name that no two sessions have: the host, the process, and something random.
+#[must_use]
+pub fn session_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}/{}/{}", std::process::id(), uuid::Uuid::new_v4().simple())
+}

@@ -1,0 +1,124 @@
+//! The rules of consumers: a position that never goes back, and one holder at a time.
+
+use super::Planner;
+use super::rows::{ConsumerRow, Lease};
+use crate::store::error::{Code, Error, Result};
+use crate::store::reply::Consumer;
+use crate::store::request::{ConsumerCommit, ConsumerHold, ConsumerLeave};
+use crate::store::subscription::{Start, check_position, future};
+use crate::store::time::Timestamp;
+
+impl ConsumerRow {
+    /// The consumer as it is shown: a lease that expired is none.
+    pub(crate) fn shown(&self, name: &str, now_ms: i64) -> Consumer {
+        let lease = self.held(now_ms);
+        Consumer {
+            name: name.to_owned(),
+            position: self.position,
+            holder: lease.map(|lease| lease.holder.clone()),
+            expires: lease.map(|lease| Timestamp::from_unix_ms(lease.expires_ms)),
+        }
+    }
+
+    fn held(&self, now_ms: i64) -> Option<&Lease> {
+        self.lease.as_ref().filter(|lease| lease.expires_ms > now_ms)
+    }
+}
+
+impl Planner {
+    /// Answers the position. It is the one in the store, whatever the holder knows from before.
+    pub(super) fn hold(&mut self, request: &ConsumerHold) -> Result<u64> {
+        let ConsumerHold { name, holder, duration_ms, start } = request;
+        let row = self.consumers.get(name);
+        let present = row.and_then(|row| row.held(self.now_ms));
+        if let Some(lease) = present.filter(|lease| lease.holder != *holder) {
+            return Err(busy(name, lease));
+        }
+        let is_new = present.is_none();
+        let position = match row {
+            Some(row) => row.position,
+            None => first_position(start.as_ref(), self.meta.first, self.meta.head)?,
+        };
+        let duration_ms = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
+        let expires_ms = self.now_ms.saturating_add(duration_ms);
+        self.meta.lock_seq += u64::from(is_new);
+        let lease = Some(Lease { holder: holder.clone(), expires_ms });
+        self.consumers.set(name, Some(ConsumerRow { position, lease }));
+        Ok(position)
+    }
+
+    /// Answers whether the holder had something to give up.
+    pub(super) fn leave(&mut self, request: &ConsumerLeave) -> bool {
+        let ConsumerLeave { name, holder } = request;
+        let Some(row) = self.consumers.get(name) else { return false };
+        if row.lease.as_ref().is_none_or(|lease| lease.holder != *holder) {
+            return false;
+        }
+        let row = ConsumerRow { lease: None, ..row.clone() };
+        self.meta.lock_seq += 1;
+        self.consumers.set(name, Some(row));
+        true
+    }
+
+    /// Answers the position, which is the one before when that is further.
+    ///
+    /// A holder whose lease expired may commit as long as nobody else got the name: it still is the one who knows.
+    pub(super) fn commit(&mut self, request: &ConsumerCommit) -> Result<u64> {
+        let ConsumerCommit { name, seq, holder } = request;
+        let row = self.consumers.get(name);
+        match (holder, row.and_then(|row| row.lease.as_ref())) {
+            (Some(holder), Some(lease)) if lease.holder == *holder => {}
+            (Some(_), Some(lease)) => return Err(busy(name, lease)),
+            (Some(_), None) => return Err(lost(name)),
+            (None, Some(lease)) if lease.expires_ms > self.now_ms => return Err(busy(name, lease)),
+            (None, _) => {}
+        }
+        if *seq > self.meta.head {
+            return Err(future(*seq, self.meta.head));
+        }
+        let before = row.map(|row| row.position);
+        let position = before.map_or(*seq, |before| before.max(*seq));
+        if before != Some(position) {
+            let lease = row.and_then(|row| row.lease.clone());
+            self.consumers.set(name, Some(ConsumerRow { position, lease }));
+        }
+        Ok(position)
+    }
+
+    /// Answers whether there was one.
+    pub(super) fn forget(&mut self, name: &str) -> Result<bool> {
+        let Some(row) = self.consumers.get(name) else { return Ok(false) };
+        if let Some(lease) = row.held(self.now_ms) {
+            return Err(busy(name, lease));
+        }
+        self.consumers.set(name, None);
+        Ok(true)
+    }
+}
+
+/// Where a consumer begins that is not there yet.
+///
+/// # Errors
+/// `future` or `trimmed` when it cannot begin there.
+pub(crate) fn first_position(start: Option<&Start>, first: u64, head: u64) -> Result<u64> {
+    match start {
+        // It never saw what was trimmed, so it misses nothing of it.
+        None => Ok(first - 1),
+        Some(Start::Now) => Ok(head),
+        Some(Start::After(seq)) => check_position(*seq, first, head).map(|()| *seq),
+    }
+}
+
+fn busy(name: &str, lease: &Lease) -> Error {
+    let expires = Timestamp::from_unix_ms(lease.expires_ms);
+    let message = format!("{} follows the stream as {name} until {expires}, or longer", lease.holder);
+    let mut error = Error::new(Code::ConsumerBusy, message).hint("end it, or wait for it");
+    error.details.holder = Some(lease.holder.clone());
+    error.details.expires_ms = Some(lease.expires_ms);
+    error
+}
+
+fn lost(name: &str) -> Error {
+    let message = format!("the session does not follow the stream as {name} any more");
+    Error::new(Code::ConsumerBusy, message).hint("follow it anew: the position is read again")
+}

@@ -1,0 +1,293 @@
+use std::time::Duration;
+
+use kv::store::{Code, ConsumerGet, Event, NameList, Start, Subscribe, Subscription, Trim};
+
+use crate::support::World;
+
+cases! {
+    a_consumer_that_is_not_there_begins_with_what_is_kept,
+    a_consumer_can_begin_at_a_position,
+    getting_makes_no_consumer_and_a_commit_does,
+    a_position_never_goes_back,
+    a_position_never_passes_the_head,
+    a_limit_and_a_filter_say_what_to_commit,
+    a_position_that_was_trimmed_is_told,
+    a_consumer_is_forgotten,
+    consumers_are_listed_by_name,
+    a_consumer_is_no_record_and_no_lock,
+    what_was_not_committed_comes_again,
+    one_session_at_a_time_follows_as_a_consumer,
+    who_waits_follows_when_the_other_has_ended,
+    while_a_session_follows_nobody_else_commits_or_forgets,
+    a_session_that_lost_its_lease_cannot_commit,
+    a_session_that_lost_its_lease_is_told,
+    a_lease_that_nobody_else_got_is_good_enough_to_commit,
+    a_position_is_read_again_when_the_lease_is_gained,
+    who_follows_under_no_name_commits_nothing,
+    names_have_bounds,
+}
+
+fn get(name: &str) -> ConsumerGet {
+    ConsumerGet { name: name.to_owned(), ..ConsumerGet::default() }
+}
+
+async fn next_seq(subscription: &mut Subscription) -> u64 {
+    let next = tokio::time::timeout(Duration::from_secs(10), subscription.next());
+    match next.await.expect("no event came").unwrap() {
+        Event::Change(change) => change.seq,
+        Event::Progress { .. } => panic!("half a minute has passed"),
+    }
+}
+
+/// The position, and whether a session follows.
+async fn status(world: &World, name: &str) -> Option<(u64, bool)> {
+    let (_, consumer) = world.store.consumer_status(name).await.unwrap();
+    consumer.map(|consumer| (consumer.position, consumer.holder.is_some()))
+}
+
+/// Waits until nobody follows: a session ends a moment after its subscription.
+async fn until_free(world: &World, name: &str) {
+    for _ in 0..1_000 {
+        if status(world, name).await.is_none_or(|(_, is_held)| !is_held) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{name} is still held");
+}
+
+async fn a_consumer_that_is_not_there_begins_with_what_is_kept(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    let (changes, position) = world.store.consumer_get(get("c")).await.unwrap();
+    assert_eq!((position, changes.changes.len(), changes.next, changes.seq), (0, 3, 4, 3));
+    world.store.stream_trim(Trim::UpTo(1)).await.unwrap();
+    let (changes, position) = world.store.consumer_get(get("c")).await.unwrap();
+    assert_eq!((position, changes.changes.len()), (1, 2));
+    let mut subscription = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut subscription).await, 2);
+}
+
+async fn a_consumer_can_begin_at_a_position(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    for (start, expected) in [(Start::After(0), 0), (Start::After(2), 2), (Start::Now, 3)] {
+        let request = ConsumerGet { start: Some(start.clone()), ..get("c") };
+        assert_eq!(world.store.consumer_get(request).await.unwrap().1, expected);
+        let name = format!("c{expected}");
+        let wanted = Subscribe { start: Some(start), ..Subscribe::consumer(&name) };
+        world.store.subscribe(wanted).await.unwrap();
+        assert_eq!(status(world, &name).await.unwrap().0, expected);
+    }
+    let beyond = ConsumerGet { start: Some(Start::After(9)), ..get("c") };
+    assert_eq!(world.store.consumer_get(beyond).await.unwrap_err().code, Code::Future);
+    let beyond = Subscribe { start: Some(Start::After(9)), ..Subscribe::consumer("c") };
+    assert_eq!(world.store.subscribe(beyond).await.unwrap_err().code, Code::Future);
+    // One that is there goes on from where it is.
+    let ignored = ConsumerGet { start: Some(Start::After(1)), ..get("c3") };
+    assert_eq!(world.store.consumer_get(ignored).await.unwrap().1, 3);
+}
+
+async fn getting_makes_no_consumer_and_a_commit_does(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    world.store.consumer_get(get("c")).await.unwrap();
+    assert_eq!(status(world, "c").await, None);
+    assert_eq!(world.store.consumer_commit("c", 1).await.unwrap(), 1);
+    assert_eq!(status(world, "c").await, Some((1, false)));
+    let (changes, position) = world.store.consumer_get(get("c")).await.unwrap();
+    assert_eq!((position, changes.changes[0].seq, changes.next), (1, 2, 3));
+}
+
+async fn a_position_never_goes_back(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    for (seq, expected) in [(2, 2), (1, 2), (0, 2), (2, 2), (3, 3)] {
+        assert_eq!(world.store.consumer_commit("c", seq).await.unwrap(), expected);
+    }
+}
+
+async fn a_position_never_passes_the_head(world: &World) {
+    world.put_all(&["a"]).await;
+    for seq in [2, u64::MAX] {
+        let error = world.store.consumer_commit("c", seq).await.unwrap_err();
+        assert_eq!((error.code, error.maybe), (Code::Future, false));
+    }
+    assert_eq!(status(world, "c").await, None, "a failed commit makes nothing");
+}
+
+async fn a_limit_and_a_filter_say_what_to_commit(world: &World) {
+    world.put_all(&["x", "a/1", "x", "a/2", "x"]).await;
+    let request = ConsumerGet { prefix: Some("a/".to_owned()), limit: Some(1), ..get("c") };
+    let mut seen = Vec::new();
+    loop {
+        let (changes, _) = world.store.consumer_get(request.clone()).await.unwrap();
+        seen.extend(changes.changes.iter().map(|change| change.seq));
+        let position = world.store.consumer_commit("c", changes.next - 1).await.unwrap();
+        if position == 5 {
+            break;
+        }
+    }
+    assert_eq!(seen, [2, 4]);
+}
+
+async fn a_position_that_was_trimmed_is_told(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    world.store.consumer_commit("c", 1).await.unwrap();
+    world.store.stream_trim(Trim::UpTo(2)).await.unwrap();
+    let error = world.store.consumer_get(get("c")).await.unwrap_err();
+    assert_eq!((error.code, error.details.first), (Code::Trimmed, Some(3)));
+    let error = world.store.subscribe(Subscribe::consumer("c")).await.unwrap_err();
+    assert_eq!((error.code, error.details.first), (Code::Trimmed, Some(3)));
+    // Nobody holds it for that, and a commit goes on.
+    until_free(world, "c").await;
+    world.store.consumer_commit("c", 2).await.unwrap();
+    let mut subscription = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut subscription).await, 3);
+}
+
+async fn a_consumer_is_forgotten(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    world.store.consumer_commit("c", 2).await.unwrap();
+    assert!(world.store.consumer_delete("c").await.unwrap());
+    assert!(!world.store.consumer_delete("c").await.unwrap());
+    assert_eq!(status(world, "c").await, None);
+    // The next one of this name begins anew.
+    assert_eq!(world.store.consumer_commit("c", 1).await.unwrap(), 1);
+}
+
+async fn consumers_are_listed_by_name(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    for (name, seq) in [("b", 1), ("a/2", 2), ("a/1", 0)] {
+        world.store.consumer_commit(name, seq).await.unwrap();
+    }
+    let list = |prefix: &str, after: Option<&str>| NameList {
+        prefix: prefix.to_owned(),
+        after: after.map(str::to_owned),
+    };
+    let names = |page: kv::store::Page<kv::store::Consumer>| {
+        page.items.into_iter().map(|consumer| (consumer.name, consumer.position)).collect::<Vec<_>>()
+    };
+    let all = world.store.consumers(list("", None)).await.unwrap();
+    assert_eq!(all.seq, 2);
+    let named = |name: &str, position| (name.to_owned(), position);
+    assert_eq!(names(all), [named("a/1", 0), named("a/2", 2), named("b", 1)]);
+    let some = world.store.consumers(list("a/", Some("a/1"))).await.unwrap();
+    assert_eq!(names(some), [named("a/2", 2)]);
+}
+
+async fn a_consumer_is_no_record_and_no_lock(world: &World) {
+    world.put_all(&["a"]).await;
+    let _held = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(world.store.stream_seq().await.unwrap(), 1);
+    assert_eq!(world.store.count().await.unwrap(), 1);
+    assert_eq!(world.store.lock_list("").await.unwrap(), []);
+    world.store.lock_acquire("c", "me", Duration::from_secs(60)).await.unwrap();
+}
+
+async fn what_was_not_committed_comes_again(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    let mut first = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!((next_seq(&mut first).await, next_seq(&mut first).await), (1, 2));
+    assert_eq!(first.commit(1).await.unwrap(), 1);
+    drop(first);
+    let again = Subscribe { wait: Duration::from_secs(10), ..Subscribe::consumer("c") };
+    let mut second = world.store.subscribe(again).await.unwrap();
+    assert_eq!((next_seq(&mut second).await, next_seq(&mut second).await), (2, 3));
+    assert_eq!(second.commit(3).await.unwrap(), 3);
+    world.put_all(&["d"]).await;
+    assert_eq!(next_seq(&mut second).await, 4, "events go on behind a commit");
+}
+
+async fn one_session_at_a_time_follows_as_a_consumer(world: &World) {
+    let first = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    let error = world.store.subscribe(Subscribe::consumer("c")).await.unwrap_err();
+    assert_eq!((error.code, error.retry), (Code::ConsumerBusy, true));
+    assert!(error.details.holder.is_some() && error.details.expires_ms.is_some());
+    let begun = std::time::Instant::now();
+    let wait = Subscribe { wait: Duration::from_millis(100), ..Subscribe::consumer("c") };
+    assert_eq!(world.store.subscribe(wait).await.unwrap_err().code, Code::ConsumerBusy);
+    assert!(begun.elapsed() >= Duration::from_millis(100));
+    world.store.subscribe(Subscribe::consumer("d")).await.unwrap();
+    drop(first);
+}
+
+async fn who_waits_follows_when_the_other_has_ended(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    let mut first = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    let wait = Subscribe { wait: Duration::from_secs(20), ..Subscribe::consumer("c") };
+    let second = world.store.subscribe(wait);
+    let ending = async {
+        assert_eq!(next_seq(&mut first).await, 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        first.commit(1).await.unwrap();
+        drop(first);
+    };
+    let (second, ()) = tokio::join!(second, ending);
+    assert_eq!(next_seq(&mut second.unwrap()).await, 2);
+}
+
+async fn while_a_session_follows_nobody_else_commits_or_forgets(world: &World) {
+    world.put_all(&["a"]).await;
+    let session = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(world.store.consumer_commit("c", 1).await.unwrap_err().code, Code::ConsumerBusy);
+    assert_eq!(world.store.consumer_delete("c").await.unwrap_err().code, Code::ConsumerBusy);
+    assert_eq!(world.store.consumer_get(get("c")).await.unwrap().1, 0, "reading harms nobody");
+    drop(session);
+    until_free(world, "c").await;
+    world.store.consumer_commit("c", 1).await.unwrap();
+    assert!(world.store.consumer_delete("c").await.unwrap());
+}
+
+async fn a_session_that_lost_its_lease_cannot_commit(world: &World) {
+    world.put_all(&["a", "b"]).await;
+    let mut paused = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut paused).await, 1);
+    world.clock.advance_ms(11_000);
+    let mut next = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut next).await, 1);
+    assert_eq!(paused.commit(2).await.unwrap_err().code, Code::ConsumerBusy);
+    assert_eq!(status(world, "c").await, Some((0, true)));
+    next.commit(1).await.unwrap();
+}
+
+async fn a_session_that_lost_its_lease_is_told(world: &World) {
+    let mut paused = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    world.clock.advance_ms(11_000);
+    let _next = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    // When it tries to renew.
+    let told = tokio::time::timeout(Duration::from_secs(10), paused.next()).await.unwrap();
+    assert_eq!(told.unwrap_err().code, Code::ConsumerBusy);
+}
+
+async fn a_lease_that_nobody_else_got_is_good_enough_to_commit(world: &World) {
+    world.put_all(&["a"]).await;
+    let mut session = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut session).await, 1);
+    world.clock.advance_ms(3_600_000);
+    assert_eq!(session.commit(1).await.unwrap(), 1);
+}
+
+async fn a_position_is_read_again_when_the_lease_is_gained(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    let first = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    drop(first);
+    until_free(world, "c").await;
+    world.store.consumer_commit("c", 2).await.unwrap();
+    let mut second = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut second).await, 3);
+}
+
+async fn who_follows_under_no_name_commits_nothing(world: &World) {
+    let mut subscription = world.store.subscribe(Subscribe::after(0)).await.unwrap();
+    assert_eq!(subscription.commit(0).await.unwrap_err().code, Code::BadRequest);
+}
+
+async fn names_have_bounds(world: &World) {
+    for name in ["", "a\0b", &"x".repeat(257)] {
+        for error in [
+            world.store.consumer_commit(name, 0).await.unwrap_err(),
+            world.store.consumer_delete(name).await.unwrap_err(),
+            world.store.consumer_status(name).await.unwrap_err(),
+            world.store.consumer_get(get(name)).await.unwrap_err(),
+        ] {
+            assert!(matches!(error.code, Code::BadRequest | Code::TooLarge), "{name:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Consumers, as one would explain them.
+
+use kv::store::{
+    Changes, Code, Consumer, ConsumerGet, Details, NameList, Page, Reply, Start, Stream, Timestamp,
+    WriteOperation,
+};
+
+use super::plain::{Model, Told, failure};
+
+fn busy<T>(consumer: &Consumer) -> Told<T> {
+    let expires_ms = consumer.expires.map(Timestamp::unix_ms);
+    failure(Code::ConsumerBusy, Details { holder: consumer.holder.clone(), expires_ms, ..Details::default() })
+}
+
+impl Model {
+    pub(super) fn write_consumer(&mut self, operation: &WriteOperation, now_ms: i64) -> Told<Reply> {
+        let is_held =
+            |consumer: &&Consumer| consumer.expires.is_some_and(|expires| expires.unix_ms() > now_ms);
+        match operation {
+            WriteOperation::ConsumerHold(hold) => {
+                let present = self.consumers.get(&hold.name);
+                let holder = present.filter(is_held);
+                if let Some(other) = holder.filter(|one| one.holder.as_ref() != Some(&hold.holder)) {
+                    return busy(other);
+                }
+                let position = match present {
+                    Some(consumer) => consumer.position,
+                    None => self.first_position(hold.start.as_ref())?,
+                };
+                let expires = Some(Timestamp::from_unix_ms(now_ms + hold.duration_ms as i64));
+                let (name, holder) = (hold.name.clone(), Some(hold.holder.clone()));
+                self.consumers.insert(name.clone(), Consumer { name, position, holder, expires });
+                Ok(Reply::Position { position })
+            }
+            WriteOperation::ConsumerLeave(leave) => {
+                let mine = self.consumers.get_mut(&leave.name);
+                let mine = mine.filter(|one| one.holder.as_ref() == Some(&leave.holder));
+                let released = mine.is_some();
+                if let Some(mine) = mine {
+                    (mine.holder, mine.expires) = (None, None);
+                }
+                Ok(Reply::Released { released })
+            }
+            WriteOperation::ConsumerCommit(commit) => {
+                let present = self.consumers.get(&commit.name);
+                let holder = present.and_then(|one| one.holder.as_ref());
+                match (&commit.holder, present) {
+                    (Some(mine), _) if holder == Some(mine) => {}
+                    (Some(_), Some(other)) if holder.is_some() => return busy(other),
+                    (Some(_), _) => return failure(Code::ConsumerBusy, Details::default()),
+                    (None, Some(other)) if is_held(&other) => return busy(other),
+                    (None, _) => {}
+                }
+                if commit.seq > self.head() {
+                    return failure(Code::Future, Details::default());
+                }
+                let new = Consumer { name: commit.name.clone(), position: 0, holder: None, expires: None };
+                let consumer = self.consumers.entry(commit.name.clone()).or_insert(new);
+                consumer.position = consumer.position.max(commit.seq);
+                Ok(Reply::Position { position: consumer.position })
+            }
+            WriteOperation::ConsumerDelete { name } => match self.consumers.get(name) {
+                Some(other) if is_held(&other) => busy(other),
+                _ => Ok(Reply::Forgotten { deleted: self.consumers.remove(name).is_some() }),
+            },
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn first_position(&self, start: Option<&Start>) -> Told<u64> {
+        match start {
+            None => Ok(self.trimmed),
+            Some(Start::Now) => Ok(self.head()),
+            Some(Start::After(seq)) if *seq > self.head() => failure(Code::Future, Details::default()),
+            Some(Start::After(seq)) if *seq < self.trimmed => {
+                failure(Code::Trimmed, Details { first: Some(self.trimmed + 1), ..Details::default() })
+            }
+            Some(Start::After(seq)) => Ok(*seq),
+        }
+    }
+
+    pub(super) fn consumer(&self, name: &str, now_ms: i64) -> Option<Consumer> {
+        let mut consumer = self.consumers.get(name)?.clone();
+        if consumer.expires.is_none_or(|expires| expires.unix_ms() <= now_ms) {
+            (consumer.holder, consumer.expires) = (None, None);
+        }
+        Some(consumer)
+    }
+
+    pub(super) fn consumer_list(&self, list: &NameList, now_ms: i64) -> Reply {
+        let names = self.consumers.keys().filter(|name| {
+            name.starts_with(&list.prefix) && list.after.as_ref().is_none_or(|after| *name > after)
+        });
+        let items = names.filter_map(|name| self.consumer(name, now_ms)).collect();
+        Reply::Consumers(Page { seq: self.head(), items, next: None })
+    }
+
+    pub(super) fn consumer_get(&self, get: &ConsumerGet) -> Told<Reply> {
+        let position = match self.consumers.get(&get.name) {
+            Some(consumer) => consumer.position,
+            None => self.first_position(get.start.as_ref())?,
+        };
+        let ConsumerGet { limit, prefix, record_type, .. } = get.clone();
+        match self.stream(&Stream { seq: position + 1, limit, prefix, record_type })? {
+            Reply::Changes(Changes { seq, changes, next }) => {
+                Ok(Reply::Consumed { changes: Changes { seq, changes, next }, position })
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+}
