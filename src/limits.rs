@@ -196,8 +196,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for one reply: longer than any time-out of an engine, so that an answer is not lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a client sends a call again whose daemon ended before it took it, or that may be repeated.
-pub const CALL_TRIES: u32 = 5;
+/// How often a client sends a call again whose daemon ended before it took it, or that may be repeated: often enough for
+/// daemons that are stopped one after the other, and not for ever where the call itself ends them.
+pub const CALL_TRIES: u32 = 20;
 
 /// How long a subscription of a client looks for the next daemon before it tells that there is none.
 pub const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
@@ -234,6 +235,9 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long `kv lock run` waits for a command that was told to end, before it kills it.
 pub const CHILD_GRACE: Duration = Duration::from_secs(5);
+
+/// How often a command that goes on printing looks whether somebody still reads.
+pub const READER_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often `kv daemon logs --follow` looks for more.
 pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);

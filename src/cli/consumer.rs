@@ -201,6 +201,7 @@ impl Stream {
                     tokio::select! {
                         event = subscription.next() => event?,
                         signal = interrupted.recv() => return Ok(signals::exit_code(signal)),
+                        () = output::reader_is_gone() => return Ok(exit_code::OK),
                     }
                 }
             };

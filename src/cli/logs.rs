@@ -49,7 +49,10 @@ impl Logs {
         let last = self.lines.map_or(text.as_slice(), |count| last_lines(&text, count));
         let mut reader = output::print_bytes(last)?;
         while self.follow && reader.is_continue() {
-            tokio::time::sleep(limits::FOLLOW_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(limits::FOLLOW_INTERVAL) => {}
+                () = output::reader_is_gone() => break,
+            }
             text.clear();
             read_on(&mut file, &mut text).map_err(unreadable)?;
             reader = output::print_bytes(&text)?;

@@ -3,9 +3,11 @@
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 
+use kv::limits;
 use kv::store::{
     Change, Code, Consumer, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 /// Prints one line of data.
@@ -21,6 +23,20 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     let is_closed = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
     written(outcome)?;
     Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+}
+
+/// Waits until nobody reads stdout any more; for ever where that cannot be, as with a file.
+pub(super) async fn reader_is_gone() {
+    let is_gone = || {
+        let stdout = io::stdout();
+        // An error is told without being asked for: that a pipe has lost its reader (poll(2)).
+        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+        let told = poll(&mut asked, Some(&Timespec::default()));
+        told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    };
+    while !is_gone() {
+        tokio::time::sleep(limits::READER_INTERVAL).await;
+    }
 }
 
 /// Prints a document for people and programs, indented.

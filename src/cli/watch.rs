@@ -65,7 +65,11 @@ impl Watch {
         let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
         let mut subscription = store.subscribe(wanted).await?;
         loop {
-            if let Event::Change(change) = subscription.next().await?
+            let event = tokio::select! {
+                event = subscription.next() => event?,
+                () = output::reader_is_gone() => return Ok(exit_code::OK),
+            };
+            if let Event::Change(change) = event
                 && let Some(code) = printing.deal_with(&change).await?
             {
                 return Ok(code);

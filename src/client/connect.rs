@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost};
-use crate::daemon::instance::{is_alive, serving_socket};
+use crate::daemon::instance::{is_alive_as, serving_socket};
 use crate::daemon::place::{Place, check_peer, is_system};
 use crate::daemon::spawn::{self, Handover};
 use crate::limits;
@@ -155,7 +155,7 @@ impl Greeted {
         let pid = self.hello.pid;
         let process = PathBuf::from(format!("/proc/{pid}/exe"));
         let deadline = Instant::now() + limits::STOP_TIMEOUT;
-        while is_alive(&place) || process.exists() {
+        while is_alive_as(&place, pid) || process.exists() {
             if Instant::now() >= deadline {
                 return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
                     .hint(kill_hint(pid)));

@@ -119,6 +119,12 @@ pub fn is_alive(place: &Place) -> bool {
     lock_file::is_held(&place.life_lock()).unwrap_or(false)
 }
 
+/// Whether the daemon in this process lives at this place; the next one may be there by the time that it has ended.
+pub fn is_alive_as(place: &Place, pid: u32) -> bool {
+    let holder = lock_file::read(&place.life_lock()).unwrap_or_default();
+    is_alive(place) && holder.trim_ascii() == pid.to_string().as_bytes()
+}
+
 /// A second lock, beside the database file, so that no environment (cron, ssh, a login) makes two daemons for it.
 ///
 /// It is never the database file itself: closing that would drop SQLite's own locks on it.

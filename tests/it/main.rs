@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod model;
 mod protocol;
+mod push;
 mod readme;
 mod support;
 mod tidy;

@@ -228,6 +228,13 @@ impl Drop for Kv {
     }
 }
 
+/// The most memory that the daemon has held so far, in bytes (`VmHWM`, proc(5)).
+pub(crate) fn peak_bytes(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
+}
+
 /// How long a test runs: its long form is asked for by an environment variable.
 pub(crate) fn number_from_environment(name: &str, default: u32) -> u32 {
     std::env::var(name).map_or(default, |text| text.parse().expect(name))

@@ -8,19 +8,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::exchange;
-use crate::support::{Kv, number_from_environment, wait_until};
+use crate::support::{Kv, number_from_environment, peak_bytes, wait_until};
 
 const MIB: usize = 1_024 * 1_024;
 
 fn connect(kv: &Kv) -> UnixStream {
     UnixStream::connect(kv.ok("kv socket").trim()).unwrap()
-}
-
-/// The most memory that the daemon has held so far, in bytes (`VmHWM`, proc(5)).
-fn peak_bytes(pid: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
 }
 
 fn codes(replies: &[String]) -> Vec<String> {

@@ -1,0 +1,148 @@
+//! Two consumers of one name, stopped and killed: nothing is skipped, and the position never goes back.
+
+use std::path::PathBuf;
+use std::process::Child;
+
+use super::seqs;
+use crate::support::{Kv, wait_until};
+
+/// A consumer whose output is kept.
+struct Session {
+    child: Child,
+    printed: PathBuf,
+}
+
+impl Session {
+    fn start(kv: &Kv, name: &str, flags: &str) -> Session {
+        let printed = kv.directory.path().join(name);
+        let mut command = kv.command("bash");
+        command.args([
+            "-c",
+            &format!("exec kv {flags} consumer stream jobs --wait 1h >> {name} 2>> {name}.err"),
+        ]);
+        Session { child: command.spawn().unwrap(), printed }
+    }
+
+    /// What it printed; a line that is being written is left out.
+    fn seqs(&self) -> Vec<u64> {
+        let text = std::fs::read_to_string(&self.printed).unwrap_or_default();
+        seqs(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+    }
+
+    fn signal(&self, kv: &Kv, signal: &str) {
+        kv.ok(&format!("kill -{signal} {}", self.child.id()));
+    }
+
+    fn until_printed(&self, seq: u64) {
+        wait_until(&format!("{seq} by {}", self.printed.display()), || self.seqs().last() >= Some(&seq));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn position(kv: &Kv) -> u64 {
+    kv.ok("kv consumer status jobs | jq .position").trim().parse().unwrap()
+}
+
+fn put(kv: &Kv, count: u64) {
+    kv.ok(&format!("for i in $(seq {count}); do kv put jobs/$i --value $i; done"));
+}
+
+#[test]
+fn consumers_that_are_stopped_and_killed_skip_nothing_and_go_on_one_after_the_other() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    put(&kv, 5);
+    // The first one holds the lease by itself, so that stopping it stops the renewal.
+    let mut first = Session::start(&kv, "first", "--daemon=never");
+    first.until_printed(5);
+    wait_until("the commit", || position(&kv) == 5);
+    let second = Session::start(&kv, "second", "");
+    first.signal(&kv, "STOP");
+    put(&kv, 5);
+    // The lease of ten seconds expires.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!(second.seqs(), Vec::<u64>::new(), "both followed at once");
+    second.until_printed(10);
+    wait_until("the commit", || position(&kv) == 10);
+    first.signal(&kv, "CONT");
+    // It finds out that it lost the lease, at its next commit or renewal at the latest.
+    wait_until("the end of the first", || first.child.try_wait().unwrap().is_some());
+    assert_eq!(first.child.wait().unwrap().code(), Some(5));
+    assert!(kv.ok("cat first.err").contains("consumer_busy"));
+    assert_eq!(position(&kv), 10);
+
+    // A session through the daemon that is killed frees the name at once.
+    let third = Session::start(&kv, "third", "");
+    second.signal(&kv, "KILL");
+    put(&kv, 5);
+    third.until_printed(15);
+    wait_until("the commit", || position(&kv) == 15);
+    for session in [&first, &second, &third] {
+        let seqs = session.seqs();
+        assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole: {seqs:?}");
+    }
+    let mut all: Vec<u64> = [&first, &second, &third].iter().flat_map(|session| session.seqs()).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all, (1..=15).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_consumer_goes_on_with_the_next_daemon_and_repeats_only_what_it_did_not_commit() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let session = Session::start(&kv, "session", "");
+    for round in 1..=4 {
+        put(&kv, 3);
+        session.until_printed(round * 3);
+        wait_until("the commit", || position(&kv) == round * 3);
+        kv.ok("kv daemon stop");
+    }
+    assert_eq!(session.seqs(), (1..=12).collect::<Vec<u64>>());
+}
+
+#[test]
+fn scripts_get_and_commit_without_a_session() {
+    let kv = Kv::new();
+    kv.ok("kv init; for i in 1 2 3 4 5; do kv put jobs/$i --value $i; done");
+    let script = "kv consumer get jobs 2 --output ndjson 2>/dev/null | while read -r change; do \
+                      echo \"$change\" | jq -r .record.key; kv consumer commit jobs $(echo \"$change\" | jq .seq) > /dev/null; \
+                  done";
+    assert_eq!(kv.ok(script), "jobs/1\njobs/2\n");
+    assert_eq!(kv.ok(script), "jobs/3\njobs/4\n");
+    assert_eq!(kv.ok("kv consumer get jobs | jq -c 'map(.seq)'"), "[5]\n");
+    assert_eq!(kv.ok("kv consumer get new --from 3 2>/dev/null | jq -c 'map(.seq)'"), "[4,5]\n");
+    assert_eq!(kv.ok("kv consumer get new --from now"), "[]\n");
+    assert_eq!(
+        kv.ok("kv consumer commit jobs 1; kv consumer status jobs | jq -c '[.position, .head, .lag]'"),
+        "4\n[4,5,1]\n"
+    );
+    assert_eq!(kv.fails("kv consumer commit jobs 6").0, 7);
+    assert_eq!(kv.ok("kv consumer list --output ndjson | jq -c '[.name, .lag]'"), "[\"jobs\",1]\n");
+    assert_eq!(kv.fails("kv consumer status nobody").0, 3);
+    kv.ok("kv consumer delete jobs; kv consumer delete jobs");
+    assert_eq!(kv.fails("kv consumer status jobs").0, 3);
+}
+
+#[test]
+fn a_command_deals_with_each_change_and_what_it_failed_at_comes_again() {
+    let kv = Kv::new();
+    kv.ok("kv init; for i in 1 2 3; do kv put jobs/$i --value $i; done");
+    let stream =
+        "kv consumer stream jobs -- sh -c 'echo $KV_CHANGE_KEY; [ -e mended ] || [ $KV_CHANGE_SEQ -lt 2 ]'";
+    let output = kv.shell(stream);
+    assert_eq!(
+        (String::from_utf8_lossy(&output.stdout).as_ref(), output.status.code()),
+        ("jobs/1\njobs/2\n", Some(1))
+    );
+    assert_eq!(position(&kv), 1);
+    let output = kv.shell(&format!("touch mended; timeout -s INT 2 {stream}"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "jobs/2\njobs/3\n");
+    assert_eq!(position(&kv), 3);
+}

@@ -1,0 +1,179 @@
+//! Who waits for a lock is woken by whatever frees it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::{Wire, socket};
+use crate::support::{Kv, runtime, wait_until};
+
+/// Waits in the background until a lock is had, and prints by whom.
+fn waiting(kv: &Kv, owner: &str) -> std::process::Child {
+    let mut command = kv.command("kv");
+    command.args(["lock", "acquire", "deploy", owner, "--wait", "30s"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn until_waiting(kv: &Kv, count: usize) {
+    wait_until("those who wait", || kv.ok("kv daemon status | jq .attached").trim() == count.to_string());
+}
+
+fn assert_granted(waiting: std::process::Child) {
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"held\":true"), "{output:?}");
+}
+
+#[test]
+fn the_lock_of_a_connection_is_freed_when_it_ends_however_it_ends() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let line =
+        r#"{"op":"lock.acquire","name":"deploy","owner":"holder","duration_ms":3600000,"session":true}"#;
+    for end in ["kill -9 $holder", "kill $holder", "exec 3>&-"] {
+        let printed = kv.ok(&format!(
+            "mkfifo lines; kv rpc < lines > replies & holder=$!; exec 3> lines; echo '{line}' >&3; \
+             until grep -q fence replies; do sleep 0.01; done; kv lock status deploy | jq -r .owner; \
+             kv lock acquire deploy next --wait 30s > granted 3>&- & waiter=$!; sleep 0.1; \
+             {end}; wait $waiter; kv lock status deploy | jq -r .owner; kv lock release deploy next; \
+             exec 3>&-; wait; rm lines"
+        ));
+        assert_eq!(printed, "holder\nnext\n", "{end}");
+    }
+}
+
+#[test]
+fn a_holder_that_is_killed_frees_its_lock_by_the_expiry() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let begun = Instant::now();
+    let printed = kv.ok("kv lock run deploy --duration 1s -- sleep 60 & run=$!; \
+         until pgrep -P $run sleep > child; do sleep 0.01; done; sleep 1.5; \
+         kv lock status deploy | jq .held; kill -9 $run $(cat child); \
+         kv lock acquire deploy next --wait 30s | jq .owner");
+    assert_eq!(printed, "true\n\"next\"\n", "it was renewed, and then it was not");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_release_through_another_process_wakes_who_waits() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let next = waiting(&kv, "next");
+    until_waiting(&kv, 1);
+    kv.ok("kv --daemon=never lock release deploy holder");
+    assert_granted(next);
+}
+
+#[test]
+fn who_waits_goes_on_with_the_next_daemon() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    for end in ["kv daemon stop", "kill -9 $(kv daemon status | jq .pid)"] {
+        let next = waiting(&kv, "next");
+        until_waiting(&kv, 1);
+        kv.ok(end);
+        until_waiting(&kv, 1);
+        kv.ok("kv lock release deploy holder");
+        assert_granted(next);
+        kv.ok("kv lock release deploy next; kv lock acquire deploy holder");
+    }
+}
+
+#[test]
+fn a_command_that_waits_and_is_killed_leaves_nothing_behind() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let mut next = waiting(&kv, "next");
+    until_waiting(&kv, 1);
+    next.kill().unwrap();
+    next.wait().unwrap();
+    until_waiting(&kv, 0);
+    kv.ok("kv lock release deploy holder");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(kv.ok("kv lock status deploy | jq .held"), "false\n");
+}
+
+/// Only what has an id answers late; what has none keeps its turn.
+#[test]
+fn a_connection_goes_on_while_a_request_of_it_waits() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut wire = Wire::connect(&socket).await;
+        let acquire = |id: &str, wait_ms: u32| {
+            format!(
+                r#"{{{id}"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":1000,"wait_ms":{wait_ms}}}"#
+            )
+        };
+        wire.send(&acquire(r#""id":"w","#, 60_000)).await;
+        assert_eq!(wire.ask(r#"{"id":1,"op":"count"}"#).await["id"], 1);
+        let refused = wire.ask(&acquire(r#""id":"w","#, 60_000)).await;
+        assert_eq!(refused["error"]["code"], "bad_request", "two of one id: {refused}");
+        wire.send(r#"{"id":2,"op":"cancel","target":"w"}"#).await;
+        let mut codes = [wire.next().await.unwrap(), wire.next().await.unwrap()]
+            .map(|reply| format!("{} {}", reply["id"], reply["error"]["code"]));
+        codes.sort();
+        assert_eq!(codes, ["\"w\" \"cancelled\"", "2 null"]);
+        // In its turn: the count behind it comes later.
+        wire.send(&acquire("", 300)).await;
+        let begun = Instant::now();
+        wire.send(r#"{"id":3,"op":"count"}"#).await;
+        assert_eq!(wire.next().await.unwrap()["error"]["code"], "locked");
+        assert!(begun.elapsed() >= Duration::from_millis(250));
+        assert_eq!(wire.next().await.unwrap()["id"], 3);
+        // A time-out of the request ends the wait before its own end, and nobody can be sure then.
+        let timed = r#""id":"t","timeout_ms":50,"#;
+        let late = wire.ask(&acquire(timed, 60_000)).await;
+        assert_eq!((&late["error"]["code"], &late["error"]["maybe"]), (&"timeout".into(), &true.into()));
+    });
+    assert_eq!(kv.ok("kv lock status deploy | jq -r .owner"), "holder\n");
+}
+
+#[test]
+fn two_runs_under_one_lock_run_one_after_the_other() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let printed = kv.ok("for i in 1 2 3; do \
+             kv lock run deploy -- sh -c 'echo begin $KV_LOCK_NAME; sleep 0.1; echo end $KV_LOCK_NAME' & \
+         done; wait; kv lock status deploy | jq .held");
+    assert_eq!(printed, format!("{}false\n", "begin deploy\nend deploy\n".repeat(3)));
+}
+
+#[test]
+fn a_run_returns_the_exit_code_of_its_command_and_frees_the_lock() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    for (text, expected) in [
+        ("kv lock run deploy -- true", 0),
+        ("kv lock run deploy -- sh -c 'exit 7'", 7),
+        ("kv lock run deploy -- sh -c 'kill -9 $$'", 137),
+        ("kv lock run deploy -- /no/such/program", 2),
+        ("kv lock run deploy", 2),
+        ("kv lock run deploy --duration 0s -- true", 2),
+        ("kv lock run deploy -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!", 143),
+    ] {
+        assert_eq!(kv.shell(text).status.code(), Some(expected), "{text}");
+        assert_eq!(kv.ok("kv lock status deploy | jq .held"), "false\n", "{text}");
+    }
+    kv.ok("kv lock acquire deploy other");
+    let (code, stderr) = kv.fails("kv lock run deploy --wait 50ms -- echo never");
+    assert!(code == 5 && stderr.contains("other holds deploy"), "{code} {stderr}");
+}
+
+#[test]
+fn a_command_whose_lock_is_lost_is_ended_and_its_fenced_writes_are_refused() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    // The run is stopped for longer than it holds the lock, and somebody else gets it meanwhile.
+    let printed = kv.ok(
+        "kv lock run deploy --duration 500ms -- \
+             sh -c 'trap \"kv put told --text TERM; exit\" TERM; echo $KV_LOCK_FENCE > fence; while :; do sleep 0.05; done' \
+             2> said & run=$!; \
+         until [ -s fence ]; do sleep 0.01; done; kv put a --value 1 --fence deploy:$(cat fence); \
+         kill -STOP $run; kv lock acquire deploy thief --duration 1h --wait 30s | jq -r .owner; kill -CONT $run; \
+         kv put a --value 2 --fence deploy:$(cat fence) 2>&1 | grep -o '(fenced)'; \
+         wait $run; echo $?; kv get told --text; grep -o 'deploy was lost' said",
+    );
+    assert_eq!(printed, "thief\n(fenced)\n5\nTERM\ndeploy was lost\n");
+}
