@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use kv::Client;
 use kv::store::{JsonText, Put, Store};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
 
 const KEYS: u64 = 10_000;
 const SECONDS: u64 = 3;
@@ -34,6 +36,15 @@ fn main() {
             let name = format!("{} {clients} clients x {pipelined}", if is_put { "put" } else { "get" });
             report(&name, SECONDS as f64, &load(&socket, clients, pipelined, is_put));
         }
+    }
+
+    println!(
+        "\n{:<34}{:>10}{:>12}{:>12}{:>12}",
+        "pushed, behind the put's reply", "per s", "p50 us", "p99 us", "p99.9 us"
+    );
+    for subscribers in [1, 1_000] {
+        let (seconds, times) = pushes(&socket, subscribers);
+        report(&format!("{subscribers} subscribers"), seconds, &times);
     }
 
     println!("\n{:<34}{:>10}{:>12}{:>12}{:>12}", "whole commands", "per s", "p50 us", "p99 us", "p99.9 us");
@@ -94,6 +105,46 @@ async fn work(
         times.record(u64::try_from(begun.elapsed().as_micros()).unwrap()).unwrap();
     }
     times
+}
+
+/// How long after the reply to a put its change comes, to each of the subscribers. One that comes before the reply counts
+/// as 1 us.
+fn pushes(socket: &Path, subscribers: usize) -> (f64, Histogram<u64>) {
+    const PUTS: usize = 200;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Client::connect(socket).await.unwrap();
+        let mut readers = Vec::new();
+        for _ in 0..subscribers {
+            let mut stream = UnixStream::connect(socket).await.unwrap();
+            stream.write_all(b"{\"op\":\"subscribe\"}\n").await.unwrap();
+            let mut lines = BufReader::new(stream).lines();
+            lines.next_line().await.unwrap();
+            readers.push(tokio::spawn(async move {
+                let mut arrived = Vec::new();
+                while arrived.len() < PUTS {
+                    lines.next_line().await.unwrap();
+                    arrived.push(Instant::now());
+                }
+                arrived
+            }));
+        }
+        let begun = Instant::now();
+        let mut replied = Vec::new();
+        for _ in 0..PUTS {
+            store.put(Put::new("pushed", JsonText::of(&1).unwrap())).await.unwrap();
+            replied.push(Instant::now());
+            tokio::time::sleep(Duration::from_millis(if subscribers > 1 { 40 } else { 2 })).await;
+        }
+        let mut times = Histogram::new(3).unwrap();
+        for reader in readers {
+            for (arrived, replied) in reader.await.unwrap().into_iter().zip(&replied) {
+                let late = arrived.saturating_duration_since(*replied).as_micros();
+                times.record(u64::try_from(late).unwrap().max(1)).unwrap();
+            }
+        }
+        (begun.elapsed().as_secs_f64(), times)
+    })
 }
 
 fn commands(count: u32, before: impl Fn(), command: impl Fn() -> Command) -> (f64, Histogram<u64>) {

@@ -217,9 +217,31 @@ impl Source for Following {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Address, Clock, EngineKind, JsonText, Put, Store as _};
 
     fn bounds(first: u64, head: u64) -> Bounds {
         Bounds { epoch: "e".to_owned(), head, first, lock_seq: 0 }
+    }
+
+    /// With a clock that runs when nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_nothing_for_half_a_minute_is_told_how_far_it_is() {
+        let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
+        let store = LocalStore::open(&address, Clock::System);
+        store.init().await.unwrap();
+        let wanted = Subscribe { prefix: Some("a".to_owned()), ..Subscribe::default() };
+        let mut subscription = store.subscribe(wanted).await.unwrap();
+        for key in ["b", "c"] {
+            store.put(Put::new(key, JsonText::of(&1).unwrap())).await.unwrap();
+        }
+        let begun = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(subscription.next().await, Ok(Event::Progress { seq: 2, lag: 0 }));
+        }
+        assert!(begun.elapsed() >= limits::PROGRESS_INTERVAL * 2);
+        store.put(Put::new("a", JsonText::of(&1).unwrap())).await.unwrap();
+        assert!(matches!(subscription.next().await, Ok(Event::Change(change)) if change.seq == 3));
+        store.close().await;
     }
 
     #[test]

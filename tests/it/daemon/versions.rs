@@ -90,6 +90,20 @@ fn a_daemon_of_another_protocol_is_left_alone_and_the_user_is_told_what_to_do() 
     }
 }
 
+/// Its subscriptions, and locks that are waited for, would end with it.
+#[test]
+fn an_older_daemon_that_somebody_depends_on_is_talked_to_or_left_alone() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let daemon = Other::listen(&kv, "{protocol: 0, spawned: true, attached: 1}");
+    let (code, stderr) = kv.fails("kv get a");
+    assert!(code == 1 && stderr.contains("kv daemon restart"), "{code} {stderr}");
+    assert_eq!(daemon.end(), ["{\"id\":0,\"op\":\"shutdown\"}"], "ours, not the client's");
+    let daemon = Other::listen(&kv, "{schema: 0, spawned: true, attached: 1}");
+    assert_eq!(kv.fails("kv put a --value 1").0, 8, "it was asked");
+    assert!(daemon.end()[0].contains("\"put\""));
+}
+
 /// Only who would start the next daemon replaces one.
 #[test]
 fn a_command_that_starts_no_daemon_replaces_none() {

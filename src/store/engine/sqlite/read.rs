@@ -89,38 +89,11 @@ impl Database {
     }
 
     pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
-        let mut arguments = Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
-        let mut filter = String::new();
-        if !query.keys.from.is_empty() {
-            filter.push_str(" and s.\"key\" >= ?");
-            arguments = arguments.text(query.keys.from.as_str());
-        }
-        if let Some(to) = &query.keys.to {
-            filter.push_str(" and s.\"key\" < ?");
-            arguments = arguments.text(to.as_str());
-        }
-        if let Some(record_type) = &query.record_type {
-            filter.push_str(" and s.type = ?");
-            arguments = arguments.text(record_type.as_str());
-        }
-        let text = format!(
-            "with candidate as materialized (
-                select s.seq as id, octet_length(s.\"key\") + octet_length(s.value) as bytes
-                from kv_meta m join kv_stream s
-                    on s.seq >= max(m.first, ?) and s.seq - max(m.first, ?) < ? {filter}
-                order by s.seq limit ?),
-            fitting as ({})
-            select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
-                s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.epoch, m.first, m.lock_seq
-            from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
-            order by s.seq",
-            fitting("asc")
-        );
-        let arguments = arguments.integer(query.candidates).integer(query.bytes as u64);
+        let (text, arguments, is_filtered) = stream_page(query);
         self.read(&text, arguments, |rows| {
             let bounds = bounds(rows, 14)?;
             let found = candidates_of(rows, change)?;
-            if filter.is_empty() {
+            if !is_filtered {
                 check_dense(query, &bounds, &found)?;
             }
             Ok((bounds, found))
@@ -213,6 +186,40 @@ impl Database {
         let rows = statements.pop().map(|statement| statement.rows).unwrap_or_default();
         make(&rows).map_err(|damage| damage.describe(&self.place))
     }
+}
+
+/// A page of the stream, and whether it is filtered. The first seq is asked for by itself: as a join SQLite would look
+/// through the whole stream.
+fn stream_page(query: &StreamQuery) -> (String, Arguments, bool) {
+    let mut arguments = Arguments::default().integer(query.from).integer(query.from).integer(query.scan);
+    let mut filter = String::new();
+    if !query.keys.from.is_empty() {
+        filter.push_str(" and s.\"key\" >= ?");
+        arguments = arguments.text(query.keys.from.as_str());
+    }
+    if let Some(to) = &query.keys.to {
+        filter.push_str(" and s.\"key\" < ?");
+        arguments = arguments.text(to.as_str());
+    }
+    if let Some(record_type) = &query.record_type {
+        filter.push_str(" and s.type = ?");
+        arguments = arguments.text(record_type.as_str());
+    }
+    let text = format!(
+        "with candidate as materialized (
+            select s.seq as id, octet_length(s.\"key\") + octet_length(s.value) as bytes
+            from kv_stream s
+            where s.seq >= max((select first from kv_meta), ?)
+                and s.seq < max((select first from kv_meta), ?) + ? {filter}
+            order by s.seq limit ?),
+        fitting as ({})
+        select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
+            s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.epoch, m.first, m.lock_seq
+        from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
+        order by s.seq",
+        fitting("asc")
+    );
+    (text, arguments.integer(query.candidates).integer(query.bytes as u64), !filter.is_empty())
 }
 
 /// The condition that selects what a listing covers.
@@ -316,4 +323,32 @@ fn change(row: &SqliteRow) -> column::Result<Change> {
             .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
         time: Timestamp::from_unix_ms(column(row, 13)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, SqliteConnection};
+
+    use super::*;
+    use crate::store::engine::migrations;
+    use crate::store::request::Stream;
+
+    /// A stream grows for ever, so no page of it may cost more for what was there before.
+    #[tokio::test]
+    async fn a_page_of_the_stream_is_found_by_its_seq() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for step in migrations::SQLITE {
+            run(&mut connection, step.sql, Arguments::default()).await.unwrap();
+        }
+        let filtered =
+            Stream { prefix: Some("a".to_owned()), record_type: Some("T".to_owned()), ..Stream::default() };
+        for stream in [Stream::default(), filtered] {
+            let (text, arguments, _) = stream_page(&StreamQuery::of(&stream));
+            let plan = run(&mut connection, format!("explain query plan {text}"), arguments).await.unwrap();
+            let steps: Vec<String> = plan[0].rows.iter().map(|row| column(row, 3).unwrap()).collect();
+            let searched = steps.iter().filter(|step| step.starts_with("SEARCH s USING INTEGER PRIMARY KEY"));
+            assert_eq!(searched.count(), 2, "{steps:#?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN s")), "{steps:#?}");
+        }
+    }
 }
