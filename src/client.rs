@@ -205,6 +205,12 @@ fn unanswered(call: &Call, error: Error) -> Error {
 impl Store for Client {
     async fn call(&self, request: Request) -> Result<Reply> {
         request.check()?;
+        if let Request::Write(Write { operation, .. }) = &request
+            && matches!(operation, WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_))
+        {
+            let message = "a session holds a consumer through a daemon by its subscription only";
+            return Err(Error::new(Code::Unsupported, message));
+        }
         let call = Call::Store(request);
         let line = self.exchange(&call).await?;
         let reply = match &call {
@@ -229,21 +235,28 @@ impl Store for Client {
         if wait.is_zero() {
             return self.call(request).await?.try_into();
         }
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
+        let mut is_unknown = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let socket = self.greeted().await?.socket.clone();
-            let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
-            let answer = match OwnConnection::open(&socket, &call, left).await {
-                Ok((_, line)) => decode_reply(&request, &line),
-                Err(error) => Err(error),
+            let answer = async {
+                let socket = self.greeted().await?.socket.clone();
+                let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
+                let (_, line) = OwnConnection::open(&socket, &call, left).await?;
+                decode_reply(&request, &line)
             };
-            match answer {
+            match answer.await {
                 // The same owner may always ask again: what it has already, it keeps.
-                Err(error) if error.code == Code::Unavailable && !left.is_zero() => {
+                Err(error) if error.code == Code::Unavailable && error.retry && !left.is_zero() => {
+                    is_unknown |= error.maybe;
                     tokio::time::sleep(limits::RESUME_INTERVAL).await;
                 }
-                Err(error) => return Err(self.explain(error)),
+                // Somebody else has it, so what was not answered before brought nothing.
+                Err(error) if error.code == Code::Locked => return Err(error),
+                Err(error) => {
+                    let error = self.explain(error);
+                    return Err(if is_unknown { error.unknown() } else { error });
+                }
                 Ok(reply) => return reply.try_into(),
             }
         }

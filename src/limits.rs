@@ -37,6 +37,12 @@ pub const EVENT_HEAD_BYTES: usize = 256;
 /// Pieces that are held for sockets which took only a part of them, in bytes.
 pub const EVENTS_HELD_BYTES: usize = 24 * 1_024 * 1_024;
 
+/// Events larger than two pieces that are held at once for sockets, each up to [`LINE_BYTES`].
+pub const LARGE_EVENTS: usize = 4;
+
+/// Subscriptions, requests that wait for a lock, and locks of connections, in the whole daemon.
+pub const ATTACHED: usize = 65_536;
+
 /// The changes that were committed last and are shared by those who follow them, in bytes and in pages. One page may be
 /// larger, when it holds one record.
 pub const TAIL_BYTES: usize = 4 * 1_024 * 1_024;
@@ -49,6 +55,9 @@ pub const REPLAY_READS: usize = 2;
 
 /// A subscription to which nothing was sent for this long is told how far it is.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A consumer that wants nothing of what was committed last is told so this soon.
+pub const CONSUMER_PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether another process has committed, while somebody waits for that.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -187,6 +196,10 @@ pub const LIFE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A lock that somebody only looks at is free again within this time.
 pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// A connection of a daemon that ends is left after this long, and what belonged to it is given back. Shorter than
+/// [`DRAIN_TIMEOUT`], which covers that too.
+pub const DRAIN_CONNECTION_TIMEOUT: Duration = Duration::from_millis(600);
+
 /// SIGTERM drains what is in flight and ends within this time.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -202,6 +215,9 @@ pub const CALL_TRIES: u32 = 20;
 
 /// How long a subscription of a client looks for the next daemon before it tells that there is none.
 pub const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// It starts one itself when there is none after this long: whoever ended the last one may be about to.
+pub const RESUME_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often it does.
 pub const RESUME_INTERVAL: Duration = Duration::from_millis(100);
@@ -235,6 +251,9 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long `kv lock run` waits for a command that was told to end, before it kills it.
 pub const CHILD_GRACE: Duration = Duration::from_secs(5);
+
+/// A command that waits for longer tells what for.
+pub const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a command that goes on printing looks whether somebody still reads.
 pub const READER_INTERVAL: Duration = Duration::from_millis(250);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 
-use crate::limits;
+use super::MAILBOX;
 use crate::store::{LocalStore, Reply, Request, Result, Store as _};
 
 /// Holds the store and nothing else.
@@ -22,10 +22,7 @@ impl Actor for Backend {
     type Context = Context<Backend>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        // Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
-        context.set_mailbox_capacity(
-            limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS_RAISED,
-        );
+        context.set_mailbox_capacity(MAILBOX);
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::waiting::Wanted;
-use crate::store::{Code, Error, LocalStore, Reply, Result};
+use super::MAILBOX;
+use crate::store::waiting::{Had, Wanted};
+use crate::store::{Code, Error, LocalStore, Result};
 
 /// Holds nothing but the store. Who waits sleeps until the lock that it waits for is released or expires.
 pub(crate) struct LockExpiry {
@@ -22,6 +23,10 @@ impl LockExpiry {
 
 impl Actor for LockExpiry {
     type Context = Context<LockExpiry>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
 }
 
 /// Acquires something that others may hold.
@@ -33,12 +38,12 @@ pub(crate) struct Acquire {
 }
 
 impl Message for Acquire {
-    type Result = Result<Reply>;
+    type Result = Result<Had>;
 }
 
 impl Handler<Acquire> for LockExpiry {
     /// Overlapping: the store keeps those who wait for one lock in order.
-    type Result = ResponseFuture<Result<Reply>>;
+    type Result = ResponseFuture<Result<Had>>;
 
     fn handle(&mut self, Acquire { wanted, wait, given_up }: Acquire, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);

@@ -13,3 +13,9 @@
 pub(crate) mod backend;
 pub(crate) mod lock_expiry;
 pub(crate) mod stream_notifier;
+
+use crate::limits;
+
+/// Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
+const MAILBOX: usize =
+    limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS_RAISED + limits::ATTACHED;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
+use super::MAILBOX;
 use crate::store::follow::Follower;
 use crate::store::reply::Identity;
 use crate::store::{Code, Error, LocalStore, Result, Subscribe};
@@ -23,11 +24,17 @@ impl StreamNotifier {
 
 impl Actor for StreamNotifier {
     type Context = Context<StreamNotifier>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
 }
 
 /// Begins to follow the stream.
 pub(crate) struct Follow {
     pub(crate) subscribe: Subscribe,
+    /// Who holds a consumer.
+    pub(crate) session: String,
     /// Cancelled by who gives up, while another session follows as the same consumer.
     pub(crate) given_up: CancellationToken,
 }
@@ -40,11 +47,15 @@ impl Handler<Follow> for StreamNotifier {
     /// Overlapping: each asks the store by itself where it begins.
     type Result = ResponseFuture<Result<(Follower, u64, Identity)>>;
 
-    fn handle(&mut self, Follow { subscribe, given_up }: Follow, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Follow { subscribe, session, given_up }: Follow,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             tokio::select! {
-                begun = Follower::begin(&store, subscribe) => begun,
+                begun = Follower::begin(&store, subscribe, session) => begun,
                 () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
             }
         })

@@ -14,8 +14,8 @@ Examples:
   kv stream get
   kv delete hello
 
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked or not owner,
-6 store or daemon unavailable, 7 trimmed, 8 outcome unknown.";
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked, not owner or
+consumer busy, 6 store or daemon unavailable, 7 trimmed, future or another epoch, 8 outcome unknown.";
 
 /// A key-value store with a daemon that shares it.
 #[derive(Debug, Parser)]

@@ -11,8 +11,9 @@ use kv::store::{
 };
 
 use super::arguments::{ListFormat, number};
+use super::lock::tell_of_a_wait;
 use super::output::{self, ChangeView, ConsumerView};
-use super::watch::{self, Printing};
+use super::watch::{self, Done, Printing};
 use super::{WriteCommand, exit_code, signals};
 
 #[derive(Debug, Subcommand)]
@@ -25,17 +26,9 @@ pub(super) enum Consumer {
         name: String,
     },
     /// Move the position of a consumer on, which makes it when it is not there, and print the position
-    Commit {
-        /// Consumer
-        name: String,
-        /// The last seq that was dealt with
-        seq: u64,
-    },
+    Commit(Commit),
     /// Forget a consumer
-    Delete {
-        /// Consumer
-        name: String,
-    },
+    Delete(Delete),
     /// Print the consumers
     List {
         /// Only consumers whose name starts with this
@@ -55,7 +48,7 @@ struct Wanted {
     /// Consumer
     name: String,
     /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
-    #[arg(long, value_name = "SEQ|now", value_parser = watch::start)]
+    #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
     from: Option<Start>,
     /// Only changes of keys that start with this
     #[arg(long, value_name = "PREFIX")]
@@ -63,6 +56,20 @@ struct Wanted {
     /// Only changes of records of this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Commit {
+    /// Consumer
+    name: String,
+    /// The last seq that was dealt with
+    seq: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// Consumer
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +99,8 @@ pub(super) struct Stream {
 impl Consumer {
     pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
         match self {
-            Consumer::Commit { .. } | Consumer::Delete { .. } => Some(self),
+            Consumer::Commit(commit) => Some(commit),
+            Consumer::Delete(delete) => Some(delete),
             _ => None,
         }
     }
@@ -121,37 +129,34 @@ impl Consumer {
                 output::print_items(&views, output == ListFormat::Json)?;
             }
             Consumer::Stream(stream) => return stream.run(store).await,
-            Consumer::Commit { .. } | Consumer::Delete { .. } => {}
+            Consumer::Commit(_) | Consumer::Delete(_) => {}
         }
         Ok(exit_code::OK)
     }
 }
 
-impl WriteCommand for Consumer {
+impl WriteCommand for Commit {
     fn write(&self) -> Result<Write> {
-        let operation = match self {
-            Consumer::Commit { name, seq } => {
-                let commit = ConsumerCommit { name: name.clone(), seq: *seq, holder: None };
-                WriteOperation::ConsumerCommit(commit)
-            }
-            Consumer::Delete { name }
-            | Consumer::Get(Get { wanted: Wanted { name, .. }, .. })
-            | Consumer::Stream(Stream { wanted: Wanted { name, .. }, .. })
-            | Consumer::Status { name }
-            | Consumer::List { prefix: name, .. } => WriteOperation::ConsumerDelete { name: name.clone() },
-        };
-        Ok(operation.into())
+        let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None };
+        Ok(WriteOperation::ConsumerCommit(commit).into())
     }
 
     fn print(&self, reply: Reply) -> Result<()> {
-        match reply {
-            Reply::Position { position } => output::print_line(&position.to_string()),
-            Reply::Forgotten { deleted: false } => {
-                output::note("there was no such consumer");
-                Ok(())
-            }
-            _ => Ok(()),
+        let Reply::Position { position } = reply else { return Ok(()) };
+        output::print_line(&position.to_string())
+    }
+}
+
+impl WriteCommand for Delete {
+    fn write(&self) -> Result<Write> {
+        Ok(WriteOperation::ConsumerDelete { name: self.name.clone() }.into())
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        if let Reply::Forgotten { deleted: false } = reply {
+            output::note("there was no such consumer");
         }
+        Ok(())
     }
 }
 
@@ -179,37 +184,56 @@ impl Get {
 
 impl Stream {
     async fn run(self, store: &impl Store) -> Result<u8> {
-        let mut interrupted = signals::terminations()?;
-        let Wanted { name, from, prefix, of_type } = self.wanted;
-        let mut subscription = store
-            .subscribe(Subscribe {
-                start: from,
-                prefix,
-                record_type: of_type,
-                consumer: Some(name),
-                wait: self.wait,
-                epoch: None,
-            })
-            .await?;
+        let mut terminations = signals::terminations()?;
+        let Wanted { name, from, prefix, of_type } = &self.wanted;
+        let wanted = Subscribe {
+            start: from.clone(),
+            prefix: prefix.clone(),
+            record_type: of_type.clone(),
+            consumer: Some(name.clone()),
+            wait: self.wait,
+            epoch: None,
+        };
+        let waiting = format!("another session follows as {name}: waiting for its end");
+        let mut subscription = tokio::select! {
+            begun = store.subscribe(wanted) => begun?,
+            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+            () = tell_of_a_wait(&waiting) => return Ok(exit_code::OK),
+        };
         let mut uncommitted = Uncommitted::default();
+        let mut done = 0;
         loop {
+            if let Some(signal) = terminations.recv().now_or_never() {
+                return self.end(&mut uncommitted, &mut subscription, signals::exit_code(signal)).await;
+            }
             let event = match subscription.next().now_or_never() {
                 Some(event) => event?,
                 // Nothing more is there: what was printed has gone out.
                 None => {
+                    if self.printing.has_lost_its_reader() {
+                        return Ok(exit_code::OK);
+                    }
                     uncommitted.commit(&mut subscription).await?;
                     tokio::select! {
                         event = subscription.next() => event?,
-                        signal = interrupted.recv() => return Ok(signals::exit_code(signal)),
+                        signal = terminations.recv() => return Ok(signals::exit_code(signal)),
                         () = output::reader_is_gone() => return Ok(exit_code::OK),
                     }
                 }
             };
             match event {
                 Event::Change(change) => {
-                    match self.printing.deal_with(&change).await? {
-                        Some(code) => return uncommitted.commit(&mut subscription).await.map(|()| code),
-                        None => uncommitted.add(change.seq),
+                    let end = match self.printing.deal_with(&change, &mut terminations).await? {
+                        Done::Failed(code) => {
+                            return self.end(&mut uncommitted, &mut subscription, code).await;
+                        }
+                        Done::Last(code) => Some(code),
+                        Done::Next => None,
+                    };
+                    uncommitted.add(change.seq);
+                    done += 1;
+                    if let Some(code) = end.or(self.printing.is_enough(done).then_some(exit_code::OK)) {
+                        return self.end(&mut uncommitted, &mut subscription, code).await;
                     }
                     if self.printing.runs_a_command() || uncommitted.count >= limits::PAGE_RECORDS {
                         uncommitted.commit(&mut subscription).await?;
@@ -219,6 +243,14 @@ impl Stream {
                 Event::Progress { seq, .. } => uncommitted.add(seq),
             }
         }
+    }
+
+    /// Commits what was dealt with, unless nobody can have read it.
+    async fn end(&self, done: &mut Uncommitted, subscription: &mut Subscription, code: u8) -> Result<u8> {
+        if !self.printing.has_lost_its_reader() {
+            done.commit(subscription).await?;
+        }
+        Ok(code)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `kv daemon`
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kv::client::Client;
@@ -24,10 +25,7 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
             };
             serve(&place, &connect::handover(arguments)?, false, &|report| match report {
                 Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
-                Report::ServedAt(socket) => {
-                    output::note(&format!("another daemon serves this store at {}", socket.display()));
-                }
-                Report::Error { .. } => {}
+                Report::ServedAt(_) | Report::Error { .. } => {}
             })
         }
         DaemonCommand::Start => connect::block_on(start(arguments)),
@@ -65,14 +63,17 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let address = Address::parse(kind, &handover.connection)?;
     actix_rt::System::new().block_on(async {
         signals::survive_file_size_limit()?;
+        let served = |socket: PathBuf| {
+            report(&Report::ServedAt(socket.clone()));
+            // For who spawned this one, the other is as good.
+            if spawned { Ok(()) } else { Err(served_at(&socket)) }
+        };
         let Some((instance, listener)) = Instance::acquire(place)? else {
-            report(&Report::ServedAt(place.socket().to_owned()));
-            return Ok(());
+            return served(place.socket().to_owned());
         };
         let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
         if let Some(socket) = store_lock.ensure(false) {
-            report(&Report::ServedAt(socket));
-            return Ok(());
+            return served(socket);
         }
         let stop = CancellationToken::new();
         signals::stop_on_signals(&stop)?;
@@ -87,6 +88,11 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
         daemon::run(config, listener, Some(instance), store_lock, stop).await;
         Ok(())
     })
+}
+
+fn served_at(socket: &Path) -> Error {
+    Error::new(Code::Unavailable, format!("another daemon serves this store at {}", socket.display()))
+        .hint("end it with: kv daemon stop")
 }
 
 async fn start(arguments: &StoreArguments) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kv::limits;
-use kv::store::{LockAcquire, LockRelease, Reply, Result, Store, Write, WriteOperation};
+use kv::store::{Grant, LockAcquire, LockRelease, Reply, Result, Store, Write, WriteOperation};
 
 use super::arguments::ListFormat;
 use super::output::{self, LockView};
@@ -65,7 +65,7 @@ pub(super) struct Release {
 
 /// Reads a duration as Go writes it.
 fn any_duration(text: &str) -> std::result::Result<Duration, String> {
-    let form = |error| format!("{error}; durations look like 10m, 1h30m, 1.5h, 500ms");
+    let form = |_| format!("{text:?} is no duration: they look like 10m, 1h30m, 1.5h, 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
@@ -85,6 +85,33 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
             if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
         }),
     }
+}
+
+/// Acquires a lock, and tells who has it when that takes long.
+pub(super) async fn acquire_within(
+    store: &impl Store,
+    acquire: LockAcquire,
+    wait: Duration,
+) -> Result<Grant> {
+    let name = acquire.name.clone();
+    let told = async {
+        tokio::time::sleep(limits::TELL_AFTER).await;
+        if let Ok(Some(lock)) = store.lock_status(&name).await {
+            output::note(&format!("waiting for {name}, which {} holds until {}", lock.owner, lock.expires));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        granted = store.lock_acquire_within(acquire, wait) => granted,
+        granted = told => granted,
+    }
+}
+
+/// Tells of a wait that takes long; it never ends by itself.
+pub(super) async fn tell_of_a_wait(text: &str) {
+    tokio::time::sleep(limits::TELL_AFTER).await;
+    output::note(text);
+    std::future::pending().await
 }
 
 impl Lock {
@@ -108,7 +135,7 @@ impl Lock {
                 output::print_items(&views, output == ListFormat::Json)
             }
             Lock::Acquire(acquire) => {
-                let grant = store.lock_acquire_within(acquire.acquire(), acquire.wait).await?;
+                let grant = acquire_within(store, acquire.acquire(), acquire.wait).await?;
                 acquire.print(Reply::Granted(grant))
             }
             Lock::Run(run) => return run.run(store).await,
@@ -138,7 +165,7 @@ impl WriteCommand for Acquire {
 impl WriteCommand for Release {
     fn write(&self) -> Result<Write> {
         let (name, owner) = (self.name.clone(), self.owner.clone());
-        Ok(WriteOperation::LockRelease(LockRelease { name, owner }).into())
+        Ok(WriteOperation::LockRelease(LockRelease { name, owner, fence: None }).into())
     }
 
     fn print(&self, reply: Reply) -> Result<()> {

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use clap::Args;
 use kv::limits;
-use kv::store::{Code, Error, Grant, LockAcquire, Result, Store};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
+use kv::store::{Code, Error, LockAcquire, Result, Store};
+use rustix::process::Signal;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{child, output, signals};
+use super::signals::{self, Terminations};
+use super::{child, output};
 
 const ABOUT: &str = "\
 COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is refused
 once somebody else got the lock. The lock is renewed while COMMAND runs. When it is lost all the same, COMMAND is told to
-end (TERM, and KILL 5 s later), and the exit code is 5; else it is that of COMMAND.";
+end (TERM, and KILL 5 s later), but not what it has started, and the exit code is 5; else it is that of COMMAND. TERM, HUP
+and QUIT are passed on to it.";
 
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]
@@ -52,16 +54,15 @@ impl Run {
         };
         let mut command = child::command(&self.command)?;
         let wait = self.wait.unwrap_or(Duration::from_millis(limits::TIMEOUT_MS));
-        let Grant { fence, .. } = store.lock_acquire_within(acquire.clone(), wait).await?;
-        // How long ago it was granted is not known, so it is renewed at once.
-        let mut held = Held { store, acquire, fence, duration: self.duration, until: Instant::now() };
-        held.until += self.duration / 2;
-        held.renew().await?;
-        command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
-        let outcome = match child::spawn(&mut command) {
-            Ok(child) => held.watch(child).await,
-            Err(error) => Err(error),
+        let mut terminations = signals::terminations()?;
+        let fence = tokio::select! {
+            grant = super::lock::acquire_within(store, acquire.clone(), wait) => grant?.fence,
+            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
         };
+        let until = Instant::now() + self.duration / 2;
+        let mut held = Held { store, acquire, fence, duration: self.duration, until };
+        command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
+        let outcome = held.run(&mut command, &mut terminations).await;
         if let Err(error) = store.lock_release(&self.name, &held.acquire.owner).await
             && error.code != Code::NotOwner
         {
@@ -72,9 +73,14 @@ impl Run {
 }
 
 impl<S: Store> Held<'_, S> {
-    /// Waits for the command, and keeps the lock.
-    async fn watch(&mut self, mut child: Child) -> Result<u8> {
-        let mut terminated = signals::terminations()?;
+    /// Runs the command, and keeps the lock meanwhile.
+    async fn run(&mut self, command: &mut Command, terminations: &mut Terminations) -> Result<u8> {
+        // How long ago it was granted is not known, so it is renewed at once.
+        self.renew().await.map_err(|error| self.lost(&error))?;
+        let mut child = match child::spawn(command) {
+            Ok(child) => child,
+            Err(code) => return Ok(code),
+        };
         let mut next = Instant::now() + self.duration / 2;
         loop {
             tokio::select! {
@@ -82,8 +88,7 @@ impl<S: Store> Held<'_, S> {
                     let internal = |error: std::io::Error| Error::new(Code::Internal, error.to_string());
                     return ended.map(child::exit_code).map_err(internal);
                 }
-                // A terminal sends Ctrl-C to the command too.
-                signal = terminated.recv() => if signal == Signal::TERM { tell(&child, signal) },
+                signal = terminations.recv() => child::pass_on(&child, signal),
                 () = sleep_until(next) => match self.renew().await {
                     Ok(()) => next = Instant::now() + self.duration / 2,
                     Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
@@ -106,34 +111,24 @@ impl<S: Store> Held<'_, S> {
         let late = || Error::new(Code::Timeout, "it could not be renewed in time");
         let grant = renewed.unwrap_or_else(|_| Err(late()))?;
         if grant.fence != self.fence {
-            // It had expired, so somebody else may have held it in between.
-            return Err(Error::new(Code::Locked, "it had expired before it was renewed"));
+            // It was free for a while, so somebody else may have held it in between.
+            return Err(Error::new(Code::Locked, "it was released, or expired before it was renewed"));
         }
         self.until = asked + self.duration;
         Ok(())
     }
 
     fn lost(&self, error: &Error) -> Error {
-        let message =
-            format!("the lock {} was lost, and the command ended: {}", self.acquire.name, error.message);
-        Error::new(Code::Locked, message).hint("give it a longer --duration, if this host is slow")
-    }
-}
-
-/// Passes a signal on to the command, which ends when it wants to.
-fn tell(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(pid) = pid
-        && let Err(error) = kill_process(pid, signal)
-    {
-        output::note(&format!("the command cannot be told to end: {error}"));
+        let message = format!("the lock {} was lost: {}", self.acquire.name, error.message);
+        Error::new(Code::Locked, message)
+            .hint("the command was told to end; give the lock a longer --duration, if this host is slow")
     }
 }
 
 async fn stop(child: &mut Child) {
-    tell(child, Signal::TERM);
+    child::tell(child, Signal::TERM);
     if timeout(limits::CHILD_GRACE, child.wait()).await.is_err() {
-        tell(child, Signal::KILL);
+        child::tell(child, Signal::KILL);
         let _ = child.wait().await;
     }
 }

@@ -27,16 +27,18 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
 
 /// Waits until nobody reads stdout any more; for ever where that cannot be, as with a file.
 pub(super) async fn reader_is_gone() {
-    let is_gone = || {
-        let stdout = io::stdout();
-        // An error is told without being asked for: that a pipe has lost its reader (poll(2)).
-        let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
-        let told = poll(&mut asked, Some(&Timespec::default()));
-        told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
-    };
-    while !is_gone() {
+    while !is_reader_gone() {
         tokio::time::sleep(limits::READER_INTERVAL).await;
     }
+}
+
+/// Whether nobody reads stdout any more, as far as that can be seen.
+pub(super) fn is_reader_gone() -> bool {
+    let stdout = io::stdout();
+    // An error is told without being asked for: that a pipe has lost its reader (poll(2)).
+    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let told = poll(&mut asked, Some(&Timespec::default()));
+    told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Prints a document for people and programs, indented.

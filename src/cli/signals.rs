@@ -16,26 +16,27 @@ pub(super) fn survive_file_size_limit() -> Result<()> {
 }
 
 /// The signals that ask a command to end.
-pub(super) struct Terminations {
-    interrupt: Signals,
-    terminate: Signals,
-}
+pub(super) struct Terminations([(Signal, Signals); 4]);
 
 impl Terminations {
     /// The next one.
     pub(super) async fn recv(&mut self) -> Signal {
+        let [first, second, third, fourth] = &mut self.0;
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
+            _ = first.1.recv() => first.0,
+            _ = second.1.recv() => second.0,
+            _ = third.1.recv() => third.0,
+            _ = fourth.1.recv() => fourth.0,
         }
     }
 }
 
+/// From now on these signals do not end the process by themselves.
 pub(super) fn terminations() -> Result<Terminations> {
-    Ok(Terminations {
-        interrupt: handle(SignalKind::interrupt())?,
-        terminate: handle(SignalKind::terminate())?,
-    })
+    let one = |signal: Signal| -> Result<(Signal, Signals)> {
+        Ok((signal, handle(SignalKind::from_raw(signal.as_raw()))?))
+    };
+    Ok(Terminations([one(Signal::INT)?, one(Signal::TERM)?, one(Signal::HUP)?, one(Signal::QUIT)?]))
 }
 
 /// The exit code of a command that was ended by a signal, as a shell tells it.

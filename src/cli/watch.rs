@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use kv::store::{Change, Event, Result, Start, Store, Subscribe};
 use tokio::io::AsyncWriteExt as _;
 
-use super::arguments::usage;
 use super::output::{self, ChangeView};
+use super::signals::{self, Terminations};
 use super::{child, exit_code};
 
 pub(super) const VARIABLES: &str = "\
@@ -38,6 +38,9 @@ pub(super) struct Printing {
     /// How changes are printed
     #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
     output: WatchFormat,
+    /// End after so many changes
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// A program to run for each change, instead of printing it
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -63,31 +66,62 @@ impl Watch {
     pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
         let Watch { prefix, of_type, after, printing } = self;
         let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
-        let mut subscription = store.subscribe(wanted).await?;
-        loop {
-            let event = tokio::select! {
-                event = subscription.next() => event?,
-                () = output::reader_is_gone() => return Ok(exit_code::OK),
+        let mut terminations = signals::terminations()?;
+        let mut subscription = tokio::select! {
+            begun = store.subscribe(wanted) => begun?,
+            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+        };
+        for done in 1.. {
+            let change = loop {
+                tokio::select! {
+                    event = subscription.next() => {
+                        if let Event::Change(change) = event? {
+                            break change;
+                        }
+                    }
+                    signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+                    () = output::reader_is_gone() => return Ok(exit_code::OK),
+                }
             };
-            if let Event::Change(change) = event
-                && let Some(code) = printing.deal_with(&change).await?
-            {
-                return Ok(code);
+            match printing.deal_with(&change, &mut terminations).await? {
+                Done::Next if !printing.is_enough(done) => {}
+                Done::Next => return Ok(exit_code::OK),
+                Done::Last(code) | Done::Failed(code) => return Ok(code),
             }
         }
+        Ok(exit_code::OK)
     }
 }
 
+/// What became of a change.
+pub(super) enum Done {
+    /// It was dealt with.
+    Next,
+    /// It was dealt with, and it was the last one: with this exit code.
+    Last(u8),
+    /// It was not dealt with.
+    Failed(u8),
+}
+
 impl Printing {
+    /// Whether so many changes are as many as were asked for.
+    pub(super) fn is_enough(&self, done: u64) -> bool {
+        self.limit.is_some_and(|limit| done >= limit)
+    }
+
+    /// Whether what is printed goes nowhere.
+    pub(super) fn has_lost_its_reader(&self) -> bool {
+        !self.runs_a_command() && output::is_reader_gone()
+    }
+
     pub(super) fn runs_a_command(&self) -> bool {
         !self.command.is_empty()
     }
 
-    /// Prints a change, or runs the command for it; answers the exit code when that is the end.
-    pub(super) async fn deal_with(&self, change: &Change) -> Result<Option<u8>> {
+    /// Prints a change, or runs the command for it.
+    pub(super) async fn deal_with(&self, change: &Change, terminations: &mut Terminations) -> Result<Done> {
         if self.runs_a_command() {
-            let code = self.run_command(change).await?;
-            return Ok((code != exit_code::OK).then_some(code));
+            return self.run_command(change, terminations).await;
         }
         let view = ChangeView::from(change);
         let text = match self.output {
@@ -96,10 +130,10 @@ impl Printing {
         };
         // A reader that has seen enough is no failure.
         let reader = output::print_bytes(format!("{text}\n").as_bytes())?;
-        Ok(reader.is_break().then_some(exit_code::OK))
+        Ok(if reader.is_break() { Done::Failed(exit_code::OK) } else { Done::Next })
     }
 
-    async fn run_command(&self, change: &Change) -> Result<u8> {
+    async fn run_command(&self, change: &Change, terminations: &mut Terminations) -> Result<Done> {
         let mut command = child::command(&self.command)?;
         for (name, value) in [
             ("SEQ", change.seq.to_string()),
@@ -114,13 +148,19 @@ impl Printing {
         ] {
             command.env(format!("KV_CHANGE_{name}"), value);
         }
-        let mut child = child::spawn(command.stdin(Stdio::piped()))?;
+        let mut child = match child::spawn(command.stdin(Stdio::piped())) {
+            Ok(child) => child,
+            Err(code) => return Ok(Done::Failed(code)),
+        };
         if let Some(mut stdin) = child.stdin.take() {
             let line = output::to_line(&ChangeView::from(change))?;
             // A program need not read it.
             let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
         }
-        let ended = child.wait().await;
-        ended.map(child::exit_code).map_err(|error| usage(&error.to_string(), "see kv watch --help"))
+        Ok(match child::wait(&mut child, terminations).await? {
+            (exit_code::OK, None) => Done::Next,
+            (exit_code::OK, Some(signal)) => Done::Last(signals::exit_code(signal)),
+            (code, _) => Done::Failed(code),
+        })
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Greeted {
     pub(super) connection: Connection,
     pub(super) hello: Hello,
     pub(super) socket: PathBuf,
+    /// The process at the other end.
+    pid: Option<i32>,
 }
 
 impl Target {
@@ -115,7 +117,7 @@ async fn greet(socket: &Path) -> Result<Option<Greeted>> {
     match timeout(limits::CONNECT_TIMEOUT, connection.ask(line(&Call::Hello))).await {
         Ok(Ok(line)) => {
             let hello = decode_own(&line)?;
-            Ok(Some(Greeted { connection, hello, socket: socket.to_owned() }))
+            Ok(Some(Greeted { connection, hello, socket: socket.to_owned(), pid }))
         }
         // It ended between the two.
         Ok(Err(Lost::NotTaken | Lost::Unanswered)) => Ok(None),
@@ -153,9 +155,11 @@ impl Greeted {
         let _ = self.connection.ask(line(&Call::Shutdown)).await;
         let place = Place::at(&self.socket)?;
         let pid = self.hello.pid;
+        // In another container its own number is somebody else's here.
+        let is_seen = self.pid.is_some_and(|seen| i64::from(seen) == i64::from(pid));
         let process = PathBuf::from(format!("/proc/{pid}/exe"));
         let deadline = Instant::now() + limits::STOP_TIMEOUT;
-        while is_alive_as(&place, pid) || process.exists() {
+        while is_alive_as(&place, pid) || (is_seen && process.exists()) {
             if Instant::now() >= deadline {
                 return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
                     .hint(kill_hint(pid)));

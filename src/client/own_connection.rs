@@ -22,8 +22,9 @@ impl OwnConnection {
         let stream = connect::open(socket).await?.ok_or_else(|| connect::nobody(socket))?;
         let mut connection = OwnConnection(FramedRead::new(stream, LineCodec::default()));
         connection.send(call).await.map_err(|_| lost(socket))?;
-        let reply = tokio::time::timeout(limits::CALL_TIMEOUT + wait, connection.line()).await;
-        let reply = reply.map_err(|_| connect::unavailable(socket, "the daemon does not answer"))?;
+        let reply = tokio::time::timeout(limits::CALL_TIMEOUT.saturating_add(wait), connection.line()).await;
+        let reply =
+            reply.map_err(|_| connect::unavailable(socket, "the daemon does not answer").unknown())?;
         Ok((connection, reply.ok_or_else(|| lost(socket))?))
     }
 
@@ -40,6 +41,7 @@ impl OwnConnection {
     }
 }
 
+/// Whether it took what was sent is not known.
 fn lost(socket: &Path) -> Error {
-    connect::unavailable(socket, "the daemon went away")
+    connect::unavailable(socket, "the daemon went away").unknown()
 }

@@ -24,6 +24,10 @@ struct Remote {
     connection: Option<OwnConnection>,
     /// Events that came before the reply to a commit.
     early: VecDeque<Bytes>,
+    /// What was dealt with and could not be committed: the first thing that the next session does.
+    uncommitted: Option<u64>,
+    /// Where the next session begins by that. What comes before it was dealt with.
+    position: u64,
 }
 
 /// Begins a subscription at the daemon that listens on this socket.
@@ -36,13 +40,22 @@ pub(super) async fn begin(target: Target, socket: &Path, wanted: Subscribe) -> R
         start => start,
     };
     let wanted = Subscribe { start, epoch: Some(epoch.clone()), ..wanted };
-    let remote = Remote { target, wanted, connection: Some(connection), early: VecDeque::new() };
+    let remote = Remote {
+        target,
+        wanted,
+        connection: Some(connection),
+        early: VecDeque::new(),
+        uncommitted: None,
+        position: 0,
+    };
     Ok(Subscription::new(Identity { store_id, epoch }, seq, remote))
 }
 
 async fn subscribe(socket: &Path, wanted: &Subscribe) -> Result<(OwnConnection, Subscribed)> {
     let call = Call::Subscribe(wanted.clone());
-    let (connection, reply) = OwnConnection::open(socket, &call, wanted.wait).await?;
+    let opened = OwnConnection::open(socket, &call, wanted.wait).await;
+    // A subscription is no write: nothing of it can have been applied.
+    let (connection, reply) = opened.map_err(|error| Error { maybe: false, ..error })?;
     Ok((connection, decode_own(&reply)?))
 }
 
@@ -50,6 +63,8 @@ impl Remote {
     /// Subscribes anew, at the daemon that there is by then.
     async fn resume(&mut self) -> Result<()> {
         self.early.clear();
+        let begun = Instant::now();
+        let only_looking = Target { handover: None, ..self.target.clone() };
         // The lease of a daemon that was killed stands until it expires.
         let patience = match self.wanted.consumer {
             Some(_) => Duration::from_millis(limits::CONSUMER_LEASE_MS) + limits::CONSUMER_RENEWAL,
@@ -58,18 +73,22 @@ impl Remote {
         self.wanted.wait = self.wanted.wait.max(patience);
         let deadline = Instant::now() + limits::RESUME_TIMEOUT;
         loop {
-            let resumed = match self.target.connect().await {
+            tokio::time::sleep(limits::RESUME_INTERVAL).await;
+            let is_patient = begun.elapsed() < limits::RESUME_PATIENCE;
+            let target = if is_patient { &only_looking } else { &self.target };
+            let resumed = match target.connect().await {
                 Ok(greeted) => subscribe(&greeted.socket, &self.wanted).await,
                 Err(error) => Err(error),
             };
             match resumed {
                 Ok((connection, _)) => {
                     self.connection = Some(connection);
+                    if let Some(seq) = self.uncommitted {
+                        self.position = self.commit(seq).await?;
+                    }
                     return Ok(());
                 }
-                Err(error) if passes(&error) && Instant::now() < deadline => {
-                    tokio::time::sleep(limits::RESUME_INTERVAL).await;
-                }
+                Err(error) if passes(&error) && Instant::now() < deadline => {}
                 Err(error) => return Err(error),
             }
         }
@@ -99,7 +118,12 @@ impl Source for Remote {
                 self.connection = None;
                 continue;
             };
+            // The reply to a commit whose caller went away.
+            if is_reply(&line) {
+                continue;
+            }
             match decode_event(&line) {
+                Ok(Some(Event::Change(change))) if change.seq <= self.position => {}
                 Ok(None) => {}
                 Ok(Some(event)) => {
                     let seq = match &event {
@@ -125,9 +149,10 @@ impl Source for Remote {
         let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
         let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
         let request = Request::Write(commit.into());
+        self.uncommitted = Some(seq);
         let gone = || Error::new(Code::Unavailable, "the daemon went away before it answered").unknown();
-        // Without a connection there is no session that holds the consumer: who follows anew gets it again.
-        let connection = self.connection.as_mut().ok_or_else(gone)?;
+        // Not put back unless it is sound: half a line may have been sent, or a reply be under way.
+        let mut connection = self.connection.take().ok_or_else(gone)?;
         let reply = async {
             connection.send(&Call::Store(request.clone())).await.ok()?;
             loop {
@@ -138,10 +163,10 @@ impl Source for Remote {
                 self.early.push_back(line);
             }
         };
-        let Ok(Some(line)) = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await else {
-            self.connection = None;
-            return Err(gone());
-        };
+        let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
+        let line = reply.ok().flatten().ok_or_else(gone)?;
+        self.connection = Some(connection);
+        self.uncommitted = None;
         match decode_reply(&request, &line)? {
             Reply::Position { position } => Ok(position),
             other => {

@@ -1,5 +1,7 @@
 //! One client's life: lines in, replies out in the same order, until it ends its side or says `bye`.
 
+mod session;
+
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -14,18 +16,14 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
-use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::session_locks::{Cancellable, Held, SessionLocks};
-use super::subscriptions::{Subscriptions, Woken, change_lines, progress_line};
+use super::subscriptions::{Active, Subscriptions};
 use crate::limits;
-use crate::protocol::{
-    Acquire, Answer, Call, Id, Incoming, Line, LineCodec, Subscribed, decode_request, encode_end,
-    encode_reply,
-};
-use crate::store::follow::{Follower, Wake};
-use crate::store::{Code, Error, Request, Subscribe, Write, WriteOperation};
+use crate::protocol::{Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply};
+use crate::store::waiting::Had;
+use crate::store::{Code, Error, Reply, Request, Write, WriteOperation};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
 type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
@@ -36,13 +34,27 @@ enum Ready {
     /// A reply that is only loaded when its turn has come, so that a connection holds one at a time.
     Large(Option<Id>, Large),
     /// The reply to a `subscribe`, behind which the events come.
-    Subscribed(Vec<u8>, Id, Box<Follower>),
+    Subscribed(Vec<u8>, Box<Active>),
     /// The reply to a `lock.acquire` that waited, or that is for this connection.
-    Acquired { line: Vec<u8>, waited_as: Option<Id>, not_held: Option<Held> },
+    Acquired(Vec<u8>, Box<Acquired>),
+    /// The reply to a `lock.release` of a lock of this connection, and what is released.
+    Released(Vec<u8>, Option<Held>),
+}
+
+/// What a `lock.acquire` brought.
+struct Acquired {
+    /// It could be cancelled by this name.
+    waited_as: Option<Id>,
+    /// Given back, unless the client is told.
+    had: Option<Had>,
+    /// Where it is a lock of this connection.
+    of_session: Option<Held>,
+    attached: OwnedSemaphorePermit,
 }
 
 /// Serves one client to its end.
 pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
+    let peer_pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let (reader, writer) = stream.into_split();
     let mut connection = Connection {
         lines: FramedRead::with_capacity(reader, LineCodec::telling_long_lines(), limits::READ_BUFFER_BYTES),
@@ -55,12 +67,24 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         waiting: FuturesUnordered::new(),
         cancellable: Cancellable::default(),
         locks: SessionLocks::default(),
+        peer_pid,
         reading: true,
         stopping: false,
         dispatch,
     };
-    if let Err(error) = connection.run().await {
-        tracing::debug!(%error, "a connection ended");
+    let stop = connection.dispatch.stop.clone();
+    let drained = async {
+        stop.cancelled().await;
+        tokio::time::sleep(limits::DRAIN_CONNECTION_TIMEOUT).await;
+    };
+    tokio::select! {
+        ended = connection.run() => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            }
+        }
+        // A client that takes nothing must not keep the daemon from giving back what belonged to it.
+        () = drained => tracing::debug!("a connection was left"),
     }
     connection.leave().await;
 }
@@ -80,6 +104,8 @@ struct Connection {
     waiting: FuturesUnordered<Pending>,
     cancellable: Cancellable,
     locks: SessionLocks,
+    /// The process at the other end, for people.
+    peer_pid: Option<i32>,
     reading: bool,
     stopping: bool,
     dispatch: Arc<Dispatch>,
@@ -96,9 +122,13 @@ impl Connection {
                     return self.writer.shutdown().await;
                 }
             }
-            let under_way = self.pending.len() + self.waiting.len();
-            let may_read = self.reading && self.held.is_empty() && under_way < limits::CONNECTION_REQUESTS;
+            let may_read =
+                self.reading && self.held.is_empty() && self.pending.len() < limits::CONNECTION_REQUESTS;
             let since = self.long_line.as_ref().map(|(_, since)| *since);
+            // Whatever else happens on the connection meanwhile.
+            if since.is_some_and(|since| dispatch.memory.is_overdue(since)) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let line = async {
                 let line = self.lines.next().map(Option::transpose);
                 match since {
@@ -106,12 +136,12 @@ impl Connection {
                     None => line.await,
                 }
             };
-            let is_half_closed = !self.reading;
             tokio::select! {
                 Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
                 Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.write(reply).await?,
                 woken = self.subscriptions.next() => self.deliver(woken).await?,
-                () = is_gone(&self.writer), if is_half_closed => return Ok(()),
+                // Who is not read from cannot be heard to end.
+                () = is_gone(&self.writer), if !may_read => return Ok(()),
                 line = line, if may_read => match line? {
                     Some(line) => self.take(line).await?,
                     None => self.reading = false,
@@ -204,13 +234,14 @@ impl Connection {
     fn start(&mut self, mut incoming: Incoming, permit: OwnedSemaphorePermit) {
         self.lane = Dispatch::lane(&incoming.call);
         let id = incoming.id.clone();
+        let mut released = None;
         match &mut incoming.call {
-            Call::Subscribe(subscribe) => return self.subscribe(id, subscribe.clone(), permit),
+            Call::Subscribe(subscribe) => return self.subscribe(id, subscribe.clone(), incoming.timeout_ms),
             Call::Unsubscribe(subscription) => {
-                let is_there = self.subscriptions.end(subscription);
-                return self.done(id.as_ref(), is_there, "subscription", subscription);
+                let ended = self.subscriptions.end(subscription);
+                return self.unsubscribed(id, subscription, ended);
             }
-            Call::Acquire(acquire) => return self.acquire(id, acquire.clone(), incoming.timeout_ms, permit),
+            Call::Acquire(acquire) => return self.acquire(id, acquire.clone(), incoming.timeout_ms),
             Call::Cancel(target) => {
                 let is_there = self.cancellable.cancel(target);
                 return self.done(id.as_ref(), is_there, "request that waits as", target);
@@ -220,124 +251,31 @@ impl Connection {
             })) => {
                 commit.holder = self.subscriptions.holder_of(&commit.name);
             }
+            Call::Store(Request::Write(Write {
+                operation: WriteOperation::LockRelease(release), ..
+            })) => {
+                let held = Held { name: release.name.clone(), owner: release.owner.clone() };
+                released = Some(held).filter(|held| self.locks.has(held));
+            }
             Call::Bye => {
                 self.reading = false;
                 self.subscriptions.end_all();
-                self.waiting.clear();
+                self.cancellable.cancel_all();
             }
             _ => {}
         }
         let answered = self.dispatch.start(incoming);
         self.pending.push_back(Box::pin(async move {
             let ready = match answered.await {
+                Answered::Now(answer, _) if released.is_some() => {
+                    let released = released.filter(|_| answer.is_ok());
+                    Ready::Released(encode_reply(id.as_ref(), answer), released)
+                }
                 Answered::Now(answer, place) => Ready::line(encode_reply(id.as_ref(), answer), place),
                 Answered::Large(large) => Ready::Large(id, large),
             };
             (ready, Some(permit))
         }));
-    }
-
-    fn subscribe(&mut self, id: Option<Id>, subscribe: Subscribe, permit: OwnedSemaphorePermit) {
-        let name = match self.subscriptions.name(id.as_ref()) {
-            Ok(name) => name,
-            Err(error) => return self.fail(id, error),
-        };
-        let begun = self.dispatch.follow(subscribe, CancellationToken::new().drop_guard());
-        self.pending.push_back(Box::pin(async move {
-            let ready = match begun.await {
-                Ok((follower, seq, identity)) => {
-                    let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity));
-                    Ready::Subscribed(encode_reply(id.as_ref(), Ok(answer)), name, Box::new(follower))
-                }
-                Err(error) => Ready::Line(encode_reply(id.as_ref(), Err(error)), None),
-            };
-            (ready, Some(permit))
-        }));
-    }
-
-    /// Asks for a lock. With a wait and an id it answers when its time has come, else in its turn.
-    fn acquire(
-        &mut self,
-        id: Option<Id>,
-        acquire: Acquire,
-        timeout_ms: Option<u64>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let given_up = CancellationToken::new();
-        let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
-        if let Some(name) = &waited_as
-            && let Err(error) = self.cancellable.add(name.clone(), given_up.clone())
-        {
-            return self.fail(id, error);
-        }
-        let mut noted = None;
-        if acquire.session {
-            let held = Held::of(&acquire.acquire);
-            match self.locks.note(held.clone(), self.dispatch.attach()) {
-                Ok(is_new) => noted = Some(held).filter(|_| is_new),
-                Err(error) => return self.fail(id, error),
-            }
-        }
-        let attached = self.dispatch.attach();
-        let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
-        let is_waiting = waited_as.is_some();
-        let reply: Pending = Box::pin(async move {
-            let answer = acquired.await;
-            let is_refused = answer.as_ref().is_err_and(|error| !error.maybe);
-            let line = encode_reply(id.as_ref(), answer.map(Answer::Store));
-            drop(attached);
-            (Ready::Acquired { line, waited_as, not_held: noted.filter(|_| is_refused) }, Some(permit))
-        });
-        if is_waiting {
-            self.waiting.push(reply);
-        } else {
-            self.pending.push_back(reply);
-        }
-    }
-
-    /// Answers who ends something of this connection.
-    fn done(&mut self, id: Option<&Id>, is_there: bool, what: &str, name: &Id) {
-        let answer = if is_there {
-            Ok(Answer::Done)
-        } else {
-            Err(Error::new(Code::NotFound, format!("there is no {what} {}", name.as_json())))
-        };
-        let reply = Ready::Line(encode_reply(id, answer), None);
-        self.pending.push_back(Box::pin(std::future::ready((reply, None))));
-    }
-
-    /// Gives back what belonged to this connection.
-    async fn leave(&mut self) {
-        self.subscriptions.end_all();
-        self.waiting.clear();
-        self.dispatch.release(self.locks.take_all()).await;
-    }
-
-    /// Sends what a subscription has, which is loaded only now that the socket can take something.
-    async fn deliver(&mut self, Woken { mut active, wake }: Woken) -> io::Result<()> {
-        let lines = match wake {
-            Ok(Wake::Quiet) => Ok(progress_line(&active)),
-            Ok(Wake::News) => {
-                let stalled = tokio::time::timeout(limits::STALL_TIMEOUT, self.writer.writable()).await;
-                stalled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-                active.follower.read().await.map(|piece| change_lines(&active.id, &piece))
-            }
-            Err(error) => Err(error),
-        };
-        let (lines, goes_on) = match lines {
-            Ok(lines) => (lines, true),
-            Err(error) => (encode_end(&active.id, error), false),
-        };
-        if goes_on {
-            self.subscriptions.wait(active);
-        } else {
-            self.subscriptions.end(&active.id);
-        }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let _held = self.dispatch.memory.events(lines.len()).await;
-        self.send(&lines).await
     }
 
     fn fail(&mut self, id: Option<Id>, error: Error) {
@@ -349,15 +287,34 @@ impl Connection {
     async fn write(&mut self, first: (Ready, Option<OwnedSemaphorePermit>)) -> io::Result<()> {
         let mut next = Some(first);
         while let Some((ready, permit)) = next.take() {
+            // What is given back, should the client be gone before it is told.
+            let mut told = None;
             let (mut lines, place) = match ready {
                 Ready::Line(line, place) => (line, place),
-                Ready::Subscribed(line, name, follower) => {
-                    self.subscriptions.begin(name, *follower, self.dispatch.attach());
+                Ready::Subscribed(line, active) if self.stopping => {
+                    let error = Error::new(Code::Unavailable, "the daemon is ending");
+                    ([line, encode_end(&active.id, error)].concat(), None)
+                }
+                Ready::Subscribed(line, active) => {
+                    self.subscriptions.begin(*active);
                     (line, None)
                 }
-                Ready::Acquired { line, waited_as, not_held } => {
+                Ready::Acquired(line, acquired) => {
+                    let Acquired { waited_as, had, of_session, attached } = *acquired;
                     waited_as.inspect(|id| self.cancellable.remove(id));
-                    not_held.inspect(|held| self.locks.forget(held));
+                    match (had, of_session) {
+                        // From now on it is released with the connection.
+                        (Some(had), Some(held)) => {
+                            if let Ok(Reply::Granted(grant)) = had.keep() {
+                                self.locks.add(held, grant.fence, attached);
+                            }
+                        }
+                        (had, _) => told = had,
+                    }
+                    (line, None)
+                }
+                Ready::Released(line, released) => {
+                    released.inspect(|held| self.locks.remove(held));
                     (line, None)
                 }
                 Ready::Large(id, large) => {
@@ -377,6 +334,7 @@ impl Connection {
                 }
             }
             self.send(&lines).await?;
+            told.map(Had::keep);
         }
         Ok(())
     }

@@ -11,20 +11,19 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Counted;
 use super::instance::StoreLock;
 use super::memory::Memory;
-use super::session_locks::Held;
 use crate::actors::backend::{Ask, AskSmall, Backend};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
 use crate::protocol::{Acquire, Answer, Call, Hello, Incoming, Status};
 use crate::store::follow::Follower;
-use crate::store::waiting::Wanted;
+use crate::store::session_name_of;
+use crate::store::waiting::{Had, Wanted};
 use crate::store::{
-    Address, Code, Error, Identity, Mutation, Read, Reply, Request, Result, Subscribe, Timestamp,
-    WriteOperation,
+    Address, Code, ConsumerLeave, Error, Identity, LockRelease, Mutation, Read, Reply, Request, Result,
+    Subscribe, Timestamp, WriteOperation,
 };
 
 /// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
@@ -77,8 +76,6 @@ pub(super) struct Dispatch {
     pub(super) store_lock: StoreLock,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) connections_max: usize,
-    /// What ends with this daemon: subscriptions, requests that wait, locks of connections.
-    pub(super) attached: Arc<AtomicUsize>,
     /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
     pub(super) memory: Memory,
     pub(super) stop: CancellationToken,
@@ -151,54 +148,66 @@ impl Dispatch {
     pub(super) fn follow(
         &self,
         subscribe: Subscribe,
+        peer_pid: Option<i32>,
+        timeout_ms: Option<u64>,
         given_up: DropGuard,
     ) -> impl Future<Output = Result<(Follower, u64, Identity)>> + use<> {
-        let refused = self.refusal(false);
-        let follow = Follow { subscribe, given_up: given_up.token().clone() };
-        let asked = self.stream_notifier.send(follow);
-        let stop = self.stop.clone();
+        let session = session_name_of(peer_pid);
+        let follow = Follow { subscribe, session, given_up: given_up.token().clone() };
+        let asked = match self.refusal(false) {
+            Some(refused) => Err(refused),
+            None => Ok(self.stream_notifier.send(follow)),
+        };
+        let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
         async move {
             let _given_up = given_up;
-            refused.map_or(Ok(()), Err)?;
+            let begun = async { asked?.await.map_err(|_| gone())? };
             tokio::select! {
-                begun = asked => begun.map_err(|_| gone())?,
+                begun = in_time(timeout, false, begun) => begun,
                 () = stop.cancelled() => Err(gone()),
             }
         }
     }
 
+    /// Ends the hold of a session on a consumer.
+    pub(super) fn leave(&self, leave: ConsumerLeave) -> impl Future<Output = ()> + use<> {
+        let left = self.backend.send(Ask(Request::Write(WriteOperation::ConsumerLeave(leave).into())));
+        // What cannot be given back expires.
+        async move { drop(left.await) }
+    }
+
     /// Asks for a lock that others may hold. Who drops the future gives up.
     pub(super) fn acquire(
         &self,
-        Acquire { acquire, wait, session }: Acquire,
+        Acquire { acquire, wait, .. }: Acquire,
         timeout_ms: Option<u64>,
         given_up: CancellationToken,
-    ) -> impl Future<Output = Result<Reply>> + use<> {
+    ) -> impl Future<Output = Result<Had>> + use<> {
         let write = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
-        let refused = write.check().err().or_else(|| self.refusal(false));
-        let wanted = Wanted::lock(acquire, session);
-        let message = lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() };
-        let asked = refused.is_none().then(|| self.lock_expiry.send(message));
+        let asked = match write.check().err().or_else(|| self.refusal(false)) {
+            Some(refused) => Err(refused),
+            None => {
+                let wanted = Wanted::Lock(acquire);
+                let message = lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() };
+                Ok(self.lock_expiry.send(message))
+            }
+        };
         let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
         async move {
             let _given_up = given_up.drop_guard();
-            let answer = async {
-                match (refused, asked) {
-                    (None, Some(asked)) => asked.await.map_err(|_| gone().unknown())?,
-                    (refused, _) => Err(refused.unwrap_or_else(gone)),
-                }
-            };
+            let answer = async { asked?.await.map_err(|_| gone().unknown())? };
             tokio::select! {
                 answer = in_time(timeout, true, answer) => answer,
+                // What an attempt brings in this moment is given back, or expires.
                 () = stop.cancelled() => Err(gone().unknown()),
             }
         }
     }
 
     /// Releases the locks of a connection that has ended.
-    pub(super) async fn release(&self, locks: Vec<Held>) {
-        let releases = locks.into_iter().map(|held| {
-            let release = WriteOperation::LockRelease(held.into_release());
+    pub(super) async fn release(&self, locks: Vec<LockRelease>) {
+        let releases = locks.into_iter().map(|release| {
+            let release = WriteOperation::LockRelease(release);
             self.backend.send(Ask(Request::Write(release.into())))
         });
         for released in join_all(releases).await {
@@ -209,11 +218,6 @@ impl Dispatch {
                 tracing::warn!(%error, "a lock of a connection that ended could not be released");
             }
         }
-    }
-
-    /// Counts something that ends with this daemon.
-    pub(super) fn attach(&self) -> Counted {
-        Counted::new(&self.attached)
     }
 
     /// Why the store is not served here, when it is not.
@@ -229,7 +233,7 @@ impl Dispatch {
         let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
         hello.limits.connections = self.connections_max;
-        hello.attached = self.attached.load(Ordering::SeqCst);
+        hello.attached = self.memory.attached();
         async move {
             // A daemon without a store is a daemon all the same.
             if let Ok(Ok(Ok(Reply::Identity(identity)))) =
@@ -323,6 +327,6 @@ async fn in_time<T>(
     })
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(Code::Unavailable, "the daemon is ending")
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
+use crate::store::{Code, Error, Result};
 
 /// The memory for messages. What is taken is given back when the permit is dropped.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Memory {
     line_places: Arc<Semaphore>,
     reply_places: Arc<Semaphore>,
     event_bytes: Arc<Semaphore>,
+    large_events: Arc<Semaphore>,
+    attached: Arc<Semaphore>,
 }
 
 impl Memory {
@@ -28,6 +31,8 @@ impl Memory {
             line_places: Arc::new(Semaphore::new(limits::LARGE_LINES)),
             reply_places: Arc::new(Semaphore::new(limits::LARGE_REPLIES)),
             event_bytes: Arc::new(Semaphore::new(limits::EVENTS_HELD_BYTES)),
+            large_events: Arc::new(Semaphore::new(limits::LARGE_EVENTS)),
+            attached: Arc::new(Semaphore::new(limits::ATTACHED)),
         }
     }
 
@@ -38,14 +43,31 @@ impl Memory {
         acquired(semaphore.acquire_many_owned(bytes.unwrap_or(u32::MAX)).await)
     }
 
-    /// Waits for the memory of events that are sent. It is their own, so that subscriptions that are not read hold up no
-    /// request.
+    /// Waits for the memory of events, before they are made. It is their own, so that subscriptions that are not read hold up
+    /// no request.
     pub(super) async fn events(&self, bytes: usize) -> OwnedSemaphorePermit {
         if bytes > limits::EVENTS_BYTES * 2 {
-            return self.large_reply().await;
+            return acquired(Arc::clone(&self.large_events).acquire_owned().await);
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         acquired(Arc::clone(&self.event_bytes).acquire_many_owned(bytes).await)
+    }
+
+    /// A place for something that ends with this daemon: a subscription, a request that waits for a lock, a lock of a
+    /// connection.
+    ///
+    /// # Errors
+    /// `busy` when there are too many of them.
+    pub(super) fn attach(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.attached).try_acquire_owned().map_err(|_| {
+            let message = format!("{} subscriptions and waiting requests are too many", limits::ATTACHED);
+            Error::new(Code::Busy, message).hint("end some")
+        })
+    }
+
+    /// How many there are of these.
+    pub(super) fn attached(&self) -> usize {
+        limits::ATTACHED - self.attached.available_permits()
     }
 
     /// Waits for a place for a large line. Who waits may hold no place already.
@@ -74,7 +96,27 @@ impl Memory {
         self.line_places.available_permits() == 0
             || self.reply_places.available_permits() == 0
             || self.small_bytes.available_permits() < limits::SMALL_MESSAGE_BYTES
+    }
+
+    /// The same of those who are sent events.
+    fn is_short_of_events(&self) -> bool {
+        self.large_events.available_permits() == 0
             || self.event_bytes.available_permits() < limits::EVENTS_BYTES
+    }
+
+    /// Whether a client has had its time for a long line that began then.
+    pub(super) fn is_overdue(&self, since: Instant) -> bool {
+        since.elapsed() >= limits::STALL_TIMEOUT
+            || (self.is_short() && since.elapsed() >= limits::SHORTAGE_TIMEOUT)
+    }
+
+    /// Waits until a client has taken some of its events, as [`patiently`](Memory::patiently).
+    pub(super) async fn patiently_for_events<T>(
+        &self,
+        since: Instant,
+        part: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        self.patient(since, part, Memory::is_short_of_events).await
     }
 
     /// Waits until a client has done its part, which began at `since`: the whole time for a stall when there is memory
@@ -84,6 +126,15 @@ impl Memory {
         since: Instant,
         part: impl Future<Output = io::Result<T>>,
     ) -> io::Result<T> {
+        self.patient(since, part, Memory::is_short).await
+    }
+
+    async fn patient<T>(
+        &self,
+        since: Instant,
+        part: impl Future<Output = io::Result<T>>,
+        is_short: fn(&Memory) -> bool,
+    ) -> io::Result<T> {
         let begun = Instant::now();
         let mut part = std::pin::pin!(part);
         loop {
@@ -91,14 +142,14 @@ impl Memory {
                 return done;
             }
             let is_stalled = begun.elapsed() >= limits::STALL_TIMEOUT;
-            if is_stalled || (self.is_short() && since.elapsed() >= limits::SHORTAGE_TIMEOUT) {
+            if is_stalled || (is_short(self) && since.elapsed() >= limits::SHORTAGE_TIMEOUT) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
     }
 }
 
-fn acquired<E>(permit: Result<OwnedSemaphorePermit, E>) -> OwnedSemaphorePermit {
+fn acquired<E>(permit: std::result::Result<OwnedSemaphorePermit, E>) -> OwnedSemaphorePermit {
     match permit {
         Ok(permit) => permit,
         Err(_) => unreachable!("these semaphores are never closed"),

@@ -72,7 +72,6 @@ pub async fn run(
         store_lock,
         connections: Arc::clone(&connections),
         connections_max,
-        attached: Arc::default(),
         memory: Memory::new(),
         stop: stop.clone(),
     });

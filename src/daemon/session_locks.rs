@@ -1,52 +1,51 @@
-//! The locks that end with a connection, and the requests of it that wait for a lock.
+//! The locks that end with a connection, and the requests of it that can be cancelled.
 
 use std::collections::HashMap;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Counted;
 use crate::limits;
 use crate::protocol::Id;
-use crate::store::{Code, Error, LockAcquire, LockRelease, Result};
+use crate::store::{Code, Error, LockRelease, Result};
 
 /// A lock and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Held {
-    name: String,
-    owner: String,
+    pub(super) name: String,
+    pub(super) owner: String,
 }
 
-impl Held {
-    pub(super) fn of(LockAcquire { name, owner, .. }: &LockAcquire) -> Held {
-        Held { name: name.clone(), owner: owner.clone() }
-    }
-
-    pub(super) fn into_release(self) -> LockRelease {
-        LockRelease { name: self.name, owner: self.owner }
-    }
-}
-
-/// The locks that are released when the connection ends. One is noted before it is asked for, so that none is forgotten
-/// that was granted in the last moment.
+/// The locks that are released when the connection ends, each with the fence of its grant: a later one is not touched.
 #[derive(Default)]
-pub(super) struct SessionLocks(HashMap<Held, Counted>);
+pub(super) struct SessionLocks(HashMap<Held, (u64, OwnedSemaphorePermit)>);
 
 impl SessionLocks {
-    /// Notes a lock, and answers whether it was not there.
-    pub(super) fn note(&mut self, held: Held, counted: Counted) -> Result<bool> {
-        if self.0.len() >= limits::SESSION_LOCKS && !self.0.contains_key(&held) {
-            let message = format!("a connection has at most {} locks of its own", limits::SESSION_LOCKS);
-            return Err(Error::new(Code::TooLarge, message).hint("open another connection"));
+    /// # Errors
+    /// `too_large` when the connection has as many as it may.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.0.len() < limits::SESSION_LOCKS {
+            return Ok(());
         }
-        Ok(self.0.insert(held, counted).is_none())
+        let message = format!("a connection has at most {} locks of its own", limits::SESSION_LOCKS);
+        Err(Error::new(Code::TooLarge, message).hint("open another connection"))
     }
 
-    pub(super) fn forget(&mut self, held: &Held) {
+    pub(super) fn add(&mut self, held: Held, fence: u64, attached: OwnedSemaphorePermit) {
+        self.0.insert(held, (fence, attached));
+    }
+
+    pub(super) fn has(&self, held: &Held) -> bool {
+        self.0.contains_key(held)
+    }
+
+    pub(super) fn remove(&mut self, held: &Held) {
         self.0.remove(held);
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<Held> {
-        self.0.drain().map(|(held, _)| held).collect()
+    pub(super) fn take_all(&mut self) -> Vec<LockRelease> {
+        let release = |(Held { name, owner }, (fence, _))| LockRelease { name, owner, fence: Some(fence) };
+        self.0.drain().map(release).collect()
     }
 }
 
@@ -66,6 +65,10 @@ impl Cancellable {
     /// Answers whether such a request waits.
     pub(super) fn cancel(&self, id: &Id) -> bool {
         self.0.get(id).inspect(|given_up| given_up.cancel()).is_some()
+    }
+
+    pub(super) fn cancel_all(&self) {
+        self.0.values().for_each(CancellationToken::cancel);
     }
 
     pub(super) fn remove(&mut self, id: &Id) {

@@ -5,9 +5,9 @@ use std::pin::Pin;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Counted;
 use crate::limits;
 use crate::protocol::{Id, append_change, encode_change, encode_progress};
 use crate::store::follow::{Follower, Piece, Wake};
@@ -18,7 +18,18 @@ pub(super) struct Active {
     pub(super) id: Id,
     pub(super) follower: Follower,
     ended: CancellationToken,
-    _counted: Counted,
+    _attached: OwnedSemaphorePermit,
+}
+
+impl Active {
+    pub(super) fn new(id: Id, follower: Follower, attached: OwnedSemaphorePermit) -> Active {
+        Active { id, follower, ended: CancellationToken::new(), _attached: attached }
+    }
+}
+
+/// One that was ended, with the consumer that it followed as, and the session that held it.
+pub(super) struct Ended {
+    pub(super) consumer: Option<(String, String)>,
 }
 
 /// One that has something to do: news to read, its progress to tell, or an end.
@@ -63,12 +74,11 @@ impl Subscriptions {
         }
     }
 
-    pub(super) fn begin(&mut self, id: Id, follower: Follower, counted: Counted) {
+    pub(super) fn begin(&mut self, active: Active) {
         self.begun += 1;
-        let ended = CancellationToken::new();
-        let consumer = follower.consumer().map(|(name, holder)| (name.to_owned(), holder.to_owned()));
-        self.known.insert(id.clone(), Known { ended: ended.clone(), consumer });
-        self.wait(Active { id, follower, ended, _counted: counted });
+        let consumer = active.follower.consumer().map(|(name, holder)| (name.to_owned(), holder.to_owned()));
+        self.known.insert(active.id.clone(), Known { ended: active.ended.clone(), consumer });
+        self.wait(active);
     }
 
     /// Has a subscription wait for what comes next.
@@ -93,10 +103,11 @@ impl Subscriptions {
         }
     }
 
-    /// Ends a subscription, and answers whether there was one of this name.
-    pub(super) fn end(&mut self, id: &Id) -> bool {
-        let known = self.known.remove(id);
-        known.inspect(|known| known.ended.cancel()).is_some()
+    /// Ends a subscription; none when there is none of this name.
+    pub(super) fn end(&mut self, id: &Id) -> Option<Ended> {
+        let Known { ended, consumer } = self.known.remove(id)?;
+        ended.cancel();
+        Some(Ended { consumer })
     }
 
     /// Ends all of them.

@@ -19,6 +19,7 @@ use super::request::Write;
 use crate::limits;
 
 /// One request that waits, with the place for its answer.
+#[derive(Debug)]
 struct Waiting<T> {
     request: T,
     answer: oneshot::Sender<Outcome>,
@@ -104,7 +105,7 @@ impl Writes {
 }
 
 /// Takes writes while the store is open.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct WeakWrites(mpsc::WeakSender<Waiting<Write>>);
 
 impl WeakWrites {

@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
 use super::engine::page::{Bounds, StreamQuery, weight_bytes};
@@ -30,7 +31,9 @@ pub(crate) struct Feed {
     /// Held by the one who reads the next page of the tail for all.
     reading: tokio::sync::Mutex<()>,
     /// For pages that only one wants, who is far behind.
-    replays: Semaphore,
+    replays: Arc<Semaphore>,
+    /// The store is closing.
+    pub(crate) closed: CancellationToken,
 }
 
 impl Feed {
@@ -41,21 +44,30 @@ impl Feed {
             listened: Notify::new(),
             tail: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
-            replays: Semaphore::new(limits::REPLAY_READS),
+            replays: Arc::new(Semaphore::new(limits::REPLAY_READS)),
+            closed: CancellationToken::new(),
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
     }
 
     /// Tells all who wait where the store stands.
     pub(crate) fn publish(&self, bounds: Bounds) {
         self.known.send_if_modified(|known| match known {
             // Who looked before a commit may tell of it later.
-            Some(known) if known.epoch == bounds.epoch => {
+            Some(known) if known.opened > bounds.opened => false,
+            Some(known) if known.is_same_store(&bounds) => {
                 let is_news = known.head < bounds.head || known.lock_seq < bounds.lock_seq;
                 known.head = known.head.max(bounds.head);
                 known.lock_seq = known.lock_seq.max(bounds.lock_seq);
                 is_news
             }
-            _ => known.replace(bounds).is_none_or(|_| true),
+            _ => {
+                *known = Some(bounds);
+                true
+            }
         });
     }
 
@@ -76,21 +88,24 @@ impl Feed {
 
     /// Looks, as long as somebody waits, whether another process has committed. Ends never.
     pub(crate) async fn keep_looking(self: Arc<Self>) {
+        // Whether something was seen that those who wait were not told yet.
+        let mut is_news = false;
         loop {
             while self.known.receiver_count() == 0 {
                 self.tail().clear();
                 self.listened.notified().await;
             }
             tokio::time::sleep(limits::LOOK_INTERVAL).await;
-            match self.engine.look().await {
-                Ok(false) => {}
-                Ok(true) => {
-                    // What cannot be read now is looked at again, by those who wait too.
-                    if let Err(error) = self.refresh().await {
-                        tracing::debug!(%error, "where the store stands cannot be read");
-                    }
-                }
+            let feed = Arc::clone(&self);
+            match detached(async move { feed.engine.look().await }).await {
+                Ok(seen) => is_news |= seen,
                 Err(error) => tracing::debug!(%error, "the store cannot be looked at"),
+            }
+            if is_news {
+                match self.refresh().await {
+                    Ok(_) => is_news = false,
+                    Err(error) => tracing::debug!(%error, "where the store stands cannot be read"),
+                }
             }
         }
     }
@@ -100,37 +115,43 @@ impl Feed {
     pub(crate) async fn page(
         self: &Arc<Self>,
         wanted: &Subscribe,
-        epoch: &str,
+        store: &Bounds,
         seq: u64,
     ) -> Result<Arc<Page>> {
-        if let Some(page) = self.tail().find(epoch, seq) {
+        if let Some(page) = self.tail().find(store, seq) {
             return Ok(page);
         }
         let head = self.known.borrow().as_ref().map_or(0, |known| known.head);
         if head.saturating_sub(seq) < limits::PAGE_RECORDS as u64 {
             let _turn = self.reading.lock().await;
-            if let Some(page) = self.tail().find(epoch, seq) {
+            if let Some(page) = self.tail().find(store, seq) {
                 return Ok(page);
             }
             let all = Stream { seq, ..Stream::default() };
-            let page = self.read(StreamQuery::of(&all)).await?;
+            let page = self.read(StreamQuery::of(&all), None).await?;
             self.tail().push(Arc::clone(&page));
             return Ok(page);
         }
-        let _permit = self.replays.acquire().await;
+        // As long as the page lives: so there are few of them, however many wait to send theirs.
+        let permit = Arc::clone(&self.replays).acquire_owned().await.ok();
         let Subscribe { prefix, record_type, .. } = wanted.clone();
         let query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
-        self.read(StreamQuery { bytes: limits::EVENTS_BYTES, ..query }).await
+        self.read(StreamQuery { bytes: limits::EVENTS_BYTES, ..query }, permit).await
     }
 
-    async fn read(self: &Arc<Self>, query: StreamQuery) -> Result<Arc<Page>> {
+    async fn read(
+        self: &Arc<Self>,
+        query: StreamQuery,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Arc<Page>> {
         let feed = Arc::clone(self);
         detached(async move {
             let (bounds, found) = feed.engine.stream(&query).await?;
             let changes = query.page(&bounds, found)?;
-            let bytes = changes.changes.iter().map(|change| weight_bytes(&change.record)).sum();
+            let bytes = changes.changes.iter().map(event_bytes).sum();
             Ok(Arc::new(Page {
-                epoch: bounds.epoch,
+                store: bounds,
+                _permit: permit,
                 first: query.from,
                 next: changes.next,
                 changes: changes.changes,
@@ -150,7 +171,9 @@ impl Feed {
 /// A page of the stream that several may look at.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) epoch: String,
+    /// Where the store stood when it was read.
+    pub(crate) store: Bounds,
+    _permit: Option<OwnedSemaphorePermit>,
     first: u64,
     /// The first seq that was not examined.
     pub(crate) next: u64,
@@ -165,15 +188,17 @@ pub(crate) struct Page {
 struct Tail(VecDeque<Arc<Page>>);
 
 impl Tail {
-    fn find(&self, epoch: &str, seq: u64) -> Option<Arc<Page>> {
-        let covers = |page: &&Arc<Page>| page.epoch == epoch && (page.first..page.next).contains(&seq);
+    fn find(&self, store: &Bounds, seq: u64) -> Option<Arc<Page>> {
+        let covers =
+            |page: &&Arc<Page>| page.store.is_same_store(store) && (page.first..page.next).contains(&seq);
         self.0.iter().rev().find(covers).cloned()
     }
 
     fn push(&mut self, page: Arc<Page>) {
         self.0.push_back(page);
         while self.0.len() > limits::TAIL_PAGES
-            || (self.0.len() > 1 && self.0.iter().map(|page| page.bytes).sum::<usize>() > limits::TAIL_BYTES)
+            // Each change is there as a record and as a line.
+            || (self.0.len() > 1 && self.0.iter().map(|page| page.bytes * 2).sum::<usize>() > limits::TAIL_BYTES)
         {
             self.0.pop_front();
         }
@@ -182,6 +207,11 @@ impl Tail {
     fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// What the event of a change takes, in bytes: a line is larger than the record by what all lines have.
+pub(crate) fn event_bytes(change: &Change) -> usize {
+    weight_bytes(&change.record) + limits::EVENT_HEAD_BYTES
 }
 
 /// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle of a

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::engine::page::{Bounds, weight_bytes};
+use super::engine::page::Bounds;
 use super::error::{Code, Error, Result};
-use super::feed::{Feed, Page};
-use super::lease::{Lease, session_name};
+use super::feed::{Feed, Page, event_bytes};
+use super::lease::Lease;
 use super::local::LocalStore;
 use super::record::Change;
 use super::reply::Identity;
@@ -25,13 +26,21 @@ pub(crate) struct Follower {
     wanted: Subscribe,
     /// Held by who follows as a consumer.
     lease: Option<Lease>,
-    epoch: String,
+    /// Where the store stood when it was asked last.
+    store: Bounds,
     /// The first seq that was not looked at.
     next: u64,
+    /// Something was looked at of which nothing was told.
+    is_unreported: bool,
     /// When something that is wanted was found last, or the progress was told.
     quiet_since: Instant,
     /// The last page had nothing, although there should have been something: so it is waited for news.
     is_ahead: bool,
+}
+
+fn check_epoch(wanted: &Subscribe, bounds: &Bounds) -> Result<()> {
+    let is_other = wanted.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch);
+    if is_other { Err(epoch_changed()) } else { Ok(()) }
 }
 
 /// Why somebody who follows the stream is woken.
@@ -48,13 +57,17 @@ pub(crate) struct Piece {
     page: Arc<Page>,
     /// Where they stand in the page.
     positions: Vec<usize>,
+    bytes: usize,
 }
 
 impl Follower {
     /// Begins to follow, with the head of the stream and which store it is.
+    ///
+    /// `session` is who holds a consumer.
     pub(crate) async fn begin(
         store: &LocalStore,
         mut wanted: Subscribe,
+        session: String,
     ) -> Result<(Follower, u64, Identity)> {
         wanted.check()?;
         let feed = Arc::clone(store.feed());
@@ -63,11 +76,14 @@ impl Follower {
         let lease = match &wanted.consumer {
             None => None,
             Some(name) => {
+                // Before anything is written.
+                check_epoch(&wanted, &feed.refresh().await?.0)?;
                 let hold = ConsumerHold {
                     name: name.clone(),
-                    holder: session_name(),
+                    holder: session,
                     duration_ms: limits::CONSUMER_LEASE_MS,
                     start: wanted.start.take(),
+                    renew: false,
                 };
                 let (lease, position) = Lease::gain(store.waiters(), hold, wanted.wait).await?;
                 wanted.start = Some(Start::After(position));
@@ -76,9 +92,18 @@ impl Follower {
         };
         let (bounds, identity) = feed.refresh().await?;
         let next = first_wanted(&wanted, &bounds)?;
-        let Bounds { epoch, head, .. } = bounds;
-        let quiet_since = Instant::now();
-        let follower = Follower { feed, known, wanted, lease, epoch, next, quiet_since, is_ahead: false };
+        let head = bounds.head;
+        let follower = Follower {
+            feed,
+            known,
+            wanted,
+            lease,
+            store: bounds,
+            next,
+            is_unreported: false,
+            quiet_since: Instant::now(),
+            is_ahead: false,
+        };
         Ok((follower, head, identity))
     }
 
@@ -89,25 +114,37 @@ impl Follower {
 
     /// Waits until there is something to do. It may be called again when its future was dropped.
     pub(crate) async fn wait(&mut self) -> Result<Wake> {
-        let until = self.quiet_since + limits::PROGRESS_INTERVAL;
+        // Who lost the name must not go on with what is left to read.
+        self.lease.as_ref().map_or(Ok(()), Lease::check)?;
+        let until = self.quiet_since + self.patience();
         let is_quiet = Instant::now() >= until;
         match if is_quiet { None } else { tokio::time::timeout_at(until, self.news()).await.ok() } {
             Some(news) => news.map(|()| Wake::News),
             None => {
                 self.quiet_since = Instant::now();
+                self.is_unreported = false;
                 Ok(Wake::Quiet)
             }
         }
     }
 
+    /// A consumer is told soon how far it is, so that its position moves on past what it does not want.
+    fn patience(&self) -> Duration {
+        if self.lease.is_some() && self.is_unreported {
+            limits::CONSUMER_PROGRESS_INTERVAL
+        } else {
+            limits::PROGRESS_INTERVAL
+        }
+    }
+
     async fn news(&mut self) -> Result<()> {
         loop {
-            let is_there = |known: &Bounds| known.epoch != self.epoch || known.head >= self.next;
+            let is_there = |known: &Bounds| !known.is_same_store(&self.store) || known.head >= self.next;
             let may_read = self.known.borrow_and_update().as_ref().is_some_and(is_there);
             if may_read && !std::mem::take(&mut self.is_ahead) {
                 return Ok(());
             }
-            let ended = |_| Error::new(Code::Unavailable, "the store is closing");
+            let ended = || Error::new(Code::Unavailable, "the store is closing");
             let lost = async {
                 match &mut self.lease {
                     Some(lease) => lease.lost().await,
@@ -115,17 +152,23 @@ impl Follower {
                 }
             };
             tokio::select! {
-                changed = self.known.changed() => changed.map_err(ended)?,
+                changed = self.known.changed() => changed.map_err(|_| ended())?,
                 error = lost => return Err(error),
+                () = self.feed.closed.cancelled() => return Err(ended()),
             }
         }
     }
 
     /// Looks on. The cursor moves at the end only, so nothing is lost when the future is dropped.
     pub(crate) async fn read(&mut self) -> Result<Piece> {
-        let page = self.feed.page(&self.wanted, &self.epoch, self.next).await?;
-        if page.epoch != self.epoch {
-            return Err(epoch_changed());
+        let is_known = self.known.borrow().as_ref().is_some_and(|known| known.is_same_store(&self.store));
+        if !is_known {
+            self.look_again().await?;
+        }
+        let page = self.feed.page(&self.wanted, &self.store, self.next).await?;
+        if !page.store.is_same_store(&self.store) {
+            self.look_again().await?;
+            return Ok(Piece { page, positions: Vec::new(), bytes: 0 });
         }
         let start = page.changes.partition_point(|change| change.seq < self.next);
         let (mut positions, mut bytes, mut next) = (Vec::new(), 0, page.next);
@@ -133,8 +176,7 @@ impl Follower {
             if !self.wanted.covers(change) {
                 continue;
             }
-            // A line is larger than the record by what all lines have.
-            let weight = weight_bytes(&change.record) + limits::EVENT_HEAD_BYTES;
+            let weight = event_bytes(change);
             if bytes > 0 && bytes + weight > limits::EVENTS_BYTES {
                 next = change.seq;
                 break;
@@ -145,9 +187,21 @@ impl Follower {
         if !positions.is_empty() {
             self.quiet_since = Instant::now();
         }
+        self.is_unreported = positions.is_empty() && next > self.next;
         self.is_ahead = next == self.next;
         self.next = next;
-        Ok(Piece { page, positions })
+        Ok(Piece { page, positions, bytes })
+    }
+
+    /// The store was opened anew: behind its path may be another file, or an older copy of the same one.
+    async fn look_again(&mut self) -> Result<()> {
+        let (bounds, _) = self.feed.refresh().await?;
+        if bounds.epoch != self.store.epoch {
+            return Err(epoch_changed());
+        }
+        check_position(self.next - 1, bounds.first, bounds.head)?;
+        self.store = bounds;
+        Ok(())
     }
 
     /// The seq up to which everything was looked at, and how many changes of the store are still to be.
@@ -160,9 +214,7 @@ impl Follower {
 
 /// The first seq that somebody wants who was there before, as far as that is still, and already, possible.
 fn first_wanted(wanted: &Subscribe, bounds: &Bounds) -> Result<u64> {
-    if wanted.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch) {
-        return Err(epoch_changed());
-    }
+    check_epoch(wanted, bounds)?;
     match wanted.start {
         None | Some(Start::Now) => Ok(bounds.head + 1),
         Some(Start::After(seq)) => check_position(seq, bounds.first, bounds.head).map(|()| seq + 1),
@@ -170,6 +222,11 @@ fn first_wanted(wanted: &Subscribe, bounds: &Bounds) -> Result<u64> {
 }
 
 impl Piece {
+    /// What its events take at most for a subscription whose name has so many bytes; 0 when there is none.
+    pub(crate) fn bytes(&self, name_bytes: usize) -> usize {
+        self.bytes + self.positions.len() * name_bytes
+    }
+
     pub(crate) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.positions.iter().map(|&position| &self.page.changes[position])
     }
@@ -220,7 +277,7 @@ mod tests {
     use crate::store::{Address, Clock, EngineKind, JsonText, Put, Store as _};
 
     fn bounds(first: u64, head: u64) -> Bounds {
-        Bounds { epoch: "e".to_owned(), head, first, lock_seq: 0 }
+        Bounds { epoch: "e".to_owned(), opened: 0, head, first, lock_seq: 0 }
     }
 
     /// With a clock that runs when nothing else does.

@@ -29,8 +29,9 @@ impl Lease {
     /// `consumer_busy` when somebody else has it.
     pub(crate) async fn gain(waiters: &Waiters, hold: ConsumerHold, wait: Duration) -> Result<(Lease, u64)> {
         let ConsumerHold { name, holder, .. } = hold.clone();
-        let operation = WriteOperation::ConsumerHold(ConsumerHold { start: None, ..hold.clone() });
-        let position = match waiters.acquire(&Wanted::consumer(hold), wait).await? {
+        let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
+        let operation = WriteOperation::ConsumerHold(renewal);
+        let position = match waiters.acquire(&Wanted::Consumer(hold), wait).await?.keep()? {
             Reply::Position { position } => position,
             other => return Err(unexpected(&other)),
         };
@@ -43,6 +44,11 @@ impl Lease {
     /// Who has it.
     pub(crate) fn holder(&self) -> &str {
         &self.holder
+    }
+
+    /// The error of a hold that was lost already.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.lost.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Waits until the hold is lost, and answers to whom.
@@ -96,9 +102,16 @@ async fn renew(writes: WeakWrites, hold: WriteOperation, tell: watch::Sender<Opt
     }
 }
 
-/// A name that no two sessions have: the host, the process, and something random.
+/// A name that no two sessions have: the host, this process, and something random.
 #[must_use]
 pub fn session_name() -> String {
+    session_name_of(i32::try_from(std::process::id()).ok())
+}
+
+/// The same for another process, as far as it is known.
+#[must_use]
+pub(crate) fn session_name_of(pid: Option<i32>) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{host}/{}/{}", std::process::id(), uuid::Uuid::new_v4().simple())
+    let process = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    format!("{host}/{process}/{}", uuid::Uuid::new_v4().simple())
 }

@@ -13,6 +13,7 @@ use super::engine::page::{ListQuery, StreamQuery};
 use super::error::{Code, Result};
 use super::feed::{Feed, detached};
 use super::follow::{Follower, Following};
+use super::lease::session_name;
 use super::open::Address;
 use super::plan::first_position;
 use super::reply::{Grant, Page, Reply};
@@ -84,6 +85,7 @@ impl LocalStore {
 
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
+        self.feed.closed.cancel();
         drop(self.waiters);
         if let Some(mut lookout) = self.lookout.into_inner() {
             lookout.0.abort();
@@ -229,13 +231,13 @@ impl Store for LocalStore {
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
-        let (follower, seq, identity) = Follower::begin(self, subscribe).await?;
+        let (follower, seq, identity) = Follower::begin(self, subscribe, session_name()).await?;
         Ok(Subscription::new(identity, seq, Following::new(follower)))
     }
 
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
         let request = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
         request.check()?;
-        self.waiters().acquire(&Wanted::lock(acquire, false), wait).await?.try_into()
+        self.waiters().acquire(&Wanted::Lock(acquire), wait).await?.try_into()
     }
 }

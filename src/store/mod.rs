@@ -38,6 +38,7 @@ pub use error::{Code, Details, Error, Result};
 pub use guarded::Guarded;
 pub use json_text::JsonText;
 pub use lease::session_name;
+pub(crate) use lease::session_name_of;
 pub use local::LocalStore;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
@@ -323,7 +324,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `not_owner` while another owner holds it.
     async fn lock_release(&self, name: &str, owner: &str) -> Result<bool> {
-        let release = LockRelease { name: name.to_owned(), owner: owner.to_owned() };
+        let release = LockRelease { name: name.to_owned(), owner: owner.to_owned(), fence: None };
         match self.call(Request::Write(WriteOperation::LockRelease(release).into())).await? {
             Reply::Released { released } => Ok(released),
             other => Err(unexpected(&other)),

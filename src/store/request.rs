@@ -112,6 +112,8 @@ pub struct LockRelease {
     pub name: String,
     /// Who acquired it.
     pub owner: String,
+    /// Only the grant with this fence; none = whichever the owner has.
+    pub fence: Option<u64>,
 }
 
 /// Moves the position of a consumer on. A smaller `seq` than its position changes nothing; a consumer that is not there is
@@ -137,6 +139,9 @@ pub struct ConsumerHold {
     pub duration_ms: u64,
     /// Where the consumer begins when it is not there; none = with the first change that is kept.
     pub start: Option<Start>,
+    /// Only prolong a hold that the session still has. One that was lost is not gained again in passing: its position
+    /// would not be read anew.
+    pub renew: bool,
 }
 
 /// Ends the hold of a session.

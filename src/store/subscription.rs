@@ -190,7 +190,11 @@ pub(crate) fn check_position(seq: u64, first: u64, head: u64) -> Result<()> {
     if seq > head {
         return Err(future(seq, head));
     }
-    if seq + 1 < first { Err(trimmed(seq + 1, first)) } else { Ok(()) }
+    if seq + 1 < first {
+        let hint = format!("go on after {}; what was before it is gone", first - 1);
+        return Err(trimmed(seq + 1, first).hint(hint));
+    }
+    Ok(())
 }
 
 /// The error of a position that is not there yet.

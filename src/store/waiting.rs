@@ -1,4 +1,4 @@
-//! Waiting for a lock that somebody else holds.
+//! Waiting for something that somebody else holds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::batcher::Writes;
+use super::batcher::{WeakWrites, Writes};
+use super::engine::page::ListQuery;
 use super::error::{Code, Error, Result};
-use super::feed::Feed;
-use super::reply::Reply;
+use super::feed::{Feed, detached};
+use super::reply::{Grant, Reply};
 use super::request::{ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Write, WriteOperation};
 use super::time::Clock;
 use crate::limits;
@@ -27,73 +28,120 @@ pub(crate) struct Waiters {
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
 /// What somebody wants to have.
-pub(crate) struct Wanted {
-    /// Those who want the same wait in one queue.
-    pub(crate) queue: String,
-    pub(crate) acquire: WriteOperation,
-    /// Gives it back, when nobody is there any more to be told that it was had.
-    pub(crate) release: WriteOperation,
-    /// Also when it was had at once: else it may be one's own from before.
-    pub(crate) is_for_session: bool,
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Lock(LockAcquire),
+    Consumer(ConsumerHold),
 }
 
 impl Wanted {
-    /// A lock.
-    pub(crate) fn lock(acquire: LockAcquire, is_for_session: bool) -> Wanted {
-        let LockAcquire { name, owner, .. } = acquire.clone();
-        Wanted {
-            queue: format!("lock {name}"),
-            acquire: WriteOperation::LockAcquire(acquire),
-            release: WriteOperation::LockRelease(LockRelease { name, owner }),
-            is_for_session,
+    /// Those who want the same wait in one queue.
+    fn queue(&self) -> String {
+        match self {
+            Wanted::Lock(acquire) => format!("lock {}", acquire.name),
+            Wanted::Consumer(hold) => format!("consumer {}", hold.name),
         }
     }
 
-    /// A consumer, for a session.
-    pub(crate) fn consumer(hold: ConsumerHold) -> Wanted {
-        let ConsumerHold { name, holder, .. } = hold.clone();
-        Wanted {
-            queue: format!("consumer {name}"),
-            acquire: WriteOperation::ConsumerHold(hold),
-            release: WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }),
-            is_for_session: true,
+    fn write(&self) -> Write {
+        match self.clone() {
+            Wanted::Lock(acquire) => WriteOperation::LockAcquire(acquire).into(),
+            Wanted::Consumer(hold) => WriteOperation::ConsumerHold(hold).into(),
         }
+    }
+
+    /// Gives back what a reply brought; nothing for what one had before.
+    fn release(&self, reply: &Reply) -> Option<Write> {
+        match (self, reply) {
+            (Wanted::Lock(LockAcquire { name, owner, .. }), Reply::Granted(grant)) if !grant.refreshed => {
+                let (name, owner, fence) = (name.clone(), owner.clone(), Some(grant.fence));
+                Some(WriteOperation::LockRelease(LockRelease { name, owner, fence }).into())
+            }
+            (Wanted::Consumer(ConsumerHold { name, holder, .. }), Reply::Position { .. }) => {
+                let (name, holder) = (name.clone(), holder.clone());
+                Some(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into())
+            }
+            _ => None,
+        }
+    }
+
+    fn refusal(&self) -> Error {
+        let message = "others have been waiting for it for longer";
+        match self {
+            Wanted::Lock(_) => Error::new(Code::Locked, message),
+            Wanted::Consumer(_) => Error::new(Code::ConsumerBusy, message),
+        }
+    }
+}
+
+/// Something that was had. It is given back when nobody says that it is kept: so nothing stays held that was had for
+/// somebody who went away, whenever that was.
+#[derive(Debug)]
+pub(crate) struct Had {
+    reply: Option<Reply>,
+    release: Option<Write>,
+    writes: WeakWrites,
+}
+
+impl Had {
+    /// What it was answered with.
+    pub(crate) fn reply(&self) -> Option<&Reply> {
+        self.reply.as_ref()
+    }
+
+    /// The one who wanted it knows that it is had.
+    pub(crate) fn keep(mut self) -> Result<Reply> {
+        self.release = None;
+        self.reply.take().ok_or_else(|| Error::new(Code::Internal, "a reply was taken twice"))
+    }
+}
+
+impl Drop for Had {
+    fn drop(&mut self) {
+        let Some(release) = self.release.take() else { return };
+        // Outside of a runtime nobody can give it back; it expires.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let writes = self.writes.clone();
+        runtime.spawn(async move {
+            if let Err(error) = writes.write(release).await {
+                tracing::warn!(%error, "what nobody waits for any more could not be given back; it expires");
+            }
+        });
     }
 }
 
 impl Waiters {
+    pub(crate) fn new(writes: Writes, feed: Arc<Feed>, clock: Clock) -> Waiters {
+        Waiters { writes, feed, clock, queues: Mutex::default() }
+    }
+
     /// Where it writes.
     pub(crate) fn writes(&self) -> &Writes {
         &self.writes
     }
 
-    pub(crate) fn new(writes: Writes, feed: Arc<Feed>, clock: Clock) -> Waiters {
-        Waiters { writes, feed, clock, queues: Mutex::default() }
-    }
-
-    /// Acquires, as soon as that is possible, for as long as `wait` allows. Giving up leaves nothing behind.
+    /// Acquires, as soon as that is possible, for as long as `wait` allows, at most a day. Giving up leaves nothing
+    /// behind.
     ///
     /// # Errors
     /// `locked` or `consumer_busy` when somebody else has it at the end of that time.
-    pub(crate) async fn acquire(&self, wanted: &Wanted, wait: Duration) -> Result<Reply> {
-        let deadline = Instant::now() + wait;
-        if wait.is_zero() {
-            return self.attempt(wanted, wanted.is_for_session).await;
+    pub(crate) async fn acquire(&self, wanted: &Wanted, wait: Duration) -> Result<Had> {
+        let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
+        // Who holds it already waits for nobody.
+        if wait.is_zero() || self.is_refresh(wanted).await? {
+            return self.attempt(wanted).await;
         }
-        let turn = Turn::take(self, &wanted.queue);
-        let Ok(_turn) = timeout_at(deadline, turn.get()).await else {
-            return Err(Error::new(Code::Locked, "others have been waiting for it for longer"));
-        };
+        let queue = wanted.queue();
+        let turn = Turn::take(self, &queue);
+        let Ok(_turn) = timeout_at(deadline, turn.get()).await else { return Err(wanted.refusal()) };
         let mut known = self.feed.listen();
-        let mut is_first = true;
         loop {
             // Looked at before the attempt, so that no release behind it is missed.
             let seen = known.borrow_and_update().as_ref().map(|known| known.lock_seq);
-            let refused = match self.attempt(wanted, wanted.is_for_session || !is_first).await {
+            let refused = match self.attempt(wanted).await {
                 Err(error) if is_held(&error) && Instant::now() < deadline => error,
                 outcome => return outcome,
             };
-            is_first = false;
             let until = deadline.min(Instant::now() + self.time_left(&refused));
             let released = async {
                 while known.borrow_and_update().as_ref().map(|known| known.lock_seq) == seen {
@@ -106,6 +154,15 @@ impl Waiters {
         }
     }
 
+    /// Whether the same owner holds the lock.
+    async fn is_refresh(&self, wanted: &Wanted) -> Result<bool> {
+        let Wanted::Lock(LockAcquire { name, owner, .. }) = wanted else { return Ok(false) };
+        let (engine, query) = (Arc::clone(self.feed.engine()), ListQuery::of_one(name));
+        let (now_ms, found) = detached(async move { engine.locks(&query).await }).await?;
+        let holder = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
+        Ok(holder.is_some_and(|lock| lock.owner == *owner))
+    }
+
     /// Until a lock expires, but at most a second: clocks are set, and stand still while a machine sleeps.
     fn time_left(&self, refused: &Error) -> Duration {
         let left_ms = refused.details.expires_ms.map_or(i64::MAX, |expires| expires - self.clock.now_ms());
@@ -114,18 +171,17 @@ impl Waiters {
     }
 
     /// In a task of its own: who gives up in the middle of an attempt must not keep what it brings.
-    async fn attempt(&self, wanted: &Wanted, gives_back: bool) -> Result<Reply> {
+    async fn attempt(&self, wanted: &Wanted) -> Result<Had> {
         let (answer, answered) = oneshot::channel();
-        let (acquire, release) = (wanted.acquire.clone(), wanted.release.clone());
-        let writes = self.writes.clone();
+        let (wanted, writes) = (wanted.clone(), self.writes.clone());
         tokio::spawn(async move {
-            let outcome = writes.write(Write::from(acquire)).await;
-            if let Err(Ok(_)) = answer.send(outcome)
-                && gives_back
-                && let Err(error) = writes.write(Write::from(release)).await
-            {
-                tracing::warn!(%error, "a lock that nobody waits for any more could not be given back");
-            }
+            let had = writes.write(wanted.write()).await.map(|reply| Had {
+                release: wanted.release(&reply),
+                reply: Some(reply),
+                writes: writes.downgrade(),
+            });
+            // When nobody is there any more, it is dropped, and so given back.
+            let _ = answer.send(had);
         });
         answered
             .await
@@ -136,6 +192,14 @@ impl Waiters {
 /// Whether an error says that somebody else has it.
 pub(crate) fn is_held(error: &Error) -> bool {
     matches!(error.code, Code::Locked | Code::ConsumerBusy)
+}
+
+impl TryFrom<Had> for Grant {
+    type Error = Error;
+
+    fn try_from(had: Had) -> Result<Grant> {
+        had.keep()?.try_into()
+    }
 }
 
 /// A place in a queue, which is forgotten with its last one.

@@ -248,7 +248,7 @@ pub(super) struct GrantBody {
 }
 
 impl From<Grant> for GrantBody {
-    fn from(Grant { fence, expires }: Grant) -> GrantBody {
+    fn from(Grant { fence, expires, .. }: Grant) -> GrantBody {
         GrantBody { fence, expires: expires.to_string() }
     }
 }
@@ -257,7 +257,7 @@ impl TryFrom<GrantBody> for Grant {
     type Error = Error;
 
     fn try_from(body: GrantBody) -> Result<Grant> {
-        Ok(Grant { fence: body.fence, expires: body.expires.parse()? })
+        Ok(Grant { refreshed: false, fence: body.fence, expires: body.expires.parse()? })
     }
 }
 

@@ -136,6 +136,9 @@ pub(super) struct TrimFields {
 pub(super) struct ReleaseFields {
     name: String,
     owner: String,
+    /// Only the grant with this fence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fence: Option<u64>,
 }
 
 /// A fencing token.
@@ -282,7 +285,7 @@ impl TrimFields {
 
 impl ReleaseFields {
     pub(super) fn into_release(self) -> LockRelease {
-        LockRelease { name: self.name, owner: self.owner }
+        LockRelease { name: self.name, owner: self.owner, fence: self.fence }
     }
 }
 
@@ -400,8 +403,8 @@ impl From<Trim> for TrimFields {
 
 impl From<&LockRelease> for ReleaseFields {
     fn from(release: &LockRelease) -> ReleaseFields {
-        let LockRelease { name, owner } = release.clone();
-        ReleaseFields { name, owner }
+        let LockRelease { name, owner, fence } = release.clone();
+        ReleaseFields { name, owner, fence }
     }
 }
 

@@ -82,6 +82,8 @@ impl ListQuery {
 pub(crate) struct Bounds {
     /// Which history this is.
     pub epoch: String,
+    /// Counts how often this process opened the store: behind one path there may be another file now.
+    pub opened: u64,
     /// The last seq of the stream, 0 on a fresh store.
     pub head: u64,
     /// The first seq that is kept, or that will be.
@@ -90,9 +92,15 @@ pub(crate) struct Bounds {
     pub lock_seq: u64,
 }
 
-impl From<Meta> for Bounds {
-    fn from(Meta { epoch, head, first, lock_seq, .. }: Meta) -> Bounds {
-        Bounds { epoch, head, first, lock_seq }
+impl Bounds {
+    /// What a batch has left.
+    pub(crate) fn of(Meta { epoch, head, first, lock_seq, .. }: Meta, opened: u64) -> Bounds {
+        Bounds { epoch, opened, head, first, lock_seq }
+    }
+
+    /// Whether a cursor into the one goes on in the other.
+    pub(crate) fn is_same_store(&self, other: &Bounds) -> bool {
+        (&self.epoch, self.opened) == (&other.epoch, other.opened)
     }
 }
 

@@ -13,7 +13,7 @@ mod run;
 mod write;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
@@ -50,9 +50,13 @@ pub(super) struct Database {
     readers: Option<SqlitePool>,
     /// None for a memory store.
     files: Option<Files>,
+    /// Counts the openings in this process.
+    opened: u64,
     /// Sees what others commit: a connection that is opened when somebody first asks, and what it saw last.
     lookout: Mutex<Option<(SqliteConnection, Option<i64>)>>,
 }
+
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl Database {
     /// Writes all that the log holds back into the database file. An error leaves the log as it is.

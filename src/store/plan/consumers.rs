@@ -28,11 +28,15 @@ impl ConsumerRow {
 impl Planner {
     /// Answers the position. It is the one in the store, whatever the holder knows from before.
     pub(super) fn hold(&mut self, request: &ConsumerHold) -> Result<u64> {
-        let ConsumerHold { name, holder, duration_ms, start } = request;
+        let ConsumerHold { name, holder, duration_ms, start, renew } = request;
         let row = self.consumers.get(name);
         let present = row.and_then(|row| row.held(self.now_ms));
         if let Some(lease) = present.filter(|lease| lease.holder != *holder) {
             return Err(busy(name, lease));
+        }
+        let was_mine = |row: &ConsumerRow| row.lease.as_ref().is_some_and(|lease| lease.holder == *holder);
+        if *renew && !row.is_some_and(was_mine) {
+            return Err(lost(name));
         }
         let is_new = present.is_none();
         let position = match row {
@@ -77,6 +81,9 @@ impl Planner {
             return Err(future(*seq, self.meta.head));
         }
         let before = row.map(|row| row.position);
+        if before.is_none() {
+            check_position(*seq, self.meta.first, self.meta.head)?;
+        }
         let position = before.map_or(*seq, |before| before.max(*seq));
         if before != Some(position) {
             let lease = row.and_then(|row| row.lease.clone());

@@ -30,7 +30,9 @@ impl Planner {
         let LockAcquire { name, owner, duration_ms } = request;
         let duration_ms = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
         let expires_ms = self.now_ms.saturating_add(duration_ms);
-        let row = match self.locks.get(name).filter(|lock| lock.is_held(self.now_ms)) {
+        let present = self.locks.get(name).filter(|lock| lock.is_held(self.now_ms));
+        let refreshed = present.is_some();
+        let row = match present {
             Some(lock) if lock.owner == *owner => {
                 LockRow { expires_ms: lock.expires_ms.max(expires_ms), ..lock.clone() }
             }
@@ -41,7 +43,7 @@ impl Planner {
                 LockRow { owner: owner.clone(), fence: self.meta.fence, expires_ms }
             }
         };
-        let grant = Grant { fence: row.fence, expires: Timestamp::from_unix_ms(row.expires_ms) };
+        let grant = Grant { refreshed, fence: row.fence, expires: Timestamp::from_unix_ms(row.expires_ms) };
         self.locks.set(name, Some(row));
         Ok(grant)
     }
@@ -49,8 +51,10 @@ impl Planner {
     /// Answers whether there was something to give back. The last owner can give back a lock that expired, which
     /// makes its fence invalid.
     pub(super) fn release(&mut self, request: &LockRelease) -> Result<bool> {
-        let LockRelease { name, owner } = request;
+        let LockRelease { name, owner, fence } = request;
         match self.locks.get(name) {
+            // The grant that is meant is gone already, whoever has the lock now.
+            Some(lock) if fence.is_some_and(|fence| fence != lock.fence) => return Ok(false),
             Some(lock) if lock.owner == *owner => {}
             Some(lock) if lock.is_held(self.now_ms) => {
                 let mut error =

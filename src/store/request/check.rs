@@ -47,7 +47,7 @@ impl Write {
                     _ => Err(Error::bad_field("duration_ms", "a lock is held for 1 ms to 100 years")),
                 }
             }
-            WriteOperation::LockRelease(LockRelease { name, owner }) => {
+            WriteOperation::LockRelease(LockRelease { name, owner, .. }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
                 check_name("owner", owner)

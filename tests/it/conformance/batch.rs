@@ -44,8 +44,12 @@ fn failing() -> Vec<(Write, Code)> {
             Code::Fenced,
         ),
         (
-            WriteOperation::LockRelease(LockRelease { name: "l".to_owned(), owner: "other".to_owned() })
-                .into(),
+            WriteOperation::LockRelease(LockRelease {
+                name: "l".to_owned(),
+                owner: "other".to_owned(),
+                fence: None,
+            })
+            .into(),
             Code::NotOwner,
         ),
     ]

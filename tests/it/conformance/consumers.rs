@@ -23,6 +23,10 @@ cases! {
     a_session_that_lost_its_lease_is_told,
     a_lease_that_nobody_else_got_is_good_enough_to_commit,
     a_position_is_read_again_when_the_lease_is_gained,
+    a_lost_lease_is_not_gained_again_in_passing,
+    a_session_with_a_backlog_is_told_that_it_lost_its_lease,
+    a_position_moves_on_past_what_is_not_wanted,
+    a_commit_makes_no_consumer_that_is_trimmed_already,
     who_follows_under_no_name_commits_nothing,
     names_have_bounds,
 }
@@ -272,6 +276,64 @@ async fn a_position_is_read_again_when_the_lease_is_gained(world: &World) {
     world.store.consumer_commit("c", 2).await.unwrap();
     let mut second = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
     assert_eq!(next_seq(&mut second).await, 3);
+}
+
+/// The next one has followed, committed and ended before the first one tries to renew.
+async fn a_lost_lease_is_not_gained_again_in_passing(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    let mut paused = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut paused).await, 1);
+    world.clock.advance_ms(11_000);
+    let mut next = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    next.commit(3).await.unwrap();
+    drop(next);
+    until_free(world, "c").await;
+    let told = async {
+        loop {
+            if let Err(error) = paused.next().await {
+                return error;
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.unwrap();
+    assert_eq!(told.code, Code::ConsumerBusy);
+    assert_eq!(status(world, "c").await, Some((3, false)));
+}
+
+async fn a_session_with_a_backlog_is_told_that_it_lost_its_lease(world: &World) {
+    let value = crate::support::json(&format!("\"{}\"", "x".repeat(30_000)));
+    let puts = (0..300)
+        .map(|number| kv::store::Mutation::Put(kv::store::Put::new(number.to_string(), value.clone())));
+    world.store.mutate_all(puts.collect()).await.unwrap();
+    let mut paused = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    assert_eq!(next_seq(&mut paused).await, 1);
+    world.clock.advance_ms(11_000);
+    let _next = world.store.subscribe(Subscribe::consumer("c")).await.unwrap();
+    // The time in which it would have renewed.
+    tokio::time::sleep(Duration::from_millis(3_700)).await;
+    for _ in 0..299 {
+        match paused.next().await {
+            Ok(_) => {}
+            Err(error) => return assert_eq!(error.code, Code::ConsumerBusy),
+        }
+    }
+    panic!("all of the backlog came to who lost the name");
+}
+
+async fn a_position_moves_on_past_what_is_not_wanted(world: &World) {
+    let wanted = Subscribe { prefix: Some("jobs/".to_owned()), ..Subscribe::consumer("c") };
+    let mut session = world.store.subscribe(wanted).await.unwrap();
+    world.put_all(&["a", "b"]).await;
+    let told = tokio::time::timeout(Duration::from_secs(10), session.next()).await.unwrap().unwrap();
+    assert_eq!(told, Event::Progress { seq: 2, lag: 0 });
+    session.commit(2).await.unwrap();
+}
+
+async fn a_commit_makes_no_consumer_that_is_trimmed_already(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    world.store.stream_trim(Trim::UpTo(2)).await.unwrap();
+    assert_eq!(world.store.consumer_commit("c", 1).await.unwrap_err().code, Code::Trimmed);
+    assert_eq!(world.store.consumer_commit("c", 2).await.unwrap(), 2);
 }
 
 async fn who_follows_under_no_name_commits_nothing(world: &World) {

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use kv::store::{Code, Grant, LockAcquire, Result};
+use kv::store::{Code, Grant, LockAcquire, LockRelease, Reply, Request, Result, WriteOperation};
 
 use crate::support::World;
 
@@ -13,6 +13,8 @@ cases! {
     an_expiry_wakes_who_waits,
     at_the_end_of_the_wait_the_holder_is_told,
     the_same_owner_does_not_wait,
+    a_refresh_does_not_queue_behind_those_who_wait,
+    a_release_of_one_grant_leaves_the_next_one_alone,
     those_who_wait_get_the_lock_in_the_order_in_which_they_came,
     who_gives_up_keeps_nothing,
     many_locks_are_waited_for_at_once,
@@ -71,6 +73,28 @@ async fn at_the_end_of_the_wait_the_holder_is_told(world: &World) {
 async fn the_same_owner_does_not_wait(world: &World) {
     let first = wait_for(world, "a").await.unwrap();
     assert_eq!(wait_for(world, "a").await.unwrap().fence, first.fence);
+}
+
+async fn a_refresh_does_not_queue_behind_those_who_wait(world: &World) {
+    world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    let mut waiting = Box::pin(wait_for(world, "b"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    let refreshed = tokio::time::timeout(Duration::from_secs(5), wait_for(world, "a")).await;
+    assert_eq!(refreshed.expect("it waits for itself").unwrap().fence, 1);
+}
+
+async fn a_release_of_one_grant_leaves_the_next_one_alone(world: &World) {
+    let release = |fence| {
+        let (name, owner) = ("deploy".to_owned(), "a".to_owned());
+        let release = LockRelease { name, owner, fence: Some(fence) };
+        world.store.call(Request::Write(WriteOperation::LockRelease(release).into()))
+    };
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    world.store.lock_release("deploy", "a").await.unwrap();
+    let second = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    assert_eq!(release(first.fence).await.unwrap(), Reply::Released { released: false });
+    assert!(world.store.lock_status("deploy").await.unwrap().is_some());
+    assert_eq!(release(second.fence).await.unwrap(), Reply::Released { released: true });
 }
 
 async fn those_who_wait_get_the_lock_in_the_order_in_which_they_came(world: &World) {

@@ -23,6 +23,10 @@ impl Model {
                 if let Some(other) = holder.filter(|one| one.holder.as_ref() != Some(&hold.holder)) {
                     return busy(other);
                 }
+                let is_mine = |one: &&Consumer| one.holder.as_ref() == Some(&hold.holder);
+                if hold.renew && present.filter(is_mine).is_none() {
+                    return failure(Code::ConsumerBusy, Details::default());
+                }
                 let position = match present {
                     Some(consumer) => consumer.position,
                     None => self.first_position(hold.start.as_ref())?,
@@ -53,6 +57,9 @@ impl Model {
                 }
                 if commit.seq > self.head() {
                     return failure(Code::Future, Details::default());
+                }
+                if present.is_none() {
+                    self.first_position(Some(&Start::After(commit.seq)))?;
                 }
                 let new = Consumer { name: commit.name.clone(), position: 0, holder: None, expires: None };
                 let consumer = self.consumers.entry(commit.name.clone()).or_insert(new);

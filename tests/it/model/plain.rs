@@ -99,7 +99,7 @@ impl Model {
                 self.acquire(&acquire.name, &acquire.owner, expires, now_ms).map(Reply::Granted)
             }
             WriteOperation::LockRelease(release) => self
-                .release(&release.name, &release.owner, now_ms)
+                .release(&release.name, &release.owner, release.fence, now_ms)
                 .map(|released| Reply::Released { released }),
             operation => self.write_consumer(operation, now_ms),
         };
@@ -248,6 +248,7 @@ impl Model {
         if let Some(other) = held.as_ref().filter(|lock| lock.owner != owner) {
             return failure(Code::Locked, holder(other));
         }
+        let refreshed = held.is_some();
         let lock = match held {
             Some(mine) => Lock { expires: mine.expires.max(expires), ..mine },
             None => {
@@ -256,10 +257,13 @@ impl Model {
             }
         };
         self.locks.insert(name.to_owned(), lock.clone());
-        Ok(Grant { fence: lock.fence, expires: lock.expires })
+        Ok(Grant { refreshed, fence: lock.fence, expires: lock.expires })
     }
 
-    fn release(&mut self, name: &str, owner: &str, now_ms: i64) -> Told<bool> {
+    fn release(&mut self, name: &str, owner: &str, fence: Option<u64>, now_ms: i64) -> Told<bool> {
+        if fence.is_some_and(|fence| self.locks.get(name).is_some_and(|lock| lock.fence != fence)) {
+            return Ok(false);
+        }
         if let Some(other) = self.held(name, now_ms).filter(|lock| lock.owner != owner) {
             return failure(Code::NotOwner, holder(&other));
         }

@@ -165,8 +165,9 @@ fn write() -> impl Strategy<Value = Write> {
             .prop_map(|(name, owner, duration_ms)| WriteOperation::LockAcquire(LockAcquire {
                 name, owner, duration_ms
             })),
-        1 => (lock(), owner())
-            .prop_map(|(name, owner)| WriteOperation::LockRelease(LockRelease { name, owner })),
+        1 => (lock(), owner(), prop::option::of(1_u64..4)).prop_map(|(name, owner, fence)| {
+            WriteOperation::LockRelease(LockRelease { name, owner, fence })
+        }),
     ];
     prop_oneof![
         10 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),
@@ -190,9 +191,11 @@ fn start() -> impl Strategy<Value = Option<Start>> {
 fn consumers() -> impl Strategy<Value = WriteOperation> {
     let duration_ms = prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]);
     prop_oneof![
-        3 => (consumer(), owner(), duration_ms, start()).prop_map(|(name, holder, duration_ms, start)| {
-            WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start })
-        }),
+        4 => (consumer(), owner(), duration_ms, start(), any::<bool>()).prop_map(
+            |(name, holder, duration_ms, start, renew)| {
+                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, renew })
+            }
+        ),
         1 => (consumer(), owner())
             .prop_map(|(name, holder)| WriteOperation::ConsumerLeave(ConsumerLeave { name, holder })),
         4 => (consumer(), 0_u64..20, prop::option::of(owner())).prop_map(|(name, seq, holder)| {

@@ -130,6 +130,111 @@ fn a_connection_goes_on_while_a_request_of_it_waits() {
     assert_eq!(kv.ok("kv lock status deploy | jq -r .owner"), "holder\n");
 }
 
+/// Requests that wait hold no memory that others need: here each line takes one of a few places for large lines.
+#[test]
+fn large_lines_that_wait_hold_up_nobody() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut wire = Wire::connect(&socket).await;
+        for id in 0..20 {
+            let pad = " ".repeat(70_000);
+            wire.send(&format!(
+                r#"{{"id":{id},{pad}"op":"lock.acquire","name":"deploy","owner":"o{id}","duration_ms":1000,"wait_ms":60000}}"#
+            ))
+            .await;
+        }
+        assert_eq!(wire.ask(r#"{"id":"c","op":"count"}"#).await["id"], "c");
+        kv.ok("head -c 200000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' | timeout 20 kv put large");
+        wire.send(r#"{"id":"b","op":"bye"}"#).await;
+        let mut codes = Vec::new();
+        while let Some(reply) = wire.next().await {
+            codes.push(reply["error"]["code"].as_str().unwrap_or("ok").to_owned());
+        }
+        codes.sort();
+        assert_eq!(codes, [vec!["cancelled"; 20], vec!["ok"]].concat(), "each is answered before the daemon closes");
+    });
+    until_waiting(&kv, 0);
+}
+
+#[test]
+fn a_lock_of_a_connection_is_that_grant_and_no_later_one() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+    let release = r#"{"op":"lock.release","name":"deploy","owner":"me"}"#;
+    runtime().block_on(async {
+        let mut first = Wire::connect(&socket).await;
+        assert_eq!(first.ask(acquire).await["fence"], 1);
+        assert_eq!(first.ask(release).await["released"], true);
+        let mut second = Wire::connect(&socket).await;
+        assert_eq!(second.ask(acquire).await["fence"], 2);
+        drop(first);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(second.ask(r#"{"op":"lock.status","name":"deploy"}"#).await["fence"], 2);
+    });
+    wait_until("the release", || kv.ok("kv lock status deploy | jq .held") == "false\n");
+    assert_eq!(kv.ok("kv daemon status | jq .attached"), "0\n");
+}
+
+#[test]
+fn what_is_cancelled_at_once_is_not_held() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut wire = Wire::connect(&socket).await;
+        for round in 0..50 {
+            wire.send(&format!(
+                "{{\"id\":\"w\",\"op\":\"lock.acquire\",\"name\":\"l{round}\",\"owner\":\"o\",\"duration_ms\":600000,\"wait_ms\":1000}}\n\
+                 {{\"id\":\"c\",\"op\":\"cancel\",\"target\":\"w\"}}"
+            ))
+            .await;
+            let replies = [wire.next().await.unwrap(), wire.next().await.unwrap()];
+            let waited = replies.iter().find(|reply| reply["id"] == "w").unwrap();
+            if waited["ok"] == true {
+                continue;
+            }
+            assert_eq!(waited["error"]["code"], "cancelled");
+            let status = format!("{{\"op\":\"lock.status\",\"name\":\"l{round}\"}}");
+            let mut held = true;
+            for _ in 0..100 {
+                held = wire.ask(&status).await["held"] == true;
+                if !held {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(!held, "l{round} was cancelled and is held");
+        }
+    });
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_frees_its_lock() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    for signal in ["HUP", "QUIT", "TERM"] {
+        kv.ok(&format!(
+            "kv lock run deploy -- sleep 30 & until kv lock status deploy | grep -q true; do sleep 0.01; done; \
+             kill -{signal} $!; wait $!; [ \"$(kv lock status deploy | jq .held)\" = false ]"
+        ));
+    }
+}
+
+#[test]
+fn a_run_that_was_asleep_when_it_got_the_lock_leaves_nothing_held() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let printed = kv.ok("kv lock run deploy --duration 300ms -- echo ran 2> said & run=$!; \
+         until [ $(kv daemon status | jq .attached) = 1 ]; do sleep 0.01; done; \
+         kill -STOP $run; kv lock release deploy holder; sleep 0.6; kill -CONT $run; wait $run; echo $?; \
+         kv lock status deploy | jq .held");
+    assert!(printed == "5\nfalse\n" || printed == "ran\n0\nfalse\n", "{printed}");
+}
+
 #[test]
 fn two_runs_under_one_lock_run_one_after_the_other() {
     let kv = Kv::new();
@@ -148,7 +253,8 @@ fn a_run_returns_the_exit_code_of_its_command_and_frees_the_lock() {
         ("kv lock run deploy -- true", 0),
         ("kv lock run deploy -- sh -c 'exit 7'", 7),
         ("kv lock run deploy -- sh -c 'kill -9 $$'", 137),
-        ("kv lock run deploy -- /no/such/program", 2),
+        ("kv lock run deploy -- /no/such/program", 127),
+        ("kv lock run deploy -- /tmp", 126),
         ("kv lock run deploy", 2),
         ("kv lock run deploy --duration 0s -- true", 2),
         ("kv lock run deploy -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!", 143),

@@ -115,7 +115,7 @@ fn a_command_is_run_for_each_change_until_it_fails() {
     let code =
         kv.shell("kv watch --after 0 --prefix b -- sh -c 'kv put seen --value 1; exit 3'").status.code();
     assert_eq!((code, kv.ok("kv get seen")), (Some(3), "1\n".to_owned()));
-    assert_eq!(kv.shell("kv watch --after 0 -- /no/such/program").status.code(), Some(2));
+    assert_eq!(kv.shell("kv watch --after 0 -- /no/such/program").status.code(), Some(127));
 }
 
 #[test]
@@ -142,6 +142,63 @@ fn a_store_that_was_replaced_ends_its_subscriptions() {
     assert!(said.contains("epoch_changed"), "{said}");
     assert!(watch.lines.next().unwrap().unwrap().contains("hint: list the records again"));
     assert_eq!(watch.next(), "7");
+}
+
+/// A backup of the same store: its stream ends earlier than where the watch is.
+#[test]
+fn a_store_that_went_back_in_time_is_no_silent_wait() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv daemon stop; cp data.db backup.db; kv put a --value 2; kv put a --value 3");
+    let mut watch = Printing::start(&kv, "kv watch --after 0 2>&1; echo \"\\\"$?\\\"\"");
+    for seq in 1..=3 {
+        assert_eq!(watch.next()["seq"], seq);
+    }
+    kv.ok("mv backup.db data.db; kv put b --value 1");
+    let said = watch.lines.next().unwrap().unwrap();
+    assert!(said.contains("(future)"), "{said}");
+    assert!(watch.lines.next().unwrap().unwrap().starts_with("hint"));
+    assert_eq!(watch.next(), "7");
+    assert_eq!(seqs(&kv.ok("kv watch --after 0 --limit 2")), [1, 2]);
+}
+
+/// A large change is made into a line for a few at a time, however many wait for it.
+#[test]
+fn a_large_change_for_many_does_not_fill_the_memory() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let pid = kv.daemon_pid();
+    let before = crate::support::peak_bytes(pid);
+    let socket = kv.ok("kv socket").trim().to_owned();
+    let streams: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+            std::io::Write::write_all(&mut stream, b"{\"op\":\"subscribe\"}\n").unwrap();
+            stream
+        })
+        .collect();
+    until_attached(&kv, 100);
+    kv.ok("head -c 7000000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' | kv put large; kv put small --value 1; kv get small");
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = crate::support::peak_bytes(pid).saturating_sub(before) / 1_024 / 1_024;
+    assert!(grown < 300, "the daemon grew by {grown} MiB");
+    drop(streams);
+}
+
+#[test]
+fn a_command_that_runs_is_waited_for_when_the_watch_is_ended() {
+    let kv = Kv::new();
+    kv.ok("kv init; for i in 1 2 3; do kv put jobs/$i --value $i; done");
+    for command in ["watch --after 0", "consumer stream c"] {
+        let printed = kv.ok(&format!(
+            "kv {command} -- sh -c 'trap \"\" TERM; echo begin; sleep 0.5; echo end' > said & \
+             until grep -q begin said; do sleep 0.01; done; kill -TERM $!; wait $!; echo $?; cat said"
+        ));
+        assert_eq!(printed, "143\nbegin\nend\n", "{command}");
+    }
+    assert_eq!(kv.ok("kv consumer status c | jq .position"), "1\n", "what the command has done is committed");
+    // Only what was asked for is committed.
+    assert_eq!(seqs(&kv.ok("kv consumer stream d --limit 2")), [1, 2]);
+    assert_eq!(kv.ok("kv consumer status d | jq .position"), "2\n");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Opens and creates SQLite stores.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -10,7 +11,7 @@ use tokio::sync::Mutex;
 use super::column::{self, Damage, column};
 use super::error::{describe, is_busy};
 use super::run::{Arguments, Statement, Stopped, run};
-use super::{Database, Sqlite, failed};
+use super::{Database, OPENED, Sqlite, failed};
 use crate::limits;
 use crate::store::engine::Engine as _;
 use crate::store::engine::migrations::{self, check_complete, not_initialized, pending};
@@ -113,6 +114,7 @@ impl Sqlite {
             writer: Mutex::new(writer),
             readers: Some(readers),
             files,
+            opened: OPENED.fetch_add(1, Ordering::SeqCst),
             lookout: Mutex::default(),
         })
     }
@@ -158,6 +160,7 @@ impl Sqlite {
                 writer: Mutex::new(connection),
                 readers: None,
                 files: None,
+                opened: OPENED.fetch_add(1, Ordering::SeqCst),
                 lookout: Mutex::default(),
             }));
             return Ok(created);

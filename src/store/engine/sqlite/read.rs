@@ -91,7 +91,7 @@ impl Database {
     pub(super) async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
         let (text, arguments, is_filtered) = stream_page(query);
         self.read(&text, arguments, |rows| {
-            let bounds = bounds(rows, 14)?;
+            let bounds = bounds(rows, 14, self.opened)?;
             let found = candidates_of(rows, change)?;
             if !is_filtered {
                 check_dense(query, &bounds, &found)?;
@@ -137,7 +137,7 @@ impl Database {
     pub(super) async fn meta(&self) -> Result<(Bounds, Identity)> {
         let text = "select head, epoch, first, lock_seq, store_id from kv_meta";
         self.read(text, Arguments::default(), |rows| {
-            let bounds = bounds(rows, 1)?;
+            let bounds = bounds(rows, 1, self.opened)?;
             let identity = Identity { store_id: column(&rows[0], 4)?, epoch: bounds.epoch.clone() };
             Ok((bounds, identity))
         })
@@ -163,9 +163,14 @@ impl Database {
                 (connection, seen)
             }
         };
-        let query = sqlx::query_scalar("pragma data_version").fetch_one(connection).await;
-        let version: i64 = query.map_err(|error| described(&error))?;
-        Ok(seen.replace(version) != Some(version))
+        match sqlx::query_scalar::<_, i64>("pragma data_version").fetch_one(connection).await {
+            Ok(version) => Ok(seen.replace(version) != Some(version)),
+            Err(error) => {
+                // The next look begins with a connection that is sound, and sees all that happened meanwhile.
+                *lookout = None;
+                Err(described(&error))
+            }
+        }
     }
 
     /// Runs a statement and makes of its rows what was asked for.
@@ -283,11 +288,11 @@ fn head(rows: &[SqliteRow]) -> column::Result<u64> {
 }
 
 /// `kv_meta` from the epoch on; its head stands first.
-fn bounds(rows: &[SqliteRow], first: usize) -> column::Result<Bounds> {
+fn bounds(rows: &[SqliteRow], first: usize, opened: u64) -> column::Result<Bounds> {
     let head = head(rows)?;
     let row = &rows[0];
     let (epoch, first, lock_seq) = (column(row, first)?, count(row, first + 1)?, count(row, first + 2)?);
-    Ok(Bounds { epoch, head, first, lock_seq })
+    Ok(Bounds { epoch, opened, head, first, lock_seq })
 }
 
 fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {

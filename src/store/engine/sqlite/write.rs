@@ -98,7 +98,7 @@ impl Sqlite {
                 .hint("read the key to learn whether the write was applied"),
             ));
         }
-        Ok((plan.outcomes, Some(plan.meta.into())))
+        Ok((plan.outcomes, Some(Bounds::of(plan.meta, database.opened))))
     }
 
     fn load_failure(&self, error: LoadError) -> Failure {

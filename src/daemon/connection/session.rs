@@ -1,0 +1,167 @@
+//! What belongs to a connection and ends with it: subscriptions, locks of its own, and requests that wait for one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::stream::FuturesOrdered;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::{Acquired, Connection, Pending, Ready};
+use crate::daemon::dispatch::gone;
+use crate::daemon::session_locks::Held;
+use crate::daemon::subscriptions::{Active, Ended, Woken, change_lines, progress_line};
+use crate::limits;
+use crate::protocol::{Acquire, Answer, Id, Subscribed, encode_end, encode_reply};
+use crate::store::follow::Wake;
+use crate::store::{Code, ConsumerLeave, Error, Result, Subscribe};
+
+impl Connection {
+    /// What a request weighs is not held while it waits: it has been read, and is small by now.
+    pub(super) fn subscribe(&mut self, id: Option<Id>, subscribe: Subscribe, timeout_ms: Option<u64>) {
+        let (name, attached) = match self.subscriptions.name(id.as_ref()).and_then(|name| {
+            let attached = self.dispatch.memory.attach()?;
+            Ok((name, attached))
+        }) {
+            Ok(named) => named,
+            Err(error) => return self.fail(id, error),
+        };
+        let given_up = CancellationToken::new().drop_guard();
+        let begun = self.dispatch.follow(subscribe, self.peer_pid, timeout_ms, given_up);
+        self.pending.push_back(Box::pin(async move {
+            let ready = match begun.await {
+                Ok((follower, seq, identity)) => {
+                    let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity));
+                    let line = encode_reply(id.as_ref(), Ok(answer));
+                    Ready::Subscribed(line, Box::new(Active::new(name, follower, attached)))
+                }
+                Err(error) => Ready::Line(encode_reply(id.as_ref(), Err(error)), None),
+            };
+            (ready, None)
+        }));
+    }
+
+    /// Answers once another session may follow as the same consumer.
+    pub(super) fn unsubscribed(&mut self, id: Option<Id>, name: &Id, ended: Option<Ended>) {
+        let Some(Ended { consumer }) = ended else {
+            return self.done(id.as_ref(), false, "subscription", name);
+        };
+        let left = consumer.map(|(name, holder)| self.dispatch.leave(ConsumerLeave { name, holder }));
+        self.pending.push_back(Box::pin(async move {
+            if let Some(left) = left {
+                left.await;
+            }
+            (Ready::Line(encode_reply(id.as_ref(), Ok(Answer::Done)), None), None)
+        }));
+    }
+
+    /// Asks for a lock. With a wait and an id it answers when its time has come, else in its turn.
+    pub(super) fn acquire(&mut self, id: Option<Id>, acquire: Acquire, timeout_ms: Option<u64>) {
+        let given_up = CancellationToken::new();
+        let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
+        let held = Held { name: acquire.acquire.name.clone(), owner: acquire.acquire.owner.clone() };
+        let attached = match self.prepare(&acquire, waited_as.as_ref(), &given_up) {
+            Ok(attached) => attached,
+            Err(error) => return self.fail(id, error),
+        };
+        let is_waiting = waited_as.is_some();
+        let of_session = acquire.session.then_some(held);
+        let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
+        let reply: Pending = Box::pin(async move {
+            let (answer, had) = match acquired.await {
+                Ok(had) => (had.reply().cloned().map(Answer::Store).ok_or_else(gone), Some(had)),
+                Err(error) => (Err(error), None),
+            };
+            let line = encode_reply(id.as_ref(), answer);
+            (Ready::Acquired(line, Box::new(Acquired { waited_as, had, of_session, attached })), None)
+        });
+        if is_waiting {
+            self.waiting.push(reply);
+        } else {
+            self.pending.push_back(reply);
+        }
+    }
+
+    fn prepare(
+        &mut self,
+        acquire: &Acquire,
+        waited_as: Option<&Id>,
+        given_up: &CancellationToken,
+    ) -> Result<OwnedSemaphorePermit> {
+        if self.waiting.len() >= limits::CONNECTION_REQUESTS {
+            let message = format!("{} requests of this connection wait already", self.waiting.len());
+            return Err(Error::new(Code::TooLarge, message).hint("cancel some, or open another connection"));
+        }
+        if acquire.session {
+            self.locks.check()?;
+        }
+        let attached = self.dispatch.memory.attach()?;
+        waited_as.map_or(Ok(()), |id| self.cancellable.add(id.clone(), given_up.clone()))?;
+        Ok(attached)
+    }
+
+    /// Answers who ends something of this connection.
+    pub(super) fn done(&mut self, id: Option<&Id>, is_there: bool, what: &str, name: &Id) {
+        let answer = if is_there {
+            Ok(Answer::Done)
+        } else {
+            Err(Error::new(Code::NotFound, format!("there is no {what} {}", name.as_json())))
+        };
+        let reply = Ready::Line(encode_reply(id, answer), None);
+        self.pending.push_back(Box::pin(std::future::ready((reply, None))));
+    }
+
+    /// Gives back what belonged to this connection.
+    pub(super) async fn leave(&mut self) {
+        self.subscriptions.end_all();
+        self.waiting.clear();
+        self.pending = FuturesOrdered::new();
+        self.dispatch.release(self.locks.take_all()).await;
+    }
+
+    /// Sends what a subscription has, which is loaded only now that the socket can take something.
+    pub(super) async fn deliver(&mut self, Woken { mut active, wake }: Woken) -> io::Result<()> {
+        let memory = Arc::clone(&self.dispatch);
+        let memory = &memory.memory;
+        let mut held = None;
+        let lines = match wake {
+            Ok(Wake::Quiet) => Ok(progress_line(&active)),
+            Ok(Wake::News) => {
+                let stalled = tokio::time::timeout(limits::STALL_TIMEOUT, self.writer.writable()).await;
+                stalled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                match active.follower.read().await {
+                    // The lines are made when there is memory for them: until then all share the page.
+                    Ok(piece) => match piece.bytes(active.id.as_json().len()) {
+                        0 => Ok(Vec::new()),
+                        bytes => {
+                            held = Some(memory.events(bytes).await);
+                            Ok(change_lines(&active.id, &piece))
+                        }
+                    },
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let lines = match lines {
+            Ok(lines) => {
+                self.subscriptions.wait(active);
+                lines
+            }
+            Err(error) => {
+                self.subscriptions.end(&active.id);
+                encode_end(&active.id, error)
+            }
+        };
+        let since = Instant::now();
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            let written = memory.patiently_for_events(since, self.writer.write(rest)).await?;
+            rest = &rest[written..];
+        }
+        drop(held);
+        Ok(())
+    }
+}
