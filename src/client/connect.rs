@@ -1,7 +1,7 @@
 //! From a store to a connection: finds the daemon, starts it when nobody listens, replaces one that is older.
 
 use std::fmt::Display;
-use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
+use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -94,7 +94,10 @@ impl Target {
 pub(super) async fn open(socket: &Path) -> Result<Option<UnixStream>> {
     let stream = match timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | NotADirectory | NotFound) => {
+        // It is reset when the daemon ends before it accepts.
+        Ok(Err(error))
+            if matches!(error.kind(), ConnectionRefused | ConnectionReset | NotADirectory | NotFound) =>
+        {
             return Ok(None);
         }
         // Others may not even look into the directory of the system's daemon.
@@ -191,4 +194,30 @@ pub(super) fn unavailable(socket: &Path, why: impl Display) -> Error {
 pub(super) fn nobody(socket: &Path) -> Error {
     Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
         .hint("start it with: kv daemon start")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A listener that is closed in the moment of a connect resets it, or refuses it, or was never there.
+    #[tokio::test]
+    async fn a_daemon_that_ends_while_it_is_connected_to_is_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        let path = socket.clone();
+        let coming_and_going = std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                drop(UnixListener::bind(&path));
+                let _ = std::fs::remove_file(&path);
+            }
+        });
+        while !coming_and_going.is_finished() {
+            let found = open(&socket).await;
+            assert!(found.is_ok(), "{found:?}");
+        }
+        coming_and_going.join().unwrap();
+    }
 }
