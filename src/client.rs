@@ -22,8 +22,8 @@ use crate::daemon::place::Place;
 use crate::limits;
 use crate::protocol::{Acquire, Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
 use crate::store::{
-    Code, Error, Grant, LockAcquire, Reply, Request, Result, Store, Subscribe, Subscription, Write,
-    WriteOperation,
+    Code, Error, Grant, LockAcquire, LockRelease, Reply, Request, Result, Store, Subscribe, Subscription,
+    Write, WriteOperation,
 };
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
@@ -183,6 +183,20 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// What a daemon does for a connection, and takes from none.
+fn refuse_what_is_the_daemons(operation: &WriteOperation) -> Result<()> {
+    let message = match operation {
+        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
+            "a session holds a consumer through a daemon by its subscription only"
+        }
+        WriteOperation::LockRelease(LockRelease { refreshes: Some(_), .. }) => {
+            "a daemon does not tell how often a lock was refreshed"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(Code::Unsupported, message))
+}
+
 fn may_repeat(call: &Call) -> bool {
     matches!(
         call,
@@ -205,11 +219,8 @@ fn unanswered(call: &Call, error: Error) -> Error {
 impl Store for Client {
     async fn call(&self, request: Request) -> Result<Reply> {
         request.check()?;
-        if let Request::Write(Write { operation, .. }) = &request
-            && matches!(operation, WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_))
-        {
-            let message = "a session holds a consumer through a daemon by its subscription only";
-            return Err(Error::new(Code::Unsupported, message));
+        if let Request::Write(Write { operation, .. }) = &request {
+            refuse_what_is_the_daemons(operation)?;
         }
         let call = Call::Store(request);
         let line = self.exchange(&call).await?;

@@ -165,7 +165,7 @@ impl WriteCommand for Acquire {
 impl WriteCommand for Release {
     fn write(&self) -> Result<Write> {
         let (name, owner) = (self.name.clone(), self.owner.clone());
-        Ok(WriteOperation::LockRelease(LockRelease { name, owner, fence: None }).into())
+        Ok(WriteOperation::LockRelease(LockRelease { name, owner, fence: None, refreshes: None }).into())
     }
 
     fn print(&self, reply: Reply) -> Result<()> {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -21,7 +21,9 @@ use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Active, Subscriptions};
 use crate::limits;
-use crate::protocol::{Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply};
+use crate::protocol::{
+    Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
+};
 use crate::store::waiting::Had;
 use crate::store::{Code, Error, Reply, Request, Write, WriteOperation};
 
@@ -37,8 +39,8 @@ enum Ready {
     Subscribed(Vec<u8>, Box<Active>),
     /// The reply to a `lock.acquire` that waited, or that is for this connection.
     Acquired(Vec<u8>, Box<Acquired>),
-    /// The reply to a `lock.release` of a lock of this connection, and what is released.
-    Released(Vec<u8>, Option<Held>),
+    /// The reply to a `lock.release` of a lock of this connection, and the grant that is not its own any more.
+    Released(Vec<u8>, Option<(Held, u64)>),
 }
 
 /// What a `lock.acquire` brought.
@@ -64,6 +66,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         held: VecDeque::new(),
         long_line: None,
         subscriptions: Subscriptions::default(),
+        waits_in_turn: false,
         waiting: FuturesUnordered::new(),
         cancellable: Cancellable::default(),
         locks: SessionLocks::default(),
@@ -100,6 +103,8 @@ struct Connection {
     /// The place of a long line that is being read, and since when.
     long_line: Option<(OwnedSemaphorePermit, Instant)>,
     subscriptions: Subscriptions,
+    /// Whether what was started last waits for what others hold, and is answered in its turn.
+    waits_in_turn: bool,
     /// Requests that answer when their time has come, out of order.
     waiting: FuturesUnordered<Pending>,
     cancellable: Cancellable,
@@ -123,7 +128,7 @@ impl Connection {
                 }
             }
             let may_read =
-                self.reading && self.held.is_empty() && self.pending.len() < limits::CONNECTION_REQUESTS;
+                self.reading && !self.is_held_up() && self.pending.len() < limits::CONNECTION_REQUESTS;
             let since = self.long_line.as_ref().map(|(_, since)| *since);
             // Whatever else happens on the connection meanwhile.
             if since.is_some_and(|since| dispatch.memory.is_overdue(since)) {
@@ -158,6 +163,12 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Whether nothing is read on for now: a request waits for those before it, or would wait for long, behind one that
+    /// waits for what others hold.
+    fn is_held_up(&self) -> bool {
+        !self.held.is_empty() || (self.waits_in_turn && !self.pending.is_empty())
     }
 
     async fn take(&mut self, line: Line) -> io::Result<()> {
@@ -233,6 +244,11 @@ impl Connection {
 
     fn start(&mut self, mut incoming: Incoming, permit: OwnedSemaphorePermit) {
         self.lane = Dispatch::lane(&incoming.call);
+        self.waits_in_turn = match &incoming.call {
+            Call::Subscribe(subscribe) => !subscribe.wait.is_zero(),
+            Call::Acquire(acquire) => !acquire.wait.is_zero() && incoming.id.is_none(),
+            _ => false,
+        };
         let id = incoming.id.clone();
         let mut released = None;
         match &mut incoming.call {
@@ -252,10 +268,20 @@ impl Connection {
                 commit.holder = self.subscriptions.holder_of(&commit.name);
             }
             Call::Store(Request::Write(Write {
+                operation: WriteOperation::LockAcquire(acquire), ..
+            })) if self.locks.has(&Held::of(acquire)) => {
+                // It stays a lock of this connection, and is noted as such.
+                let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: true };
+                return self.acquire(id, acquire, incoming.timeout_ms);
+            }
+            Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockRelease(release), ..
             })) => {
                 let held = Held { name: release.name.clone(), owner: release.owner.clone() };
-                released = Some(held).filter(|held| self.locks.has(held));
+                let fence = self.locks.fence(&held);
+                // What has another fence is another grant.
+                let fence = fence.filter(|fence| release.fence.is_none_or(|meant| meant == *fence));
+                released = fence.map(|fence| (held, fence));
             }
             Call::Bye => {
                 self.reading = false;
@@ -306,7 +332,7 @@ impl Connection {
                         // From now on it is released with the connection.
                         (Some(had), Some(held)) => {
                             if let Ok(Reply::Granted(grant)) = had.keep() {
-                                self.locks.add(held, grant.fence, attached);
+                                self.locks.add(held, grant, attached);
                             }
                         }
                         (had, _) => told = had,
@@ -314,7 +340,7 @@ impl Connection {
                     (line, None)
                 }
                 Ready::Released(line, released) => {
-                    released.inspect(|held| self.locks.remove(held));
+                    released.inspect(|(held, fence)| self.locks.remove(held, *fence));
                     (line, None)
                 }
                 Ready::Large(id, large) => {

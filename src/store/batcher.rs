@@ -116,6 +116,19 @@ impl WeakWrites {
             None => Err(ended()),
         }
     }
+
+    /// Gives back what was held for somebody who went away, in the background. A store that is closed behind this
+    /// waits for it; where that cannot be, what was held expires.
+    pub(crate) fn give_back(&self, release: Write) {
+        let (Some(writes), Ok(runtime)) = (self.0.upgrade(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Err(error) = Writes(writes).write(release).await {
+                tracing::warn!(%error, "what nobody needs any more could not be given back; it expires");
+            }
+        });
+    }
 }
 
 enum Lost {

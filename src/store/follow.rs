@@ -187,7 +187,8 @@ impl Follower {
         if !positions.is_empty() {
             self.quiet_since = Instant::now();
         }
-        self.is_unreported = positions.is_empty() && next > self.next;
+        let told = positions.last().map(|&position| page.changes[position].seq);
+        self.is_unreported = told.map_or(self.is_unreported || next > self.next, |told| next > told + 1);
         self.is_ahead = next == self.next;
         self.next = next;
         Ok(Piece { page, positions, bytes })
@@ -298,6 +299,42 @@ mod tests {
         assert!(begun.elapsed() >= limits::PROGRESS_INTERVAL * 2);
         store.put(Put::new("a", JsonText::of(&1).unwrap())).await.unwrap();
         assert!(matches!(subscription.next().await, Ok(Event::Change(change)) if change.seq == 3));
+        store.close().await;
+    }
+
+    /// Its position is to move on, whether or not something before it was wanted.
+    #[tokio::test(start_paused = true)]
+    async fn a_consumer_is_told_soon_of_what_it_does_not_want() {
+        let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
+        let store = LocalStore::open(&address, Clock::System);
+        store.init().await.unwrap();
+        for key in ["a", "b", "c"] {
+            store.put(Put::new(key, JsonText::of(&1).unwrap())).await.unwrap();
+        }
+        let (prefix, consumer) = (Some("a".to_owned()), Some("mail".to_owned()));
+        let wanted = Subscribe { prefix, consumer, ..Subscribe::default() };
+        let mut subscription = store.subscribe(wanted).await.unwrap();
+        assert!(matches!(subscription.next().await, Ok(Event::Change(change)) if change.seq == 1));
+        let begun = Instant::now();
+        assert_eq!(subscription.next().await, Ok(Event::Progress { seq: 3, lag: 0 }));
+        assert!(begun.elapsed() < limits::CONSUMER_PROGRESS_INTERVAL * 2, "{:?}", begun.elapsed());
+        store.close().await;
+    }
+
+    /// A program that drops what it holds and closes the store leaves nothing held.
+    #[tokio::test]
+    async fn what_is_dropped_before_the_store_is_closed_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kv.db").display().to_string();
+        let address = Address::parse(EngineKind::Sqlite, &path).unwrap();
+        let store = LocalStore::open(&address, Clock::System);
+        store.init().await.unwrap();
+        let wanted = Subscribe { consumer: Some("mail".to_owned()), ..Subscribe::default() };
+        drop(store.subscribe(wanted).await.unwrap());
+        store.close().await;
+        let store = LocalStore::open(&address, Clock::System);
+        let (_, consumer) = store.consumer_status("mail").await.unwrap();
+        assert_eq!(consumer.unwrap().holder, None);
         store.close().await;
     }
 

@@ -75,15 +75,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
         let (name, holder) = (self.name.clone(), self.holder.clone());
-        let writes = self.writes.clone();
-        // Outside of a runtime nobody can give it back; it expires.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            let leave = WriteOperation::ConsumerLeave(ConsumerLeave { name, holder });
-            if let Err(error) = writes.write(Write::from(leave)).await {
-                tracing::debug!(%error, "the hold on a consumer could not be given back; it expires");
-            }
-        });
+        self.writes.give_back(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into());
     }
 }
 

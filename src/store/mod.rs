@@ -324,7 +324,8 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `not_owner` while another owner holds it.
     async fn lock_release(&self, name: &str, owner: &str) -> Result<bool> {
-        let release = LockRelease { name: name.to_owned(), owner: owner.to_owned(), fence: None };
+        let release =
+            LockRelease { name: name.to_owned(), owner: owner.to_owned(), fence: None, refreshes: None };
         match self.call(Request::Write(WriteOperation::LockRelease(release).into())).await? {
             Reply::Released { released } => Ok(released),
             other => Err(unexpected(&other)),

@@ -145,10 +145,10 @@ pub struct Deleted {
 /// A lock as its owner has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
-    /// Whether the owner had it already. A daemon does not tell.
-    pub refreshed: bool,
     /// Grows with every grant of any lock of the store; a refresh keeps it.
     pub fence: u64,
+    /// How often this grant was refreshed, this time included. A daemon does not tell: 0.
+    pub refreshes: u64,
     /// Until when, unless it is refreshed.
     pub expires: Timestamp,
 }

@@ -114,6 +114,9 @@ pub struct LockRelease {
     pub owner: String,
     /// Only the grant with this fence; none = whichever the owner has.
     pub fence: Option<u64>,
+    /// Only when it was refreshed so many times, which is how a grant is given back that the same owner may have
+    /// refreshed meanwhile; none = however often. No daemon takes it from a client.
+    pub refreshes: Option<u64>,
 }
 
 /// Moves the position of a consumer on. A smaller `seq` than its position changes nothing; a consumer that is not there is

@@ -50,12 +50,15 @@ impl Wanted {
         }
     }
 
-    /// Gives back what a reply brought; nothing for what one had before.
+    /// Gives back what a reply brought; nothing for what one had before, or has refreshed since.
     fn release(&self, reply: &Reply) -> Option<Write> {
         match (self, reply) {
-            (Wanted::Lock(LockAcquire { name, owner, .. }), Reply::Granted(grant)) if !grant.refreshed => {
+            (Wanted::Lock(LockAcquire { name, owner, .. }), Reply::Granted(grant))
+                if grant.refreshes == 0 =>
+            {
                 let (name, owner, fence) = (name.clone(), owner.clone(), Some(grant.fence));
-                Some(WriteOperation::LockRelease(LockRelease { name, owner, fence }).into())
+                let release = LockRelease { name, owner, fence, refreshes: Some(grant.refreshes) };
+                Some(WriteOperation::LockRelease(release).into())
             }
             (Wanted::Consumer(ConsumerHold { name, holder, .. }), Reply::Position { .. }) => {
                 let (name, holder) = (name.clone(), holder.clone());
@@ -98,15 +101,9 @@ impl Had {
 
 impl Drop for Had {
     fn drop(&mut self) {
-        let Some(release) = self.release.take() else { return };
-        // Outside of a runtime nobody can give it back; it expires.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let writes = self.writes.clone();
-        runtime.spawn(async move {
-            if let Err(error) = writes.write(release).await {
-                tracing::warn!(%error, "what nobody waits for any more could not be given back; it expires");
-            }
-        });
+        if let Some(release) = self.release.take() {
+            self.writes.give_back(release);
+        }
     }
 }
 
@@ -129,7 +126,11 @@ impl Waiters {
         let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
         // Who holds it already waits for nobody.
         if wait.is_zero() || self.is_refresh(wanted).await? {
-            return self.attempt(wanted).await;
+            match self.attempt(wanted).await {
+                // It expired in between, and others were faster.
+                Err(error) if is_held(&error) && !wait.is_zero() => {}
+                outcome => return outcome,
+            }
         }
         let queue = wanted.queue();
         let turn = Turn::take(self, &queue);

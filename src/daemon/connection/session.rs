@@ -61,13 +61,13 @@ impl Connection {
     pub(super) fn acquire(&mut self, id: Option<Id>, acquire: Acquire, timeout_ms: Option<u64>) {
         let given_up = CancellationToken::new();
         let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
-        let held = Held { name: acquire.acquire.name.clone(), owner: acquire.acquire.owner.clone() };
-        let attached = match self.prepare(&acquire, waited_as.as_ref(), &given_up) {
+        let held = Held::of(&acquire.acquire);
+        let attached = match self.prepare(&acquire, &held, waited_as.as_ref(), &given_up) {
             Ok(attached) => attached,
             Err(error) => return self.fail(id, error),
         };
         let is_waiting = waited_as.is_some();
-        let of_session = acquire.session.then_some(held);
+        let of_session = (acquire.session || self.locks.has(&held)).then_some(held);
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: Pending = Box::pin(async move {
             let (answer, had) = match acquired.await {
@@ -87,6 +87,7 @@ impl Connection {
     fn prepare(
         &mut self,
         acquire: &Acquire,
+        held: &Held,
         waited_as: Option<&Id>,
         given_up: &CancellationToken,
     ) -> Result<OwnedSemaphorePermit> {
@@ -95,7 +96,7 @@ impl Connection {
             return Err(Error::new(Code::TooLarge, message).hint("cancel some, or open another connection"));
         }
         if acquire.session {
-            self.locks.check()?;
+            self.locks.check(held)?;
         }
         let attached = self.dispatch.memory.attach()?;
         waited_as.map_or(Ok(()), |id| self.cancellable.add(id.clone(), given_up.clone()))?;

@@ -257,7 +257,7 @@ impl TryFrom<GrantBody> for Grant {
     type Error = Error;
 
     fn try_from(body: GrantBody) -> Result<Grant> {
-        Ok(Grant { refreshed: false, fence: body.fence, expires: body.expires.parse()? })
+        Ok(Grant { fence: body.fence, refreshes: 0, expires: body.expires.parse()? })
     }
 }
 

@@ -285,7 +285,7 @@ impl TrimFields {
 
 impl ReleaseFields {
     pub(super) fn into_release(self) -> LockRelease {
-        LockRelease { name: self.name, owner: self.owner, fence: self.fence }
+        LockRelease { name: self.name, owner: self.owner, fence: self.fence, refreshes: None }
     }
 }
 
@@ -403,7 +403,7 @@ impl From<Trim> for TrimFields {
 
 impl From<&LockRelease> for ReleaseFields {
     fn from(release: &LockRelease) -> ReleaseFields {
-        let LockRelease { name, owner, fence } = release.clone();
+        let LockRelease { name, owner, fence, .. } = release.clone();
         ReleaseFields { name, owner, fence }
     }
 }

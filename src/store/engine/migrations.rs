@@ -21,11 +21,7 @@ pub(crate) const SQLITE: &[Migration] = &[
         name: "locks_once",
         sql: include_str!("../../../migrations/sqlite/0002_locks_once.sql"),
     },
-    Migration {
-        number: 3,
-        name: "consumers",
-        sql: include_str!("../../../migrations/sqlite/0003_consumers.sql"),
-    },
+    Migration { number: 3, name: "push", sql: include_str!("../../../migrations/sqlite/0003_push.sql") },
 ];
 
 /// The number of the newest step.

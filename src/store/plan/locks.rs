@@ -31,19 +31,21 @@ impl Planner {
         let duration_ms = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
         let expires_ms = self.now_ms.saturating_add(duration_ms);
         let present = self.locks.get(name).filter(|lock| lock.is_held(self.now_ms));
-        let refreshed = present.is_some();
         let row = match present {
-            Some(lock) if lock.owner == *owner => {
-                LockRow { expires_ms: lock.expires_ms.max(expires_ms), ..lock.clone() }
-            }
+            Some(lock) if lock.owner == *owner => LockRow {
+                refreshes: lock.refreshes + 1,
+                expires_ms: lock.expires_ms.max(expires_ms),
+                ..lock.clone()
+            },
             Some(lock) => return Err(locked(name, lock)),
             None => {
                 self.meta.fence += 1;
                 self.meta.lock_seq += 1;
-                LockRow { owner: owner.clone(), fence: self.meta.fence, expires_ms }
+                LockRow { owner: owner.clone(), fence: self.meta.fence, refreshes: 0, expires_ms }
             }
         };
-        let grant = Grant { refreshed, fence: row.fence, expires: Timestamp::from_unix_ms(row.expires_ms) };
+        let LockRow { fence, refreshes, .. } = row;
+        let grant = Grant { fence, refreshes, expires: Timestamp::from_unix_ms(row.expires_ms) };
         self.locks.set(name, Some(row));
         Ok(grant)
     }
@@ -51,10 +53,14 @@ impl Planner {
     /// Answers whether there was something to give back. The last owner can give back a lock that expired, which
     /// makes its fence invalid.
     pub(super) fn release(&mut self, request: &LockRelease) -> Result<bool> {
-        let LockRelease { name, owner, fence } = request;
+        let LockRelease { name, owner, fence, refreshes } = request;
+        let is_meant = |lock: &LockRow| {
+            fence.is_none_or(|fence| fence == lock.fence)
+                && refreshes.is_none_or(|refreshes| refreshes == lock.refreshes)
+        };
         match self.locks.get(name) {
             // The grant that is meant is gone already, whoever has the lock now.
-            Some(lock) if fence.is_some_and(|fence| fence != lock.fence) => return Ok(false),
+            Some(lock) if !is_meant(lock) => return Ok(false),
             Some(lock) if lock.owner == *owner => {}
             Some(lock) if lock.is_held(self.now_ms) => {
                 let mut error =

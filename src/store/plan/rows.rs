@@ -63,6 +63,8 @@ impl Row {
 pub(crate) struct LockRow {
     pub owner: String,
     pub fence: u64,
+    /// How often this grant was refreshed.
+    pub refreshes: u64,
     pub expires_ms: i64,
 }
 

@@ -48,6 +48,7 @@ fn failing() -> Vec<(Write, Code)> {
                 name: "l".to_owned(),
                 owner: "other".to_owned(),
                 fence: None,
+                refreshes: None,
             })
             .into(),
             Code::NotOwner,

@@ -17,6 +17,8 @@ cases! {
     a_release_of_one_grant_leaves_the_next_one_alone,
     those_who_wait_get_the_lock_in_the_order_in_which_they_came,
     who_gives_up_keeps_nothing,
+    who_gives_up_takes_nothing_from_the_same_owner,
+    nobody_is_refused_before_the_end_of_the_wait,
     many_locks_are_waited_for_at_once,
     a_request_that_makes_no_sense_is_refused_at_once,
 }
@@ -86,7 +88,7 @@ async fn a_refresh_does_not_queue_behind_those_who_wait(world: &World) {
 async fn a_release_of_one_grant_leaves_the_next_one_alone(world: &World) {
     let release = |fence| {
         let (name, owner) = ("deploy".to_owned(), "a".to_owned());
-        let release = LockRelease { name, owner, fence: Some(fence) };
+        let release = LockRelease { name, owner, fence: Some(fence), refreshes: None };
         world.store.call(Request::Write(WriteOperation::LockRelease(release).into()))
     };
     let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
@@ -132,6 +134,53 @@ async fn who_gives_up_keeps_nothing(world: &World) {
         // What came too late is given back a moment later.
         let again = world.store.lock_acquire_within(acquire("deploy", "a"), Duration::from_secs(10));
         again.await.unwrap();
+    }
+}
+
+/// Polls a wait for so long, and answers what it brought.
+async fn poll_for(
+    waiting: &mut (impl Future<Output = Result<Grant>> + Unpin),
+    long: Duration,
+) -> Option<Grant> {
+    let begun = Instant::now();
+    while begun.elapsed() < long {
+        if let Some(grant) = waiting.now_or_never() {
+            return Some(grant.unwrap());
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+async fn who_gives_up_takes_nothing_from_the_same_owner(world: &World) {
+    for round in 0..100 {
+        // It is given up in the moment in which it is granted, and another one of the same owner refreshes it.
+        poll_for(&mut Box::pin(wait_for(world, "a")), Duration::from_micros(round * 20)).await;
+        let kept = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let held = world.store.lock_status("deploy").await.unwrap();
+        assert_eq!(held.expect("it was given back under its owner").fence, kept.fence);
+        world.store.lock_release("deploy", "a").await.unwrap();
+    }
+}
+
+async fn nobody_is_refused_before_the_end_of_the_wait(world: &World) {
+    for round in 0..100 {
+        world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+        let mut waiting = Box::pin(wait_for(world, "a"));
+        if poll_for(&mut waiting, Duration::from_micros(round * 10)).await.is_none() {
+            // It expires while its owner refreshes it, and somebody else is faster.
+            world.clock.advance_ms(60_000);
+            let taking = async {
+                if world.store.lock_acquire("deploy", "b", MINUTE).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    world.store.lock_release("deploy", "b").await.unwrap();
+                }
+            };
+            let ((), granted) = tokio::join!(taking, waiting);
+            granted.unwrap();
+        }
+        world.store.lock_release("deploy", "a").await.unwrap();
     }
 }
 

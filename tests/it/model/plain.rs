@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kv::store::{
     Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Grant, JsonText, List,
-    Lock, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request, Selector, Stream,
-    Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
+    Lock, LockRelease, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request,
+    Selector, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
 };
 use serde_json::Value;
 
@@ -35,6 +35,7 @@ pub(super) struct Model {
     last_ms: i64,
     /// Also those that expired.
     locks: BTreeMap<String, Lock>,
+    refreshes: BTreeMap<String, u64>,
     grants: u64,
     once: BTreeMap<String, (i64, WriteOperation, Told<Reply>)>,
 }
@@ -98,9 +99,9 @@ impl Model {
                 let expires = Timestamp::from_unix_ms(now_ms + acquire.duration_ms as i64);
                 self.acquire(&acquire.name, &acquire.owner, expires, now_ms).map(Reply::Granted)
             }
-            WriteOperation::LockRelease(release) => self
-                .release(&release.name, &release.owner, release.fence, now_ms)
-                .map(|released| Reply::Released { released }),
+            WriteOperation::LockRelease(release) => {
+                self.release(release, now_ms).map(|released| Reply::Released { released })
+            }
             operation => self.write_consumer(operation, now_ms),
         };
         if self.head() >= tx {
@@ -248,7 +249,8 @@ impl Model {
         if let Some(other) = held.as_ref().filter(|lock| lock.owner != owner) {
             return failure(Code::Locked, holder(other));
         }
-        let refreshed = held.is_some();
+        let refreshes = held.as_ref().map_or(0, |_| self.refreshes[name] + 1);
+        self.refreshes.insert(name.to_owned(), refreshes);
         let lock = match held {
             Some(mine) => Lock { expires: mine.expires.max(expires), ..mine },
             None => {
@@ -257,17 +259,21 @@ impl Model {
             }
         };
         self.locks.insert(name.to_owned(), lock.clone());
-        Ok(Grant { refreshed, fence: lock.fence, expires: lock.expires })
+        Ok(Grant { fence: lock.fence, refreshes, expires: lock.expires })
     }
 
-    fn release(&mut self, name: &str, owner: &str, fence: Option<u64>, now_ms: i64) -> Told<bool> {
-        if fence.is_some_and(|fence| self.locks.get(name).is_some_and(|lock| lock.fence != fence)) {
+    fn release(&mut self, release: &LockRelease, now_ms: i64) -> Told<bool> {
+        let LockRelease { name, owner, fence, refreshes } = release;
+        if let Some(lock) = self.locks.get(name)
+            && (fence.is_some_and(|fence| lock.fence != fence)
+                || refreshes.is_some_and(|refreshes| self.refreshes[name] != refreshes))
+        {
             return Ok(false);
         }
-        if let Some(other) = self.held(name, now_ms).filter(|lock| lock.owner != owner) {
+        if let Some(other) = self.held(name, now_ms).filter(|lock| lock.owner != *owner) {
             return failure(Code::NotOwner, holder(&other));
         }
-        let is_mine = self.locks.get(name).is_some_and(|lock| lock.owner == owner);
+        let is_mine = self.locks.get(name).is_some_and(|lock| lock.owner == *owner);
         Ok(is_mine && self.locks.remove(name).is_some())
     }
 

@@ -165,9 +165,11 @@ fn write() -> impl Strategy<Value = Write> {
             .prop_map(|(name, owner, duration_ms)| WriteOperation::LockAcquire(LockAcquire {
                 name, owner, duration_ms
             })),
-        1 => (lock(), owner(), prop::option::of(1_u64..4)).prop_map(|(name, owner, fence)| {
-            WriteOperation::LockRelease(LockRelease { name, owner, fence })
-        }),
+        1 => (lock(), owner(), prop::option::of(1_u64..4), prop::option::of(0_u64..2)).prop_map(
+            |(name, owner, fence, refreshes)| WriteOperation::LockRelease(LockRelease {
+                name, owner, fence, refreshes
+            })
+        ),
     ];
     prop_oneof![
         10 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),

@@ -179,6 +179,97 @@ fn a_lock_of_a_connection_is_that_grant_and_no_later_one() {
     assert_eq!(kv.ok("kv daemon status | jq .attached"), "0\n");
 }
 
+/// The same owner may use several connections, and reconnect before the end of the first one is noticed.
+#[test]
+fn a_lock_that_was_refreshed_elsewhere_outlives_the_connection() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+    let status = r#"{"op":"lock.status","name":"deploy"}"#;
+    runtime().block_on(async {
+        let mut first = Wire::connect(&socket).await;
+        assert_eq!(first.ask(acquire).await["fence"], 1);
+        let mut second = Wire::connect(&socket).await;
+        assert_eq!(second.ask(acquire).await["fence"], 1);
+        drop(first);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(second.ask(status).await["fence"], 1, "the second one has it");
+        kv.ok("kv lock acquire deploy me");
+        drop(second);
+        let mut third = Wire::connect(&socket).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(third.ask(status).await["fence"], 1, "kv lock acquire has it");
+        // On one connection it stays the connection's, however it is refreshed.
+        assert_eq!(third.ask(acquire).await["fence"], 1);
+        assert_eq!(third.ask(&acquire.replace(",\"session\":true", "")).await["fence"], 1);
+    });
+    wait_until("the release", || kv.ok("kv lock status deploy | jq .held") == "false\n");
+    assert_eq!(kv.ok("kv daemon status | jq .attached"), "0\n");
+}
+
+#[test]
+fn a_release_of_another_grant_leaves_the_lock_with_its_connection() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut wire = Wire::connect(&socket).await;
+        let acquire =
+            r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+        assert_eq!(wire.ask(acquire).await["fence"], 1);
+        let other = r#"{"op":"lock.release","name":"deploy","owner":"me","fence":99}"#;
+        assert_eq!(wire.ask(other).await["released"], false);
+        assert_eq!(kv.ok("kv lock status deploy | jq .held"), "true\n");
+    });
+    wait_until("the release", || kv.ok("kv lock status deploy | jq .held") == "false\n");
+}
+
+/// They are not read before their turn comes, so they take no memory, and a client that goes away is noticed.
+#[test]
+fn lines_behind_a_wait_hold_up_nobody() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv lock acquire deploy holder");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut wires = Vec::new();
+        // The first one is there to go away.
+        for number in 0..20 {
+            let mut wire = Wire::connect(&socket).await;
+            let pad = " ".repeat(70_000);
+            wire.send(&format!(
+                "{{\"op\":\"lock.acquire\",\"name\":\"deploy\",\"owner\":\"o{number}\",\"duration_ms\":100,\"wait_ms\":60000}}\n\
+                 {{\"id\":\"c\",{pad}\"op\":\"count\"}}"
+            ))
+            .await;
+            wires.push(wire);
+        }
+        until_waiting(&kv, 20);
+        kv.ok("head -c 200000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' | timeout 20 kv put large");
+        drop(wires.remove(0));
+        until_waiting(&kv, 19);
+        kv.ok("kv lock release deploy holder");
+        // They get it one after the other, as it expires.
+        assert_eq!(wires[0].next().await.unwrap()["ok"], true);
+        assert_eq!(wires[0].next().await.unwrap()["id"], "c", "what was behind it comes then");
+    });
+    until_waiting(&kv, 0);
+}
+
+#[test]
+fn the_locks_of_a_connection_have_a_limit() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let acquire = r#"{"op":"lock.acquire","name":"l&","owner":"me","duration_ms":600000,"session":true}"#;
+    let codes = kv.ok(&format!(
+        "(seq 0 1024; echo 0) | sed 's/.*/{}/' > lines; echo '{{\"op\":\"bye\"}}' >> lines; \
+         kv rpc < lines | jq -r '.error.code' | uniq -c | awk '{{print $1, $2}}'",
+        acquire
+    ));
+    assert_eq!(codes, "1024 null\n1 too_large\n2 null\n", "a refresh is always possible");
+    wait_until("the release", || kv.ok("kv lock list") == "[]\n");
+}
+
 #[test]
 fn what_is_cancelled_at_once_is_not_held() {
     let kv = Kv::new();

@@ -40,32 +40,22 @@ pub(super) fn script(plan: &Plan) -> Script {
             |arguments| arguments.json(&rows),
         );
     }
-    if !plan.lock_deletes.is_empty() {
-        script.add("delete from kv_lock where name in (select value from json_each(?))", |arguments| {
-            arguments.json(&plan.lock_deletes)
-        });
-    }
-    if !plan.locks.is_empty() {
-        let rows: Vec<_> = plan.locks.iter().map(lock_columns).collect();
-        script.add(
-            "insert or replace into kv_lock (name, owner, fence, expires)
-                select l.value->>0, l.value->>1, l.value->>2, l.value->>3 from json_each(?) l",
-            |arguments| arguments.json(&rows),
-        );
-    }
-    if !plan.consumer_deletes.is_empty() {
-        script.add("delete from kv_consumer where name in (select value from json_each(?))", |arguments| {
-            arguments.json(&plan.consumer_deletes)
-        });
-    }
-    if !plan.consumers.is_empty() {
-        let rows: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
-        script.add(
-            "insert or replace into kv_consumer (name, position, holder, expires)
-                select c.value->>0, c.value->>1, c.value->>2, c.value->>3 from json_each(?) c",
-            |arguments| arguments.json(&rows),
-        );
-    }
+    let locks: Vec<_> = plan.locks.iter().map(lock_columns).collect();
+    add_named(
+        &mut script,
+        "kv_lock",
+        &["owner", "fence", "refreshes", "expires"],
+        &plan.lock_deletes,
+        &locks,
+    );
+    let consumers: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
+    add_named(
+        &mut script,
+        "kv_consumer",
+        &["position", "holder", "expires"],
+        &plan.consumer_deletes,
+        &consumers,
+    );
     if !plan.once.is_empty() {
         let rows: Vec<_> = plan.once.iter().map(once_columns).collect();
         script.add("delete from kv_once where time <= ?", |arguments| {
@@ -116,6 +106,28 @@ fn add_range_delete(script: &mut Script, range_delete: &RangeDelete) {
     );
 }
 
+/// Removes rows of a table that has names, and inserts or replaces others.
+fn add_named(
+    script: &mut Script,
+    table: &str,
+    columns: &[&str],
+    deletes: &[String],
+    rows: &[impl serde::Serialize],
+) {
+    if !deletes.is_empty() {
+        let text = format!("delete from {table} where name in (select value from json_each(?))");
+        script.add(&text, |arguments| arguments.json(deletes));
+    }
+    if !rows.is_empty() {
+        let values: String = (1..=columns.len()).map(|position| format!(", r.value->>{position}")).collect();
+        let columns = columns.join(", ");
+        let text = format!(
+            "insert or replace into {table} (name, {columns}) select r.value->>0{values} from json_each(?) r"
+        );
+        script.add(&text, |arguments| arguments.json(rows));
+    }
+}
+
 /// The columns of `kv_record`, in the order of the statement.
 fn record_columns<'a>(key: &'a str, row: &'a Row) -> impl serde::Serialize + 'a {
     let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
@@ -133,8 +145,8 @@ fn stream_columns(change: &StreamRow) -> impl serde::Serialize + '_ {
 
 /// The columns of `kv_lock`, in the order of the statement.
 fn lock_columns((name, row): &(String, LockRow)) -> impl serde::Serialize + '_ {
-    let LockRow { owner, fence, expires_ms } = row;
-    (name, owner, fence, expires_ms)
+    let LockRow { owner, fence, refreshes, expires_ms } = row;
+    (name, owner, fence, refreshes, expires_ms)
 }
 
 /// The columns of `kv_consumer`, in the order of the statement.

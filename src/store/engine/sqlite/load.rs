@@ -63,7 +63,8 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
     });
     let locks = (!needs.locks.is_empty()).then(|| {
         script.add(
-            "select l.name, l.owner, l.fence, l.expires from json_each(?) k join kv_lock l on l.name = k.value",
+            "select l.name, l.owner, l.fence, l.refreshes, l.expires
+                from json_each(?) k join kv_lock l on l.name = k.value",
             |arguments| arguments.json(&needs.locks),
         )
     });
@@ -158,7 +159,8 @@ pub(super) fn lock(row: &SqliteRow, first: usize) -> column::Result<LockRow> {
     Ok(LockRow {
         owner: column(row, first)?,
         fence: count(row, first + 1)?,
-        expires_ms: column(row, first + 2)?,
+        refreshes: count(row, first + 2)?,
+        expires_ms: column(row, first + 3)?,
     })
 }
 

@@ -102,7 +102,7 @@ impl Database {
     }
 
     pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
-        self.named(query, "kv_lock", "t.owner, t.fence, t.expires", |row| lock(row, 2)).await
+        self.named(query, "kv_lock", "t.owner, t.fence, t.refreshes, t.expires", |row| lock(row, 2)).await
     }
 
     pub(super) async fn consumers(&self, query: &ListQuery) -> Result<Candidates<(String, ConsumerRow)>> {

@@ -21,7 +21,7 @@ impl Arguments {
     }
 
     /// Rows, or keys, as one JSON array: strings and numbers can always be serialised.
-    pub(super) fn json(self, value: &impl serde::Serialize) -> Arguments {
+    pub(super) fn json(self, value: &(impl serde::Serialize + ?Sized)) -> Arguments {
         self.text(serde_json::to_string(value).unwrap_or_default())
     }
 

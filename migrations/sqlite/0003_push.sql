@@ -1,4 +1,4 @@
--- Durable positions in the stream.
+-- Durable positions in the stream, and locks that are given back for who went away.
 
 -- "position" is the last seq that was dealt with: it never goes back. "holder" is the session that follows the stream under
 -- this name until "expires", in milliseconds since 1970 UTC; both are null when there is none.
@@ -8,3 +8,7 @@ create table kv_consumer (
     holder text,
     expires integer
 );
+
+-- How often the grant was refreshed: tells what was granted to somebody who went away from what the same owner has refreshed
+-- since.
+alter table kv_lock add column refreshes integer not null default 0;
