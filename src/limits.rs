@@ -252,6 +252,9 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 /// How long `kv lock run` waits for a command that was told to end, before it kills it.
 pub const CHILD_GRACE: Duration = Duration::from_secs(5);
 
+/// How long `kv consumer stream` goes on with a commit when it is asked to end.
+pub const COMMIT_GRACE: Duration = Duration::from_secs(2);
+
 /// A command that waits for longer tells what for.
 pub const TELL_AFTER: Duration = Duration::from_secs(1);
 

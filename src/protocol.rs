@@ -18,6 +18,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, MapAccess, Visitor};
 use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
+pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
 pub use lines::{Line, LineCodec};
 pub(crate) use reply::decode_own;

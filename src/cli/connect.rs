@@ -112,11 +112,15 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
     if arguments.daemon == DaemonMode::Never || address.is_memory() {
         return Ok(Opened::Local(LocalStore::open(&address, Clock::System)));
     }
-    let target = match arguments.daemon {
-        DaemonMode::Auto => starting(arguments)?,
-        _ => running(arguments)?,
-    };
-    Ok(Opened::Remote(Box::new(Client::connect_to(target).await?)))
+    Ok(Opened::Remote(Box::new(Client::connect_to(daemon(arguments)?).await?)))
+}
+
+/// The daemon of the store, started when it does not run unless the flags say that it must.
+pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
+    match arguments.daemon {
+        DaemonMode::Auto => starting(arguments),
+        DaemonMode::Require | DaemonMode::Never => running(arguments),
+    }
 }
 
 /// The daemon that runs, wherever the environment of whoever started it put its socket.

@@ -9,12 +9,14 @@ use kv::store::{
     Code, ConsumerCommit, ConsumerGet, Error, Event, NameList, Reply, Result, Start, Store, Subscribe,
     Subscription, Write, WriteOperation,
 };
+use rustix::process::Signal;
 
 use super::arguments::{ListFormat, number};
 use super::lock::tell_of_a_wait;
 use super::output::{self, ChangeView, ConsumerView};
+use super::signals::{self, Terminations};
 use super::watch::{self, Done, Printing};
-use super::{WriteCommand, exit_code, signals};
+use super::{WriteCommand, exit_code};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Consumer {
@@ -194,17 +196,19 @@ impl Stream {
             wait: self.wait,
             epoch: None,
         };
-        let waiting = format!("another session follows as {name}: waiting for its end");
+        let waiting = async { Some(format!("another session follows as {name}: waiting for its end")) };
         let mut subscription = tokio::select! {
             begun = store.subscribe(wanted) => begun?,
             signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-            () = tell_of_a_wait(&waiting) => return Ok(exit_code::OK),
+            never = tell_of_a_wait(waiting) => never,
         };
         let mut uncommitted = Uncommitted::default();
         let mut done = 0;
         loop {
             if let Some(signal) = terminations.recv().now_or_never() {
-                return self.end(&mut uncommitted, &mut subscription, signals::exit_code(signal)).await;
+                return self
+                    .end(uncommitted, &mut subscription, signals::exit_code(signal), terminations)
+                    .await;
             }
             let event = match subscription.next().now_or_never() {
                 Some(event) => event?,
@@ -213,11 +217,13 @@ impl Stream {
                     if self.printing.has_lost_its_reader() {
                         return Ok(exit_code::OK);
                     }
-                    uncommitted.commit(&mut subscription).await?;
+                    if let Some(signal) = uncommitted.commit(&mut subscription, &mut terminations).await? {
+                        return Ok(signals::exit_code(signal));
+                    }
                     tokio::select! {
                         event = subscription.next() => event?,
                         signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-                        () = output::reader_is_gone() => return Ok(exit_code::OK),
+                        () = self.printing.lost_its_reader() => return Ok(exit_code::OK),
                     }
                 }
             };
@@ -225,7 +231,7 @@ impl Stream {
                 Event::Change(change) => {
                     let end = match self.printing.deal_with(&change, &mut terminations).await? {
                         Done::Failed(code) => {
-                            return self.end(&mut uncommitted, &mut subscription, code).await;
+                            return self.end(uncommitted, &mut subscription, code, terminations).await;
                         }
                         Done::Last(code) => Some(code),
                         Done::Next => None,
@@ -233,10 +239,12 @@ impl Stream {
                     uncommitted.add(change.seq);
                     done += 1;
                     if let Some(code) = end.or(self.printing.is_enough(done).then_some(exit_code::OK)) {
-                        return self.end(&mut uncommitted, &mut subscription, code).await;
+                        return self.end(uncommitted, &mut subscription, code, terminations).await;
                     }
-                    if self.printing.runs_a_command() || uncommitted.count >= limits::PAGE_RECORDS {
-                        uncommitted.commit(&mut subscription).await?;
+                    if (self.printing.runs_a_command() || uncommitted.count >= limits::PAGE_RECORDS)
+                        && let Some(signal) = uncommitted.commit(&mut subscription, &mut terminations).await?
+                    {
+                        return Ok(signals::exit_code(signal));
                     }
                 }
                 // Nothing of what was looked at is wanted.
@@ -246,11 +254,18 @@ impl Stream {
     }
 
     /// Commits what was dealt with, unless nobody can have read it.
-    async fn end(&self, done: &mut Uncommitted, subscription: &mut Subscription, code: u8) -> Result<u8> {
-        if !self.printing.has_lost_its_reader() {
-            done.commit(subscription).await?;
+    async fn end(
+        &self,
+        mut done: Uncommitted,
+        subscription: &mut Subscription,
+        code: u8,
+        mut terminations: Terminations,
+    ) -> Result<u8> {
+        if self.printing.has_lost_its_reader() {
+            return Ok(code);
         }
-        Ok(code)
+        let told = done.commit(subscription, &mut terminations).await?;
+        Ok(told.map_or(code, signals::exit_code))
     }
 }
 
@@ -267,14 +282,31 @@ impl Uncommitted {
         self.count += 1;
     }
 
-    async fn commit(&mut self, subscription: &mut Subscription) -> Result<()> {
-        if std::mem::take(&mut self.count) > 0 {
-            match subscription.commit(self.seq).await {
-                // What a daemon that went away did not commit comes again from the next one.
-                Err(error) if error.maybe => {}
-                outcome => drop(outcome?),
-            }
+    /// Answers the signal that asks to end meanwhile: nobody waits then for a daemon that does not come back.
+    async fn commit(
+        &mut self,
+        subscription: &mut Subscription,
+        terminations: &mut Terminations,
+    ) -> Result<Option<Signal>> {
+        if self.count == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let mut committing = std::pin::pin!(subscription.commit(self.seq));
+        let told = tokio::select! {
+            biased;
+            committed = &mut committing => {
+                committed?;
+                None
+            }
+            signal = terminations.recv() => {
+                match tokio::time::timeout(limits::COMMIT_GRACE, committing).await {
+                    Ok(committed) => drop(committed?),
+                    Err(_) => output::note("what was printed last is not known to be committed: it may come again"),
+                }
+                Some(signal)
+            }
+        };
+        self.count = 0;
+        Ok(told)
     }
 }

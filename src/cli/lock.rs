@@ -94,23 +94,22 @@ pub(super) async fn acquire_within(
     wait: Duration,
 ) -> Result<Grant> {
     let name = acquire.name.clone();
-    let told = async {
-        tokio::time::sleep(limits::TELL_AFTER).await;
-        if let Ok(Some(lock)) = store.lock_status(&name).await {
-            output::note(&format!("waiting for {name}, which {} holds until {}", lock.owner, lock.expires));
-        }
-        std::future::pending().await
+    let waiting = async {
+        let lock = store.lock_status(&name).await.ok()??;
+        Some(format!("waiting for {name}, which {} holds until {}", lock.owner, lock.expires))
     };
     tokio::select! {
         granted = store.lock_acquire_within(acquire, wait) => granted,
-        granted = told => granted,
+        never = tell_of_a_wait(waiting) => never,
     }
 }
 
 /// Tells of a wait that takes long; it never ends by itself.
-pub(super) async fn tell_of_a_wait(text: &str) {
+pub(super) async fn tell_of_a_wait<T>(text: impl Future<Output = Option<String>>) -> T {
     tokio::time::sleep(limits::TELL_AFTER).await;
-    output::note(text);
+    if let Some(text) = text.await {
+        output::note(&text);
+    }
     std::future::pending().await
 }
 

@@ -7,7 +7,7 @@ use kv::limits;
 use kv::store::{Code, Error, LockAcquire, Result, Store};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::signals::{self, Terminations};
 use super::{child, output};
@@ -63,7 +63,11 @@ impl Run {
         let mut held = Held { store, acquire, fence, duration: self.duration, until };
         command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
         let outcome = held.run(&mut command, &mut terminations).await;
-        if let Err(error) = store.lock_release(&self.name, &held.acquire.owner).await
+        let released = tokio::select! {
+            released = store.lock_release(&self.name, &held.acquire.owner) => released.map(drop),
+            _ = terminations.recv() => Err(Error::new(Code::Cancelled, "it was not waited for")),
+        };
+        if let Err(error) = released
             && error.code != Code::NotOwner
         {
             output::note(&format!("the lock {} could not be released, so it expires: {error}", self.name));
@@ -76,30 +80,35 @@ impl<S: Store> Held<'_, S> {
     /// Runs the command, and keeps the lock meanwhile.
     async fn run(&mut self, command: &mut Command, terminations: &mut Terminations) -> Result<u8> {
         // How long ago it was granted is not known, so it is renewed at once.
-        self.renew().await.map_err(|error| self.lost(&error))?;
+        tokio::select! {
+            renewed = self.renew() => renewed.map_err(|error| self.lost(&error))?,
+            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+        }
         let mut child = match child::spawn(command) {
             Ok(child) => child,
             Err(code) => return Ok(code),
         };
-        let mut next = Instant::now() + self.duration / 2;
-        loop {
-            tokio::select! {
-                ended = child.wait() => {
-                    let internal = |error: std::io::Error| Error::new(Code::Internal, error.to_string());
-                    return ended.map(child::exit_code).map_err(internal);
-                }
-                signal = terminations.recv() => child::pass_on(&child, signal),
-                () = sleep_until(next) => match self.renew().await {
-                    Ok(()) => next = Instant::now() + self.duration / 2,
-                    Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
-                        next = Instant::now() + (self.duration / 10).min(limits::LOCK_LOOK_MAX);
-                    }
-                    Err(error) => {
-                        stop(&mut child).await;
-                        return Err(self.lost(&error));
-                    }
-                },
+        tokio::select! {
+            ended = child::wait(&mut child, terminations) => ended.map(|(code, _)| code),
+            error = self.keep() => {
+                stop(&mut child).await;
+                Err(self.lost(&error))
             }
+        }
+    }
+
+    /// Keeps the lock until it is lost, and answers why.
+    async fn keep(&mut self) -> Error {
+        let mut pause = self.duration / 2;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.renew().await {
+                Ok(()) => self.duration / 2,
+                Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
+                    (self.duration / 10).min(limits::LOCK_LOOK_MAX)
+                }
+                Err(error) => return error,
+            };
         }
     }
 

@@ -8,6 +8,7 @@ use kv::store::{
     Change, Code, Consumer, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PIPE_BUF;
 use serde::Serialize;
 
 /// Prints one line of data.
@@ -25,6 +26,16 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
+/// The same without blocking: who reads too slowly does not keep the command from hearing of anything else.
+pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
+    // A pipe that is writable takes so much at once (pipe(7)). The rest has a thread of its own, which costs more.
+    if bytes.len() <= PIPE_BUF && stdout_is(PollFlags::OUT) {
+        return print_bytes(&bytes);
+    }
+    let printed = tokio::task::spawn_blocking(move || print_bytes(&bytes)).await;
+    printed.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string())))
+}
+
 /// Waits until nobody reads stdout any more; for ever where that cannot be, as with a file.
 pub(super) async fn reader_is_gone() {
     while !is_reader_gone() {
@@ -34,11 +45,15 @@ pub(super) async fn reader_is_gone() {
 
 /// Whether nobody reads stdout any more, as far as that can be seen.
 pub(super) fn is_reader_gone() -> bool {
+    stdout_is(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Whether poll(2) tells one of these; an error is told without being asked for: that a pipe has lost its reader.
+fn stdout_is(flags: PollFlags) -> bool {
     let stdout = io::stdout();
-    // An error is told without being asked for: that a pipe has lost its reader (poll(2)).
-    let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+    let mut asked = [PollFd::new(&stdout, flags)];
     let told = poll(&mut asked, Some(&Timespec::default()));
-    told.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    told.is_ok() && asked[0].revents().intersects(flags)
 }
 
 /// Prints a document for people and programs, indented.

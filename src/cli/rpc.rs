@@ -1,11 +1,12 @@
 //! `kv rpc`: what `nc -U` does, on machines that have none, and on top it tells when an answer is missing.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
 use kv::client::Client;
 use kv::limits;
-use kv::protocol::{Call, Line, LineCodec, decode_request, is_reply};
+use kv::protocol::{Call, Id, Line, LineCodec, decode_request, is_reply, subscription_of};
 use kv::store::{Code, Error, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -16,49 +17,70 @@ use super::{connect, output};
 
 /// Sends stdin to the daemon and prints what it answers, until both are done.
 pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
-    let target = match arguments.daemon {
-        DaemonMode::Auto => connect::starting(arguments)?,
-        DaemonMode::Require => connect::running(arguments)?,
-        DaemonMode::Never => {
-            return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
-        }
-    };
-    let stream = Client::connect_to(target).await?.open_stream().await?;
-    let sent = Sent::default();
-    let Some(Received { answered, follows }) = converse(stream, &sent).await? else { return Ok(()) };
+    if arguments.daemon == DaemonMode::Never {
+        return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
+    }
+    let stream = Client::connect_to(connect::daemon(arguments)?).await?.open_stream().await?;
+    let sent = RefCell::default();
+    let Some(Received { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };
+    let Sent { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();
     let gone = |message: String| Error::new(Code::Unavailable, message).hint("see its log: kv daemon logs");
-    let asked = sent.lines.get();
-    if answered < asked {
-        let message = format!("the daemon answered {answered} of {asked} lines before it went away");
+    if answered < lines {
+        let message = format!("the daemon answered {answered} of {lines} lines before it went away");
         return Err(gone(message).unknown());
     }
-    let is_done = sent.bye.get() || (sent.all.get() && !follows);
-    if is_done { Ok(()) } else { Err(gone("the daemon went away".to_owned())) }
+    if behind_bye > 0 {
+        let all = lines + behind_bye;
+        let message = format!("{behind_bye} of {all} lines came behind the bye and were not executed");
+        return Err(Error::new(Code::BadRequest, message).hint("bye is the last line"));
+    }
+    if is_over || (is_all && following.is_subset(&unsubscribed)) {
+        return Ok(());
+    }
+    Err(gone("the daemon went away".to_owned()))
 }
 
 /// What was sent so far.
 #[derive(Default)]
 struct Sent {
-    lines: Cell<u64>,
-    /// Whether the daemon was asked to close.
-    bye: Cell<bool>,
+    /// The lines that are to be answered.
+    lines: u64,
+    /// Those that are not, because the connection closes before them.
+    behind_bye: u64,
+    /// Whether the connection is to close, by a `bye` or with its daemon.
+    is_over: bool,
     /// Whether there is nothing more to send.
-    all: Cell<bool>,
+    is_all: bool,
+    unsubscribed: HashSet<Id>,
+    said_bye: bool,
 }
 
 impl Sent {
-    /// Counts the lines that end in these bytes; `line` is the one that does not, as far as it can be a `bye`.
-    fn count(&self, bytes: &[u8], line: &mut Vec<u8>) {
+    /// Counts the lines that end in these bytes; `line` is the one that does not, as far as it can be a small one.
+    fn count(&mut self, bytes: &[u8], line: &mut Vec<u8>) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             if line.len() + part.len() <= limits::SMALL_MESSAGE_BYTES {
                 line.extend_from_slice(part);
             }
             if part.ends_with(b"\n") {
-                self.lines.set(self.lines.get() + 1);
-                let is_bye = decode_request(line.trim_ascii_end()).is_ok_and(|asked| asked.call == Call::Bye);
-                self.bye.set(self.bye.get() || is_bye);
+                self.add(line.trim_ascii_end());
                 line.clear();
             }
+        }
+    }
+
+    fn add(&mut self, line: &[u8]) {
+        if self.said_bye {
+            self.behind_bye += 1;
+            return;
+        }
+        self.lines += 1;
+        match decode_request(line).map(|asked| (asked.call, asked.id)) {
+            Ok((Call::Bye, _)) => (self.said_bye, self.is_over) = (true, true),
+            Ok((Call::Shutdown, _)) => self.is_over = true,
+            Ok((Call::Unsubscribe(id), _)) => drop(self.unsubscribed.insert(id)),
+            Ok((Call::Subscribe(_), Some(id))) => drop(self.unsubscribed.remove(&id)),
+            _ => {}
         }
     }
 }
@@ -67,12 +89,12 @@ impl Sent {
 #[derive(Default)]
 struct Received {
     answered: u64,
-    /// Whether a subscription brought something: it has no end of its own.
-    follows: bool,
+    /// The subscriptions that were not ended: they have no end of their own.
+    following: HashSet<Id>,
 }
 
 /// Answers what came; none when nobody reads it any more.
-async fn converse(stream: UnixStream, sent: &Sent) -> Result<Option<Received>> {
+async fn converse(stream: UnixStream, sent: &RefCell<Sent>) -> Result<Option<Received>> {
     let (reader, mut writer) = stream.into_split();
     let sending = async {
         let mut stdin = tokio::io::stdin();
@@ -85,15 +107,17 @@ async fn converse(stream: UnixStream, sent: &Sent) -> Result<Option<Received>> {
                 .map_err(|error| Error::new(Code::BadRequest, format!("stdin cannot be read: {error}")))?;
             let Some(&end) = buffer[..count].last() else { break };
             last = end;
-            sent.count(&buffer[..count], &mut line);
+            sent.borrow_mut().count(&buffer[..count], &mut line);
             // A daemon that ends still answers what it took; the rest is missing then.
             if writer.write_all(&buffer[..count]).await.is_err() {
                 return Ok(());
             }
         }
         // A line that was cut off is answered too.
-        sent.lines.set(sent.lines.get() + u64::from(last != b'\n'));
-        sent.all.set(true);
+        if last != b'\n' {
+            sent.borrow_mut().add(&[]);
+        }
+        sent.borrow_mut().is_all = true;
         // Whether it is gone by now shows in what it answers.
         let _ = writer.shutdown().await;
         Ok::<(), Error>(())
@@ -102,9 +126,12 @@ async fn converse(stream: UnixStream, sent: &Sent) -> Result<Option<Received>> {
         let mut received = Received::default();
         let mut lines = FramedRead::new(reader, LineCodec::default());
         while let Some(Ok(Line::Whole(line))) = lines.next().await {
-            let is_reply = is_reply(&line);
-            received.answered += u64::from(is_reply);
-            received.follows |= !is_reply;
+            received.answered += u64::from(is_reply(&line));
+            match subscription_of(&line) {
+                Some((id, false)) => drop(received.following.insert(id)),
+                Some((id, true)) => drop(received.following.remove(&id)),
+                None => {}
+            }
             if output::print_bytes(&[&line, b"\n".as_slice()].concat())?.is_break() {
                 return Ok(None);
             }

@@ -80,7 +80,7 @@ impl Watch {
                         }
                     }
                     signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-                    () = output::reader_is_gone() => return Ok(exit_code::OK),
+                    () = printing.lost_its_reader() => return Ok(exit_code::OK),
                 }
             };
             match printing.deal_with(&change, &mut terminations).await? {
@@ -114,6 +114,15 @@ impl Printing {
         !self.runs_a_command() && output::is_reader_gone()
     }
 
+    /// Waits for that; a command has a stdout of its own.
+    pub(super) async fn lost_its_reader(&self) {
+        if self.runs_a_command() {
+            std::future::pending().await
+        } else {
+            output::reader_is_gone().await;
+        }
+    }
+
     pub(super) fn runs_a_command(&self) -> bool {
         !self.command.is_empty()
     }
@@ -128,9 +137,14 @@ impl Printing {
             WatchFormat::Ndjson => output::to_line(&view)?,
             WatchFormat::Json => output::to_document(&view)?,
         };
-        // A reader that has seen enough is no failure.
-        let reader = output::print_bytes(format!("{text}\n").as_bytes())?;
-        Ok(if reader.is_break() { Done::Failed(exit_code::OK) } else { Done::Next })
+        tokio::select! {
+            biased;
+            reader = output::print_aside(format!("{text}\n").into_bytes()) => {
+                // A reader that has seen enough is no failure.
+                Ok(if reader?.is_break() { Done::Failed(exit_code::OK) } else { Done::Next })
+            }
+            signal = terminations.recv() => Ok(Done::Failed(signals::exit_code(signal))),
+        }
     }
 
     async fn run_command(&self, change: &Change, terminations: &mut Terminations) -> Result<Done> {
@@ -152,12 +166,20 @@ impl Printing {
             Ok(child) => child,
             Err(code) => return Ok(Done::Failed(code)),
         };
-        if let Some(mut stdin) = child.stdin.take() {
-            let line = output::to_line(&ChangeView::from(change))?;
-            // A program need not read it.
-            let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
-        }
-        Ok(match child::wait(&mut child, terminations).await? {
+        let line = output::to_line(&ChangeView::from(change))?;
+        let stdin = child.stdin.take();
+        let feeding = async {
+            if let Some(mut stdin) = stdin {
+                // A program need not read it.
+                let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
+            }
+            std::future::pending().await
+        };
+        let ended = tokio::select! {
+            ended = child::wait(&mut child, terminations) => ended?,
+            never = feeding => never,
+        };
+        Ok(match ended {
             (exit_code::OK, None) => Done::Next,
             (exit_code::OK, Some(signal)) => Done::Last(signals::exit_code(signal)),
             (code, _) => Done::Failed(code),

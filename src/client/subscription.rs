@@ -24,7 +24,7 @@ struct Remote {
     connection: Option<OwnConnection>,
     /// Events that came before the reply to a commit.
     early: VecDeque<Bytes>,
-    /// What was dealt with and could not be committed: the first thing that the next session does.
+    /// What was dealt with and is not known to be committed: the first thing that the next session does.
     uncommitted: Option<u64>,
     /// Where the next session begins by that. What comes before it was dealt with.
     position: u64,
@@ -72,24 +72,62 @@ impl Remote {
         };
         self.wanted.wait = self.wanted.wait.max(patience);
         let deadline = Instant::now() + limits::RESUME_TIMEOUT;
+        let mut is_unknown = false;
         loop {
             tokio::time::sleep(limits::RESUME_INTERVAL).await;
             let is_patient = begun.elapsed() < limits::RESUME_PATIENCE;
-            let target = if is_patient { &only_looking } else { &self.target };
-            let resumed = match target.connect().await {
-                Ok(greeted) => subscribe(&greeted.socket, &self.wanted).await,
-                Err(error) => Err(error),
-            };
-            match resumed {
-                Ok((connection, _)) => {
-                    self.connection = Some(connection);
-                    if let Some(seq) = self.uncommitted {
-                        self.position = self.commit(seq).await?;
-                    }
-                    return Ok(());
+            let target = if is_patient { only_looking.clone() } else { self.target.clone() };
+            match self.begin_session(&target).await {
+                Err(error) if passes(&error) && Instant::now() < deadline => is_unknown |= error.maybe,
+                Err(error) => return Err(if is_unknown { error.unknown() } else { error }),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    async fn begin_session(&mut self, target: &Target) -> Result<()> {
+        let greeted = target.connect().await?;
+        let (connection, _) = subscribe(&greeted.socket, &self.wanted).await?;
+        self.connection = Some(connection);
+        if let Some(seq) = self.uncommitted {
+            self.position = self.commit_in_session(seq).await?;
+        }
+        Ok(())
+    }
+
+    /// A session whose answer does not come is over.
+    ///
+    /// # Errors
+    /// An error that [`passes`] when the next session may try it again, which harms nothing: positions never go back.
+    async fn commit_in_session(&mut self, seq: u64) -> Result<u64> {
+        let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
+        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
+        let request = Request::Write(commit.into());
+        let gone = || Error::new(Code::Unavailable, "the daemon went away before it answered");
+        // Not put back unless it is sound: half a line may have been sent, or a reply be under way.
+        let mut connection = self.connection.take().ok_or_else(gone)?;
+        let reply = async {
+            connection.send(&Call::Store(request.clone())).await.ok()?;
+            loop {
+                let line = connection.line().await?;
+                if is_reply(&line) {
+                    return Some(line);
                 }
-                Err(error) if passes(&error) && Instant::now() < deadline => {}
-                Err(error) => return Err(error),
+                self.early.push_back(line);
+            }
+        };
+        let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
+        let line = reply.ok().flatten().ok_or_else(|| gone().unknown())?;
+        let answer = decode_reply(&request, &line);
+        if answer.as_ref().is_err_and(passes) {
+            return Err(answer.err().unwrap_or_else(gone));
+        }
+        self.connection = Some(connection);
+        self.uncommitted = None;
+        match answer? {
+            Reply::Position { position } => Ok(position),
+            other => {
+                Err(Error::new(Code::Internal, format!("the daemon answered something else: {other:?}")))
             }
         }
     }
@@ -112,7 +150,8 @@ impl Source for Remote {
     async fn next(&mut self) -> Result<Event> {
         loop {
             if self.connection.is_none() {
-                self.resume().await?;
+                // Whoever waits for an event has written nothing.
+                self.resume().await.map_err(|error| Error { maybe: false, ..error })?;
             }
             let Some(line) = self.line().await else {
                 self.connection = None;
@@ -146,32 +185,16 @@ impl Source for Remote {
     }
 
     async fn commit(&mut self, seq: u64) -> Result<u64> {
-        let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
-        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
-        let request = Request::Write(commit.into());
+        if self.wanted.consumer.is_none() {
+            return Err(no_consumer());
+        }
         self.uncommitted = Some(seq);
-        let gone = || Error::new(Code::Unavailable, "the daemon went away before it answered").unknown();
-        // Not put back unless it is sound: half a line may have been sent, or a reply be under way.
-        let mut connection = self.connection.take().ok_or_else(gone)?;
-        let reply = async {
-            connection.send(&Call::Store(request.clone())).await.ok()?;
-            loop {
-                let line = connection.line().await?;
-                if is_reply(&line) {
-                    return Some(line);
-                }
-                self.early.push_back(line);
-            }
-        };
-        let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
-        let line = reply.ok().flatten().ok_or_else(gone)?;
-        self.connection = Some(connection);
-        self.uncommitted = None;
-        match decode_reply(&request, &line)? {
-            Reply::Position { position } => Ok(position),
-            other => {
-                Err(Error::new(Code::Internal, format!("the daemon answered something else: {other:?}")))
-            }
+        match self.commit_in_session(seq).await {
+            Err(lost) if passes(&lost) => match self.resume().await {
+                Err(error) if lost.maybe => Err(error.unknown()),
+                resumed => resumed.map(|()| self.position),
+            },
+            outcome => outcome,
         }
     }
 }

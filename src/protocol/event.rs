@@ -75,6 +75,20 @@ fn outgoing(subscription: &Id, event: &'static str, body: impl Serialize) -> Vec
     line(&Outgoing { subscription, event, body })
 }
 
+/// The subscription that a line is about, the reply to `subscribe` or an event, and whether it is its last one.
+#[must_use]
+pub fn subscription_of(line: &[u8]) -> Option<(Id, bool)> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        subscription: &'a RawValue,
+        event: Option<String>,
+    }
+    let Head { subscription, event } = serde_json::from_slice(line).ok()?;
+    let id = Id::of_field("subscription", subscription).ok()?;
+    Some((id, event.is_some_and(|event| event == "end")))
+}
+
 /// Reads an event; none when it is of a kind that this version does not know.
 ///
 /// # Errors
@@ -133,6 +147,7 @@ mod tests {
         assert_eq!(decode_event(text.as_bytes()), Ok(Some(Event::Change(change()))));
 
         let progress = encode_progress(&id, 9, 2);
+        assert_eq!(subscription_of(&progress), Some((id.clone(), false)));
         assert_eq!(progress, b"{\"subscription\":3,\"event\":\"progress\",\"seq\":9,\"lag\":2}\n");
         assert_eq!(decode_event(&progress), Ok(Some(Event::Progress { seq: 9, lag: 2 })));
 
@@ -145,6 +160,8 @@ mod tests {
             "{text}"
         );
         assert_eq!(decode_event(&end), Err(trimmed));
+        assert_eq!(subscription_of(&end), Some((id, true)));
+        assert_eq!(subscription_of(br#"{"ok":true}"#), None);
         assert_eq!(decode_event(br#"{"subscription":3,"event":"news"}"#), Ok(None));
     }
 }

@@ -60,14 +60,38 @@ fn rpc_tells_when_an_answer_is_missing() {
     let kv = Kv::new();
     kv.ok("kv init");
     let told = kv.shell(&format!("printf '%s\\n' '{PUT}' '{BYE}' '{PUT}' | kv rpc"));
-    assert_eq!(told.status.code(), Some(8), "{told:?}");
-    assert!(String::from_utf8_lossy(&told.stderr).contains("2 of 3 lines"), "{told:?}");
+    assert_eq!(told.status.code(), Some(2), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("1 of 3 lines came behind the bye"), "{told:?}");
+    assert_eq!(kv.ok("kv stream seq"), "1\n");
     // A last line without its newline is answered too, and not executed.
     assert!(kv.ok(&format!("printf '%s' '{PUT}' | kv rpc")).contains("parse_error"));
     assert_eq!(kv.fails("kv --daemon=never rpc").0, 2);
     kv.ok("kv daemon stop");
     assert_eq!(kv.fails("kv --daemon=require rpc < /dev/null").0, 6);
     assert_eq!(kv.ok("kv rpc < /dev/null"), "", "it starts the daemon");
+}
+
+#[test]
+fn rpc_knows_an_orderly_end_from_a_daemon_that_is_gone() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put hello --value 1");
+    let subscribe = r#"{"id":"s","op":"subscribe","after":0}"#;
+    let unsubscribe = r#"{"op":"unsubscribe","subscription":"s"}"#;
+    let shutdown = r#"{"op":"shutdown"}"#;
+    // It has seen a change, and ends by itself.
+    let ended = format!("(echo '{subscribe}'; sleep 0.2; echo '{unsubscribe}') | kv rpc | jq -c '.event'");
+    assert_eq!(kv.ok(&format!("set -o pipefail; {ended}")), "null\n\"change\"\nnull\n");
+    let told = format!("(echo '{subscribe}'; sleep 0.2; echo '{shutdown}') | kv rpc | jq -c '.event'");
+    assert_eq!(kv.ok(&format!("set -o pipefail; {told}")), "null\n\"change\"\n\"end\"\nnull\n");
+    // Also where nothing came yet: a subscription goes on until somebody ends it.
+    for after in ["0", "\"now\""] {
+        let subscribe = subscribe.replace('0', after);
+        let killed = kv.shell(&format!(
+            "kv get hello; echo '{subscribe}' | kv rpc & until kv daemon status | grep -q '\"attached\": 1'; do sleep 0.01; done; \
+             kill -9 $(kv daemon status | jq .pid); wait $!"
+        ));
+        assert_eq!(killed.status.code(), Some(6), "{killed:?}");
+    }
 }
 
 /// A person at a terminal types a line, reads the answer, and types the next one.

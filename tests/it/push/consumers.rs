@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::process::Child;
 
-use super::seqs;
-use crate::support::{Kv, wait_until};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{seqs, socket};
+use crate::support::{Kv, runtime, wait_until};
 
 /// A consumer whose output is kept.
 struct Session {
@@ -145,4 +148,89 @@ fn a_command_deals_with_each_change_and_what_it_failed_at_comes_again() {
     let output = kv.shell(&format!("touch mended; timeout -s INT 2 {stream}"));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "jobs/2\njobs/3\n");
     assert_eq!(position(&kv), 3);
+}
+
+/// Stands between a client and the daemon, and ends the connection at each of the first commits: at one before the daemon
+/// has it, at the next one behind the daemon's answer.
+async fn cut_at_commits(listener: UnixListener, daemon: &str, mut cuts: u32) {
+    let mut connections = Vec::new();
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let (from_client, mut to_client) = client.into_split();
+        let (from_daemon, mut to_daemon) = UnixStream::connect(daemon).await.unwrap().into_split();
+        let mut requests = BufReader::new(from_client).lines();
+        let mut replies = BufReader::new(from_daemon).lines();
+        // The first line tells what the connection is for; a commit can only come on one that subscribes.
+        let Ok(Some(first)) = requests.next_line().await else { continue };
+        to_daemon.write_all(format!("{first}\n").as_bytes()).await.unwrap();
+        let is_cut = first.contains("subscribe") && cuts > 0;
+        let is_taken = cuts % 2 == 1;
+        cuts -= u32::from(is_cut);
+        connections.push(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    request = requests.next_line() => {
+                        let Ok(Some(request)) = request else { return };
+                        let is_last = is_cut && request.contains("consumer.commit");
+                        if !is_last || is_taken {
+                            to_daemon.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+                        }
+                        if is_last {
+                            while is_taken && !replies.next_line().await.unwrap().unwrap().contains("position") {}
+                            return;
+                        }
+                    }
+                    reply = replies.next_line() => {
+                        let Ok(Some(reply)) = reply else { return };
+                        let _ = to_client.write_all(format!("{reply}\n").as_bytes()).await;
+                    }
+                }
+            }
+        }));
+    }
+}
+
+#[test]
+fn a_commit_is_repeated_until_it_is_answered() {
+    let kv = Kv::new();
+    kv.ok("kv init; mkdir -m 700 between");
+    put(&kv, 3);
+    let between = kv.directory.path().join("between/socket");
+    let daemon = socket(&kv);
+    for (name, cuts) in [("none", 0), ("taken", 1), ("twice", 2), ("often", 5)] {
+        let mut command = kv.command("kv");
+        command.args(["--daemon=require", "--socket", between.to_str().unwrap()]);
+        command.args(["consumer", "stream", name, "--limit", "3"]);
+        let output = runtime().block_on(async {
+            let listener = UnixListener::bind(&between).unwrap();
+            let streaming = tokio::task::spawn_blocking(move || command.output().unwrap());
+            tokio::select! {
+                () = cut_at_commits(listener, &daemon, cuts) => unreachable!(),
+                output = streaming => output.unwrap(),
+            }
+        });
+        assert!(output.status.success(), "{name}: {output:?}");
+        assert_eq!(seqs(&String::from_utf8_lossy(&output.stdout)), [1, 2, 3], "{name}: {output:?}");
+        assert_eq!(
+            kv.ok(&format!("kv consumer status {name} | jq .position")),
+            "3\n",
+            "{name}: it ended well"
+        );
+        std::fs::remove_file(&between).unwrap();
+    }
+}
+
+#[test]
+fn a_commit_that_cannot_be_made_is_an_error_and_not_waited_for_for_ever() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    put(&kv, 3);
+    // Its daemon goes away between the change and the commit, and no other one may be started.
+    let printed = kv.ok(
+        "kv --daemon=require consumer stream jobs --limit 3 -- \
+             sh -c 'kv daemon stop; : > stopped' 2> said & stream=$!; \
+         until [ -e stopped ]; do sleep 0.01; done; sleep 0.3; kill -TERM $stream; wait $stream; echo $?; cat said",
+    );
+    assert_eq!(printed, "143\nwhat was printed last is not known to be committed: it may come again\n");
+    assert_eq!(kv.ok("kv consumer status jobs | jq .position"), "0\n");
 }

@@ -327,6 +327,21 @@ fn a_run_that_was_asleep_when_it_got_the_lock_leaves_nothing_held() {
 }
 
 #[test]
+fn a_run_hears_of_signals_while_it_renews_the_lock() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let daemon = kv.daemon_pid();
+    // A daemon that does not answer keeps the renewal, which begins after a second, under way for another one.
+    let printed = kv.ok(&format!(
+        "kv lock run deploy --duration 2s -- sleep 60 & run=$!; \
+         until pgrep -P $run sleep > child; do sleep 0.01; done; kill -STOP {daemon}; sleep 1.3; \
+         kill -TERM $run; sleep 0.2; pgrep -P $run sleep || echo ended; kill -CONT {daemon}; wait $run; echo $?"
+    ));
+    assert_eq!(printed, "ended\n143\n");
+    assert_eq!(kv.ok("kv lock status deploy | jq .held"), "false\n");
+}
+
+#[test]
 fn two_runs_under_one_lock_run_one_after_the_other() {
     let kv = Kv::new();
     kv.ok("kv init");

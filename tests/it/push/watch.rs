@@ -201,6 +201,39 @@ fn a_command_that_runs_is_waited_for_when_the_watch_is_ended() {
     assert_eq!(kv.ok("kv consumer status d | jq .position"), "2\n");
 }
 
+/// Neither by a pipe that is full, nor by a command that does not read its input.
+#[test]
+fn what_goes_on_printing_can_be_ended_at_any_time() {
+    let kv = Kv::new();
+    kv.ok("kv init; head -c 200000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' > x; for i in 1 2 3; do kv put large/$i < x; done");
+    for command in ["watch --after 0", "consumer stream c"] {
+        for program in ["", "-- sleep 60"] {
+            let printed = kv.ok(&format!(
+                "rm -f full; mkfifo full; sleep 60 < full & reader=$!; kv {command} {program} > full & \
+                 sleep 0.5; kill -TERM $!; wait $!; echo $?; kill $reader"
+            ));
+            assert_eq!(printed, "143\n", "{command} {program}");
+        }
+    }
+    assert_eq!(kv.ok("kv consumer status c | jq .position"), "0\n");
+    // Something that the command left behind may hold its input open.
+    assert_eq!(
+        kv.ok("timeout 20 kv watch --after 0 --limit 2 -- sh -c '(sleep 30 <&3 >&- 2>&- &) 3<&0; echo done'"),
+        "done\ndone\n"
+    );
+}
+
+/// What a command prints is its own business.
+#[test]
+fn a_command_goes_on_when_nobody_reads_what_kv_prints() {
+    let kv = Kv::new();
+    kv.ok(
+        "kv init; (timeout 20 kv watch --after 0 --limit 2 -- sh -c 'cat >> seen'; echo $? > code) | true & \
+           kv put a --value 1; sleep 0.6; kv put b --value 2; until [ -s code ]; do sleep 0.01; done",
+    );
+    assert_eq!(kv.ok("jq -r .record.key seen; cat code"), "a\nb\n0\n");
+}
+
 #[test]
 fn the_limits_of_a_connection_are_answers() {
     let kv = Kv::new();
