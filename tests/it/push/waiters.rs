@@ -31,7 +31,7 @@ fn the_lock_of_a_connection_is_freed_when_it_ends_however_it_ends() {
         r#"{"op":"lock.acquire","name":"deploy","owner":"holder","duration_ms":3600000,"session":true}"#;
     for end in ["kill -9 $holder", "kill $holder", "exec 3>&-"] {
         let printed = kv.ok(&format!(
-            "mkfifo lines; kv rpc < lines > replies & holder=$!; exec 3> lines; echo '{line}' >&3; \
+            "rm -f replies; mkfifo lines; kv rpc < lines > replies & holder=$!; exec 3> lines; echo '{line}' >&3; \
              until grep -q fence replies; do sleep 0.01; done; kv lock status deploy | jq -r .owner; \
              kv lock acquire deploy next --wait 30s > granted 3>&- & waiter=$!; sleep 0.1; \
              {end}; wait $waiter; kv lock status deploy | jq -r .owner; kv lock release deploy next; \
@@ -331,11 +331,11 @@ fn a_run_hears_of_signals_while_it_renews_the_lock() {
     let kv = Kv::new();
     kv.ok("kv init");
     let daemon = kv.daemon_pid();
-    // A daemon that does not answer keeps the renewal, which begins after a second, under way for another one.
+    // A daemon that does not answer keeps the renewal, which begins after two seconds, under way for two more.
     let printed = kv.ok(&format!(
-        "kv lock run deploy --duration 2s -- sleep 60 & run=$!; \
-         until pgrep -P $run sleep > child; do sleep 0.01; done; kill -STOP {daemon}; sleep 1.3; \
-         kill -TERM $run; sleep 0.2; pgrep -P $run sleep || echo ended; kill -CONT {daemon}; wait $run; echo $?"
+        "kv lock run deploy --duration 4s -- sleep 60 & run=$!; \
+         until pgrep -P $run sleep > child; do sleep 0.01; done; kill -STOP {daemon}; sleep 2.3; \
+         kill -TERM $run; for i in $(seq 50); do pgrep -P $run sleep > child || break; sleep 0.02; done; pgrep -P $run sleep || echo ended; kill -CONT {daemon}; wait $run; echo $?"
     ));
     assert_eq!(printed, "ended\n143\n");
     assert_eq!(kv.ok("kv lock status deploy | jq .held"), "false\n");

@@ -190,12 +190,16 @@ fn a_command_that_runs_is_waited_for_when_the_watch_is_ended() {
     kv.ok("kv init; for i in 1 2 3; do kv put jobs/$i --value $i; done");
     for command in ["watch --after 0", "consumer stream c"] {
         let printed = kv.ok(&format!(
-            "kv {command} -- sh -c 'trap \"\" TERM; echo begin; sleep 0.5; echo end' > said & \
+            "rm -f said; kv {command} -- sh -c 'trap \"\" TERM; echo begin; sleep 0.5; echo end' > said & \
              until grep -q begin said; do sleep 0.01; done; kill -TERM $!; wait $!; echo $?; cat said"
         ));
         assert_eq!(printed, "143\nbegin\nend\n", "{command}");
     }
-    assert_eq!(kv.ok("kv consumer status c | jq .position"), "1\n", "what the command has done is committed");
+    assert_eq!(
+        kv.ok("set -o pipefail; kv consumer status c | jq .position"),
+        "1\n",
+        "what the command has done is committed"
+    );
     // Only what was asked for is committed.
     assert_eq!(seqs(&kv.ok("kv consumer stream d --limit 2")), [1, 2]);
     assert_eq!(kv.ok("kv consumer status d | jq .position"), "2\n");
@@ -208,9 +212,10 @@ fn what_goes_on_printing_can_be_ended_at_any_time() {
     kv.ok("kv init; head -c 200000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' > x; for i in 1 2 3; do kv put large/$i < x; done");
     for command in ["watch --after 0", "consumer stream c"] {
         for program in ["", "-- sleep 60"] {
+            until_attached(&kv, 0);
             let printed = kv.ok(&format!(
-                "rm -f full; mkfifo full; sleep 60 < full & reader=$!; kv {command} {program} > full & \
-                 sleep 0.5; kill -TERM $!; wait $!; echo $?; kill $reader"
+                "rm -f full; mkfifo full; sleep 60 < full & reader=$!; kv {command} {program} > full & watch=$!; \
+                 until [ $(kv daemon status | jq .attached) = 1 ]; do sleep 0.01; done; sleep 0.3; kill -TERM $watch; wait $watch; echo $?; kill $reader"
             ));
             assert_eq!(printed, "143\n", "{command} {program}");
         }
