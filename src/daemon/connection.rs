@@ -2,7 +2,6 @@
 
 mod session;
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +50,8 @@ struct Acquired {
     had: Option<Had>,
     /// Where it is a lock of this connection.
     of_session: Option<Held>,
+    /// Whether it was that when it was asked for.
+    refreshes: bool,
     attached: OwnedSemaphorePermit,
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         writer,
         pending: FuturesOrdered::new(),
         lane: Lane::Read,
-        held: VecDeque::new(),
+        held: None,
         long_line: None,
         subscriptions: Subscriptions::default(),
         waits_in_turn: false,
@@ -99,7 +100,7 @@ struct Connection {
     /// Which kind of requests is under way.
     lane: Lane,
     /// A request that waits until those of the other kind are answered.
-    held: VecDeque<(Incoming, OwnedSemaphorePermit)>,
+    held: Option<(Incoming, OwnedSemaphorePermit)>,
     /// The place of a long line that is being read, and since when.
     long_line: Option<(OwnedSemaphorePermit, Instant)>,
     subscriptions: Subscriptions,
@@ -121,7 +122,7 @@ impl Connection {
         let dispatch = Arc::clone(&self.dispatch);
         loop {
             if self.pending.is_empty() {
-                if let Some((incoming, permit)) = self.held.pop_front() {
+                if let Some((incoming, permit)) = self.held.take() {
                     self.start(incoming, permit);
                 } else if !self.reading && self.subscriptions.is_empty() && self.waiting.is_empty() {
                     return self.writer.shutdown().await;
@@ -168,7 +169,7 @@ impl Connection {
     /// Whether nothing is read on for now: a request waits for those before it, or would wait for long, behind one that
     /// waits for what others hold.
     fn is_held_up(&self) -> bool {
-        !self.held.is_empty() || (self.waits_in_turn && !self.pending.is_empty())
+        self.held.is_some() || (self.waits_in_turn && !self.pending.is_empty())
     }
 
     async fn take(&mut self, line: Line) -> io::Result<()> {
@@ -211,7 +212,7 @@ impl Connection {
         if self.pending.is_empty() || (lane == self.lane && lane != Lane::Alone) {
             self.start(incoming, permit);
         } else {
-            self.held.push_back((incoming, permit));
+            self.held = Some((incoming, permit));
         }
         Ok(())
     }
@@ -231,15 +232,10 @@ impl Connection {
     /// Waits for the place of a large line, when all before it is answered: so no connection ever waits for a place
     /// while it has another one, and none waits for ever.
     async fn large_line_place(&mut self) -> io::Result<OwnedSemaphorePermit> {
-        loop {
-            if let Some(reply) = self.pending.next().await {
-                self.write(reply).await?;
-            } else if let Some((incoming, permit)) = self.held.pop_front() {
-                self.start(incoming, permit);
-            } else {
-                return Ok(self.dispatch.memory.large_line().await);
-            }
+        while let Some(reply) = self.pending.next().await {
+            self.write(reply).await?;
         }
+        Ok(self.dispatch.memory.large_line().await)
     }
 
     fn start(&mut self, mut incoming: Incoming, permit: OwnedSemaphorePermit) {
@@ -271,7 +267,7 @@ impl Connection {
                 operation: WriteOperation::LockAcquire(acquire), ..
             })) if self.locks.has(&Held::of(acquire)) => {
                 // It stays a lock of this connection, and is noted as such.
-                let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: true };
+                let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
                 return self.acquire(id, acquire, incoming.timeout_ms);
             }
             Call::Store(Request::Write(Write {
@@ -326,13 +322,13 @@ impl Connection {
                     (line, None)
                 }
                 Ready::Acquired(line, acquired) => {
-                    let Acquired { waited_as, had, of_session, attached } = *acquired;
+                    let Acquired { waited_as, had, of_session, refreshes, attached } = *acquired;
                     waited_as.inspect(|id| self.cancellable.remove(id));
                     match (had, of_session) {
                         // From now on it is released with the connection.
                         (Some(had), Some(held)) => {
                             if let Ok(Reply::Granted(grant)) = had.keep() {
-                                self.locks.add(held, grant, attached);
+                                self.locks.add(held, grant, refreshes, attached);
                             }
                         }
                         (had, _) => told = had,

@@ -23,7 +23,7 @@ use crate::store::session_name_of;
 use crate::store::waiting::{Had, Wanted};
 use crate::store::{
     Address, Code, ConsumerLeave, Error, Identity, LockRelease, Mutation, Read, Reply, Request, Result,
-    Subscribe, Timestamp, WriteOperation,
+    Subscribe, Timestamp, Write, WriteOperation,
 };
 
 /// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
@@ -86,6 +86,11 @@ impl Dispatch {
         match call {
             _ if has_large_reply(call) => Lane::Alone,
             Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
+            // Whose lock it is, is known before the next one.
+            Call::Store(Request::Write(Write {
+                operation: WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_),
+                ..
+            })) => Lane::Alone,
             Call::Store(Request::Write(_)) => Lane::Write,
             Call::Store(Request::Init) | Call::Subscribe(_) | Call::Unsubscribe(_) => Lane::Alone,
             Call::Acquire(_) | Call::Cancel(_) | Call::Shutdown | Call::Bye => Lane::Alone,
@@ -130,7 +135,7 @@ impl Dispatch {
                 }
             });
         }
-        let is_write = Self::lane(&call) == Lane::Write;
+        let is_write = matches!(call, Call::Store(Request::Write(_)));
         let answer = self.answer(call);
         Box::pin(async move { Answered::Now(in_time(timeout, is_write, answer).await, None) })
     }

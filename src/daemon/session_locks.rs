@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::protocol::Id;
-use crate::store::{Code, Error, Grant, LockAcquire, LockRelease, Result};
+use crate::store::{Clock, Code, Error, Grant, LockAcquire, LockRelease, Result};
 
 /// A lock and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,21 +25,37 @@ impl Held {
 /// The locks that are released when the connection ends: no later grant, and none that the same owner has refreshed
 /// elsewhere.
 #[derive(Default)]
-pub(super) struct SessionLocks(HashMap<Held, (Noted, OwnedSemaphorePermit)>);
+pub(super) struct SessionLocks(HashMap<Held, Noted>);
 
-/// A grant as it was when this connection got it, or refreshed it last. It only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A grant as it was when this connection got it, or refreshed it last.
 struct Noted {
-    fence: u64,
-    refreshes: u64,
+    grant: Grant,
+    /// Refreshes of this connection that brought no answer: what they did is not known.
+    unanswered: usize,
+    _attached: OwnedSemaphorePermit,
+}
+
+impl Noted {
+    /// Grows with every grant and refresh.
+    fn number(&self) -> (u64, u64) {
+        number(self.grant)
+    }
+}
+
+fn number(grant: Grant) -> (u64, u64) {
+    (grant.fence, grant.refreshes)
 }
 
 impl SessionLocks {
-    /// Whether the connection may have this one too.
+    /// Whether the connection may have this one too. Those that expired are not counted.
     ///
     /// # Errors
     /// `too_large` when it has as many as it may.
-    pub(super) fn check(&self, held: &Held) -> Result<()> {
+    pub(super) fn check(&mut self, held: &Held) -> Result<()> {
+        if self.0.len() >= limits::SESSION_LOCKS {
+            let now_ms = Clock::System.now_ms();
+            self.0.retain(|_, noted| noted.grant.expires.unix_ms() > now_ms);
+        }
         if self.0.len() < limits::SESSION_LOCKS || self.has(held) {
             return Ok(());
         }
@@ -47,13 +63,19 @@ impl SessionLocks {
         Err(Error::new(Code::TooLarge, message).hint("open another connection"))
     }
 
-    /// Replies that were waited for come in any order.
-    pub(super) fn add(&mut self, held: Held, grant: Grant, attached: OwnedSemaphorePermit) {
-        let Grant { fence, refreshes, .. } = grant;
-        let noted = Noted { fence, refreshes };
-        if self.0.get(&held).is_none_or(|(before, _)| *before < noted) {
-            self.0.insert(held, (noted, attached));
+    /// Answers whether this is a refresh of a lock of the connection.
+    pub(super) fn begin_refresh(&mut self, held: &Held) -> bool {
+        self.0.get_mut(held).map(|noted| noted.unanswered += 1).is_some()
+    }
+
+    /// Replies that were waited for come in any order. `refreshes`: [`begin_refresh`](SessionLocks::begin_refresh)
+    /// answered so.
+    pub(super) fn add(&mut self, held: Held, grant: Grant, refreshes: bool, attached: OwnedSemaphorePermit) {
+        let noted = self.0.entry(held).or_insert(Noted { grant, unanswered: 0, _attached: attached });
+        if noted.number() < number(grant) {
+            noted.grant = grant;
         }
+        noted.unanswered = noted.unanswered.saturating_sub(usize::from(refreshes));
     }
 
     pub(super) fn has(&self, held: &Held) -> bool {
@@ -62,7 +84,7 @@ impl SessionLocks {
 
     /// The fence of the present grant.
     pub(super) fn fence(&self, held: &Held) -> Option<u64> {
-        self.0.get(held).map(|(noted, _)| noted.fence)
+        self.0.get(held).map(|noted| noted.grant.fence)
     }
 
     /// Forgets a grant that was released, but none that came later.
@@ -73,9 +95,9 @@ impl SessionLocks {
     }
 
     pub(super) fn take_all(&mut self) -> Vec<LockRelease> {
-        let release = |(Held { name, owner }, (noted, _)): (_, (Noted, _))| {
-            let (fence, refreshes) = (Some(noted.fence), Some(noted.refreshes));
-            LockRelease { name, owner, fence, refreshes }
+        let release = |(Held { name, owner }, Noted { grant, unanswered, .. })| {
+            let refreshes = (unanswered == 0).then_some(grant.refreshes);
+            LockRelease { name, owner, fence: Some(grant.fence), refreshes }
         };
         self.0.drain().map(release).collect()
     }
@@ -124,7 +146,11 @@ mod tests {
         let mut locks = SessionLocks::default();
         let add = |locks: &mut SessionLocks, fence, refreshes| {
             let grant = Grant { fence, refreshes, expires: Timestamp::from_unix_ms(0) };
-            locks.add(held.clone(), grant, Arc::clone(&places).try_acquire_owned().unwrap());
+            locks.add(held.clone(), grant, refreshes > 0, Arc::clone(&places).try_acquire_owned().unwrap());
+        };
+        let expected = |refreshes| {
+            let (name, owner) = ("deploy".to_owned(), "a".to_owned());
+            [LockRelease { name, owner, fence: Some(2), refreshes }]
         };
         add(&mut locks, 1, 1);
         add(&mut locks, 1, 0);
@@ -133,9 +159,16 @@ mod tests {
         let other = Held { owner: "b".to_owned(), ..held.clone() };
         locks.remove(&other, 2);
         locks.remove(&held, 1);
-        let (name, owner) = ("deploy".to_owned(), "a".to_owned());
-        let expected = LockRelease { name, owner, fence: Some(2), refreshes: Some(0) };
-        assert_eq!(locks.take_all(), [expected]);
+        assert_eq!(locks.take_all(), expected(Some(0)));
+        // What a refresh without an answer did is not known, until one is answered for each.
+        add(&mut locks, 2, 0);
+        assert!(locks.begin_refresh(&held) && locks.begin_refresh(&held) && !locks.begin_refresh(&other));
+        add(&mut locks, 2, 1);
+        assert_eq!(locks.take_all(), expected(None));
+        add(&mut locks, 2, 0);
+        assert!(locks.begin_refresh(&held));
+        add(&mut locks, 2, 1);
+        assert_eq!(locks.take_all(), expected(Some(1)));
         assert_eq!(places.available_permits(), 4);
     }
 }

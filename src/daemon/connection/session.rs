@@ -67,7 +67,8 @@ impl Connection {
             Err(error) => return self.fail(id, error),
         };
         let is_waiting = waited_as.is_some();
-        let of_session = (acquire.session || self.locks.has(&held)).then_some(held);
+        let refreshes = self.locks.begin_refresh(&held);
+        let of_session = (acquire.session || refreshes).then_some(held);
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: Pending = Box::pin(async move {
             let (answer, had) = match acquired.await {
@@ -75,7 +76,10 @@ impl Connection {
                 Err(error) => (Err(error), None),
             };
             let line = encode_reply(id.as_ref(), answer);
-            (Ready::Acquired(line, Box::new(Acquired { waited_as, had, of_session, attached })), None)
+            (
+                Ready::Acquired(line, Box::new(Acquired { waited_as, had, of_session, refreshes, attached })),
+                None,
+            )
         });
         if is_waiting {
             self.waiting.push(reply);

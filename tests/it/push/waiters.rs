@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::{Wire, socket};
-use crate::support::{Kv, runtime, wait_until};
+
+use crate::support::{Kv, Load, runtime, wait_until};
 
 /// Waits in the background until a lock is had, and prints by whom.
 fn waiting(kv: &Kv, owner: &str) -> std::process::Child {
@@ -206,6 +207,67 @@ fn a_lock_that_was_refreshed_elsewhere_outlives_the_connection() {
     });
     wait_until("the release", || kv.ok("kv lock status deploy | jq .held") == "false\n");
     assert_eq!(kv.ok("kv daemon status | jq .attached"), "0\n");
+}
+
+/// What a refresh did that was not answered is not known, so the lock is released all the same.
+#[test]
+fn a_connection_that_ends_under_a_refresh_leaves_nothing_held() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+    let late = acquire.replace("\"session\"", "\"timeout_ms\":1,\"session\"");
+    let next = r#"{"op":"lock.acquire","name":"deploy","owner":"next","duration_ms":600000,"wait_ms":8000}"#;
+    let release = r#"{"op":"lock.release","name":"deploy","owner":"next"}"#;
+    // Others keep the store busy, so that a refresh takes its time.
+    let load = Load::start(&kv);
+    runtime().block_on(async {
+        for round in 0..60 {
+            let mut wire = Wire::connect(&socket).await;
+            assert_eq!(wire.ask(acquire).await["ok"], true);
+            if round % 2 == 0 {
+                let reply = wire.ask(&late).await;
+                assert!(reply["ok"] == true || reply["error"]["maybe"] == true, "{reply}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            } else {
+                wire.send(acquire).await;
+                tokio::time::sleep(Duration::from_millis(round % 4 / 2)).await;
+            }
+            drop(wire);
+            let mut wire = Wire::connect(&socket).await;
+            assert_eq!(wire.ask(next).await["ok"], true, "round {round}: it is still held");
+            assert_eq!(wire.ask(release).await["released"], true);
+        }
+    });
+    kv.kill_daemon(kv.daemon_pid());
+    load.check(&kv);
+}
+
+#[test]
+fn what_is_asked_of_one_lock_is_done_in_order() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    let session = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+    let acquire = session.replace(",\"session\":true", "");
+    let release = r#"{"op":"lock.release","name":"deploy","owner":"me"}"#;
+    runtime().block_on(async {
+        for round in 0..10 {
+            let mut wire = Wire::connect(&socket).await;
+            let fence = wire.ask(session).await["fence"].clone();
+            wire.send(&format!("{acquire}\n{release}\n{acquire}")).await;
+            assert_eq!(wire.next().await.unwrap()["fence"], fence, "round {round}: a refresh");
+            assert_eq!(wire.next().await.unwrap()["released"], true);
+            let next = wire.next().await.unwrap()["fence"].clone();
+            assert_ne!(next, fence);
+            drop(wire);
+            // It was not asked for as a lock of that connection.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let mut other = Wire::connect(&socket).await;
+            assert_eq!(other.ask(r#"{"op":"lock.status","name":"deploy"}"#).await["fence"], next);
+            assert_eq!(other.ask(release).await["released"], true);
+        }
+    });
 }
 
 #[test]
