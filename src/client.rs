@@ -235,8 +235,7 @@ impl Store for Client {
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
-        let socket = self.greeted().await?.socket.clone();
-        let begun = subscription::begin(self.target.clone(), &socket, subscribe).await;
+        let begun = subscription::begin(self.target.clone(), subscribe).await;
         begun.map_err(|error| self.explain(error))
     }
 

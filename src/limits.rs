@@ -252,8 +252,14 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 /// How long `kv lock run` waits for a command that was told to end, before it kills it.
 pub const CHILD_GRACE: Duration = Duration::from_secs(5);
 
-/// How long `kv consumer stream` goes on with a commit when it is asked to end.
-pub const COMMIT_GRACE: Duration = Duration::from_secs(2);
+/// How long a command goes on with a commit or a release when it is asked to end.
+pub const END_GRACE: Duration = Duration::from_secs(2);
+
+/// `kv consumer stream` commits at least this often while there is more to deal with.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a client keeps of the events that come before the reply to a commit, in bytes; the rest is read again.
+pub const EARLY_EVENTS_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// A command that waits for longer tells what for.
 pub const TELL_AFTER: Duration = Duration::from_secs(1);

@@ -1,22 +1,15 @@
 //! `kv consumer`
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
-use futures_util::FutureExt as _;
 use kv::limits;
 use kv::store::{
-    Code, ConsumerCommit, ConsumerGet, Error, Event, NameList, Reply, Result, Start, Store, Subscribe,
-    Subscription, Write, WriteOperation,
+    Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
 };
-use rustix::process::Signal;
 
 use super::arguments::{ListFormat, number};
-use super::lock::tell_of_a_wait;
+use super::consumer_stream::Stream;
 use super::output::{self, ChangeView, ConsumerView};
-use super::signals::{self, Terminations};
-use super::watch::{self, Done, Printing};
-use super::{WriteCommand, exit_code};
+use super::{WriteCommand, exit_code, watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Consumer {
@@ -46,18 +39,18 @@ pub(super) enum Consumer {
 
 /// Which changes, and where a consumer begins that is not there.
 #[derive(Debug, Args)]
-struct Wanted {
+pub(super) struct Wanted {
     /// Consumer
-    name: String,
+    pub(super) name: String,
     /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
     #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
-    from: Option<Start>,
+    pub(super) from: Option<Start>,
     /// Only changes of keys that start with this
     #[arg(long, value_name = "PREFIX")]
-    prefix: Option<String>,
+    pub(super) prefix: Option<String>,
     /// Only changes of records of this type
     #[arg(long = "of-type", value_name = "TYPE")]
-    of_type: Option<String>,
+    pub(super) of_type: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -84,18 +77,6 @@ pub(super) struct Get {
     /// How changes are printed
     #[arg(long, default_value = "json", value_name = "FORMAT")]
     output: ListFormat,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = watch::VARIABLES)]
-pub(super) struct Stream {
-    #[command(flatten)]
-    wanted: Wanted,
-    /// How long to wait while somebody else follows under this name: 10s, 1h
-    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
-    wait: Duration,
-    #[command(flatten)]
-    printing: Printing,
 }
 
 impl Consumer {
@@ -181,132 +162,5 @@ impl Get {
             output::note(&format!("when they are dealt with: kv consumer commit {name} {done}"));
         }
         Ok(())
-    }
-}
-
-impl Stream {
-    async fn run(self, store: &impl Store) -> Result<u8> {
-        let mut terminations = signals::terminations()?;
-        let Wanted { name, from, prefix, of_type } = &self.wanted;
-        let wanted = Subscribe {
-            start: from.clone(),
-            prefix: prefix.clone(),
-            record_type: of_type.clone(),
-            consumer: Some(name.clone()),
-            wait: self.wait,
-            epoch: None,
-        };
-        let waiting = async { Some(format!("another session follows as {name}: waiting for its end")) };
-        let mut subscription = tokio::select! {
-            begun = store.subscribe(wanted) => begun?,
-            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-            never = tell_of_a_wait(waiting) => never,
-        };
-        let mut uncommitted = Uncommitted::default();
-        let mut done = 0;
-        loop {
-            if let Some(signal) = terminations.recv().now_or_never() {
-                return self
-                    .end(uncommitted, &mut subscription, signals::exit_code(signal), terminations)
-                    .await;
-            }
-            let event = match subscription.next().now_or_never() {
-                Some(event) => event?,
-                // Nothing more is there: what was printed has gone out.
-                None => {
-                    if self.printing.has_lost_its_reader() {
-                        return Ok(exit_code::OK);
-                    }
-                    if let Some(signal) = uncommitted.commit(&mut subscription, &mut terminations).await? {
-                        return Ok(signals::exit_code(signal));
-                    }
-                    tokio::select! {
-                        event = subscription.next() => event?,
-                        signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-                        () = self.printing.lost_its_reader() => return Ok(exit_code::OK),
-                    }
-                }
-            };
-            match event {
-                Event::Change(change) => {
-                    let end = match self.printing.deal_with(&change, &mut terminations).await? {
-                        Done::Failed(code) => {
-                            return self.end(uncommitted, &mut subscription, code, terminations).await;
-                        }
-                        Done::Last(code) => Some(code),
-                        Done::Next => None,
-                    };
-                    uncommitted.add(change.seq);
-                    done += 1;
-                    if let Some(code) = end.or(self.printing.is_enough(done).then_some(exit_code::OK)) {
-                        return self.end(uncommitted, &mut subscription, code, terminations).await;
-                    }
-                    if (self.printing.runs_a_command() || uncommitted.count >= limits::PAGE_RECORDS)
-                        && let Some(signal) = uncommitted.commit(&mut subscription, &mut terminations).await?
-                    {
-                        return Ok(signals::exit_code(signal));
-                    }
-                }
-                // Nothing of what was looked at is wanted.
-                Event::Progress { seq, .. } => uncommitted.add(seq),
-            }
-        }
-    }
-
-    /// Commits what was dealt with, unless nobody can have read it.
-    async fn end(
-        &self,
-        mut done: Uncommitted,
-        subscription: &mut Subscription,
-        code: u8,
-        mut terminations: Terminations,
-    ) -> Result<u8> {
-        if self.printing.has_lost_its_reader() {
-            return Ok(code);
-        }
-        let told = done.commit(subscription, &mut terminations).await?;
-        Ok(told.map_or(code, signals::exit_code))
-    }
-}
-
-/// What was dealt with and not committed yet.
-#[derive(Default)]
-struct Uncommitted {
-    seq: u64,
-    count: usize,
-}
-
-impl Uncommitted {
-    fn add(&mut self, seq: u64) {
-        self.seq = seq;
-        self.count += 1;
-    }
-
-    /// Answers the signal that asks to end meanwhile: nobody waits then for a daemon that does not come back.
-    async fn commit(
-        &mut self,
-        subscription: &mut Subscription,
-        terminations: &mut Terminations,
-    ) -> Result<Option<Signal>> {
-        if self.count == 0 {
-            return Ok(None);
-        }
-        let mut committing = std::pin::pin!(subscription.commit(self.seq));
-        let told = tokio::select! {
-            biased;
-            committed = &mut committing => {
-                committed?;
-                None
-            }
-            signal = terminations.recv() => {
-                match tokio::time::timeout(limits::COMMIT_GRACE, committing).await {
-                    Ok(committed) => drop(committed?),
-                    Err(_) => output::note("what was printed last is not known to be committed: it may come again"),
-                }
-                Some(signal)
-            }
-        };
-        self.count = 0;
-        Ok(told)
     }
 }

@@ -7,7 +7,7 @@ use kv::limits;
 use kv::store::{Code, Error, LockAcquire, Result, Store};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::signals::{self, Terminations};
 use super::{child, output};
@@ -55,19 +55,28 @@ impl Run {
         let mut command = child::command(&self.command)?;
         let wait = self.wait.unwrap_or(Duration::from_millis(limits::TIMEOUT_MS));
         let mut terminations = signals::terminations()?;
-        let fence = tokio::select! {
-            grant = super::lock::acquire_within(store, acquire.clone(), wait) => grant?.fence,
-            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+        let granted = tokio::select! {
+            grant = super::lock::acquire_within(store, acquire.clone(), wait) => Ok(grant?.fence),
+            signal = terminations.recv() => Err(signal),
         };
         let until = Instant::now() + self.duration / 2;
-        let mut held = Held { store, acquire, fence, duration: self.duration, until };
-        command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
-        let outcome = held.run(&mut command, &mut terminations).await;
-        let released = tokio::select! {
-            released = store.lock_release(&self.name, &held.acquire.owner) => released.map(drop),
-            _ = terminations.recv() => Err(Error::new(Code::Cancelled, "it was not waited for")),
+        let (outcome, told) = match granted {
+            // It may be granted in this moment.
+            Err(signal) => (Ok(signals::exit_code(signal)), Some(signal)),
+            Ok(fence) => {
+                command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
+                let acquire = acquire.clone();
+                let mut held = Held { store, acquire, fence, duration: self.duration, until };
+                match held.run(&mut command, &mut terminations).await {
+                    Ok((code, told)) => (Ok(code), told),
+                    Err(error) => (Err(error), None),
+                }
+            }
         };
-        if let Err(error) = released
+        let patience = if told.is_some() { limits::END_GRACE } else { limits::CALL_TIMEOUT };
+        let late = |_| Err(Error::new(Code::Timeout, "the store does not answer"));
+        let released = timeout(patience, store.lock_release(&self.name, &acquire.owner)).await;
+        if let Err(error) = released.unwrap_or_else(late)
             && error.code != Code::NotOwner
         {
             output::note(&format!("the lock {} could not be released, so it expires: {error}", self.name));
@@ -77,43 +86,53 @@ impl Run {
 }
 
 impl<S: Store> Held<'_, S> {
-    /// Runs the command, and keeps the lock meanwhile.
-    async fn run(&mut self, command: &mut Command, terminations: &mut Terminations) -> Result<u8> {
+    /// Runs the command, and keeps the lock meanwhile. Answers its exit code, and the signal that asked to end.
+    async fn run(
+        &mut self,
+        command: &mut Command,
+        terminations: &mut Terminations,
+    ) -> Result<(u8, Option<Signal>)> {
         // How long ago it was granted is not known, so it is renewed at once.
         tokio::select! {
             renewed = self.renew() => renewed.map_err(|error| self.lost(&error))?,
-            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+            signal = terminations.recv() => return Ok((signals::exit_code(signal), Some(signal))),
         }
         let mut child = match child::spawn(command) {
             Ok(child) => child,
-            Err(code) => return Ok(code),
+            Err(code) => return Ok((code, None)),
         };
         tokio::select! {
-            ended = child::wait(&mut child, terminations) => ended.map(|(code, _)| code),
+            ended = child::wait(&mut child, terminations) => ended,
             error = self.keep() => {
                 stop(&mut child).await;
-                Err(self.lost(&error))
+                Err(self.lost(&error).hint("the command was told to end; give the lock a longer --duration, if this host is slow"))
             }
         }
     }
 
     /// Keeps the lock until it is lost, and answers why.
     async fn keep(&mut self) -> Error {
-        let mut pause = self.duration / 2;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = match self.renew().await {
-                Ok(()) => self.duration / 2,
-                Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
-                    (self.duration / 10).min(limits::LOCK_LOOK_MAX)
-                }
-                Err(error) => return error,
-            };
+            sleep(self.duration / 2).await;
+            if let Err(error) = self.renew().await {
+                return error;
+            }
         }
     }
 
-    /// Renews the lock, in the time that is left of it.
+    /// Renews the lock, again and again in the time that is left of it.
     async fn renew(&mut self) -> Result<()> {
+        loop {
+            match self.try_to_renew().await {
+                Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
+                    sleep((self.duration / 10).min(limits::LOCK_LOOK_MAX)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_to_renew(&mut self) -> Result<()> {
         let asked = Instant::now();
         let LockAcquire { name, owner, .. } = &self.acquire;
         let renewed = timeout_at(self.until, self.store.lock_acquire(name, owner, self.duration)).await;
@@ -130,7 +149,6 @@ impl<S: Store> Held<'_, S> {
     fn lost(&self, error: &Error) -> Error {
         let message = format!("the lock {} was lost: {}", self.acquire.name, error.message);
         Error::new(Code::Locked, message)
-            .hint("the command was told to end; give the lock a longer --duration, if this host is slow")
     }
 }
 

@@ -5,6 +5,7 @@ mod benchmark;
 mod child;
 mod connect;
 mod consumer;
+mod consumer_stream;
 mod count;
 mod daemon;
 mod delete;

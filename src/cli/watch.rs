@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
 use kv::store::{Change, Event, Result, Start, Store, Subscribe};
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 
 use super::output::{self, ChangeView};
@@ -86,7 +87,8 @@ impl Watch {
             match printing.deal_with(&change, &mut terminations).await? {
                 Done::Next if !printing.is_enough(done) => {}
                 Done::Next => return Ok(exit_code::OK),
-                Done::Last(code) | Done::Failed(code) => return Ok(code),
+                Done::Last(signal) => return Ok(signals::exit_code(signal)),
+                Done::Failed(code, _) => return Ok(code),
             }
         }
         Ok(exit_code::OK)
@@ -97,10 +99,10 @@ impl Watch {
 pub(super) enum Done {
     /// It was dealt with.
     Next,
-    /// It was dealt with, and it was the last one: with this exit code.
-    Last(u8),
-    /// It was not dealt with.
-    Failed(u8),
+    /// It was dealt with, and it is the last one: a signal asks to end.
+    Last(Signal),
+    /// It was not dealt with, which ends with this exit code; perhaps because of a signal.
+    Failed(u8, Option<Signal>),
 }
 
 impl Printing {
@@ -141,9 +143,9 @@ impl Printing {
             biased;
             reader = output::print_aside(format!("{text}\n").into_bytes()) => {
                 // A reader that has seen enough is no failure.
-                Ok(if reader?.is_break() { Done::Failed(exit_code::OK) } else { Done::Next })
+                Ok(if reader?.is_break() { Done::Failed(exit_code::OK, None) } else { Done::Next })
             }
-            signal = terminations.recv() => Ok(Done::Failed(signals::exit_code(signal))),
+            signal = terminations.recv() => Ok(Done::Failed(signals::exit_code(signal), Some(signal))),
         }
     }
 
@@ -164,7 +166,7 @@ impl Printing {
         }
         let mut child = match child::spawn(command.stdin(Stdio::piped())) {
             Ok(child) => child,
-            Err(code) => return Ok(Done::Failed(code)),
+            Err(code) => return Ok(Done::Failed(code, None)),
         };
         let line = output::to_line(&ChangeView::from(change))?;
         let stdin = child.stdin.take();
@@ -181,8 +183,8 @@ impl Printing {
         };
         Ok(match ended {
             (exit_code::OK, None) => Done::Next,
-            (exit_code::OK, Some(signal)) => Done::Last(signals::exit_code(signal)),
-            (code, _) => Done::Failed(code),
+            (exit_code::OK, Some(signal)) => Done::Last(signal),
+            (code, told) => Done::Failed(code, told),
         })
     }
 }

@@ -1,7 +1,6 @@
 //! A subscription through a daemon, which goes on with the next daemon when one ends.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -13,8 +12,8 @@ use crate::limits;
 use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply, is_reply};
 use crate::store::subscription::{Source, no_consumer};
 use crate::store::{
-    Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe, Subscription,
-    WriteOperation,
+    Change, Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe,
+    Subscription, WriteOperation,
 };
 
 struct Remote {
@@ -22,77 +21,124 @@ struct Remote {
     /// With the seq that was seen last, in its history.
     wanted: Subscribe,
     connection: Option<OwnConnection>,
-    /// Events that came before the reply to a commit.
-    early: VecDeque<Bytes>,
+    early: Early,
     /// What was dealt with and is not known to be committed: the first thing that the next session does.
     uncommitted: Option<u64>,
-    /// Where the next session begins by that. What comes before it was dealt with.
+    /// The position of the consumer, as far as it was told.
     position: u64,
+    /// How far the events were handed out. The next session begins at the position, and brings some of them again.
+    handed_out: u64,
 }
 
-/// Begins a subscription at the daemon that listens on this socket.
-pub(super) async fn begin(target: Target, socket: &Path, wanted: Subscribe) -> Result<Subscription> {
+/// Events that came before the reply to a commit. A commit for each change would gather all that there is.
+#[derive(Default)]
+struct Early {
+    lines: VecDeque<Bytes>,
+    bytes: usize,
+    /// Something was left out, so the next session brings it and what follows.
+    is_over: bool,
+}
+
+impl Early {
+    fn push(&mut self, line: Bytes) {
+        self.bytes += line.len();
+        self.is_over |= self.bytes > limits::EARLY_EVENTS_BYTES;
+        if !self.is_over {
+            self.lines.push_back(line);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let line = self.lines.pop_front()?;
+        self.bytes -= line.len();
+        Some(line)
+    }
+}
+
+/// Begins a subscription at the daemon that there is, or at the next one when that one ends.
+pub(super) async fn begin(target: Target, wanted: Subscribe) -> Result<Subscription> {
     wanted.check()?;
-    let (connection, Subscribed { seq, store_id, epoch, .. }) = subscribe(socket, &wanted).await?;
-    // From here on it is known where it is, and in which history. A consumer is where the store says.
-    let start = match wanted.start {
-        None | Some(Start::Now) if wanted.consumer.is_none() => Some(Start::After(seq)),
-        start => start,
-    };
-    let wanted = Subscribe { start, epoch: Some(epoch.clone()), ..wanted };
-    let remote = Remote {
+    let wait = wanted.wait;
+    let mut remote = Remote {
         target,
         wanted,
-        connection: Some(connection),
-        early: VecDeque::new(),
+        connection: None,
+        early: Early::default(),
         uncommitted: None,
         position: 0,
+        handed_out: 0,
     };
+    let Subscribed { seq, store_id, epoch, .. } = remote.new_session(wait, false).await?;
+    // From here on it is known where it is, and in which history. A consumer is where the store says.
+    let wanted = &mut remote.wanted;
+    if wanted.consumer.is_none() && matches!(wanted.start, None | Some(Start::Now)) {
+        wanted.start = Some(Start::After(seq));
+    }
+    wanted.epoch = Some(epoch.clone());
     Ok(Subscription::new(Identity { store_id, epoch }, seq, remote))
-}
-
-async fn subscribe(socket: &Path, wanted: &Subscribe) -> Result<(OwnConnection, Subscribed)> {
-    let call = Call::Subscribe(wanted.clone());
-    let opened = OwnConnection::open(socket, &call, wanted.wait).await;
-    // A subscription is no write: nothing of it can have been applied.
-    let (connection, reply) = opened.map_err(|error| Error { maybe: false, ..error })?;
-    Ok((connection, decode_own(&reply)?))
 }
 
 impl Remote {
     /// Subscribes anew, at the daemon that there is by then.
     async fn resume(&mut self) -> Result<()> {
-        self.early.clear();
-        let begun = Instant::now();
-        let only_looking = Target { handover: None, ..self.target.clone() };
         // The lease of a daemon that was killed stands until it expires.
-        let patience = match self.wanted.consumer {
+        let lease = match self.wanted.consumer {
             Some(_) => Duration::from_millis(limits::CONSUMER_LEASE_MS) + limits::CONSUMER_RENEWAL,
             None => Duration::ZERO,
         };
-        self.wanted.wait = self.wanted.wait.max(patience);
-        let deadline = Instant::now() + limits::RESUME_TIMEOUT;
+        self.new_session(self.wanted.wait.max(lease), true).await.map(drop)
+    }
+
+    /// Tries it for as long as only a daemon that ended stands in the way.
+    async fn new_session(&mut self, wait: Duration, is_resumed: bool) -> Result<Subscribed> {
+        let begun = Instant::now();
+        let mut deadline = is_resumed.then(|| begun + limits::RESUME_TIMEOUT);
         let mut is_unknown = false;
         loop {
-            tokio::time::sleep(limits::RESUME_INTERVAL).await;
-            let is_patient = begun.elapsed() < limits::RESUME_PATIENCE;
-            let target = if is_patient { only_looking.clone() } else { self.target.clone() };
-            match self.begin_session(&target).await {
-                Err(error) if passes(&error) && Instant::now() < deadline => is_unknown |= error.maybe,
-                Err(error) => return Err(if is_unknown { error.unknown() } else { error }),
-                Ok(()) => return Ok(()),
+            let mut target = self.target.clone();
+            if is_resumed && begun.elapsed() < limits::RESUME_PATIENCE {
+                target.handover = None;
             }
+            let mut asked = None;
+            let left = wait.saturating_sub(begun.elapsed());
+            let error = match self.begin_session(&target, left, &mut asked).await {
+                Err(error) if passes(&error) => error,
+                Err(error) => return Err(if is_unknown { error.unknown() } else { error }),
+                Ok(subscribed) => return Ok(subscribed),
+            };
+            is_unknown |= error.maybe;
+            let now = Instant::now();
+            // A daemon that let it wait for long was there until now.
+            if asked.is_some_and(|asked| deadline.is_none() || now - asked >= limits::RESUME_PATIENCE) {
+                deadline = Some(now + limits::RESUME_TIMEOUT);
+            }
+            if deadline.is_none_or(|deadline| now >= deadline) {
+                return Err(if is_unknown { error.unknown() } else { error });
+            }
+            tokio::time::sleep(limits::RESUME_INTERVAL).await;
         }
     }
 
-    async fn begin_session(&mut self, target: &Target) -> Result<()> {
+    /// Notes when a daemon was asked.
+    async fn begin_session(
+        &mut self,
+        target: &Target,
+        wait: Duration,
+        asked: &mut Option<Instant>,
+    ) -> Result<Subscribed> {
+        self.early = Early::default();
         let greeted = target.connect().await?;
-        let (connection, _) = subscribe(&greeted.socket, &self.wanted).await?;
+        *asked = Some(Instant::now());
+        let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
+        let opened = OwnConnection::open(&greeted.socket, &call, wait).await;
+        // A subscription is no write: nothing of it can have been applied.
+        let (connection, reply) = opened.map_err(|error| Error { maybe: false, ..error })?;
+        let subscribed = decode_own(&reply)?;
         self.connection = Some(connection);
         if let Some(seq) = self.uncommitted {
-            self.position = self.commit_in_session(seq).await?;
+            self.commit_in_session(seq).await?;
         }
-        Ok(())
+        Ok(subscribed)
     }
 
     /// A session whose answer does not come is over.
@@ -113,7 +159,7 @@ impl Remote {
                 if is_reply(&line) {
                     return Some(line);
                 }
-                self.early.push_back(line);
+                self.early.push(line);
             }
         };
         let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
@@ -122,10 +168,17 @@ impl Remote {
         if answer.as_ref().is_err_and(passes) {
             return Err(answer.err().unwrap_or_else(gone));
         }
-        self.connection = Some(connection);
         self.uncommitted = None;
+        if self.early.is_over {
+            self.early = Early::default();
+        } else {
+            self.connection = Some(connection);
+        }
         match answer? {
-            Reply::Position { position } => Ok(position),
+            Reply::Position { position } => {
+                self.position = position;
+                Ok(position)
+            }
             other => {
                 Err(Error::new(Code::Internal, format!("the daemon answered something else: {other:?}")))
             }
@@ -133,7 +186,7 @@ impl Remote {
     }
 
     async fn line(&mut self) -> Option<Bytes> {
-        if let Some(line) = self.early.pop_front() {
+        if let Some(line) = self.early.pop() {
             return Some(line);
         }
         self.connection.as_mut()?.line().await
@@ -161,16 +214,16 @@ impl Source for Remote {
             if is_reply(&line) {
                 continue;
             }
+            let known = self.position.max(self.handed_out);
             match decode_event(&line) {
-                Ok(Some(Event::Change(change))) if change.seq <= self.position => {}
+                Ok(Some(Event::Change(change))) if change.seq <= known => {}
+                Ok(Some(Event::Progress { seq, .. })) if seq < known => {}
                 Ok(None) => {}
                 Ok(Some(event)) => {
-                    let seq = match &event {
-                        Event::Change(change) => change.seq,
-                        Event::Progress { seq, .. } => *seq,
-                    };
+                    let (Event::Change(Change { seq, .. }) | Event::Progress { seq, .. }) = &event;
+                    self.handed_out = *seq;
                     if self.wanted.consumer.is_none() {
-                        self.wanted.start = Some(Start::After(seq));
+                        self.wanted.start = Some(Start::After(*seq));
                     }
                     return Ok(event);
                 }
@@ -196,5 +249,26 @@ impl Source for Remote {
             },
             outcome => outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_events_are_kept_up_to_a_bound() {
+        let line = Bytes::from(vec![b'x'; limits::EARLY_EVENTS_BYTES / 4]);
+        let mut early = Early::default();
+        for _ in 0..4 {
+            early.push(line.clone());
+        }
+        assert!(early.pop().is_some() && !early.is_over);
+        early.push(line.clone());
+        assert!(!early.is_over);
+        early.push(line.clone());
+        // What follows something that was left out would leave a hole.
+        early.push(Bytes::from_static(b"x"));
+        assert_eq!((early.is_over, early.lines.len()), (true, 4));
     }
 }

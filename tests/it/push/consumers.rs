@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -69,7 +70,7 @@ fn consumers_that_are_stopped_and_killed_skip_nothing_and_go_on_one_after_the_ot
     first.signal(&kv, "STOP");
     put(&kv, 5);
     // The lease of ten seconds expires.
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(5));
     assert_eq!(second.seqs(), Vec::<u64>::new(), "both followed at once");
     second.until_printed(10);
     wait_until("the commit", || position(&kv) == 10);
@@ -194,43 +195,86 @@ async fn cut_at_commits(listener: UnixListener, daemon: &str, mut cuts: u32) {
 fn a_commit_is_repeated_until_it_is_answered() {
     let kv = Kv::new();
     kv.ok("kv init; mkdir -m 700 between");
-    put(&kv, 3);
+    put(&kv, 5);
     let between = kv.directory.path().join("between/socket");
     let daemon = socket(&kv);
-    for (name, cuts) in [("none", 0), ("taken", 1), ("twice", 2), ("often", 5)] {
-        let mut command = kv.command("kv");
-        command.args(["--daemon=require", "--socket", between.to_str().unwrap()]);
-        command.args(["consumer", "stream", name, "--limit", "3"]);
-        let output = runtime().block_on(async {
-            let listener = UnixListener::bind(&between).unwrap();
-            let streaming = tokio::task::spawn_blocking(move || command.output().unwrap());
-            tokio::select! {
-                () = cut_at_commits(listener, &daemon, cuts) => unreachable!(),
-                output = streaming => output.unwrap(),
-            }
-        });
-        assert!(output.status.success(), "{name}: {output:?}");
-        assert_eq!(seqs(&String::from_utf8_lossy(&output.stdout)), [1, 2, 3], "{name}: {output:?}");
+    // What is printed is committed at the end, what a command deals with in between too.
+    let slowly = "exec kv --daemon=require --socket between/socket consumer stream $NAME --limit 5 \
+                  -- sh -c 'sleep 0.12; echo \"{\\\"seq\\\":$KV_CHANGE_SEQ}\"'";
+    let at_once = "exec kv --daemon=require --socket between/socket consumer stream $NAME --limit 5";
+    for (text, kind) in [(at_once, "at-once"), (slowly, "slowly")] {
+        for cuts in [0, 1, 2, 5] {
+            let name = format!("{kind}-{cuts}");
+            let mut command = kv.command("bash");
+            command.args(["-c", text]).env("NAME", &name);
+            let output = runtime().block_on(async {
+                let listener = UnixListener::bind(&between).unwrap();
+                let streaming = tokio::task::spawn_blocking(move || command.output().unwrap());
+                tokio::select! {
+                    () = cut_at_commits(listener, &daemon, cuts) => unreachable!(),
+                    output = streaming => output.unwrap(),
+                }
+            });
+            assert!(output.status.success(), "{name}: {output:?}");
+            assert_eq!(seqs(&String::from_utf8_lossy(&output.stdout)), [1, 2, 3, 4, 5], "{name}: {output:?}");
+            assert_eq!(kv.ok(&format!("kv consumer status {name} | jq .position")), "5\n", "{name}");
+            std::fs::remove_file(&between).unwrap();
+        }
+    }
+}
+
+/// Before the commit, by the command that runs, or while it waits for a daemon that does not come.
+#[test]
+fn a_commit_that_cannot_be_made_keeps_nobody_from_ending() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    put(&kv, 3);
+    for pause in ["sleep 1", "exit 0"] {
+        let begun = Instant::now();
+        let printed = kv.ok(&format!(
+            "rm -f stopped; kv --daemon=require consumer stream jobs --limit 3 -- \
+                 sh -c 'trap \"\" TERM; kv daemon stop; : > stopped; {pause}' 2> said & stream=$!; \
+             until [ -e stopped ]; do sleep 0.01; done; sleep 0.3; kill -TERM $stream; wait $stream; echo $?; tail -1 said"
+        ));
         assert_eq!(
-            kv.ok(&format!("kv consumer status {name} | jq .position")),
-            "3\n",
-            "{name}: it ended well"
+            printed,
+            "143\nwhat was dealt with last is not known to be committed: it may come again\n"
         );
-        std::fs::remove_file(&between).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(15), "{pause}: {:?}", begun.elapsed());
+        assert_eq!(kv.ok("kv consumer status jobs | jq .position"), "0\n");
     }
 }
 
 #[test]
-fn a_commit_that_cannot_be_made_is_an_error_and_not_waited_for_for_ever() {
+fn who_waits_for_a_consumer_goes_on_with_the_next_daemon() {
     let kv = Kv::new();
     kv.ok("kv init");
     put(&kv, 3);
-    // Its daemon goes away between the change and the commit, and no other one may be started.
-    let printed = kv.ok(
-        "kv --daemon=require consumer stream jobs --limit 3 -- \
-             sh -c 'kv daemon stop; : > stopped' 2> said & stream=$!; \
-         until [ -e stopped ]; do sleep 0.01; done; sleep 0.3; kill -TERM $stream; wait $stream; echo $?; cat said",
-    );
-    assert_eq!(printed, "143\nwhat was printed last is not known to be committed: it may come again\n");
-    assert_eq!(kv.ok("kv consumer status jobs | jq .position"), "0\n");
+    let first = Session::start(&kv, "first", "");
+    first.until_printed(3);
+    wait_until("the commit", || position(&kv) == 3);
+    let second = Session::start(&kv, "second", "");
+    let until_attached = || wait_until("both", || kv.ok("kv daemon status | jq .attached").trim() == "2");
+    until_attached();
+    kv.ok("kv daemon restart");
+    until_attached();
+    // Which of them follows now is open; the other one does when that one ends.
+    put(&kv, 1);
+    wait_until("the change", || [&first, &second].iter().any(|one| one.seqs().contains(&4)));
+    let (ended, other) = if first.seqs().contains(&4) { (first, second) } else { (second, first) };
+    wait_until("the commit", || position(&kv) == 4);
+    drop(ended);
+    put(&kv, 1);
+    other.until_printed(5);
+}
+
+/// What comes before the reply to a commit is kept up to a bound, and read again beyond it.
+#[test]
+fn a_slow_command_with_much_before_it_gets_each_change_once() {
+    let kv = Kv::new();
+    kv.ok("kv init; head -c 100000 /dev/zero | tr '\\0' x | sed 's/.*/\"&\"/' > large; \
+           for i in $(seq 120); do kv put large/$i < large; done");
+    let seqs = kv.ok("kv consumer stream jobs --limit 40 -- sh -c 'sleep 0.11; echo $KV_CHANGE_SEQ'");
+    assert_eq!(seqs, (1..=40).map(|seq| format!("{seq}\n")).collect::<String>());
+    assert_eq!(position(&kv), 40);
 }

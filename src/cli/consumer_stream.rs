@@ -1,0 +1,161 @@
+//! `kv consumer stream`: changes are dealt with one after the other, and committed behind that.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::FutureExt as _;
+use kv::limits;
+use kv::store::{Event, Result, Store, Subscribe, Subscription};
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use super::consumer::Wanted;
+use super::lock::tell_of_a_wait;
+use super::signals::{self, Terminations};
+use super::watch::{self, Done, Printing};
+use super::{exit_code, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = watch::VARIABLES)]
+pub(super) struct Stream {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// How long to wait while somebody else follows under this name: 10s, 1h
+    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
+    wait: Duration,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+impl Stream {
+    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+        let mut terminations = signals::terminations()?;
+        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let wanted = Subscribe {
+            start: from,
+            prefix,
+            record_type: of_type,
+            consumer: Some(name.clone()),
+            wait: self.wait,
+            epoch: None,
+        };
+        let waiting = async { Some(format!("another session follows as {name}: waiting for its end")) };
+        let subscription = tokio::select! {
+            begun = store.subscribe(wanted) => begun?,
+            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+            never = tell_of_a_wait(waiting) => never,
+        };
+        let printing = self.printing;
+        let mut session = Session {
+            printing,
+            subscription,
+            terminations,
+            done: 0,
+            seq: 0,
+            committed: 0,
+            last: Instant::now(),
+        };
+        session.run().await
+    }
+}
+
+/// A consumer at work.
+struct Session {
+    printing: Printing,
+    subscription: Subscription,
+    terminations: Terminations,
+    /// How many changes were dealt with.
+    done: u64,
+    /// Everything up to this one was dealt with, or is not wanted.
+    seq: u64,
+    /// What of it was committed here.
+    committed: u64,
+    /// When the last commit was.
+    last: Instant,
+}
+
+impl Session {
+    async fn run(&mut self) -> Result<u8> {
+        loop {
+            if let Some(signal) = self.terminations.recv().now_or_never() {
+                return self.end(signals::exit_code(signal), Some(signal)).await;
+            }
+            let event = match self.subscription.next().now_or_never() {
+                Some(event) => event?,
+                // Nothing more is there: what was printed has gone out.
+                None => {
+                    if self.printing.has_lost_its_reader() {
+                        return Ok(exit_code::OK);
+                    }
+                    if let Some(signal) = self.commit(None).await? {
+                        return Ok(signals::exit_code(signal));
+                    }
+                    tokio::select! {
+                        event = self.subscription.next() => event?,
+                        signal = self.terminations.recv() => return Ok(signals::exit_code(signal)),
+                        () = self.printing.lost_its_reader() => return Ok(exit_code::OK),
+                    }
+                }
+            };
+            let change = match event {
+                Event::Change(change) => change,
+                // Nothing of what was looked at is wanted.
+                Event::Progress { seq, .. } => {
+                    self.seq = self.seq.max(seq);
+                    continue;
+                }
+            };
+            let told = match self.printing.deal_with(&change, &mut self.terminations).await? {
+                Done::Failed(code, told) => return self.end(code, told).await,
+                Done::Last(signal) => Some(signal),
+                Done::Next => None,
+            };
+            (self.seq, self.done) = (change.seq, self.done + 1);
+            if told.is_some() || self.printing.is_enough(self.done) {
+                return self.end(told.map_or(exit_code::OK, signals::exit_code), told).await;
+            }
+            if self.last.elapsed() >= limits::COMMIT_INTERVAL
+                && let Some(signal) = self.commit(None).await?
+            {
+                return Ok(signals::exit_code(signal));
+            }
+        }
+    }
+
+    /// Commits what was dealt with, unless nobody can have read it.
+    async fn end(&mut self, code: u8, told: Option<Signal>) -> Result<u8> {
+        if self.printing.has_lost_its_reader() {
+            return Ok(code);
+        }
+        let told_meanwhile = self.commit(told).await?;
+        Ok(if told.is_some() { code } else { told_meanwhile.map_or(code, signals::exit_code) })
+    }
+
+    /// Answers the signal that asks to end, before or meanwhile: nobody waits then for a daemon that does not come back.
+    async fn commit(&mut self, told: Option<Signal>) -> Result<Option<Signal>> {
+        let seq = self.seq;
+        if seq <= self.committed {
+            return Ok(told);
+        }
+        let mut committing = std::pin::pin!(self.subscription.commit(seq));
+        let signal = match told {
+            Some(signal) => signal,
+            None => tokio::select! {
+                biased;
+                committed = &mut committing => {
+                    committed?;
+                    (self.committed, self.last) = (seq, Instant::now());
+                    return Ok(None);
+                }
+                signal = self.terminations.recv() => signal,
+            },
+        };
+        match tokio::time::timeout(limits::END_GRACE, committing).await {
+            Ok(committed) => drop(committed?),
+            Err(_) => {
+                output::note("what was dealt with last is not known to be committed: it may come again")
+            }
+        }
+        Ok(Some(signal))
+    }
+}
