@@ -252,8 +252,8 @@ impl Store for Client {
             let answer = async {
                 let socket = self.greeted().await?.socket.clone();
                 let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
-                let (_, line) = OwnConnection::open(&socket, &call, left).await?;
-                decode_reply(&request, &line)
+                let mut connection = OwnConnection::open(&socket).await?;
+                decode_reply(&request, &connection.ask(&call, left).await?)
             };
             match answer.await {
                 // The same owner may always ask again: what it has already, it keeps.

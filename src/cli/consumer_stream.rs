@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::FutureExt as _;
 use kv::limits;
-use kv::store::{Event, Result, Store, Subscribe, Subscription};
+use kv::store::{Error, Event, Result, Store, Subscribe, Subscription};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
@@ -81,7 +81,7 @@ impl Session {
                 return self.end(signals::exit_code(signal), Some(signal)).await;
             }
             let event = match self.subscription.next().now_or_never() {
-                Some(event) => event?,
+                Some(event) => event,
                 // Nothing more is there: what was printed has gone out.
                 None => {
                     if self.printing.has_lost_its_reader() {
@@ -91,24 +91,26 @@ impl Session {
                         return Ok(signals::exit_code(signal));
                     }
                     tokio::select! {
-                        event = self.subscription.next() => event?,
+                        event = self.subscription.next() => event,
                         signal = self.terminations.recv() => return Ok(signals::exit_code(signal)),
                         () = self.printing.lost_its_reader() => return Ok(exit_code::OK),
                     }
                 }
             };
             let change = match event {
-                Event::Change(change) => change,
+                Ok(Event::Change(change)) => change,
                 // Nothing of what was looked at is wanted.
-                Event::Progress { seq, .. } => {
+                Ok(Event::Progress { seq, .. }) => {
                     self.seq = self.seq.max(seq);
                     continue;
                 }
+                Err(error) => return self.fail(error).await,
             };
-            let told = match self.printing.deal_with(&change, &mut self.terminations).await? {
-                Done::Failed(code, told) => return self.end(code, told).await,
-                Done::Last(signal) => Some(signal),
-                Done::Next => None,
+            let told = match self.printing.deal_with(&change, &mut self.terminations).await {
+                Ok(Done::Failed(code, told)) => return self.end(code, told).await,
+                Ok(Done::Last(signal)) => Some(signal),
+                Ok(Done::Next) => None,
+                Err(error) => return self.fail(error).await,
             };
             (self.seq, self.done) = (change.seq, self.done + 1);
             if told.is_some() || self.printing.is_enough(self.done) {
@@ -137,25 +139,20 @@ impl Session {
         if seq <= self.committed {
             return Ok(told);
         }
-        let mut committing = std::pin::pin!(self.subscription.commit(seq));
-        let signal = match told {
-            Some(signal) => signal,
-            None => tokio::select! {
-                biased;
-                committed = &mut committing => {
-                    committed?;
-                    (self.committed, self.last) = (seq, Instant::now());
-                    return Ok(None);
-                }
-                signal = self.terminations.recv() => signal,
-            },
-        };
-        match tokio::time::timeout(limits::END_GRACE, committing).await {
-            Ok(committed) => drop(committed?),
-            Err(_) => {
-                output::note("what was dealt with last is not known to be committed: it may come again")
+        let (committed, told) = self.terminations.finish(self.subscription.commit(seq), told).await;
+        match committed {
+            Some(committed) => {
+                committed?;
+                (self.committed, self.last) = (seq, Instant::now());
             }
+            None => output::note("what was dealt with last is not known to be committed: it may come again"),
         }
-        Ok(Some(signal))
+        Ok(told)
+    }
+
+    /// What was dealt with before an error is committed all the same, as far as that goes.
+    async fn fail(&mut self, error: Error) -> Result<u8> {
+        let _ = tokio::time::timeout(limits::END_GRACE, self.commit(None)).await;
+        Err(error)
     }
 }

@@ -73,9 +73,11 @@ impl Run {
                 }
             }
         };
-        let patience = if told.is_some() { limits::END_GRACE } else { limits::CALL_TIMEOUT };
-        let late = |_| Err(Error::new(Code::Timeout, "the store does not answer"));
-        let released = timeout(patience, store.lock_release(&self.name, &acquire.owner)).await;
+        let releasing = store.lock_release(&self.name, &acquire.owner);
+        // A hang-up may have been a word to the command only.
+        let told = told.filter(|signal| *signal != Signal::HUP);
+        let (released, _) = terminations.finish(releasing, told).await;
+        let late = || Err(Error::new(Code::Timeout, "the store does not answer"));
         if let Err(error) = released.unwrap_or_else(late)
             && error.code != Code::NotOwner
         {

@@ -1,5 +1,6 @@
 //! The signals that a process of kv handles.
 
+use kv::limits;
 use kv::store::{Code, Error, Result};
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
@@ -28,6 +29,27 @@ impl Terminations {
             _ = third.1.recv() => third.0,
             _ = fourth.1.recv() => fourth.0,
         }
+    }
+}
+
+impl Terminations {
+    /// Finishes something. Once a signal asks to end, before it or meanwhile, that may take a moment at most; answers what
+    /// came of it, and the signal.
+    pub(super) async fn finish<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        told: Option<Signal>,
+    ) -> (Option<T>, Option<Signal>) {
+        let mut work = std::pin::pin!(work);
+        let signal = match told {
+            Some(signal) => signal,
+            None => tokio::select! {
+                biased;
+                done = &mut work => return (Some(done), None),
+                signal = self.recv() => signal,
+            },
+        };
+        (tokio::time::timeout(limits::END_GRACE, work).await.ok(), Some(signal))
     }
 }
 

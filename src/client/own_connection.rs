@@ -1,6 +1,6 @@
 //! A connection for one call that takes long: so it delays no other call, and ends when its caller goes away.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -12,36 +12,48 @@ use tokio_util::codec::FramedRead;
 use super::connect;
 use crate::limits;
 use crate::protocol::{Call, Id, Line, LineCodec, encode_request};
-use crate::store::{Error, Result};
+use crate::store::Result;
 
-pub(super) struct OwnConnection(FramedRead<UnixStream, LineCodec>);
+pub(super) struct OwnConnection {
+    lines: FramedRead<UnixStream, LineCodec>,
+    socket: PathBuf,
+}
 
 impl OwnConnection {
-    /// Sends a request to the daemon at this socket, and waits for its reply: for as long as `wait` and any call may take.
-    pub(super) async fn open(socket: &Path, call: &Call, wait: Duration) -> Result<(OwnConnection, Bytes)> {
+    /// Connects to the daemon at this socket.
+    pub(super) async fn open(socket: &Path) -> Result<OwnConnection> {
         let stream = connect::open(socket).await?.ok_or_else(|| connect::nobody(socket))?;
-        let mut connection = OwnConnection(FramedRead::new(stream, LineCodec::default()));
-        connection.send(call).await.map_err(|_| lost(socket))?;
-        let reply = tokio::time::timeout(limits::CALL_TIMEOUT.saturating_add(wait), connection.line()).await;
-        let reply =
-            reply.map_err(|_| connect::unavailable(socket, "the daemon does not answer").unknown())?;
-        Ok((connection, reply.ok_or_else(|| lost(socket))?))
+        let lines = FramedRead::new(stream, LineCodec::default());
+        Ok(OwnConnection { lines, socket: socket.to_owned() })
+    }
+
+    /// Sends the first request, and waits for its reply: for as long as `wait` and any call may take.
+    pub(super) async fn ask(&mut self, call: &Call, wait: Duration) -> Result<Bytes> {
+        let reply = async {
+            self.send(call).await.ok()?;
+            self.line().await
+        };
+        let reply = tokio::time::timeout(limits::CALL_TIMEOUT.saturating_add(wait), reply).await;
+        // Whether it took what was sent is not known.
+        let failed = |why: &str| connect::unavailable(&self.socket, why).unknown();
+        reply.map_err(|_| failed("the daemon does not answer"))?.ok_or_else(|| failed("the daemon went away"))
     }
 
     pub(super) async fn send(&mut self, call: &Call) -> std::io::Result<()> {
-        self.0.get_mut().write_all(&encode_request(&Id::number(0), call)).await
+        self.lines.get_mut().write_all(&encode_request(&Id::number(0), call)).await
+    }
+
+    /// Whether the daemon has ended, or is just ending: it closes its connections then.
+    pub(super) async fn has_ended(&mut self) -> bool {
+        let ended = async { while self.line().await.is_some() {} };
+        tokio::time::timeout(limits::RESUME_PATIENCE, ended).await.is_ok()
     }
 
     /// The next line; none when nothing more comes. Nothing is lost when the future is dropped.
     pub(super) async fn line(&mut self) -> Option<Bytes> {
-        match self.0.next().await {
+        match self.lines.next().await {
             Some(Ok(Line::Whole(line))) => Some(line),
             _ => None,
         }
     }
-}
-
-/// Whether it took what was sent is not known.
-fn lost(socket: &Path) -> Error {
-    connect::unavailable(socket, "the daemon went away").unknown()
 }

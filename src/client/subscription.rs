@@ -92,48 +92,55 @@ impl Remote {
     /// Tries it for as long as only a daemon that ended stands in the way.
     async fn new_session(&mut self, wait: Duration, is_resumed: bool) -> Result<Subscribed> {
         let begun = Instant::now();
-        let mut deadline = is_resumed.then(|| begun + limits::RESUME_TIMEOUT);
+        let mut gone_since = is_resumed.then_some(begun);
         let mut is_unknown = false;
         loop {
             let mut target = self.target.clone();
-            if is_resumed && begun.elapsed() < limits::RESUME_PATIENCE {
+            // Whoever ended it may be about to start the next one.
+            if gone_since.is_some_and(|since| since.elapsed() < limits::RESUME_PATIENCE) {
                 target.handover = None;
             }
-            let mut asked = None;
+            let asked = Instant::now();
             let left = wait.saturating_sub(begun.elapsed());
-            let error = match self.begin_session(&target, left, &mut asked).await {
+            let mut has_ended = false;
+            let error = match self.begin_session(&target, left, &mut has_ended).await {
                 Err(error) if passes(&error) => error,
                 Err(error) => return Err(if is_unknown { error.unknown() } else { error }),
                 Ok(subscribed) => return Ok(subscribed),
             };
             is_unknown |= error.maybe;
-            let now = Instant::now();
-            // A daemon that let it wait for long was there until now.
-            if asked.is_some_and(|asked| deadline.is_none() || now - asked >= limits::RESUME_PATIENCE) {
-                deadline = Some(now + limits::RESUME_TIMEOUT);
+            // One that let it wait for long was there until now.
+            if has_ended && (gone_since.is_none() || asked.elapsed() >= 2 * limits::RESUME_PATIENCE) {
+                gone_since = Some(Instant::now());
             }
-            if deadline.is_none_or(|deadline| now >= deadline) {
+            if gone_since.is_none_or(|since| since.elapsed() >= limits::RESUME_TIMEOUT) {
                 return Err(if is_unknown { error.unknown() } else { error });
             }
             tokio::time::sleep(limits::RESUME_INTERVAL).await;
         }
     }
 
-    /// Notes when a daemon was asked.
+    /// Tells whether the daemon ended under it.
     async fn begin_session(
         &mut self,
         target: &Target,
         wait: Duration,
-        asked: &mut Option<Instant>,
+        has_ended: &mut bool,
     ) -> Result<Subscribed> {
         self.early = Early::default();
         let greeted = target.connect().await?;
-        *asked = Some(Instant::now());
+        let opened = OwnConnection::open(&greeted.socket).await;
+        *has_ended = opened.is_err();
+        let mut connection = opened?;
         let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
-        let opened = OwnConnection::open(&greeted.socket, &call, wait).await;
-        // A subscription is no write: nothing of it can have been applied.
-        let (connection, reply) = opened.map_err(|error| Error { maybe: false, ..error })?;
-        let subscribed = decode_own(&reply)?;
+        let subscribed = match connection.ask(&call, wait).await.and_then(|reply| decode_own(&reply)) {
+            Ok(subscribed) => subscribed,
+            Err(error) => {
+                *has_ended = passes(&error) && connection.has_ended().await;
+                // A subscription is no write: nothing of it can have been applied.
+                return Err(Error { maybe: false, ..error });
+            }
+        };
         self.connection = Some(connection);
         if let Some(seq) = self.uncommitted {
             self.commit_in_session(seq).await?;
@@ -141,10 +148,8 @@ impl Remote {
         Ok(subscribed)
     }
 
-    /// A session whose answer does not come is over.
-    ///
-    /// # Errors
-    /// An error that [`passes`] when the next session may try it again, which harms nothing: positions never go back.
+    /// A session is over when its daemon is. What was not answered then the next one may commit, which harms nothing:
+    /// positions never go back.
     async fn commit_in_session(&mut self, seq: u64) -> Result<u64> {
         let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
         let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
@@ -165,10 +170,15 @@ impl Remote {
         let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
         let line = reply.ok().flatten().ok_or_else(|| gone().unknown())?;
         let answer = decode_reply(&request, &line);
-        if answer.as_ref().is_err_and(passes) {
-            return Err(answer.err().unwrap_or_else(gone));
+        match &answer {
+            Err(error) if passes(error) => {
+                if !connection.has_ended().await {
+                    self.connection = Some(connection);
+                }
+                return Err(error.clone());
+            }
+            _ => self.uncommitted = None,
         }
-        self.uncommitted = None;
         if self.early.is_over {
             self.early = Early::default();
         } else {
@@ -243,7 +253,8 @@ impl Source for Remote {
         }
         self.uncommitted = Some(seq);
         match self.commit_in_session(seq).await {
-            Err(lost) if passes(&lost) => match self.resume().await {
+            Err(lost) if self.connection.is_none() && self.uncommitted.is_some() => match self.resume().await
+            {
                 Err(error) if lost.maybe => Err(error.unknown()),
                 resumed => resumed.map(|()| self.position),
             },

@@ -52,6 +52,8 @@ struct Acquired {
     of_session: Option<Held>,
     /// Whether it was that when it was asked for.
     refreshes: bool,
+    /// Whether nothing was done.
+    is_refused: bool,
     attached: OwnedSemaphorePermit,
 }
 
@@ -322,7 +324,7 @@ impl Connection {
                     (line, None)
                 }
                 Ready::Acquired(line, acquired) => {
-                    let Acquired { waited_as, had, of_session, refreshes, attached } = *acquired;
+                    let Acquired { waited_as, had, of_session, refreshes, is_refused, attached } = *acquired;
                     waited_as.inspect(|id| self.cancellable.remove(id));
                     match (had, of_session) {
                         // From now on it is released with the connection.
@@ -331,6 +333,7 @@ impl Connection {
                                 self.locks.add(held, grant, refreshes, attached);
                             }
                         }
+                        (None, Some(held)) if refreshes && is_refused => self.locks.end_refresh(&held),
                         (had, _) => told = had,
                     }
                     (line, None)

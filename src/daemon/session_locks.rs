@@ -78,6 +78,13 @@ impl SessionLocks {
         noted.unanswered = noted.unanswered.saturating_sub(usize::from(refreshes));
     }
 
+    /// A refresh was refused, so it did nothing.
+    pub(super) fn end_refresh(&mut self, held: &Held) {
+        if let Some(noted) = self.0.get_mut(held) {
+            noted.unanswered = noted.unanswered.saturating_sub(1);
+        }
+    }
+
     pub(super) fn has(&self, held: &Held) -> bool {
         self.0.contains_key(held)
     }
@@ -168,6 +175,8 @@ mod tests {
         add(&mut locks, 2, 0);
         assert!(locks.begin_refresh(&held));
         add(&mut locks, 2, 1);
+        assert!(locks.begin_refresh(&held));
+        locks.end_refresh(&held);
         assert_eq!(locks.take_all(), expected(Some(1)));
         assert_eq!(places.available_permits(), 4);
     }

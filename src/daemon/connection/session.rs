@@ -71,13 +71,20 @@ impl Connection {
         let of_session = (acquire.session || refreshes).then_some(held);
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: Pending = Box::pin(async move {
-            let (answer, had) = match acquired.await {
-                Ok(had) => (had.reply().cloned().map(Answer::Store).ok_or_else(gone), Some(had)),
-                Err(error) => (Err(error), None),
+            let (answer, had, is_refused) = match acquired.await {
+                Ok(had) => (had.reply().cloned().map(Answer::Store).ok_or_else(gone), Some(had), false),
+                // An attempt may have been under way when it was cancelled.
+                Err(error) => {
+                    let is_refused = !error.maybe && error.code != Code::Cancelled;
+                    (Err(error), None, is_refused)
+                }
             };
             let line = encode_reply(id.as_ref(), answer);
             (
-                Ready::Acquired(line, Box::new(Acquired { waited_as, had, of_session, refreshes, attached })),
+                Ready::Acquired(
+                    line,
+                    Box::new(Acquired { waited_as, had, of_session, refreshes, is_refused, attached }),
+                ),
                 None,
             )
         });

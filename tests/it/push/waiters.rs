@@ -196,6 +196,8 @@ fn a_lock_that_was_refreshed_elsewhere_outlives_the_connection() {
         drop(first);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(second.ask(status).await["fence"], 1, "the second one has it");
+        let refused = second.ask(&acquire.replace("600000", "0")).await;
+        assert_eq!(refused["error"]["code"], "bad_request");
         kv.ok("kv lock acquire deploy me");
         drop(second);
         let mut third = Wire::connect(&socket).await;
