@@ -258,9 +258,6 @@ pub const END_GRACE: Duration = Duration::from_secs(2);
 /// `kv consumer stream` commits at least this often while there is more to deal with.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a client keeps of the events that come before the reply to a commit, in bytes; the rest is read again.
-pub const EARLY_EVENTS_BYTES: usize = 4 * 1_024 * 1_024;
-
 /// A command that waits for longer tells what for.
 pub const TELL_AFTER: Duration = Duration::from_secs(1);
 

@@ -1,27 +1,24 @@
 //! A subscription through a daemon, which goes on with the next daemon when one ends.
 
-use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use async_trait::async_trait;
-use tokio_util::bytes::Bytes;
 
 use super::connect::Target;
 use super::own_connection::OwnConnection;
 use crate::limits;
-use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply, is_reply};
+use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply};
 use crate::store::subscription::{Source, no_consumer};
 use crate::store::{
     Change, Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe,
     Subscription, WriteOperation,
 };
+use async_trait::async_trait;
 
 struct Remote {
     target: Target,
     /// With the seq that was seen last, in its history.
     wanted: Subscribe,
-    connection: Option<OwnConnection>,
-    early: Early,
+    session: Option<Session>,
     /// What was dealt with and is not known to be committed: the first thing that the next session does.
     uncommitted: Option<u64>,
     /// The position of the consumer, as far as it was told.
@@ -30,44 +27,21 @@ struct Remote {
     handed_out: u64,
 }
 
-/// Events that came before the reply to a commit. A commit for each change would gather all that there is.
-#[derive(Default)]
-struct Early {
-    lines: VecDeque<Bytes>,
-    bytes: usize,
-    /// Something was left out, so the next session brings it and what follows.
-    is_over: bool,
-}
-
-impl Early {
-    fn push(&mut self, line: Bytes) {
-        self.bytes += line.len();
-        self.is_over |= self.bytes > limits::EARLY_EVENTS_BYTES;
-        if !self.is_over {
-            self.lines.push_back(line);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Bytes> {
-        let line = self.lines.pop_front()?;
-        self.bytes -= line.len();
-        Some(line)
-    }
+/// A subscription at one daemon.
+struct Session {
+    socket: PathBuf,
+    events: OwnConnection,
+    /// Commits have a connection of their own: on that of the events their replies would come behind all that was sent.
+    commits: Option<OwnConnection>,
+    /// Who the daemon says that holds the consumer.
+    holder: Option<String>,
 }
 
 /// Begins a subscription at the daemon that there is, or at the next one when that one ends.
 pub(super) async fn begin(target: Target, wanted: Subscribe) -> Result<Subscription> {
     wanted.check()?;
     let wait = wanted.wait;
-    let mut remote = Remote {
-        target,
-        wanted,
-        connection: None,
-        early: Early::default(),
-        uncommitted: None,
-        position: 0,
-        handed_out: 0,
-    };
+    let mut remote = Remote { target, wanted, session: None, uncommitted: None, position: 0, handed_out: 0 };
     let Subscribed { seq, store_id, epoch, .. } = remote.new_session(wait, false).await?;
     // From here on it is known where it is, and in which history. A consumer is where the store says.
     let wanted = &mut remote.wanted;
@@ -127,21 +101,22 @@ impl Remote {
         wait: Duration,
         has_ended: &mut bool,
     ) -> Result<Subscribed> {
-        self.early = Early::default();
         let greeted = target.connect().await?;
         let opened = OwnConnection::open(&greeted.socket).await;
         *has_ended = opened.is_err();
-        let mut connection = opened?;
+        let mut events = opened?;
         let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
-        let subscribed = match connection.ask(&call, wait).await.and_then(|reply| decode_own(&reply)) {
+        let subscribed: Subscribed = match events.ask(&call, wait).await.and_then(|reply| decode_own(&reply))
+        {
             Ok(subscribed) => subscribed,
             Err(error) => {
-                *has_ended = passes(&error) && connection.has_ended().await;
+                *has_ended = passes(&error) && events.has_ended().await;
                 // A subscription is no write: nothing of it can have been applied.
                 return Err(Error { maybe: false, ..error });
             }
         };
-        self.connection = Some(connection);
+        let holder = subscribed.holder.clone();
+        self.session = Some(Session { socket: greeted.socket.clone(), events, commits: None, holder });
         if let Some(seq) = self.uncommitted {
             self.commit_in_session(seq).await?;
         }
@@ -152,37 +127,31 @@ impl Remote {
     /// positions never go back.
     async fn commit_in_session(&mut self, seq: u64) -> Result<u64> {
         let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
-        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder: None });
-        let request = Request::Write(commit.into());
-        let gone = || Error::new(Code::Unavailable, "the daemon went away before it answered");
-        // Not put back unless it is sound: half a line may have been sent, or a reply be under way.
-        let mut connection = self.connection.take().ok_or_else(gone)?;
-        let reply = async {
-            connection.send(&Call::Store(request.clone())).await.ok()?;
-            loop {
-                let line = connection.line().await?;
-                if is_reply(&line) {
-                    return Some(line);
-                }
-                self.early.push(line);
-            }
+        let Some(session) = &mut self.session else { return Err(gone()) };
+        let commit = ConsumerCommit { name, seq, holder: session.holder.clone() };
+        let request = Request::Write(WriteOperation::ConsumerCommit(commit).into());
+        // It is not used again when this is given up: half a line may have been sent, or a reply be under way.
+        let taken = session.commits.take();
+        let socket = session.socket.clone();
+        let answered = async {
+            let mut commits = match taken {
+                Some(commits) => commits,
+                None => OwnConnection::open(&socket).await?,
+            };
+            let line = commits.ask(&Call::Store(request.clone()), Duration::ZERO).await?;
+            Ok((commits, line))
         };
-        let reply = tokio::time::timeout(limits::CALL_TIMEOUT, reply).await;
-        let line = reply.ok().flatten().ok_or_else(|| gone().unknown())?;
+        let (mut commits, line) = answered.await.inspect_err(|_: &Error| self.session = None)?;
         let answer = decode_reply(&request, &line);
-        match &answer {
-            Err(error) if passes(error) => {
-                if !connection.has_ended().await {
-                    self.connection = Some(connection);
-                }
-                return Err(error.clone());
+        if answer.as_ref().is_err_and(passes) {
+            if commits.has_ended().await {
+                self.session = None;
             }
-            _ => self.uncommitted = None,
-        }
-        if self.early.is_over {
-            self.early = Early::default();
         } else {
-            self.connection = Some(connection);
+            self.uncommitted = None;
+        }
+        if let Some(session) = &mut self.session {
+            session.commits = Some(commits);
         }
         match answer? {
             Reply::Position { position } => {
@@ -194,13 +163,10 @@ impl Remote {
             }
         }
     }
+}
 
-    async fn line(&mut self) -> Option<Bytes> {
-        if let Some(line) = self.early.pop() {
-            return Some(line);
-        }
-        self.connection.as_mut()?.line().await
-    }
+fn gone() -> Error {
+    Error::new(Code::Unavailable, "the daemon went away")
 }
 
 /// Whether a daemon that ends, or has no place just now, is all that there is to it.
@@ -212,18 +178,15 @@ fn passes(error: &Error) -> bool {
 impl Source for Remote {
     async fn next(&mut self) -> Result<Event> {
         loop {
-            if self.connection.is_none() {
+            let Some(session) = &mut self.session else {
                 // Whoever waits for an event has written nothing.
                 self.resume().await.map_err(|error| Error { maybe: false, ..error })?;
-            }
-            let Some(line) = self.line().await else {
-                self.connection = None;
                 continue;
             };
-            // The reply to a commit whose caller went away.
-            if is_reply(&line) {
+            let Some(line) = session.events.line().await else {
+                self.session = None;
                 continue;
-            }
+            };
             let known = self.position.max(self.handed_out);
             match decode_event(&line) {
                 Ok(Some(Event::Change(change))) if change.seq <= known => {}
@@ -238,7 +201,7 @@ impl Source for Remote {
                     return Ok(event);
                 }
                 Err(error) => {
-                    self.connection = None;
+                    self.session = None;
                     if !passes(&error) {
                         return Err(error);
                     }
@@ -253,33 +216,11 @@ impl Source for Remote {
         }
         self.uncommitted = Some(seq);
         match self.commit_in_session(seq).await {
-            Err(lost) if self.connection.is_none() && self.uncommitted.is_some() => match self.resume().await
-            {
+            Err(lost) if self.session.is_none() && self.uncommitted.is_some() => match self.resume().await {
                 Err(error) if lost.maybe => Err(error.unknown()),
                 resumed => resumed.map(|()| self.position),
             },
             outcome => outcome,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn early_events_are_kept_up_to_a_bound() {
-        let line = Bytes::from(vec![b'x'; limits::EARLY_EVENTS_BYTES / 4]);
-        let mut early = Early::default();
-        for _ in 0..4 {
-            early.push(line.clone());
-        }
-        assert!(early.pop().is_some() && !early.is_over);
-        early.push(line.clone());
-        assert!(!early.is_over);
-        early.push(line.clone());
-        // What follows something that was left out would leave a hole.
-        early.push(Bytes::from_static(b"x"));
-        assert_eq!((early.is_over, early.lines.len()), (true, 4));
     }
 }

@@ -263,7 +263,8 @@ impl Connection {
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::ConsumerCommit(commit), ..
             })) => {
-                commit.holder = self.subscriptions.holder_of(&commit.name);
+                let own = || self.subscriptions.holder_of(&commit.name);
+                commit.holder = commit.holder.take().or_else(own);
             }
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(acquire), ..

@@ -33,7 +33,8 @@ impl Connection {
         self.pending.push_back(Box::pin(async move {
             let ready = match begun.await {
                 Ok((follower, seq, identity)) => {
-                    let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity));
+                    let holder = follower.consumer().map(|(_, holder)| holder.to_owned());
+                    let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity, holder));
                     let line = encode_reply(id.as_ref(), Ok(answer));
                     Ready::Subscribed(line, Box::new(Active::new(name, follower, attached)))
                 }

@@ -125,13 +125,21 @@ pub struct Subscribed {
     pub store_id: String,
     /// Which history of it: a position is worth something in this one only.
     pub epoch: String,
+    /// Of a consumer: the session, for commits on another connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }
 
 impl Subscribed {
-    /// The subscription with this name.
+    /// The subscription with this name, and the session of a consumer.
     #[must_use]
-    pub fn new(subscription: &Id, seq: u64, Identity { store_id, epoch }: Identity) -> Subscribed {
-        Subscribed { subscription: subscription.to_raw(), seq, store_id, epoch }
+    pub fn new(
+        subscription: &Id,
+        seq: u64,
+        Identity { store_id, epoch }: Identity,
+        holder: Option<String>,
+    ) -> Subscribed {
+        Subscribed { subscription: subscription.to_raw(), seq, store_id, epoch, holder }
     }
 }
 

@@ -113,6 +113,9 @@ pub(super) struct ConsumerCommitFields {
     name: String,
     /// The last seq that was dealt with.
     seq: u64,
+    /// The session that follows as the consumer, as `subscribe` answered; on its own connection it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
 }
 
 /// A lock that is asked for on a connection.
@@ -238,13 +241,13 @@ impl From<&ConsumerGet> for ConsumerGetFields {
 
 impl ConsumerCommitFields {
     pub(super) fn into_commit(self) -> ConsumerCommit {
-        ConsumerCommit { name: self.name, seq: self.seq, holder: None }
+        ConsumerCommit { name: self.name, seq: self.seq, holder: self.holder }
     }
 }
 
 impl From<&ConsumerCommit> for ConsumerCommitFields {
-    /// The daemon knows by the connection who holds it.
     fn from(commit: &ConsumerCommit) -> ConsumerCommitFields {
-        ConsumerCommitFields { name: commit.name.clone(), seq: commit.seq }
+        let ConsumerCommit { name, seq, holder } = commit.clone();
+        ConsumerCommitFields { name, seq, holder }
     }
 }

@@ -52,8 +52,12 @@ impl Write {
                 check_name("name", name)?;
                 check_name("owner", owner)
             }
-            WriteOperation::ConsumerCommit(ConsumerCommit { name, .. })
-            | WriteOperation::ConsumerDelete { name }
+            WriteOperation::ConsumerCommit(ConsumerCommit { name, holder, .. }) => {
+                self.check_unguarded()?;
+                holder.as_ref().map_or(Ok(()), |holder| check_name("holder", holder))?;
+                check_name("name", name)
+            }
+            WriteOperation::ConsumerDelete { name }
             | WriteOperation::ConsumerHold(ConsumerHold { name, .. })
             | WriteOperation::ConsumerLeave(ConsumerLeave { name, .. }) => {
                 self.check_unguarded()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{seqs, socket};
+use super::{Wire, seqs, socket};
 use crate::support::{Kv, runtime, wait_until};
 
 /// A consumer whose output is kept.
@@ -156,43 +156,37 @@ fn a_command_deals_with_each_change_and_what_it_failed_at_comes_again() {
     assert_eq!(position(&kv), 3);
 }
 
-/// Stands between a client and the daemon, and ends the connection at each of the first commits: at one before the daemon
-/// has it, at the next one behind the daemon's answer.
+/// Stands between a client and the daemon, and ends the first connections that commit: one before the daemon has the
+/// commit, the next one behind the daemon's answer.
 async fn cut_at_commits(listener: UnixListener, daemon: &str, mut cuts: u32) {
-    let mut connections = Vec::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        let (from_client, mut to_client) = client.into_split();
-        let (from_daemon, mut to_daemon) = UnixStream::connect(daemon).await.unwrap().into_split();
-        let mut requests = BufReader::new(from_client).lines();
-        let mut replies = BufReader::new(from_daemon).lines();
-        // The first line tells what the connection is for; a commit can only come on one that subscribes.
-        let Ok(Some(first)) = requests.next_line().await else { continue };
-        to_daemon.write_all(format!("{first}\n").as_bytes()).await.unwrap();
-        let is_cut = first.contains("subscribe") && cuts > 0;
-        let is_taken = cuts % 2 == 1;
+        let daemon = UnixStream::connect(daemon).await.unwrap();
+        let (client, mut to_client) = client.into_split();
+        let (daemon, mut to_daemon) = daemon.into_split();
+        let (mut requests, mut replies) = (BufReader::new(client), BufReader::new(daemon));
+        let mut first = String::new();
+        requests.read_line(&mut first).await.unwrap();
+        let is_cut = first.contains("consumer.commit") && cuts > 0;
         cuts -= u32::from(is_cut);
-        connections.push(tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    request = requests.next_line() => {
-                        let Ok(Some(request)) = request else { return };
-                        let is_last = is_cut && request.contains("consumer.commit");
-                        if !is_last || is_taken {
-                            to_daemon.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-                        }
-                        if is_last {
-                            while is_taken && !replies.next_line().await.unwrap().unwrap().contains("position") {}
-                            return;
-                        }
-                    }
-                    reply = replies.next_line() => {
-                        let Ok(Some(reply)) = reply else { return };
-                        let _ = to_client.write_all(format!("{reply}\n").as_bytes()).await;
-                    }
-                }
+        if !is_cut || cuts % 2 == 1 {
+            to_daemon.write_all(first.as_bytes()).await.unwrap();
+        }
+        if is_cut {
+            if cuts % 2 == 1 {
+                let mut reply = String::new();
+                replies.read_line(&mut reply).await.unwrap();
+                assert!(reply.contains("position"), "{reply}");
             }
-        }));
+            continue;
+        }
+        tokio::spawn(async move {
+            // Whichever side ends first ends both.
+            tokio::select! {
+                _ = tokio::io::copy_buf(&mut requests, &mut to_daemon) => {}
+                _ = tokio::io::copy_buf(&mut replies, &mut to_client) => {}
+            }
+        });
     }
 }
 
@@ -273,7 +267,7 @@ fn who_waits_for_a_consumer_goes_on_with_the_next_daemon() {
     other.until_printed(5);
 }
 
-/// What comes before the reply to a commit is kept up to a bound, and read again beyond it.
+/// What it has not come to waits in the daemon, however often it commits.
 #[test]
 fn a_slow_command_with_much_before_it_gets_each_change_once() {
     let kv = Kv::new();
@@ -282,4 +276,26 @@ fn a_slow_command_with_much_before_it_gets_each_change_once() {
     let seqs = kv.ok("kv consumer stream jobs --limit 40 -- sh -c 'sleep 0.11; echo $KV_CHANGE_SEQ'");
     assert_eq!(seqs, (1..=40).map(|seq| format!("{seq}\n")).collect::<String>());
     assert_eq!(position(&kv), 40);
+}
+
+#[test]
+fn a_session_commits_on_any_connection_by_its_name() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    put(&kv, 3);
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let mut events = Wire::connect(&socket).await;
+        let subscribed = events.ask(r#"{"op":"subscribe","consumer":"jobs"}"#).await;
+        let mut commits = Wire::connect(&socket).await;
+        let commit = r#"{"op":"consumer.commit","name":"jobs","seq":2}"#;
+        assert_eq!(commits.ask(commit).await["error"]["code"], "consumer_busy");
+        let named = commit.replace('}', &format!(",\"holder\":{}}}", subscribed["holder"]));
+        assert_eq!(commits.ask(&named).await["position"], 2);
+        drop(events);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let late = commits.ask(&named.replace("\"seq\":2", "\"seq\":3")).await;
+        assert_eq!(late["error"]["code"], "consumer_busy", "its session has ended: {late}");
+    });
+    assert_eq!(position(&kv), 2);
 }
