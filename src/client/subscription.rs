@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
+
 use super::connect::Target;
 use super::own_connection::OwnConnection;
 use crate::limits;
@@ -12,7 +14,6 @@ use crate::store::{
     Change, Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe,
     Subscription, WriteOperation,
 };
-use async_trait::async_trait;
 
 struct Remote {
     target: Target,
