@@ -293,7 +293,10 @@ fn a_session_commits_on_any_connection_by_its_name() {
         let named = commit.replace('}', &format!(",\"holder\":{}}}", subscribed["holder"]));
         assert_eq!(commits.ask(&named).await["position"], 2);
         drop(events);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let status = r#"{"op":"consumer.status","name":"jobs"}"#;
+        while !commits.ask(status).await["holder"].is_null() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let late = commits.ask(&named.replace("\"seq\":2", "\"seq\":3")).await;
         assert_eq!(late["error"]["code"], "consumer_busy", "its session has ended: {late}");
     });
