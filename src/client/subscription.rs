@@ -102,10 +102,15 @@ impl Remote {
         wait: Duration,
         has_ended: &mut bool,
     ) -> Result<Subscribed> {
-        let greeted = target.connect().await?;
-        let opened = OwnConnection::open(&greeted.socket).await;
-        *has_ended = opened.is_err();
-        let mut events = opened?;
+        // What the last session held must not stand in the way of this one.
+        self.session = None;
+        let socket = target.connect().await?.socket;
+        // Before the events, so that no commit goes to a later daemon.
+        let commits = match self.wanted.consumer {
+            Some(_) => Some(OwnConnection::open(&socket).await.inspect_err(|_| *has_ended = true)?),
+            None => None,
+        };
+        let mut events = OwnConnection::open(&socket).await.inspect_err(|_| *has_ended = true)?;
         let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
         let subscribed: Subscribed = match events.ask(&call, wait).await.and_then(|reply| decode_own(&reply))
         {
@@ -117,7 +122,7 @@ impl Remote {
             }
         };
         let holder = subscribed.holder.clone();
-        self.session = Some(Session { socket: greeted.socket.clone(), events, commits: None, holder });
+        self.session = Some(Session { socket, events, commits, holder });
         if let Some(seq) = self.uncommitted {
             self.commit_in_session(seq).await?;
         }
@@ -144,7 +149,9 @@ impl Remote {
         };
         let (mut commits, line) = answered.await.inspect_err(|_: &Error| self.session = None)?;
         let answer = decode_reply(&request, &line);
-        if answer.as_ref().is_err_and(passes) {
+        if answer.as_ref().is_err_and(is_free) {
+            self.session = None;
+        } else if answer.as_ref().is_err_and(passes) {
             if commits.has_ended().await {
                 self.session = None;
             }
@@ -168,6 +175,12 @@ impl Remote {
 
 fn gone() -> Error {
     Error::new(Code::Unavailable, "the daemon went away")
+}
+
+/// Whether the session lost the consumer to nobody: the daemon ends one that takes nothing for long, as while a command
+/// runs. The next session may commit what was dealt with.
+fn is_free(error: &Error) -> bool {
+    error.code == Code::ConsumerBusy && error.details.holder.is_none()
 }
 
 /// Whether a daemon that ends, or has no place just now, is all that there is to it.

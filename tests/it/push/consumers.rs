@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use kv::store::{Clock, ConsumerLeave, Event, LocalStore, Request, Store as _, Subscribe, WriteOperation};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -158,35 +161,37 @@ fn a_command_deals_with_each_change_and_what_it_failed_at_comes_again() {
 
 /// Stands between a client and the daemon, and ends the first connections that commit: one before the daemon has the
 /// commit, the next one behind the daemon's answer.
-async fn cut_at_commits(listener: UnixListener, daemon: &str, mut cuts: u32) {
+async fn cut_at_commits(listener: UnixListener, daemon: &str, cuts: u32) {
+    let cuts = Arc::new(AtomicU32::new(cuts));
     loop {
         let (client, _) = listener.accept().await.unwrap();
         let daemon = UnixStream::connect(daemon).await.unwrap();
-        let (client, mut to_client) = client.into_split();
-        let (daemon, mut to_daemon) = daemon.into_split();
-        let (mut requests, mut replies) = (BufReader::new(client), BufReader::new(daemon));
-        let mut first = String::new();
-        requests.read_line(&mut first).await.unwrap();
-        let is_cut = first.contains("consumer.commit") && cuts > 0;
-        cuts -= u32::from(is_cut);
-        if !is_cut || cuts % 2 == 1 {
+        tokio::spawn(pass_on(client, daemon, Arc::clone(&cuts)));
+    }
+}
+
+async fn pass_on(client: UnixStream, daemon: UnixStream, cuts: Arc<AtomicU32>) {
+    let (client, mut to_client) = client.into_split();
+    let (daemon, mut to_daemon) = daemon.into_split();
+    let (mut requests, mut replies) = (BufReader::new(client), BufReader::new(daemon));
+    let mut first = String::new();
+    requests.read_line(&mut first).await.unwrap();
+    let left = cuts.load(Ordering::SeqCst);
+    if first.contains("consumer.commit") && left > 0 {
+        cuts.store(left - 1, Ordering::SeqCst);
+        if left.is_multiple_of(2) {
             to_daemon.write_all(first.as_bytes()).await.unwrap();
+            let mut reply = String::new();
+            replies.read_line(&mut reply).await.unwrap();
+            assert!(reply.contains("position"), "{reply}");
         }
-        if is_cut {
-            if cuts % 2 == 1 {
-                let mut reply = String::new();
-                replies.read_line(&mut reply).await.unwrap();
-                assert!(reply.contains("position"), "{reply}");
-            }
-            continue;
-        }
-        tokio::spawn(async move {
-            // Whichever side ends first ends both.
-            tokio::select! {
-                _ = tokio::io::copy_buf(&mut requests, &mut to_daemon) => {}
-                _ = tokio::io::copy_buf(&mut replies, &mut to_client) => {}
-            }
-        });
+        return;
+    }
+    to_daemon.write_all(first.as_bytes()).await.unwrap();
+    // Whichever side ends first ends both.
+    tokio::select! {
+        _ = tokio::io::copy_buf(&mut requests, &mut to_daemon) => {}
+        _ = tokio::io::copy_buf(&mut replies, &mut to_client) => {}
     }
 }
 
@@ -276,6 +281,31 @@ fn a_slow_command_with_much_before_it_gets_each_change_once() {
     let seqs = kv.ok("kv consumer stream jobs --limit 40 -- sh -c 'sleep 0.11; echo $KV_CHANGE_SEQ'");
     assert_eq!(seqs, (1..=40).map(|seq| format!("{seq}\n")).collect::<String>());
     assert_eq!(position(&kv), 40);
+}
+
+/// As when its command runs for so long that the daemon takes it for stalled.
+#[test]
+fn a_session_that_lost_the_name_to_nobody_goes_on() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    put(&kv, 3);
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let store = kv::Client::connect(socket.as_ref()).await.unwrap();
+        let wanted = Subscribe { consumer: Some("jobs".to_owned()), ..Subscribe::default() };
+        let mut subscription = store.subscribe(wanted).await.unwrap();
+        assert!(matches!(subscription.next().await.unwrap(), Event::Change(change) if change.seq == 1));
+        // What the daemon does for a session that it ends, done past it.
+        let address = crate::support::address(kv.directory.path());
+        let beside = LocalStore::open(&address, Clock::System);
+        let holder = beside.consumer_status("jobs").await.unwrap().1.unwrap().holder.unwrap();
+        let leave = ConsumerLeave { name: "jobs".to_owned(), holder };
+        beside.call(Request::Write(WriteOperation::ConsumerLeave(leave).into())).await.unwrap();
+        assert_eq!(subscription.commit(1).await, Ok(1));
+        assert!(matches!(subscription.next().await.unwrap(), Event::Change(change) if change.seq == 2));
+        beside.close().await;
+    });
+    assert_eq!(position(&kv), 1);
 }
 
 #[test]
