@@ -52,7 +52,7 @@ pub(super) async fn wait(child: &mut Child, terminations: &mut Terminations) -> 
 }
 
 /// A terminal sends Ctrl-C to the command too.
-pub(super) fn pass_on(child: &Child, signal: Signal) {
+fn pass_on(child: &Child, signal: Signal) {
     if signal != Signal::INT {
         tell(child, signal);
     }
@@ -68,7 +68,7 @@ pub(super) fn tell(child: &Child, signal: Signal) {
 }
 
 /// The exit code as a shell tells it: 128 and the signal for who was ended by one.
-pub(super) fn exit_code(status: ExitStatus) -> u8 {
+fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }

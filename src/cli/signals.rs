@@ -30,9 +30,7 @@ impl Terminations {
             _ = fourth.1.recv() => fourth.0,
         }
     }
-}
 
-impl Terminations {
     /// Finishes something. Once a signal asks to end, before it or meanwhile, that may take a moment at most; answers what
     /// came of it, and the signal.
     pub(super) async fn finish<T>(
