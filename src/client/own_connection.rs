@@ -1,4 +1,4 @@
-//! A connection for one call that takes long: so it delays no other call, and ends when its caller goes away.
+//! A connection for one caller: so what takes long delays no other call, and ends when its caller goes away.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,20 +27,21 @@ impl OwnConnection {
         Ok(OwnConnection { lines, socket: socket.to_owned() })
     }
 
-    /// Sends the first request, and waits for its reply: for as long as `wait` and any call may take.
+    /// Where its daemon listens.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Sends a request, and waits for its reply: for as long as `wait` and any call may take.
     pub(super) async fn ask(&mut self, call: &Call, wait: Duration) -> Result<Bytes> {
         let reply = async {
-            self.send(call).await.ok()?;
+            self.lines.get_mut().write_all(&encode_request(&Id::number(0), call)).await.ok()?;
             self.line().await
         };
         let reply = tokio::time::timeout(limits::CALL_TIMEOUT.saturating_add(wait), reply).await;
         // Whether it took what was sent is not known.
         let failed = |why: &str| connect::unavailable(&self.socket, why).unknown();
         reply.map_err(|_| failed("the daemon does not answer"))?.ok_or_else(|| failed("the daemon went away"))
-    }
-
-    pub(super) async fn send(&mut self, call: &Call) -> std::io::Result<()> {
-        self.lines.get_mut().write_all(&encode_request(&Id::number(0), call)).await
     }
 
     /// Whether the daemon has ended, or is just ending: it closes its connections then.

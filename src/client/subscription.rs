@@ -1,6 +1,5 @@
 //! A subscription through a daemon, which goes on with the next daemon when one ends.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -11,8 +10,8 @@ use crate::limits;
 use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply};
 use crate::store::subscription::{Source, no_consumer};
 use crate::store::{
-    Change, Code, ConsumerCommit, Error, Event, Identity, Reply, Request, Result, Start, Subscribe,
-    Subscription, WriteOperation,
+    Change, Code, ConsumerCommit, Error, Event, Identity, Request, Result, Start, Subscribe, Subscription,
+    WriteOperation,
 };
 
 struct Remote {
@@ -30,7 +29,6 @@ struct Remote {
 
 /// A subscription at one daemon.
 struct Session {
-    socket: PathBuf,
     events: OwnConnection,
     /// Commits have a connection of their own: on that of the events their replies would come behind all that was sent.
     commits: Option<OwnConnection>,
@@ -79,16 +77,15 @@ impl Remote {
             let left = wait.saturating_sub(begun.elapsed());
             let mut has_ended = false;
             let error = match self.begin_session(&target, left, &mut has_ended).await {
-                Err(error) if passes(&error) => error,
-                Err(error) => return Err(if is_unknown { error.unknown() } else { error }),
                 Ok(subscribed) => return Ok(subscribed),
+                Err(error) => error,
             };
             is_unknown |= error.maybe;
             // One that let it wait for long was there until now.
             if has_ended && (gone_since.is_none() || asked.elapsed() >= 2 * limits::RESUME_PATIENCE) {
                 gone_since = Some(Instant::now());
             }
-            if gone_since.is_none_or(|since| since.elapsed() >= limits::RESUME_TIMEOUT) {
+            if !passes(&error) || gone_since.is_none_or(|since| since.elapsed() >= limits::RESUME_TIMEOUT) {
                 return Err(if is_unknown { error.unknown() } else { error });
             }
             tokio::time::sleep(limits::RESUME_INTERVAL).await;
@@ -122,7 +119,7 @@ impl Remote {
             }
         };
         let holder = subscribed.holder.clone();
-        self.session = Some(Session { socket, events, commits, holder });
+        self.session = Some(Session { events, commits, holder });
         if let Some(seq) = self.uncommitted {
             self.commit_in_session(seq).await?;
         }
@@ -138,7 +135,7 @@ impl Remote {
         let request = Request::Write(WriteOperation::ConsumerCommit(commit).into());
         // It is not used again when this is given up: half a line may have been sent, or a reply be under way.
         let taken = session.commits.take();
-        let socket = session.socket.clone();
+        let socket = session.events.socket().to_owned();
         let answered = async {
             let mut commits = match taken {
                 Some(commits) => commits,
@@ -149,27 +146,20 @@ impl Remote {
         };
         let (mut commits, line) = answered.await.inspect_err(|_: &Error| self.session = None)?;
         let answer = decode_reply(&request, &line);
-        if answer.as_ref().is_err_and(is_free) {
-            self.session = None;
-        } else if answer.as_ref().is_err_and(passes) {
-            if commits.has_ended().await {
-                self.session = None;
+        match &answer {
+            Err(error) if is_free(error) => self.session = None,
+            Err(error) if passes(error) => {
+                if commits.has_ended().await {
+                    self.session = None;
+                }
             }
-        } else {
-            self.uncommitted = None;
+            _ => self.uncommitted = None,
         }
         if let Some(session) = &mut self.session {
             session.commits = Some(commits);
         }
-        match answer? {
-            Reply::Position { position } => {
-                self.position = position;
-                Ok(position)
-            }
-            other => {
-                Err(Error::new(Code::Internal, format!("the daemon answered something else: {other:?}")))
-            }
-        }
+        self.position = answer?.into_position()?;
+        Ok(self.position)
     }
 }
 

@@ -7,10 +7,9 @@ use tokio::task::JoinHandle;
 
 use super::batcher::WeakWrites;
 use super::error::{Error, Result};
-use super::reply::Reply;
 use super::request::{ConsumerCommit, ConsumerHold, ConsumerLeave, Write, WriteOperation};
+use super::waiting;
 use super::waiting::{Waiters, Wanted};
-use super::{unexpected, waiting};
 use crate::limits;
 
 /// Given back when it is dropped.
@@ -31,10 +30,7 @@ impl Lease {
         let ConsumerHold { name, holder, .. } = hold.clone();
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
         let operation = WriteOperation::ConsumerHold(renewal);
-        let position = match waiters.acquire(&Wanted::Consumer(hold), wait).await?.keep()? {
-            Reply::Position { position } => position,
-            other => return Err(unexpected(&other)),
-        };
+        let position = waiters.acquire(&Wanted::Consumer(hold), wait).await?.keep()?.into_position()?;
         let writes = waiters.writes().downgrade();
         let (tell, lost) = watch::channel(None);
         let renewing = tokio::spawn(renew(writes.clone(), operation, tell));
@@ -64,10 +60,7 @@ impl Lease {
     pub(crate) async fn commit(&self, seq: u64) -> Result<u64> {
         let (name, holder) = (self.name.clone(), Some(self.holder.clone()));
         let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder });
-        match self.writes.write(Write::from(commit)).await? {
-            Reply::Position { position } => Ok(position),
-            other => Err(unexpected(&other)),
-        }
+        self.writes.write(Write::from(commit)).await?.into_position()
     }
 }
 

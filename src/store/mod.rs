@@ -381,10 +381,7 @@ pub trait Store: Send + Sync {
     /// `future` beyond the head of the stream, `consumer_busy` while a session follows under the name.
     async fn consumer_commit(&self, name: &str, seq: u64) -> Result<u64> {
         let commit = ConsumerCommit { name: name.to_owned(), seq, holder: None };
-        match self.call(Request::Write(WriteOperation::ConsumerCommit(commit).into())).await? {
-            Reply::Position { position } => Ok(position),
-            other => Err(unexpected(&other)),
-        }
+        self.call(Request::Write(WriteOperation::ConsumerCommit(commit).into())).await?.into_position()
     }
 
     /// How far a consumer is and who follows as it, with the head of the stream; none when there is no such consumer.
@@ -430,6 +427,16 @@ impl TryFrom<Reply> for Grant {
     fn try_from(reply: Reply) -> Result<Grant> {
         match reply {
             Reply::Granted(grant) => Ok(grant),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Reply {
+    /// The position of a consumer.
+    pub(crate) fn into_position(self) -> Result<u64> {
+        match self {
+            Reply::Position { position } => Ok(position),
             other => Err(unexpected(&other)),
         }
     }
