@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
-use super::MAILBOX;
+use super::{MAILBOX, unless_given_up};
 use crate::store::waiting::{Had, Wanted};
-use crate::store::{Code, Error, LocalStore, Result};
+use crate::store::{LocalStore, Result};
 
 /// Holds nothing but the store. Who waits sleeps until the lock that it waits for is released or expires.
 pub(crate) struct LockExpiry {
@@ -33,7 +33,7 @@ impl Actor for LockExpiry {
 pub(crate) struct Acquire {
     pub(crate) wanted: Wanted,
     pub(crate) wait: Duration,
-    /// Cancelled by who gives up: a future that an actor answers with outlives the one who asked.
+    /// Cancelled by who gives up.
     pub(crate) given_up: CancellationToken,
 }
 
@@ -47,11 +47,6 @@ impl Handler<Acquire> for LockExpiry {
 
     fn handle(&mut self, Acquire { wanted, wait, given_up }: Acquire, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);
-        Box::pin(async move {
-            tokio::select! {
-                outcome = store.waiters().acquire(&wanted, wait) => outcome,
-                () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
-            }
-        })
+        Box::pin(unless_given_up(given_up, async move { store.waiters().acquire(&wanted, wait).await }))
     }
 }

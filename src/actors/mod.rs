@@ -14,8 +14,19 @@ pub(crate) mod backend;
 pub(crate) mod lock_expiry;
 pub(crate) mod stream_notifier;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::limits;
+use crate::store::{Code, Error, Result};
 
 /// Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
 const MAILBOX: usize =
     limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS_RAISED + limits::ATTACHED;
+
+/// Does something until whoever asked for it gives up: a future that an actor answers with outlives the one who asked.
+async fn unless_given_up<T>(given_up: CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
+    }
+}

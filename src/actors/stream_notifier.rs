@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
-use super::MAILBOX;
+use super::{MAILBOX, unless_given_up};
 use crate::store::follow::Follower;
 use crate::store::reply::Identity;
-use crate::store::{Code, Error, LocalStore, Result, Subscribe};
+use crate::store::{LocalStore, Result, Subscribe};
 
 /// Hands out cursors that are woken when the stream goes on, whoever wrote to it. A cursor is read by the connection
 /// that has it, when its socket can take more: this actor holds nothing of it.
@@ -53,11 +53,6 @@ impl Handler<Follow> for StreamNotifier {
         _: &mut Self::Context,
     ) -> Self::Result {
         let store = Arc::clone(&self.store);
-        Box::pin(async move {
-            tokio::select! {
-                begun = Follower::begin(&store, subscribe, session) => begun,
-                () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
-            }
-        })
+        Box::pin(unless_given_up(given_up, async move { Follower::begin(&store, subscribe, session).await }))
     }
 }

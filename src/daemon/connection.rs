@@ -17,6 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::codec::FramedRead;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
+use super::memory::Memory;
 use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Active, Subscriptions};
 use crate::limits;
@@ -140,7 +141,7 @@ impl Connection {
             let line = async {
                 let line = self.lines.next().map(Option::transpose);
                 match since {
-                    Some(since) => dispatch.memory.patiently(since, line).await,
+                    Some(since) => dispatch.memory.patiently(since, line, Memory::is_short).await,
                     None => line.await,
                 }
             };
@@ -158,7 +159,7 @@ impl Connection {
                     self.stopping = true;
                     let error = Error::new(Code::Unavailable, "the daemon is ending");
                     for id in self.subscriptions.end_all() {
-                        self.send(&encode_end(&id, error.clone())).await?;
+                        self.send(&encode_end(&id, error.clone()), Memory::is_short).await?;
                     }
                     // What was sent before this moment is still read and answered; what comes later fails at the
                     // client, which so knows that it was not taken.
@@ -268,7 +269,7 @@ impl Connection {
             }
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(acquire), ..
-            })) if self.locks.has(&Held::of(acquire)) => {
+            })) if self.locks.has(&Held::new(&acquire.name, &acquire.owner)) => {
                 // It stays a lock of this connection, and is noted as such.
                 let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
                 return self.acquire(id, acquire, incoming.timeout_ms);
@@ -276,7 +277,7 @@ impl Connection {
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockRelease(release), ..
             })) => {
-                let held = Held { name: release.name.clone(), owner: release.owner.clone() };
+                let held = Held::new(&release.name, &release.owner);
                 let fence = self.locks.fence(&held);
                 // What has another fence is another grant.
                 let fence = fence.filter(|fence| release.fence.is_none_or(|meant| meant == *fence));
@@ -359,16 +360,17 @@ impl Connection {
                     None => break,
                 }
             }
-            self.send(&lines).await?;
+            self.send(&lines, Memory::is_short).await?;
             told.map(Had::keep);
         }
         Ok(())
     }
 
-    async fn send(&mut self, mut rest: &[u8]) -> io::Result<()> {
+    /// `is_short`: whether others wait for the memory of these lines.
+    async fn send(&mut self, mut rest: &[u8], is_short: fn(&Memory) -> bool) -> io::Result<()> {
         let since = Instant::now();
         while !rest.is_empty() {
-            match self.dispatch.memory.patiently(since, self.writer.write(rest)).await? {
+            match self.dispatch.memory.patiently(since, self.writer.write(rest), is_short).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => rest = &rest[count..],
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, MailboxError};
 use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -155,21 +155,33 @@ impl Dispatch {
         subscribe: Subscribe,
         peer_pid: Option<i32>,
         timeout_ms: Option<u64>,
-        given_up: DropGuard,
     ) -> impl Future<Output = Result<(Follower, u64, Identity)>> + use<> {
-        let session = session_name_of(peer_pid);
-        let follow = Follow { subscribe, session, given_up: given_up.token().clone() };
+        let (session, given_up) = (session_name_of(peer_pid), CancellationToken::new());
+        let follow = Follow { subscribe, session, given_up: given_up.clone() };
         let asked = match self.refusal(false) {
             Some(refused) => Err(refused),
             None => Ok(self.stream_notifier.send(follow)),
         };
+        self.unless_given_up(asked, false, timeout_ms, given_up.drop_guard())
+    }
+
+    /// Waits for an actor, until the client has waited for long enough, or the daemon ends. Who drops the future gives up.
+    fn unless_given_up<T, A: Future<Output = std::result::Result<Result<T>, MailboxError>>>(
+        &self,
+        asked: Result<A>,
+        is_write: bool,
+        timeout_ms: Option<u64>,
+        given_up: DropGuard,
+    ) -> impl Future<Output = Result<T>> + use<T, A> {
         let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
+        // What an attempt to write brings in that moment is given back, or expires.
+        let ended = move || if is_write { gone().unknown() } else { gone() };
         async move {
             let _given_up = given_up;
-            let begun = async { asked?.await.map_err(|_| gone())? };
+            let answer = async { asked?.await.map_err(|_| ended())? };
             tokio::select! {
-                begun = in_time(timeout, false, begun) => begun,
-                () = stop.cancelled() => Err(gone()),
+                answer = in_time(timeout, is_write, answer) => answer,
+                () = stop.cancelled() => Err(ended()),
             }
         }
     }
@@ -197,16 +209,7 @@ impl Dispatch {
                 Ok(self.lock_expiry.send(message))
             }
         };
-        let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
-        async move {
-            let _given_up = given_up.drop_guard();
-            let answer = async { asked?.await.map_err(|_| gone().unknown())? };
-            tokio::select! {
-                answer = in_time(timeout, true, answer) => answer,
-                // What an attempt brings in this moment is given back, or expires.
-                () = stop.cancelled() => Err(gone().unknown()),
-            }
-        }
+        self.unless_given_up(asked, true, timeout_ms, given_up.drop_guard())
     }
 
     /// Releases the locks of a connection that has ended.

@@ -92,14 +92,14 @@ impl Memory {
     }
 
     /// Whether somebody waits for memory, or soon will.
-    fn is_short(&self) -> bool {
+    pub(super) fn is_short(&self) -> bool {
         self.line_places.available_permits() == 0
             || self.reply_places.available_permits() == 0
             || self.small_bytes.available_permits() < limits::SMALL_MESSAGE_BYTES
     }
 
     /// The same of those who are sent events.
-    fn is_short_of_events(&self) -> bool {
+    pub(super) fn is_short_of_events(&self) -> bool {
         self.large_events.available_permits() == 0
             || self.event_bytes.available_permits() < limits::EVENTS_BYTES
     }
@@ -110,26 +110,9 @@ impl Memory {
             || (self.is_short() && since.elapsed() >= limits::SHORTAGE_TIMEOUT)
     }
 
-    /// Waits until a client has taken some of its events, as [`patiently`](Memory::patiently).
-    pub(super) async fn patiently_for_events<T>(
-        &self,
-        since: Instant,
-        part: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
-        self.patient(since, part, Memory::is_short_of_events).await
-    }
-
     /// Waits until a client has done its part, which began at `since`: the whole time for a stall when there is memory
     /// for all, else a shorter one. A client that takes or sends a byte now and then wins nothing.
     pub(super) async fn patiently<T>(
-        &self,
-        since: Instant,
-        part: impl Future<Output = io::Result<T>>,
-    ) -> io::Result<T> {
-        self.patient(since, part, Memory::is_short).await
-    }
-
-    async fn patient<T>(
         &self,
         since: Instant,
         part: impl Future<Output = io::Result<T>>,

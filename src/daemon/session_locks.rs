@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits;
 use crate::protocol::Id;
-use crate::store::{Clock, Code, Error, Grant, LockAcquire, LockRelease, Result};
+use crate::store::{Clock, Code, Error, Grant, LockRelease, Result};
 
 /// A lock and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,8 +17,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn of(acquire: &LockAcquire) -> Held {
-        Held { name: acquire.name.clone(), owner: acquire.owner.clone() }
+    pub(super) fn new(name: &str, owner: &str) -> Held {
+        Held { name: name.to_owned(), owner: owner.to_owned() }
     }
 }
 
@@ -35,13 +35,7 @@ struct Noted {
     _attached: OwnedSemaphorePermit,
 }
 
-impl Noted {
-    /// Grows with every grant and refresh.
-    fn number(&self) -> (u64, u64) {
-        number(self.grant)
-    }
-}
-
+/// Grows with every grant and refresh.
 fn number(grant: Grant) -> (u64, u64) {
     (grant.fence, grant.refreshes)
 }
@@ -71,14 +65,16 @@ impl SessionLocks {
     /// Replies that were waited for come in any order. `refreshes`: [`begin_refresh`](SessionLocks::begin_refresh)
     /// answered so.
     pub(super) fn add(&mut self, held: Held, grant: Grant, refreshes: bool, attached: OwnedSemaphorePermit) {
+        if refreshes {
+            self.end_refresh(&held);
+        }
         let noted = self.0.entry(held).or_insert(Noted { grant, unanswered: 0, _attached: attached });
-        if noted.number() < number(grant) {
+        if number(noted.grant) < number(grant) {
             noted.grant = grant;
         }
-        noted.unanswered = noted.unanswered.saturating_sub(usize::from(refreshes));
     }
 
-    /// A refresh was refused, so it did nothing.
+    /// What a refresh did is known: nothing, when it was refused.
     pub(super) fn end_refresh(&mut self, held: &Held) {
         if let Some(noted) = self.0.get_mut(held) {
             noted.unanswered = noted.unanswered.saturating_sub(1);
@@ -149,7 +145,7 @@ mod tests {
     #[test]
     fn the_newest_grant_is_noted_in_whatever_order_replies_come() {
         let places = Arc::new(Semaphore::new(4));
-        let held = Held { name: "deploy".to_owned(), owner: "a".to_owned() };
+        let held = Held::new("deploy", "a");
         let mut locks = SessionLocks::default();
         let add = |locks: &mut SessionLocks, fence, refreshes| {
             let grant = Grant { fence, refreshes, expires: Timestamp::from_unix_ms(0) };
@@ -163,7 +159,7 @@ mod tests {
         add(&mut locks, 1, 0);
         add(&mut locks, 2, 0);
         add(&mut locks, 1, 2);
-        let other = Held { owner: "b".to_owned(), ..held.clone() };
+        let other = Held::new("deploy", "b");
         locks.remove(&other, 2);
         locks.remove(&held, 1);
         assert_eq!(locks.take_all(), expected(Some(0)));

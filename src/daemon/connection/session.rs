@@ -1,16 +1,14 @@
 //! What belongs to a connection and ends with it: subscriptions, locks of its own, and requests that wait for one.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::stream::FuturesOrdered;
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{Acquired, Connection, Pending, Ready};
 use crate::daemon::dispatch::gone;
+use crate::daemon::memory::Memory;
 use crate::daemon::session_locks::Held;
 use crate::daemon::subscriptions::{Active, Ended, Woken, change_lines, progress_line};
 use crate::limits;
@@ -28,8 +26,7 @@ impl Connection {
             Ok(named) => named,
             Err(error) => return self.fail(id, error),
         };
-        let given_up = CancellationToken::new().drop_guard();
-        let begun = self.dispatch.follow(subscribe, self.peer_pid, timeout_ms, given_up);
+        let begun = self.dispatch.follow(subscribe, self.peer_pid, timeout_ms);
         self.pending.push_back(Box::pin(async move {
             let ready = match begun.await {
                 Ok((follower, seq, identity)) => {
@@ -62,7 +59,7 @@ impl Connection {
     pub(super) fn acquire(&mut self, id: Option<Id>, acquire: Acquire, timeout_ms: Option<u64>) {
         let given_up = CancellationToken::new();
         let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
-        let held = Held::of(&acquire.acquire);
+        let held = Held::new(&acquire.acquire.name, &acquire.acquire.owner);
         let attached = match self.prepare(&acquire, &held, waited_as.as_ref(), &given_up) {
             Ok(attached) => attached,
             Err(error) => return self.fail(id, error),
@@ -81,13 +78,8 @@ impl Connection {
                 }
             };
             let line = encode_reply(id.as_ref(), answer);
-            (
-                Ready::Acquired(
-                    line,
-                    Box::new(Acquired { waited_as, had, of_session, refreshes, is_refused, attached }),
-                ),
-                None,
-            )
+            let acquired = Acquired { waited_as, had, of_session, refreshes, is_refused, attached };
+            (Ready::Acquired(line, Box::new(acquired)), None)
         });
         if is_waiting {
             self.waiting.push(reply);
@@ -136,8 +128,6 @@ impl Connection {
 
     /// Sends what a subscription has, which is loaded only now that the socket can take something.
     pub(super) async fn deliver(&mut self, Woken { mut active, wake }: Woken) -> io::Result<()> {
-        let memory = Arc::clone(&self.dispatch);
-        let memory = &memory.memory;
         let mut held = None;
         let lines = match wake {
             Ok(Wake::Quiet) => Ok(progress_line(&active)),
@@ -149,7 +139,7 @@ impl Connection {
                     Ok(piece) => match piece.bytes(active.id.as_json().len()) {
                         0 => Ok(Vec::new()),
                         bytes => {
-                            held = Some(memory.events(bytes).await);
+                            held = Some(self.dispatch.memory.events(bytes).await);
                             Ok(change_lines(&active.id, &piece))
                         }
                     },
@@ -168,13 +158,8 @@ impl Connection {
                 encode_end(&active.id, error)
             }
         };
-        let since = Instant::now();
-        let mut rest = lines.as_slice();
-        while !rest.is_empty() {
-            let written = memory.patiently_for_events(since, self.writer.write(rest)).await?;
-            rest = &rest[written..];
-        }
+        let sent = self.send(&lines, Memory::is_short_of_events).await;
         drop(held);
-        Ok(())
+        sent
     }
 }
