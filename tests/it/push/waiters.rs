@@ -7,6 +7,10 @@ use super::{Wire, socket};
 
 use crate::support::{Kv, Load, runtime, wait_until};
 
+/// Asks for a lock that ends with its connection, or refreshes it.
+const ACQUIRE: &str =
+    r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
+
 /// Waits in the background until a lock is had, and prints by whom.
 fn waiting(kv: &Kv, owner: &str) -> std::process::Child {
     let mut command = kv.command("kv");
@@ -164,14 +168,13 @@ fn a_lock_of_a_connection_is_that_grant_and_no_later_one() {
     let kv = Kv::new();
     kv.ok("kv init");
     let socket = socket(&kv);
-    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
     let release = r#"{"op":"lock.release","name":"deploy","owner":"me"}"#;
     runtime().block_on(async {
         let mut first = Wire::connect(&socket).await;
-        assert_eq!(first.ask(acquire).await["fence"], 1);
+        assert_eq!(first.ask(ACQUIRE).await["fence"], 1);
         assert_eq!(first.ask(release).await["released"], true);
         let mut second = Wire::connect(&socket).await;
-        assert_eq!(second.ask(acquire).await["fence"], 2);
+        assert_eq!(second.ask(ACQUIRE).await["fence"], 2);
         drop(first);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(second.ask(r#"{"op":"lock.status","name":"deploy"}"#).await["fence"], 2);
@@ -186,17 +189,16 @@ fn a_lock_that_was_refreshed_elsewhere_outlives_the_connection() {
     let kv = Kv::new();
     kv.ok("kv init");
     let socket = socket(&kv);
-    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
     let status = r#"{"op":"lock.status","name":"deploy"}"#;
     runtime().block_on(async {
         let mut first = Wire::connect(&socket).await;
-        assert_eq!(first.ask(acquire).await["fence"], 1);
+        assert_eq!(first.ask(ACQUIRE).await["fence"], 1);
         let mut second = Wire::connect(&socket).await;
-        assert_eq!(second.ask(acquire).await["fence"], 1);
+        assert_eq!(second.ask(ACQUIRE).await["fence"], 1);
         drop(first);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(second.ask(status).await["fence"], 1, "the second one has it");
-        let refused = second.ask(&acquire.replace("600000", "0")).await;
+        let refused = second.ask(&ACQUIRE.replace("600000", "0")).await;
         assert_eq!(refused["error"]["code"], "bad_request");
         kv.ok("kv lock acquire deploy me");
         drop(second);
@@ -204,8 +206,8 @@ fn a_lock_that_was_refreshed_elsewhere_outlives_the_connection() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(third.ask(status).await["fence"], 1, "kv lock acquire has it");
         // On one connection it stays the connection's, however it is refreshed.
-        assert_eq!(third.ask(acquire).await["fence"], 1);
-        assert_eq!(third.ask(&acquire.replace(",\"session\":true", "")).await["fence"], 1);
+        assert_eq!(third.ask(ACQUIRE).await["fence"], 1);
+        assert_eq!(third.ask(&ACQUIRE.replace(",\"session\":true", "")).await["fence"], 1);
     });
     wait_until("the release", || kv.ok("kv lock status deploy | jq .held") == "false\n");
     assert_eq!(kv.ok("kv daemon status | jq .attached"), "0\n");
@@ -217,8 +219,7 @@ fn a_connection_that_ends_under_a_refresh_leaves_nothing_held() {
     let kv = Kv::new();
     kv.ok("kv init");
     let socket = socket(&kv);
-    let acquire = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
-    let late = acquire.replace("\"session\"", "\"timeout_ms\":1,\"session\"");
+    let late = ACQUIRE.replace("\"session\"", "\"timeout_ms\":1,\"session\"");
     let next = r#"{"op":"lock.acquire","name":"deploy","owner":"next","duration_ms":600000,"wait_ms":8000}"#;
     let release = r#"{"op":"lock.release","name":"deploy","owner":"next"}"#;
     // Others keep the store busy, so that a refresh takes its time.
@@ -226,13 +227,13 @@ fn a_connection_that_ends_under_a_refresh_leaves_nothing_held() {
     runtime().block_on(async {
         for round in 0..60 {
             let mut wire = Wire::connect(&socket).await;
-            assert_eq!(wire.ask(acquire).await["ok"], true);
+            assert_eq!(wire.ask(ACQUIRE).await["ok"], true);
             if round % 2 == 0 {
                 let reply = wire.ask(&late).await;
                 assert!(reply["ok"] == true || reply["error"]["maybe"] == true, "{reply}");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             } else {
-                wire.send(acquire).await;
+                wire.send(ACQUIRE).await;
                 tokio::time::sleep(Duration::from_millis(round % 4 / 2)).await;
             }
             drop(wire);
@@ -250,13 +251,12 @@ fn what_is_asked_of_one_lock_is_done_in_order() {
     let kv = Kv::new();
     kv.ok("kv init");
     let socket = socket(&kv);
-    let session = r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
-    let acquire = session.replace(",\"session\":true", "");
+    let acquire = ACQUIRE.replace(",\"session\":true", "");
     let release = r#"{"op":"lock.release","name":"deploy","owner":"me"}"#;
     runtime().block_on(async {
         for round in 0..10 {
             let mut wire = Wire::connect(&socket).await;
-            let fence = wire.ask(session).await["fence"].clone();
+            let fence = wire.ask(ACQUIRE).await["fence"].clone();
             wire.send(&format!("{acquire}\n{release}\n{acquire}")).await;
             assert_eq!(wire.next().await.unwrap()["fence"], fence, "round {round}: a refresh");
             assert_eq!(wire.next().await.unwrap()["released"], true);
@@ -279,9 +279,7 @@ fn a_release_of_another_grant_leaves_the_lock_with_its_connection() {
     let socket = socket(&kv);
     runtime().block_on(async {
         let mut wire = Wire::connect(&socket).await;
-        let acquire =
-            r#"{"op":"lock.acquire","name":"deploy","owner":"me","duration_ms":600000,"session":true}"#;
-        assert_eq!(wire.ask(acquire).await["fence"], 1);
+        assert_eq!(wire.ask(ACQUIRE).await["fence"], 1);
         let other = r#"{"op":"lock.release","name":"deploy","owner":"me","fence":99}"#;
         assert_eq!(wire.ask(other).await["released"], false);
         assert_eq!(kv.ok("kv lock status deploy | jq .held"), "true\n");
