@@ -7,6 +7,7 @@ mod apply;
 mod column;
 mod error;
 mod load;
+mod named;
 mod open;
 mod read;
 mod run;

@@ -1,6 +1,7 @@
 //! A plan as statements.
 
 use super::load::counted_range;
+use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::Script;
 use crate::store::plan::{ConsumerRow, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
 
@@ -41,21 +42,9 @@ pub(super) fn script(plan: &Plan) -> Script {
         );
     }
     let locks: Vec<_> = plan.locks.iter().map(lock_columns).collect();
-    add_named(
-        &mut script,
-        "kv_lock",
-        &["owner", "fence", "refreshes", "expires"],
-        &plan.lock_deletes,
-        &locks,
-    );
+    add_named(&mut script, LOCKS, &plan.lock_deletes, &locks);
     let consumers: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
-    add_named(
-        &mut script,
-        "kv_consumer",
-        &["position", "holder", "expires"],
-        &plan.consumer_deletes,
-        &consumers,
-    );
+    add_named(&mut script, CONSUMERS, &plan.consumer_deletes, &consumers);
     if !plan.once.is_empty() {
         let rows: Vec<_> = plan.once.iter().map(once_columns).collect();
         script.add("delete from kv_once where time <= ?", |arguments| {
@@ -107,13 +96,8 @@ fn add_range_delete(script: &mut Script, range_delete: &RangeDelete) {
 }
 
 /// Removes rows of a table that has names, and inserts or replaces others.
-fn add_named(
-    script: &mut Script,
-    table: &str,
-    columns: &[&str],
-    deletes: &[String],
-    rows: &[impl serde::Serialize],
-) {
+fn add_named(script: &mut Script, named: Named, deletes: &[String], rows: &[impl serde::Serialize]) {
+    let Named { table, columns } = named;
     if !deletes.is_empty() {
         let text = format!("delete from {table} where name in (select value from json_each(?))");
         script.add(&text, |arguments| arguments.json(deletes));

@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::column::{self, Damage, column, count, json, optional_text};
+use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::{Arguments, Script, Statement, Stopped, run};
 use crate::limits;
 use crate::store::plan::{
@@ -61,20 +62,15 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
             |arguments| counted_range(arguments, range),
         )
     });
-    let locks = (!needs.locks.is_empty()).then(|| {
-        script.add(
-            "select l.name, l.owner, l.fence, l.refreshes, l.expires
-                from json_each(?) k join kv_lock l on l.name = k.value",
-            |arguments| arguments.json(&needs.locks),
-        )
-    });
-    let consumers = (!needs.consumers.is_empty()).then(|| {
-        script.add(
-            "select c.name, c.position, c.holder, c.expires
-                from json_each(?) k join kv_consumer c on c.name = k.value",
-            |arguments| arguments.json(&needs.consumers),
-        )
-    });
+    let mut add_named = |named: Named, names: &[&str]| {
+        (!names.is_empty()).then(|| {
+            let (columns, table) = (named.selected(), named.table);
+            let text = format!("select {columns} from json_each(?) k join {table} t on t.name = k.value");
+            script.add(&text, |arguments| arguments.json(names))
+        })
+    };
+    let locks = add_named(LOCKS, &needs.locks);
+    let consumers = add_named(CONSUMERS, &needs.consumers);
     let once = (!needs.once.is_empty()).then(|| {
         script.add(
             "select o.id, o.request, o.outcome, o.time from json_each(?) k join kv_once o on o.id = k.value",

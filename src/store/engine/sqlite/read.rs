@@ -10,6 +10,7 @@ use super::Database;
 use super::column::{self, Damage, column, count, json, optional_text};
 use super::error::describe;
 use super::load::{consumer, lock};
+use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::{Arguments, Stopped, run};
 use crate::limits;
 use crate::store::engine::page::{Bounds, ListQuery, StreamQuery};
@@ -102,25 +103,25 @@ impl Database {
     }
 
     pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
-        self.named(query, "kv_lock", "t.owner, t.fence, t.refreshes, t.expires", |row| lock(row, 2)).await
+        self.named(query, LOCKS, |row| lock(row, 2)).await
     }
 
     pub(super) async fn consumers(&self, query: &ListQuery) -> Result<Candidates<(String, ConsumerRow)>> {
-        self.named(query, "kv_consumer", "t.position, t.holder, t.expires", |row| consumer(row, 2)).await
+        self.named(query, CONSUMERS, |row| consumer(row, 2)).await
     }
 
     /// Rows of a table that has names.
     async fn named<T>(
         &self,
         query: &ListQuery,
-        table: &str,
-        columns: &str,
+        named: Named,
         make: impl Fn(&SqliteRow) -> column::Result<T>,
     ) -> Result<Candidates<(String, T)>> {
         let (filter, arguments) = selection(query, "t.name");
         let text = format!(
-            "select m.head, t.name, {columns}
-            from kv_meta m left join {table} t on {filter} order by t.name limit ?"
+            "select m.head, {} from kv_meta m left join {} t on {filter} order by t.name limit ?",
+            named.selected(),
+            named.table
         );
         self.read(&text, arguments.integer(query.candidates), |rows| {
             let mut found = Vec::with_capacity(rows.len());
