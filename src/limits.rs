@@ -193,8 +193,9 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// A new daemon waits this long for the life lock of one that is just ending.
 pub const LIFE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A lock that somebody only looks at is free again within this time.
-pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+/// A daemon that starts waits this long for a store whose lock is held by a daemon that nobody can reach, then serves it
+/// beside that one. Most such daemons are ending, or bind their socket anew ([`WATCH_INTERVAL`]).
+pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// A connection of a daemon that ends is left after this long, and what belonged to it is given back. Shorter than
 /// [`DRAIN_TIMEOUT`], which covers that too.

@@ -17,6 +17,9 @@ Examples:
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked, not owner or
 consumer busy, 6 store or daemon unavailable, 7 trimmed, future or another epoch, 8 outcome unknown.";
 
+/// The store of who names none.
+pub(super) const DEFAULT_CONNECTION: &str = "file:data.db?mode=rwc";
+
 /// A key-value store with a daemon that shares it.
 #[derive(Debug, Parser)]
 #[command(name = "kv", version, before_help = "", after_help = EXAMPLES, max_term_width = 110)]
@@ -38,7 +41,7 @@ pub(super) struct StoreArguments {
         long,
         global = true,
         env = "KV_CONNECTION",
-        default_value = "file:data.db?mode=rwc",
+        default_value = DEFAULT_CONNECTION,
         hide_env_values = true
     )]
     pub(super) connection: String,

@@ -1,5 +1,6 @@
 //! From the global flags to a store: in this process, or through its daemon.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{DaemonMode, Engine, StoreArguments};
+use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments};
 use super::signals;
 
 /// The store of a command.
@@ -108,11 +109,37 @@ pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
 
 /// Opens the store as the flags say.
 pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
-    let address = address(arguments)?;
-    if arguments.daemon == DaemonMode::Never || address.is_memory() {
-        return Ok(Opened::Local(LocalStore::open(&address, Clock::System)));
+    match local(arguments)? {
+        Some(store) => Ok(Opened::Local(store)),
+        None => remote(daemon(arguments)?).await,
     }
-    Ok(Opened::Remote(Box::new(Client::connect_to(daemon(arguments)?).await?)))
+}
+
+/// Opens a store that may still have to be made: so it is the one that was asked for, whatever a socket serves.
+pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<Opened> {
+    match local(arguments)? {
+        Some(store) => Ok(Opened::Local(store)),
+        None => remote(Target { address: Some(address(arguments)?), ..daemon(arguments)? }).await,
+    }
+}
+
+/// The store in this process, where the flags say so.
+fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
+    let address = address(arguments)?;
+    let is_local = arguments.daemon == DaemonMode::Never || address.is_memory();
+    Ok(is_local.then(|| LocalStore::open(&address, Clock::System)))
+}
+
+async fn remote(target: Target) -> Result<Opened> {
+    Ok(Opened::Remote(Box::new(Client::connect_to(target).await?)))
+}
+
+/// Where the daemon of the store listens, which is started when the flags say so: what is printed can be connected to.
+pub(super) async fn socket(arguments: &StoreArguments) -> Result<PathBuf> {
+    match arguments.daemon {
+        DaemonMode::Never => Ok(place(arguments)?.socket().to_owned()),
+        _ => Ok(Client::connect_to(daemon(arguments)?).await?.socket()),
+    }
 }
 
 /// The daemon of the store, started when it does not run unless the flags say that it must.
@@ -125,7 +152,12 @@ pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
 
 /// The daemon that runs, wherever the environment of whoever started it put its socket.
 pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
-    Ok(Target { place: place(arguments)?, address: Some(address(arguments)?), handover: None })
+    let address = address(arguments)?;
+    // Where only a socket was named, the store of its daemon is meant, unless there is one in the present directory.
+    let is_asked_for = arguments.socket.is_none()
+        || arguments.connection != DEFAULT_CONNECTION
+        || address.file().is_none_or(Path::exists);
+    Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), handover: None })
 }
 
 /// The same, started when it does not run.

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kv::client::Client;
-use kv::daemon::instance::{Instance, StoreLock};
+use kv::daemon::instance::Instance;
 use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
+use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -68,13 +69,14 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
             // For who spawned this one, the other is as good.
             if spawned { Ok(()) } else { Err(served_at(&socket)) }
         };
+        // Before the socket, so that a daemon that lost the same one can bind it anew.
+        let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
+        if let Some(socket) = store_lock.claim() {
+            return served(socket);
+        }
         let Some((instance, listener)) = Instance::acquire(place)? else {
             return served(place.socket().to_owned());
         };
-        let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
-        if let Some(socket) = store_lock.ensure(false) {
-            return served(socket);
-        }
         let stop = CancellationToken::new();
         signals::stop_on_signals(&stop)?;
         report(&Report::Ready);

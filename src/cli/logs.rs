@@ -6,8 +6,9 @@ use std::io::{self, ErrorKind, Read as _, Seek as _};
 use clap::Args;
 use kv::client::Client;
 use kv::daemon::place::Place;
+use kv::daemon::store_lock::last_socket;
 use kv::limits;
-use kv::store::{Code, Error, Result};
+use kv::store::{Address, Code, Error, Result};
 
 use super::arguments::StoreArguments;
 use super::{connect, output};
@@ -25,11 +26,11 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
         let target = connect::running(arguments)?;
-        let mut log = target.place.log();
+        let own = target.place.socket().to_owned();
         // The environment of whoever started the daemon may have put it elsewhere.
-        if let Ok(Some(client)) = Client::find(target).await {
-            log = Place::at(&client.socket())?.log();
-        }
+        let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
+        let running = Client::find(target).await.ok().flatten().map(|client| client.socket());
+        let log = Place::at(&running.or(last).unwrap_or(own))?.log();
         let unreadable = |error: io::Error| {
             Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
         };

@@ -77,8 +77,8 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
 /// Answers the exit code: that of a program that was run, else none but OK.
 async fn execute(arguments: Arguments) -> Result<u8> {
     if let Command::Socket = arguments.command {
-        let place = connect::place(&arguments.store)?;
-        return output::print_line(&place.socket().display().to_string()).map(ok);
+        let socket = connect::socket(&arguments.store).await?;
+        return output::print_line(&socket.display().to_string()).map(ok);
     }
     if let Command::Protocol { schema } = arguments.command {
         return protocol(schema).map(ok);
@@ -92,7 +92,10 @@ async fn execute(arguments: Arguments) -> Result<u8> {
     let request =
         as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
     request.as_ref().map_or(Ok(()), Request::check)?;
-    let store = connect::open(&arguments.store).await?;
+    let store = match arguments.command {
+        Command::Init => connect::open_for_init(&arguments.store).await?,
+        _ => connect::open(&arguments.store).await?,
+    };
     let outcome = match (request, as_write(&arguments.command)) {
         (Some(request), Some(command)) => {
             store.call(request).await.and_then(|reply| command.print(reply)).map(ok)

@@ -9,9 +9,11 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost};
-use crate::daemon::instance::{is_alive_as, serving_socket};
+use crate::daemon::instance::is_alive_as;
+use crate::daemon::location;
 use crate::daemon::place::{Place, check_peer, is_system};
 use crate::daemon::spawn::{self, Handover};
+use crate::daemon::store_lock::Holder;
 use crate::limits;
 use crate::protocol::{Call, Hello, Id, PROTOCOL, decode_own, encode_request};
 use crate::store::{Address, Code, Error, Result};
@@ -43,40 +45,90 @@ impl Target {
     /// A daemon that is just ending, or that another command starts or replaces, is gone a moment later: so it is looked
     /// for again, for as long as a start may take.
     pub(super) async fn connect(&self) -> Result<Greeted> {
-        let deadline = Instant::now() + limits::START_TIMEOUT;
+        let begun = Instant::now();
         let mut elsewhere = None;
         loop {
-            match self.find(elsewhere.take()).await? {
-                Some(found) if self.is_outdated(&found.hello) => found.end_daemon().await?,
-                Some(found) => {
+            match self.find(elsewhere.take()).await {
+                Ok(Some(found)) if self.is_outdated(&found.hello) => found.end_daemon().await?,
+                Ok(Some(found)) => {
                     check_protocol(&found.hello)?;
                     return Ok(found);
                 }
-                None => match &self.handover {
-                    None => return Err(nobody(self.place.socket())),
-                    Some(_) if Instant::now() >= deadline => {
-                        return Err(nobody(self.place.socket()));
+                // A file that is just being replaced is another one by the time that the daemon looks.
+                Err(error) if error.retry && begun.elapsed() < limits::STORE_LOCK_TIMEOUT => {
+                    tokio::time::sleep(limits::DRAIN_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(None) => match &self.handover {
+                    Some(handover) if begun.elapsed() < limits::START_TIMEOUT => {
+                        elsewhere = Some(start(self.place.clone(), handover.clone()).await?);
                     }
-                    Some(handover) => elsewhere = Some(start(self.place.clone(), handover.clone()).await?),
+                    _ => return Err(nobody(self.place.socket())),
                 },
             }
         }
     }
 
-    /// Connects to the daemon that there is, whatever it speaks; none when nobody listens.
+    /// Connects to the daemon that serves the store, whatever protocol it speaks; none when nobody listens.
+    ///
+    /// # Errors
+    /// `unavailable` when the daemon at this place serves another store, and what keeps it from being asked.
     pub(super) async fn find(&self, first: Option<PathBuf>) -> Result<Option<Greeted>> {
         self.place.check()?;
         let candidates = self.place.candidates();
+        let mut other = None;
         for socket in first.as_deref().into_iter().chain(candidates) {
-            if let Some(found) = greet(socket).await? {
-                return Ok(Some(found));
+            match self.greet(socket).await? {
+                Some(Ok(found)) => return Ok(Some(found)),
+                Some(Err(mismatch)) if self.place.is_chosen() => return Err(mismatch),
+                Some(Err(mismatch)) if socket == self.place.socket() => other = Some(mismatch),
+                _ => {}
             }
         }
-        // Another environment may have put the socket elsewhere.
-        match self.address.as_ref().and_then(Address::exclusive_file).and_then(serving_socket) {
-            Some(socket) => greet(&socket).await,
-            None => Ok(None),
+        match self.find_holder().await? {
+            Some(found) => Ok(Some(found)),
+            None => other.map_or(Ok(None), Err),
         }
+    }
+
+    /// The daemon that has the lock beside the store: another environment may have put its socket elsewhere.
+    async fn find_holder(&self) -> Result<Option<Greeted>> {
+        let begun = Instant::now();
+        while let Some(holder) = self.exclusive_file().and_then(Holder::of) {
+            match self.greet(&holder.socket).await? {
+                Some(Ok(found)) => return Ok(Some(found)),
+                // Its store was moved, and the lock with it. It has let go of that lock by now.
+                Some(Err(_)) => return Ok(None),
+                // A daemon that is started now waits for it.
+                None if self.handover.is_some() => return Ok(None),
+                // It is ending, or binds its socket anew.
+                None if begun.elapsed() < limits::STORE_LOCK_TIMEOUT => {
+                    tokio::time::sleep(limits::DRAIN_PAUSE).await;
+                }
+                None => {
+                    let error = unavailable(&holder.socket, holder.unreachable());
+                    return Err(error.hint(
+                        "end that process, or use kv where its socket is; --daemon=never needs no daemon",
+                    ));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn exclusive_file(&self) -> Option<&Path> {
+        self.address.as_ref().and_then(Address::exclusive_file)
+    }
+
+    /// Asks the daemon at a socket who it is; none when nobody listens, an error inside when it serves another store.
+    async fn greet(&self, socket: &Path) -> Result<Option<Result<Greeted>>> {
+        let Some(found) = greet(socket).await? else { return Ok(None) };
+        let Some(address) = &self.address else { return Ok(Some(Ok(found))) };
+        Ok(Some(match location::check(address, &found.hello) {
+            Ok(()) => Ok(found),
+            Err(mismatch) => Err(unavailable(socket, mismatch)
+                .hint("name its store with --connection, or another socket with --socket; --daemon=never needs none")),
+        }))
     }
 
     /// Whether a daemon is to make place for one of this version: only one that a command started and that

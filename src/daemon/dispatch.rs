@@ -11,8 +11,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::instance::StoreLock;
+use super::location::Location;
 use super::memory::Memory;
+use super::store_lock::StoreLock;
 use crate::actors::backend::{Ask, AskSmall, Backend};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
@@ -118,13 +119,9 @@ impl Dispatch {
             });
         }
         if let Call::Store(Request::Read(Read::Get { key })) = call {
-            let refused = self.refusal(false);
             let asked = self.backend.send(AskSmall(key.clone()));
             return Box::pin(async move {
-                let small = async {
-                    refused.map_or(Ok(()), Err)?;
-                    asked.await.map_err(|_| gone())?
-                };
+                let small = async { asked.await.map_err(|_| gone())? };
                 match in_time(timeout, false, small).await {
                     Ok(Some(reply)) => Answered::Now(Ok(Answer::Store(reply)), None),
                     Ok(None) => {
@@ -158,10 +155,7 @@ impl Dispatch {
     ) -> impl Future<Output = Result<(Follower, u64, Identity)>> + use<> {
         let (session, given_up) = (session_name_of(peer_pid), CancellationToken::new());
         let follow = Follow { subscribe, session, given_up: given_up.clone() };
-        let asked = match self.refusal(false) {
-            Some(refused) => Err(refused),
-            None => Ok(self.stream_notifier.send(follow)),
-        };
+        let asked = Ok(self.stream_notifier.send(follow));
         self.unless_given_up(asked, false, timeout_ms, given_up.drop_guard())
     }
 
@@ -201,14 +195,10 @@ impl Dispatch {
         given_up: CancellationToken,
     ) -> impl Future<Output = Result<Had>> + use<> {
         let write = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
-        let asked = match write.check().err().or_else(|| self.refusal(false)) {
-            Some(refused) => Err(refused),
-            None => {
-                let wanted = Wanted::Lock(acquire);
-                let message = lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() };
-                Ok(self.lock_expiry.send(message))
-            }
-        };
+        let asked = write.check().map(|()| {
+            let wanted = Wanted::Lock(acquire);
+            self.lock_expiry.send(lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() })
+        });
         self.unless_given_up(asked, true, timeout_ms, given_up.drop_guard())
     }
 
@@ -228,13 +218,6 @@ impl Dispatch {
         }
     }
 
-    /// Why the store is not served here, when it is not.
-    fn refusal(&self, for_init: bool) -> Option<Error> {
-        self.store_lock.ensure(for_init).map(|socket| {
-            Error::new(Code::Unavailable, format!("another daemon serves this store at {}", socket.display()))
-        })
-    }
-
     /// Who this daemon is. It is told at once, because that is how a client learns that the daemon lives: the store has
     /// a moment to say which one it is.
     fn hello(&self) -> impl Future<Output = Hello> + use<> {
@@ -242,6 +225,11 @@ impl Dispatch {
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
         hello.limits.connections = self.connections_max;
         hello.attached = self.memory.attached();
+        // Whoever comes for a store that was moved must neither be sent here nor find it held.
+        self.store_lock.keep(false);
+        if let Some(file) = self.address.file() {
+            Location::of(file).tell(&mut hello);
+        }
         async move {
             // A daemon without a store is a daemon all the same.
             if let Ok(Ok(Ok(Reply::Identity(identity)))) =
@@ -257,8 +245,8 @@ impl Dispatch {
     fn answer(self: &Arc<Self>, call: Call) -> Pin<Box<dyn Future<Output = Result<Answer>>>> {
         match call {
             Call::Store(request) => {
-                if let Some(error) = self.refusal(request == Request::Init) {
-                    return Box::pin(std::future::ready(Err(error)));
+                if request == Request::Init {
+                    self.store_lock.keep(true);
                 }
                 let is_read = matches!(request, Request::Read(_));
                 let asked = self.backend.send(Ask(request));

@@ -5,24 +5,24 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
 
 use rustix::fs::Mode;
-use rustix::io::FdFlags;
+use rustix::io::{Errno, FdFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
-use super::lock_file::{self, FileId, LockFile};
+use super::lock_file::{self, LockFile};
 use super::place::{Admission, Place, refused};
 use crate::limits;
+use crate::store::file_id::FileId;
 use crate::store::{Code, Error, Result};
 
 /// The lock of the one daemon at a place, with its socket.
 #[derive(Debug)]
 pub struct Instance {
     place: Place,
-    _life: LockFile,
+    life: LockFile,
     bound: FileId,
 }
 
@@ -33,22 +33,45 @@ impl Instance {
     /// `unavailable` when the directory cannot be used.
     pub fn acquire(place: &Place) -> Result<Option<(Instance, UnixListener)>> {
         place.ensure()?;
-        let failed = |what: &str, error: &io::Error| {
-            Error::new(Code::Unavailable, format!("{what} {}: {error}", place.socket().display()))
-                .hint("check the permissions of its directory")
-        };
         let life = LockFile::try_lock_for(&place.life_lock(), limits::LIFE_LOCK_TIMEOUT)
-            .map_err(|error| failed("cannot lock the place of", &error))?;
+            .map_err(|error| failed("cannot lock the place of", place, &error))?;
         let Some(life) = life else { return Ok(None) };
-        life.write(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(|error| failed("cannot write the lock of", &error))?;
-        remove_stale(place.socket())?;
-        let listener = listen(place).map_err(|error| failed("cannot bind", &error))?;
-        let bound = FileId::at(place.socket())
-            .ok()
-            .flatten()
-            .ok_or_else(|| Error::new(Code::Unavailable, "the socket vanished while it was bound"))?;
-        Ok(Some((Instance { place: place.clone(), _life: life, bound }, listener)))
+        let (listener, bound) = bind(place, &life)?;
+        Ok(Some((Instance { place: place.clone(), life, bound }, listener)))
+    }
+
+    /// Binds a socket again after its path was lost: the same one, or one at the other place when the directory of the
+    /// first cannot be had any more. None when another daemon lives there by now. Does not block.
+    ///
+    /// # Errors
+    /// As [`acquire`](Instance::acquire).
+    pub fn bind_again(&mut self, other: Option<&Place>) -> Result<Option<UnixListener>> {
+        let first = self.place.clone();
+        let place = match (first.ensure(), other) {
+            (Ok(()), _) => first,
+            (Err(_), Some(other)) if !first.is_shared() => {
+                other.ensure()?;
+                other.clone()
+            }
+            (Err(error), _) => return Err(error),
+        };
+        // The lock may have been lost with the socket: the path then leads to no file, or to that of another daemon.
+        let is_held = place == self.place && self.life.is_at(&place.life_lock());
+        if !is_held {
+            let life = LockFile::try_lock(&place.life_lock())
+                .map_err(|error| failed("cannot lock the place of", &place, &error))?;
+            let Some(life) = life else { return Ok(None) };
+            self.life = life;
+        }
+        let (listener, bound) = bind(&place, &self.life)?;
+        (self.bound, self.place) = (bound, place);
+        Ok(Some(listener))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.place.socket()
     }
 
     /// Which peers it serves.
@@ -77,6 +100,22 @@ impl Drop for Instance {
     }
 }
 
+/// Binds the socket of a place whose lock is held, and answers which file it is.
+fn bind(place: &Place, life: &LockFile) -> Result<(UnixListener, FileId)> {
+    life.write(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(|error| failed("cannot write the lock of", place, &error))?;
+    remove_stale(place.socket())?;
+    let listener = listen(place).map_err(|error| failed("cannot bind", place, &error))?;
+    let bound = FileId::at(place.socket()).ok().flatten();
+    let vanished = || Error::new(Code::Unavailable, "the socket vanished while it was bound");
+    Ok((listener, bound.ok_or_else(vanished)?))
+}
+
+fn failed(what: &str, place: &Place, error: &io::Error) -> Error {
+    Error::new(Code::Unavailable, format!("{what} {}: {error}", place.socket().display()))
+        .hint("check the permissions of its directory")
+}
+
 /// Removes what a dead daemon left behind, and nothing else: a path that was given with `--socket` may be a file, or
 /// another program's.
 fn remove_stale(socket: &Path) -> Result<()> {
@@ -89,7 +128,7 @@ fn remove_stale(socket: &Path) -> Result<()> {
                 .hint("choose another path with --socket or KV_SOCKET"));
         }
     }
-    if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+    if listens(socket) {
         return Err(refused(format!("another program listens on {path}"))
             .hint("end it, or choose another path with --socket or KV_SOCKET"));
     }
@@ -114,6 +153,18 @@ fn listen(place: &Place) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
+/// Whether somebody listens at a socket. Does not block.
+pub(super) fn listens(socket: &Path) -> bool {
+    let connected = || -> rustix::io::Result<()> {
+        let stream = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::io::fcntl_setfd(&stream, FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&stream, true)?;
+        rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)
+    };
+    // Whoever does not accept for so long that its queue is full listens all the same.
+    matches!(connected(), Ok(()) | Err(Errno::AGAIN))
+}
+
 /// Whether a daemon lives at this place.
 pub fn is_alive(place: &Place) -> bool {
     lock_file::is_held(&place.life_lock()).unwrap_or(false)
@@ -123,90 +174,6 @@ pub fn is_alive(place: &Place) -> bool {
 pub fn is_alive_as(place: &Place, pid: u32) -> bool {
     let holder = lock_file::read(&place.life_lock()).unwrap_or_default();
     is_alive(place) && holder.trim_ascii() == pid.to_string().as_bytes()
-}
-
-/// A second lock, beside the database file, so that no environment (cron, ssh, a login) makes two daemons for it.
-///
-/// It is never the database file itself: closing that would drop SQLite's own locks on it.
-#[derive(Debug)]
-pub struct StoreLock {
-    database_file: Option<PathBuf>,
-    socket: PathBuf,
-    state: Mutex<StoreLockState>,
-}
-
-#[derive(Debug)]
-enum StoreLockState {
-    /// Not taken yet: there was no database file.
-    Open,
-    Held(#[allow(dead_code, reason = "its drop unlocks")] LockFile),
-    /// It cannot be had, and nobody can be named who has it.
-    Without,
-}
-
-impl StoreLock {
-    /// The lock of the store in this file; none for stores that are no file.
-    #[must_use]
-    pub fn new(database_file: Option<&Path>, socket: &Path) -> StoreLock {
-        StoreLock {
-            database_file: database_file.map(Path::to_owned),
-            socket: socket.to_owned(),
-            state: Mutex::new(StoreLockState::Open),
-        }
-    }
-
-    /// Takes the lock, unless there is no database file yet: nothing but init creates anything. Answers the socket
-    /// of the daemon that holds it, when there is one.
-    ///
-    /// Where the lock file cannot be made, as in a directory that is read-only, the daemon works without: several
-    /// daemons on one store are right anyway, they only share less.
-    pub fn ensure(&self, for_init: bool) -> Option<PathBuf> {
-        let file = self.database_file.as_deref()?;
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !matches!(*state, StoreLockState::Open) || !(for_init || file.exists()) {
-            return None;
-        }
-        let path = lock_path(file);
-        match LockFile::try_lock_for(&path, limits::STORE_LOCK_TIMEOUT) {
-            Ok(Some(lock)) => {
-                if let Err(error) = lock.write(self.socket.as_os_str().as_encoded_bytes()) {
-                    tracing::warn!(%error, "the lock of the store has no content");
-                }
-                *state = StoreLockState::Held(lock);
-            }
-            Ok(None) => {
-                if let Some(socket) = holder(&path) {
-                    return Some(socket);
-                }
-                *state = StoreLockState::Without;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the store is served without a lock beside it");
-                *state = StoreLockState::Without;
-            }
-        }
-        None
-    }
-}
-
-/// The socket of the daemon that serves the store in this file, wherever that is.
-#[must_use]
-pub fn serving_socket(database_file: &Path) -> Option<PathBuf> {
-    let path = lock_path(database_file);
-    lock_file::is_held(&path).unwrap_or(false).then(|| holder(&path)).flatten()
-}
-
-fn lock_path(database_file: &Path) -> PathBuf {
-    let mut path = database_file.as_os_str().to_owned();
-    path.push(".kv-lock");
-    PathBuf::from(path)
-}
-
-fn holder(path: &Path) -> Option<PathBuf> {
-    let content = lock_file::read(path).ok()?;
-    let socket = PathBuf::from(String::from_utf8(content).ok()?);
-    socket.is_absolute().then_some(socket)
 }
 
 #[cfg(test)]
@@ -245,21 +212,5 @@ mod tests {
         let place = Place::at(&directory.path().join("kv.sock")).unwrap();
         let _instance = Instance::acquire(&place).unwrap().unwrap();
         assert_eq!(place.socket().metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn the_lock_of_a_store_names_the_socket_of_its_daemon() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("data.db");
-        let first = StoreLock::new(Some(&file), Path::new("/first.sock"));
-        assert_eq!(first.ensure(false), None);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was created");
-        std::fs::write(&file, "").unwrap();
-        assert_eq!(first.ensure(false), None);
-        let second = StoreLock::new(Some(&file), Path::new("/second.sock"));
-        assert_eq!(second.ensure(false), Some(PathBuf::from("/first.sock")));
-        assert_eq!(serving_socket(&file), Some(PathBuf::from("/first.sock")));
-        drop(first);
-        assert_eq!(second.ensure(false), None);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -14,34 +14,13 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
+use crate::store::file_id::FileId;
+
 /// The longest content of a lock file that is read, in bytes: a pid and the path of a socket are far shorter.
 const CONTENT_BYTES: u64 = 4_096;
 
 /// How often a lock is tried again when the path led to another file by the time that the lock was gained.
 const REPLACED_TRIES: u32 = 8;
-
-/// The device and inode of a file: what a path led to at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    /// What this metadata describes.
-    pub(super) fn of(metadata: &std::fs::Metadata) -> FileId {
-        FileId { device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// What this path leads to now, links not followed; `None` when it leads to nothing.
-    pub(super) fn at(path: &Path) -> io::Result<Option<FileId>> {
-        match std::fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
@@ -61,7 +40,7 @@ impl LockFile {
             }
             // Somebody else than kv may have removed the file between open and flock; the lock on a file that no
             // path leads to would exclude nobody.
-            if FileId::at(path)? == Some(FileId::of(&file.metadata()?)) {
+            if FileId::at(path)? == Some(FileId::of_metadata(&file.metadata()?)) {
                 return Ok(Some(LockFile { file }));
             }
         }
@@ -81,6 +60,13 @@ impl LockFile {
             thread::sleep(PAUSE);
             left = left.saturating_sub(PAUSE);
         }
+    }
+
+    /// Whether the path still leads to this file: it may have been moved together with what stands beside it, or
+    /// removed, and then the lock excludes nobody there.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let held = self.file.metadata().map(|metadata| FileId::of_metadata(&metadata)).ok();
+        held.is_some() && FileId::at(path).is_ok_and(|found| found == held)
     }
 
     /// Replaces the content. It says who holds the lock, and counts only while the lock is held.
@@ -118,6 +104,18 @@ pub(super) fn is_held(path: &Path) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The process that holds the lock, where the system tells that (`/proc/locks`, proc(5)).
+pub(super) fn holder(path: &Path) -> Option<u32> {
+    let inode = path.symlink_metadata().ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:123456 0 EOF
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let (kind, pid, file) = (words.next()?, words.nth(2)?, words.next()?);
+        (kind == "FLOCK" && file.rsplit(':').next() == Some(&inode)).then(|| pid.parse().ok())?
+    })
 }
 
 /// The content of a lock file, which another process may be writing at this moment.

@@ -7,11 +7,13 @@ mod connection;
 mod descriptors;
 mod dispatch;
 pub mod instance;
+pub(crate) mod location;
 mod lock_file;
 mod memory;
 pub mod place;
 mod session_locks;
 pub mod spawn;
+pub mod store_lock;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -24,9 +26,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::Dispatch;
-use self::instance::{Instance, StoreLock};
+use self::instance::Instance;
 use self::memory::Memory;
-use self::place::Admission;
+use self::place::{Admission, Place};
+use self::store_lock::StoreLock;
 use crate::actors::backend::Backend;
 use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
@@ -51,8 +54,8 @@ pub struct Config {
 /// then answers what is in flight and ends. Must run on an actix `System`.
 pub async fn run(
     config: Config,
-    listener: UnixListener,
-    instance: Option<Instance>,
+    mut listener: UnixListener,
+    mut instance: Option<Instance>,
     store_lock: StoreLock,
     stop: CancellationToken,
 ) {
@@ -67,7 +70,7 @@ pub async fn run(
         lock_expiry,
         stream_notifier,
         started: Timestamp::from_unix_ms(config.clock.now_ms()),
-        address: config.address,
+        address: config.address.clone(),
         spawned: config.spawned,
         store_lock,
         connections: Arc::clone(&connections),
@@ -75,6 +78,9 @@ pub async fn run(
         memory: Memory::new(),
         stop: stop.clone(),
     });
+    if let Some(instance) = &instance {
+        dispatch.store_lock.listens_at(instance.socket());
+    }
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
     tracing::info!(pid = std::process::id(), "the daemon listens");
     let mut idle_since = Instant::now();
@@ -108,16 +114,25 @@ pub async fn run(
                 }
             },
             _ = watch.tick() => {
-                if connections.load(Ordering::SeqCst) > 0 {
+                let is_alone = connections.load(Ordering::SeqCst) == 0;
+                if !is_alone {
                     idle_since = Instant::now();
                 }
+                dispatch.store_lock.keep(false);
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
+                let redundant = dispatch.store_lock.is_redundant();
                 if store.has_failed() {
                     stop.cancel();
-                } else if idle || unreachable {
-                    tracing::info!(idle, unreachable, "the daemon ends by itself");
+                } else if idle || (is_alone && (unreachable || redundant)) {
+                    tracing::info!(idle, unreachable, redundant, "the daemon ends by itself");
                     break;
+                } else if unreachable && let Some(instance) = &mut instance {
+                    // Whoever is connected stays, and others must find this daemon.
+                    if let Some(bound) = bind_again(instance, &config.address) {
+                        dispatch.store_lock.listens_at(instance.socket());
+                        listener = bound;
+                    }
                 }
             }
             () = stop.cancelled() => break,
@@ -155,6 +170,22 @@ pub async fn run(
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
     drop(instance);
+}
+
+/// Binds the socket anew after its path was lost; none while that cannot be done.
+fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener> {
+    let other = Place::for_store(&address.identity(), None).ok();
+    match instance.bind_again(other.as_ref()) {
+        Ok(Some(listener)) => {
+            tracing::warn!(socket = %instance.socket().display(), "the socket was lost, and is bound anew");
+            Some(listener)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            tracing::debug!(%error, "the socket was lost, and cannot be bound anew yet");
+            None
+        }
+    }
 }
 
 /// Makes a panic end the process, in every build.

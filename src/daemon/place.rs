@@ -187,6 +187,16 @@ impl Place {
         Ok(rustix::fs::chmod(&self.socket, Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP)?)
     }
 
+    /// Whether it was named with `--socket`, or is around a socket that was found.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.guard == Guard::Chosen
+    }
+
+    /// Whether a group uses it too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.guard, Guard::Group(_))
+    }
+
     /// Which peers the daemon at this place serves.
     #[must_use]
     pub fn admission(&self) -> Admission {

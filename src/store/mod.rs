@@ -13,6 +13,7 @@ pub(crate) mod batcher;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod feed;
+pub(crate) mod file_id;
 pub(crate) mod follow;
 mod guarded;
 pub mod json_patch;

@@ -129,6 +129,21 @@ impl Address {
         }
     }
 
+    /// The file that holds the store.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            SqlitePlace::File { path, .. } => Some(path),
+            SqlitePlace::Memory => None,
+        }
+    }
+
+    /// Whether the store is only read through this address.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.place, SqlitePlace::File { read_only: true, .. })
+    }
+
     /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
     #[must_use]
     pub fn is_memory(&self) -> bool {

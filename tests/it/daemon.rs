@@ -1,6 +1,7 @@
 //! How daemons begin, live and end, by the real binary.
 
 mod end;
+mod identity;
 mod panics;
 mod start;
 mod users;

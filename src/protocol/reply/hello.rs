@@ -29,6 +29,15 @@ pub struct Hello {
     pub engine: String,
     /// Where the store is, without any password.
     pub store: String,
+    /// The file that holds it, as `DEVICE:INODE`; missing while there is none. A client uses a daemon only when this is the
+    /// file that it wants: the same path may lead to another one, in another container or after a rename.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub file: Option<String>,
+    /// The directory of that file, as `DEVICE:INODE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub directory: Option<String>,
     /// Which store it is; missing while there is none, or while it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
@@ -54,6 +63,8 @@ impl Hello {
             attached: 0,
             engine: address.kind().as_str().to_owned(),
             store: address.connection(),
+            file: None,
+            directory: None,
             store_id: None,
             epoch: None,
             limits: Limits::default(),

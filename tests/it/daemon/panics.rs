@@ -6,8 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context};
-use kv::daemon::instance::{Instance, StoreLock};
+use kv::daemon::instance::Instance;
 use kv::daemon::place::Place;
+use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
 use kv::store::Clock;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ fn a_panicking_actor_ends_the_process_and_the_next_command_gets_a_new_daemon() {
     }
     let kv = Kv::new();
     kv.ok("kv init; kv put a --value 1; kv daemon stop");
-    let socket = kv.ok("kv socket").trim().to_owned();
+    let socket = kv.ok("kv --daemon=never socket").trim().to_owned();
     let name = "daemon::panics::a_panicking_actor_ends_the_process_and_the_next_command_gets_a_new_daemon";
     let mut child = kv.command(std::env::current_exe().unwrap().to_str().unwrap());
     child.args(["--exact", name, "--nocapture"]).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -134,7 +134,8 @@ fn a_directory_of_another_user_is_not_used() {
         "{stderr}"
     );
     // su keeps the variables of the user from before: their directory is passed over.
-    let socket = users.ok("chmod 755 home/bob; as alice XDG_RUNTIME_DIR=$PWD/home/bob/run kv socket");
+    let socket =
+        users.ok("chmod 755 home/bob; as alice XDG_RUNTIME_DIR=$PWD/home/bob/run kv --daemon=never socket");
     assert!(socket.contains("home/alice/.local/state/kv/"), "{socket}");
     let (code, stderr) =
         users.fails("rm -r home/alice/run; chown root home/alice; chmod 755 home/alice; as alice kv init");

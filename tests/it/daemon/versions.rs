@@ -18,7 +18,7 @@ impl Other {
         let hello = kv.ok(&format!(
             "echo '{{\"id\":0,\"op\":\"hello\"}}' | kv rpc | jq -c '. + {{pid: 4194304}} + {changes}'; kv daemon stop"
         ));
-        let socket = PathBuf::from(kv.ok("kv socket").trim());
+        let socket = PathBuf::from(kv.ok("kv --daemon=never socket").trim());
         let listener = UnixListener::bind(&socket).unwrap();
         let thread = std::thread::spawn(move || {
             let mut asked = Vec::new();
