@@ -4,6 +4,7 @@
 //! - [`client`]: the same contract through a daemon, which is started when it is not there
 //! - [`protocol`]: newline-delimited JSON, the only place that knows the wire
 //! - [`daemon`]: serves one store on a Unix socket
+//! - [`environment`]: the variables that kv reads
 //! - [`limits`]: every bound
 
 #![forbid(unsafe_code)]
@@ -16,8 +17,10 @@ struct Readme;
 mod actors;
 pub mod client;
 pub mod daemon;
+pub mod environment;
 pub mod limits;
 pub mod protocol;
+mod quote;
 pub mod store;
 
 pub use client::Client;

@@ -133,6 +133,13 @@ pub const CLOCK_LEAD_MS: i64 = 1_000;
 /// How long SQLite waits for another process's write transaction before the answer is `busy`.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest path of a SQLite store, in bytes: SQLite's own bound (`MAX_PATHNAME`, 512) with what it appends.
+pub const STORE_PATH_BYTES: usize = 504;
+
+/// The longest name of a store's file, in bytes: file systems allow 255, with what stands behind it in the names of the
+/// files beside it.
+pub const STORE_NAME_BYTES: usize = 240;
+
 /// Connections that read a SQLite file beside the one that writes.
 pub const SQLITE_READERS: u32 = 4;
 

@@ -1,8 +1,10 @@
 //! The words of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use kv::environment;
 use kv::store::{Fence, Write};
 
 const EXAMPLES: &str = "\
@@ -30,6 +32,20 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 }
 
+impl Arguments {
+    /// Reads the command line and the variables of the environment.
+    pub(super) fn read() -> Result<Arguments, clap::Error> {
+        let mut command = Arguments::command().mut_args(|argument| {
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            let is_set = variable.is_none_or(|name| environment::variable(name).is_some());
+            // clap itself takes an empty variable for an empty value.
+            if is_set { argument } else { argument.env(None::<&str>) }
+        });
+        let mut matches: ArgMatches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 /// Which store, and how it is reached.
 #[derive(Debug, Clone, Args)]
 pub(super) struct StoreArguments {
@@ -42,11 +58,12 @@ pub(super) struct StoreArguments {
         global = true,
         env = "KV_CONNECTION",
         default_value = DEFAULT_CONNECTION,
-        hide_env_values = true
+        hide_env_values = true,
+        allow_hyphen_values = true
     )]
-    pub(super) connection: String,
+    pub(super) connection: OsString,
     /// Socket of the daemon, instead of the one that belongs to the store
-    #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH")]
+    #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH", allow_hyphen_values = true)]
     pub(super) socket: Option<PathBuf>,
     /// Start the daemon when needed, require that it runs, or open the store in this process
     #[arg(long = "daemon", global = true, env = "KV_DAEMON", default_value = "auto", value_name = "MODE")]

@@ -13,7 +13,7 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments};
+use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments, usage};
 use super::signals;
 
 /// The store of a command.
@@ -74,7 +74,13 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
         Engine::Rqlite => EngineKind::Rqlite,
         Engine::Postgres => EngineKind::Postgres,
     };
-    Address::parse(kind, &arguments.connection)
+    let connection = arguments.connection.to_str().ok_or_else(|| {
+        usage(
+            &format!("the connection string is not UTF-8: {:?}", arguments.connection),
+            "rename the file, or name another one with --connection",
+        )
+    })?;
+    Address::parse(kind, connection)
 }
 
 pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {

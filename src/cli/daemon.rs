@@ -9,8 +9,10 @@ use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
+use kv::environment;
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use super::arguments::{DaemonCommand, StoreArguments};
 use super::{connect, output, signals};
@@ -54,8 +56,8 @@ fn run_spawned() -> Result<()> {
 }
 
 fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let asked = environment::variable("RUST_LOG").and_then(|asked| EnvFilter::try_new(asked.to_str()?).ok());
+    let filter = asked.unwrap_or_else(|| EnvFilter::new("warn"));
     // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
     log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();

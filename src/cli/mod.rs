@@ -24,14 +24,13 @@ mod signals;
 mod stream;
 mod watch;
 
-use clap::Parser as _;
 use kv::store::{Reply, Request, Result, Store, Write};
 
 use self::arguments::{Arguments, Command};
 
 /// Runs the command and answers the exit code.
 pub(crate) fn run() -> u8 {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and the version are data, a usage error is not: clap knows.

@@ -19,6 +19,7 @@ use self::directory::{check_private, check_shared, create_private};
 pub(crate) use self::peer::is_system;
 use self::peer::own_uid;
 pub use self::peer::{Admission, check_peer};
+use crate::environment::variable;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 
@@ -79,7 +80,7 @@ impl Place {
             return Place::at(socket);
         }
         let directory = own_directory(
-            std::env::var_os("XDG_RUNTIME_DIR").as_deref(),
+            variable("XDG_RUNTIME_DIR").as_deref(),
             Path::new("/run/user"),
             state_directory().as_deref(),
         )?;

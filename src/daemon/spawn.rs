@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::instance;
 use super::lock_file::{LockFile, open_own};
 use super::place::Place;
+use crate::environment::variable;
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
@@ -149,7 +150,7 @@ fn spawn(place: &Place, handover: &Handover) -> Result<Child> {
     command
         .args(["daemon", "run", "--spawned"])
         .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, variable(name)?))))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log);

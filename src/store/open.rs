@@ -1,5 +1,7 @@
 //! From a kind of engine and a connection string to a store.
 
+mod connection;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use super::engine::migrations;
 use super::engine::sqlite::Sqlite;
 use super::error::{Code, Error, Result};
 use super::time::Clock;
+use crate::quote::shown;
 
 /// The kinds of database a store can live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub(crate) enum SqlitePlace {
 impl fmt::Display for SqlitePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SqlitePlace::File { path, .. } => path.display().fmt(f),
+            SqlitePlace::File { path, .. } => f.write_str(&shown(path)),
             SqlitePlace::Memory => f.write_str("memory"),
         }
     }
@@ -73,14 +76,17 @@ impl fmt::Display for SqlitePlace {
 impl Address {
     /// Reads a connection string. A relative path is taken from the present directory.
     ///
-    /// SQLite: a plain path, `file:PATH` with `?mode=ro|rw|rwc`, or `file::memory:?mode=memory&cache=shared`. Only
-    /// [`init`](super::Store::init) creates a file, whatever `mode` says.
+    /// SQLite: a plain path, which is taken literally; `file:PATH` with `?mode=ro|rw|rwc`, where `%HH` stands for a
+    /// byte; or `file::memory:?mode=memory&cache=shared`. Only [`init`](super::Store::init) creates a file, whatever
+    /// `mode` says.
     ///
     /// # Errors
-    /// `bad_request` for anything else in the string, `unsupported` for an engine that is not there yet.
+    /// `bad_request` for anything else in the string, a directory, and a path that is not UTF-8 or too long;
+    /// `unavailable` when a relative path is given and the present directory is gone; `unsupported` for an engine that
+    /// is not there yet.
     pub fn parse(kind: EngineKind, connection: &str) -> Result<Address> {
         match kind {
-            EngineKind::Sqlite => Ok(Address { place: parse_sqlite(connection)? }),
+            EngineKind::Sqlite => Ok(Address { place: connection::parse(connection)? }),
             EngineKind::Rqlite | EngineKind::Postgres => Err(Error::new(
                 Code::Unsupported,
                 format!("this version of kv cannot open {} stores", kind.as_str()),
@@ -104,13 +110,7 @@ impl Address {
     /// The connection string in full: every path is absolute, so that it means the same in every directory.
     #[must_use]
     pub fn connection(&self) -> String {
-        match &self.place {
-            SqlitePlace::File { path, read_only } => {
-                let mode = if *read_only { "ro" } else { "rw" };
-                format!("file:{}?mode={mode}", path.display())
-            }
-            SqlitePlace::Memory => "file::memory:?mode=memory&cache=shared".to_owned(),
-        }
+        connection::format(&self.place)
     }
 
     /// What makes two addresses the same store, for the name of its daemon's socket.
@@ -155,68 +155,6 @@ impl Address {
     }
 }
 
-fn parse_sqlite(connection: &str) -> Result<SqlitePlace> {
-    let (path, parameters) = match connection.strip_prefix("file:") {
-        Some(uri) => uri.split_once('?').unwrap_or((uri, "")),
-        None if connection == ":memory:" => return Ok(SqlitePlace::Memory),
-        None => (connection, ""),
-    };
-    if path.contains('\0') || connection.contains('\0') {
-        return Err(refused("it holds a NUL character"));
-    }
-    let mut mode = "rwc";
-    let mut cache = None;
-    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=') {
-            Some(("mode", value @ ("ro" | "rw" | "rwc" | "memory"))) => mode = value,
-            Some(("cache", value @ ("shared" | "private"))) => cache = Some(value),
-            _ => {
-                return Err(refused(&format!(
-                    "{parameter:?} is not understood; mode=ro, mode=rw and mode=rwc are"
-                )));
-            }
-        }
-    }
-    if path == ":memory:" || mode == "memory" {
-        if path != ":memory:" || !matches!(mode, "memory" | "rwc") {
-            return Err(refused("a memory store is file::memory:?mode=memory&cache=shared"));
-        }
-        return Ok(SqlitePlace::Memory);
-    }
-    if cache.is_some() {
-        return Err(refused("cache is for memory stores only"));
-    }
-    if path.is_empty() {
-        return Err(refused("it names no file"));
-    }
-    if path.contains(['?', '%']) {
-        return Err(refused("a path with ? or % means different things to different programs"));
-    }
-    Ok(SqlitePlace::File { path: absolute(Path::new(path))?, read_only: mode == "ro" })
-}
-
-fn refused(reason: &str) -> Error {
-    Error::new(Code::BadRequest, format!("the connection string cannot be used: {reason}"))
-        .hint("for example: --connection 'file:data.db?mode=rwc'")
-}
-
-/// Resolves symbolic links of the directory, so that two ways to one file make one identity. The file itself may
-/// not be there yet; a link to it is followed when it is.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let path = std::path::absolute(path)
-        .map_err(|error| refused(&format!("{} has no absolute path: {error}", path.display())))?;
-    if path.to_str().is_none() {
-        return Err(refused("its path is not UTF-8"));
-    }
-    if let Ok(real) = path.canonicalize() {
-        return Ok(real);
-    }
-    let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
-        return Err(refused(&format!("{} names no file", path.display())));
-    };
-    Ok(directory.canonicalize().unwrap_or_else(|_| directory.to_owned()).join(file))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,7 +196,6 @@ mod tests {
             "file:data.db?immutable=1",
             "file:data.db?cache=shared",
             "file:data.db?mode=memory",
-            "file:a%20b.db",
             "file::memory:?mode=ro",
             "data\0.db",
         ] {
