@@ -117,7 +117,7 @@ pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
 pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
     match local(arguments)? {
         Some(store) => Ok(Opened::Local(store)),
-        None => remote(daemon(arguments)?).await,
+        None => Ok(Opened::Remote(Box::new(client(arguments).await?))),
     }
 }
 
@@ -125,7 +125,10 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
 pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<Opened> {
     match local(arguments)? {
         Some(store) => Ok(Opened::Local(store)),
-        None => remote(Target { address: Some(address(arguments)?), ..daemon(arguments)? }).await,
+        None => {
+            let target = Target { address: Some(address(arguments)?), ..daemon(arguments)? };
+            Ok(Opened::Remote(Box::new(connected(arguments, target).await?)))
+        }
     }
 }
 
@@ -136,16 +139,26 @@ fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
     Ok(is_local.then(|| LocalStore::open(&address, Clock::System)))
 }
 
-async fn remote(target: Target) -> Result<Opened> {
-    Ok(Opened::Remote(Box::new(Client::connect_to(target).await?)))
-}
-
 /// Where the daemon of the store listens, which is started when the flags say so: what is printed can be connected to.
 pub(super) async fn socket(arguments: &StoreArguments) -> Result<PathBuf> {
     match arguments.daemon {
         DaemonMode::Never => Ok(place(arguments)?.socket().to_owned()),
-        _ => Ok(Client::connect_to(daemon(arguments)?).await?.socket()),
+        _ => Ok(client(arguments).await?.socket()),
     }
+}
+
+/// A connection to the daemon of the store.
+pub(super) async fn client(arguments: &StoreArguments) -> Result<Client> {
+    connected(arguments, daemon(arguments)?).await
+}
+
+async fn connected(arguments: &StoreArguments, target: Target) -> Result<Client> {
+    let found = Client::connect_to(target).await;
+    if found.is_err() && arguments.daemon == DaemonMode::Require {
+        // That nobody listens is not the reason where no daemon could serve the store.
+        address(arguments)?.check().await?;
+    }
+    found
 }
 
 /// The daemon of the store, started when it does not run unless the flags say that it must.

@@ -66,6 +66,8 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let address = Address::parse(kind, &handover.connection)?;
     actix_rt::System::new().block_on(async {
         signals::survive_file_size_limit()?;
+        // Whoever waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
+        address.check().await?;
         let served = |socket: PathBuf| {
             report(&Report::ServedAt(socket.clone()));
             // For who spawned this one, the other is as good.

@@ -144,6 +144,15 @@ impl Address {
         matches!(self.place, SqlitePlace::File { read_only: true, .. })
     }
 
+    /// Checks that a store is at its place, or could be made there. Changes nothing.
+    ///
+    /// # Errors
+    /// `not_initialized` when the directory is not there, `unavailable` when something else than a file stands there or
+    /// it cannot be reached, `unsupported` when the file belongs to something else than kv.
+    pub async fn check(&self) -> Result<()> {
+        Sqlite::new(self.place.clone(), Clock::System).check_place().await
+    }
+
     /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
     #[must_use]
     pub fn is_memory(&self) -> bool {

@@ -2,6 +2,8 @@
 
 mod damage;
 mod full;
+mod places;
+mod read_only;
 mod refused;
 mod replaced;
 mod sync;

@@ -5,22 +5,27 @@
 
 mod apply;
 mod column;
+mod contents;
 mod error;
 mod load;
 mod named;
 mod open;
+mod place;
 mod read;
 mod run;
+mod standing;
 mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use self::open::Files;
+use self::standing::Standing;
 use super::page::{Bounds, ListQuery, StreamQuery};
 use super::{Candidates, Committed, Engine, Got};
 use crate::limits;
@@ -49,6 +54,10 @@ pub(super) struct Database {
     writer: Mutex<SqliteConnection>,
     /// None for a memory store, whose one connection reads too.
     readers: Option<SqlitePool>,
+    /// How a connection is made that reads.
+    reader: SqliteConnectOptions,
+    /// The files as they were, when they are read as they stand.
+    standing: Option<Standing>,
     /// None for a memory store.
     files: Option<Files>,
     /// Counts the openings in this process.
@@ -60,6 +69,11 @@ pub(super) struct Database {
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl Database {
+    /// Whether what is read as it stands still stands so.
+    fn stands(&self) -> bool {
+        self.standing.as_ref().is_none_or(Standing::holds)
+    }
+
     /// Writes all that the log holds back into the database file. An error leaves the log as it is.
     async fn write_log_back(&self) -> Result<()> {
         let mut writer = self.writer.lock().await;
@@ -101,7 +115,8 @@ impl Sqlite {
         // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
         // is not given to another one.
         let files = self.files()?;
-        if let Some(database) = open.as_ref().filter(|database| database.files == files) {
+        if let Some(database) = open.as_ref().filter(|database| database.files == files && database.stands())
+        {
             return Ok(Arc::clone(database));
         }
         self.retire(&mut open).await?;
@@ -215,7 +230,7 @@ impl Engine for Sqlite {
     }
 
     async fn look(&self) -> Result<bool> {
-        self.database().await?.look(self.options().read_only(true)).await
+        self.database().await?.look().await
     }
 
     fn has_failed(&self) -> bool {

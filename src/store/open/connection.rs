@@ -11,6 +11,9 @@ use crate::limits;
 use crate::quote::{shell_word, shown};
 use crate::store::error::{Code, Error, Result};
 
+/// How much of a path that is too long is shown.
+const SHOWN_CHARACTERS: usize = 80;
+
 /// Where this connection string leads. A relative path is taken from the present directory.
 pub(super) fn parse(connection: &str) -> Result<SqlitePlace> {
     if connection.contains('\0') {
@@ -173,7 +176,8 @@ fn too_long(path: &Path) -> Error {
         let bytes = path.as_os_str().len();
         format!("the path of the store has {bytes} bytes, and SQLite allows {}", limits::STORE_PATH_BYTES)
     };
-    Error::new(Code::BadRequest, format!("{message}: {}", shown(path)))
+    let beginning: String = shown(path).chars().take(SHOWN_CHARACTERS).collect();
+    Error::new(Code::BadRequest, format!("{message}: {beginning}…"))
         .hint("choose a shorter one with --connection")
 }
 

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, getrlimit};
 
 use super::open::{index_path, log_path};
+use super::place;
 use crate::store::error::{Code, Error};
 use crate::store::open::SqlitePlace;
 
@@ -38,6 +39,11 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
 
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(BUSY | LOCKED))
+}
+
+/// Whether a file could not be opened, made or written to.
+pub(super) fn is_denied(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(READONLY | CANTOPEN))
 }
 
 /// Whether there was no space. SQLite has a code for that only when the disk is full and the file is not the index of
@@ -83,21 +89,47 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
     }
     match primary_code(error) {
         Some(BUSY | LOCKED | PROTOCOL) => in_use(place),
-        Some(READONLY) => Error::new(Code::ReadOnly, format!("{place} cannot be written to: {words}"))
-            .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
+        Some(READONLY) if matches!(place, SqlitePlace::File { read_only: true, .. }) => {
+            Error::new(Code::ReadOnly, format!("{place} is opened with mode=ro, so nothing can be written"))
+                .hint("leave out mode=ro")
+        }
+        Some(READONLY) => denied(Code::ReadOnly, format!("{place} cannot be written to"), &words, place),
         // The statements of kv are always the same: one that does not fit its tables finds other tables or rows than
         // kv made.
         Some(CORRUPT | ERROR | TOOBIG | CONSTRAINT | MISMATCH) => damaged(place, &words),
-        Some(NOTADB) => Error::new(Code::Unsupported, format!("{place} is no SQLite database"))
+        Some(NOTADB) => Error::new(Code::Unsupported, format!("{place} is not a SQLite database"))
             .hint("check the path, or restore a backup if it was a store; kv has not touched the file"),
         Some(NOMEM) => Error::new(Code::Unavailable, format!("there is not enough memory for {place}"))
             .hint("free some memory and try again"),
         Some(IOERR) => Error::new(Code::Unavailable, format!("{place} cannot be read or written: {words}"))
             .hint("check the disk and the permissions of the directory"),
-        Some(CANTOPEN) => Error::new(Code::Unavailable, format!("{place} cannot be opened: {words}"))
-            .hint("check the permissions of the file, of its -wal and -shm and of its directory"),
+        Some(CANTOPEN) => denied(Code::Unavailable, format!("{place} cannot be opened"), &words, place),
         _ => Error::new(Code::Internal, format!("{place}: {words}")),
     }
+}
+
+/// The error for files that may not be used so; which one it is, SQLite does not tell.
+fn denied(code: Code, message: String, words: &str, place: &SqlitePlace) -> Error {
+    let SqlitePlace::File { path, read_only } = place else {
+        return Error::new(code, format!("{message}: {words}"));
+    };
+    let why = place::denial(path, !read_only).unwrap_or_else(|| words.to_owned());
+    let hint = "check the permissions of the file, of its -wal and -shm and of its directory";
+    let error = Error::new(code, format!("{message}: {why}"));
+    if *read_only { error.hint(hint) } else { error.hint(format!("{hint}; mode=ro reads without writing")) }
+}
+
+/// The error for a store that cannot be read as it stands: a transaction was cut off, or another process has it open
+/// in a way that cannot be shared.
+pub(super) fn unrecovered(error: &sqlx::Error, place: &SqlitePlace) -> Error {
+    if let SqlitePlace::File { path, .. } = place
+        && place::denial(path, false).is_some()
+    {
+        return denied(Code::Unavailable, format!("{place} cannot be opened"), &error.to_string(), place);
+    }
+    let message = format!("{place} cannot be read without the right to write: it was not closed");
+    Error::new(Code::Unavailable, message)
+        .hint("let a command of a user who may write to it recover it, or copy it with the files beside it")
 }
 
 /// The error for a store that another process does not let go of in time.

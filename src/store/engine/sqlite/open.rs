@@ -1,5 +1,6 @@
 //! Opens and creates SQLite stores.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,9 +10,10 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::column::{self, Damage, column};
-use super::error::{describe, is_busy};
+use super::error::{describe, is_busy, is_denied, unrecovered};
 use super::run::{Arguments, Statement, Stopped, run};
-use super::{Database, OPENED, Sqlite, failed};
+use super::standing::Standing;
+use super::{Database, OPENED, Sqlite, failed, place};
 use crate::limits;
 use crate::store::engine::Engine as _;
 use crate::store::engine::migrations::{self, check_complete, not_initialized, pending};
@@ -30,15 +32,18 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// By its path: opening and closing the file would drop SQLite's POSIX locks on it.
+    /// By its path: opening and closing the file would drop SQLite's POSIX locks on it. An error for what is not a file.
     ///
     /// Only the inode is asked for. Since Linux 6.13 who asks for the times of a file makes its next write stamp them
     /// anew (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each sync of the log then writes its inode
     /// too: a put alone took a fifth longer.
     #[cfg(target_os = "linux")]
     pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
-        use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
-        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::INO)?;
+        use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::TYPE)?;
+        if FileType::from_raw_mode(found.stx_mode.into()) != FileType::RegularFile {
+            return Err(ErrorKind::InvalidInput.into());
+        }
         Ok(FileId { device: makedev(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino })
     }
 
@@ -47,6 +52,9 @@ impl FileId {
     pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
         Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
     }
 }
@@ -77,7 +85,8 @@ pub(super) fn index_path(file: &Path) -> PathBuf {
     beside(file, "-shm")
 }
 
-fn beside(file: &Path, suffix: &str) -> PathBuf {
+/// A file beside another one, as SQLite names it.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
     path.push(suffix);
     PathBuf::from(path)
@@ -87,36 +96,79 @@ impl Sqlite {
     /// The files at the path of the store; none for a memory store.
     pub(super) fn files(&self) -> Result<Option<Files>> {
         let SqlitePlace::File { path, .. } = &self.place else { return Ok(None) };
-        Files::of(path).map(Some).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => not_initialized(format!("there is no store at {}", self.place)),
-            _ => Error::new(Code::Unavailable, format!("{} cannot be reached: {error}", self.place))
-                .hint("check the permissions of its directory"),
-        })
+        Files::of(path).map(Some).map_err(|_| place::is_file_at(path).err().unwrap_or_else(|| self.absent()))
+    }
+
+    fn absent(&self) -> Error {
+        let error = not_initialized(format!("there is no store at {}", self.place));
+        match &self.place {
+            SqlitePlace::File { path, .. } if path.to_string_lossy().contains("?mode=") => {
+                error.hint("?mode= is a part of the name here: it is a parameter only behind file:PATH")
+            }
+            _ => error,
+        }
     }
 
     /// Opens a store that must be there.
     pub(super) async fn open_existing(&self) -> Result<Database> {
-        let Some(before) = self.files()? else {
+        let SqlitePlace::File { path, read_only } = &self.place else {
             return Err(not_initialized("this memory store is not initialized".to_owned()));
         };
-        let mut writer = self.connect(self.options()).await?;
+        if !place::is_file_at(path)? {
+            return Err(self.absent());
+        }
+        let Some(before) = self.files()? else { return Err(self.absent()) };
+        // Opening and closing it would change the files of another application.
+        self.contents().await?.check(&self.place)?;
+        let (mut writer, reader, standing) = if *read_only {
+            self.connect_to_read(path).await?
+        } else {
+            (self.connect(self.options()).await?, self.options().read_only(true), None)
+        };
         self.check(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(limits::SQLITE_READERS)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(self.options().read_only(true));
+            .connect_lazy_with(reader.clone());
         // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
         let files = self.files()?.map(|after| Files { database: before.database, ..after });
         Ok(Database {
             place: self.place.clone(),
             writer: Mutex::new(writer),
             readers: Some(readers),
+            reader,
+            standing,
             files,
             opened: OPENED.fetch_add(1, Ordering::SeqCst),
             lookout: Mutex::default(),
         })
+    }
+
+    /// A connection that reads, how to make more of them, and the files as they stand if they cannot be shared.
+    pub(super) async fn connect_to_read(
+        &self,
+        path: &Path,
+    ) -> Result<(SqliteConnection, SqliteConnectOptions, Option<Standing>)> {
+        let options = self.options().read_only(true);
+        let shared = async {
+            let mut connection = options.connect().await?;
+            sqlx::query("select 1 from sqlite_schema limit 1").fetch_optional(&mut connection).await?;
+            let mode =
+                sqlx::query_scalar::<_, String>("pragma journal_mode").fetch_one(&mut connection).await?;
+            Ok((connection, mode))
+        };
+        let error = match shared.await {
+            Ok((connection, mode)) if mode == "wal" => return Ok((connection, options, None)),
+            // Who writes to a copy without a log gives it one, and this connection would not know how to read it.
+            Ok((connection, _)) => return Ok((connection, options, Standing::at(path))),
+            Err(error) if is_denied(&error) => error,
+            Err(error) => return Err(describe(&error, &self.place)),
+        };
+        let standing = Standing::at(path).ok_or_else(|| unrecovered(&error, &self.place))?;
+        let options = standing.options(options);
+        Ok((self.connect(options.clone()).await?, options, Some(standing)))
     }
 
     /// Creates the store, or brings its schema up to date.
@@ -138,10 +190,20 @@ impl Sqlite {
         if self.has_failed() {
             return Err(failed());
         }
+        if let SqlitePlace::File { path, .. } = &self.place {
+            // Where something else stands in the way, what is open stays open: the file may be put back.
+            place::is_file_at(path)?;
+        }
         if open.as_ref().is_some_and(|database| !self.is_current(database)) {
             self.retire(&mut open).await?;
         }
-        let options = self.options().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        if let SqlitePlace::File { path, .. } = &self.place
+            && !place::make_file(path)?
+        {
+            self.contents().await?.check_for_init(&self.place)?;
+        }
+        let is_memory = self.place == SqlitePlace::Memory;
+        let options = self.options().create_if_missing(is_memory).journal_mode(SqliteJournalMode::Wal);
         // Switching a fresh file to WAL does not wait for the other process that does the same.
         let deadline = Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
         let mut connection = loop {
@@ -159,6 +221,8 @@ impl Sqlite {
                 place: SqlitePlace::Memory,
                 writer: Mutex::new(connection),
                 readers: None,
+                reader: self.options(),
+                standing: None,
                 files: None,
                 opened: OPENED.fetch_add(1, Ordering::SeqCst),
                 lookout: Mutex::default(),
@@ -204,8 +268,7 @@ impl Sqlite {
 
     /// Checks that this is a store that this version can serve, with the durability that it promises.
     async fn check(&self, connection: &mut SqliteConnection) -> Result<()> {
-        let facts = "select sqlite_version(); pragma journal_mode; pragma synchronous;
-            select name from sqlite_schema where type = 'table' and name = 'kv_migration';
+        let facts = "select sqlite_version(); pragma synchronous;
             select name from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
         let facts = self.run(connection, facts, Arguments::default()).await?;
         let text = |index: usize| facts[index].rows.first().map(|row| column(row, 0)).transpose();
@@ -221,27 +284,30 @@ impl Sqlite {
             )
             .hint("build kv with its bundled SQLite"));
         }
-        if text(3)?.is_none() {
-            return Err(not_initialized(format!("{} holds no store", self.place)));
-        }
-        let read_only = matches!(self.place, SqlitePlace::File { read_only: true, .. });
-        let synchronous = facts[2].rows.first().and_then(|row| column::<i64>(row, 0).ok());
-        if !read_only && (text(1)?.as_deref() != Some("wal") || synchronous != Some(2)) {
-            return Err(Error::new(
-                Code::Unsupported,
-                format!("{} cannot use a write-ahead log with full sync", self.place),
-            )
-            .hint("put the store on a local file system"));
-        }
-        if let Some(trigger) = text(4)? {
+        if let Some(trigger) = text(2)? {
             return Err(Error::new(
                 Code::Unsupported,
                 format!("{} has the trigger {trigger:?} on a table of kv", self.place),
             )
             .hint("drop it: the tables of kv are written through kv only"));
         }
+        if !matches!(self.place, SqlitePlace::File { read_only: true, .. }) {
+            let synchronous = facts[1].rows.first().and_then(|row| column::<i64>(row, 0).ok());
+            self.use_log(connection, synchronous).await?;
+        }
         let applied = self.run(connection, "select number from kv_migration", Arguments::default()).await?;
         check_complete(migrations::SQLITE, &self.numbers(&applied)?, &self.place.to_string())
+    }
+
+    /// Makes sure of a write-ahead log with full sync. A copy that was made with `vacuum into` has none yet.
+    async fn use_log(&self, connection: &mut SqliteConnection, synchronous: Option<i64>) -> Result<()> {
+        let told = self.run(connection, "pragma journal_mode = wal", Arguments::default()).await?;
+        let mode = told.first().and_then(|told| column::<String>(told.rows.first()?, 0).ok());
+        if mode.as_deref() == Some("wal") && synchronous == Some(2) {
+            return Ok(());
+        }
+        let message = format!("{} cannot use a write-ahead log with full sync", self.place);
+        Err(Error::new(Code::Unsupported, message).hint("put the store on a local file system"))
     }
 
     pub(super) fn options(&self) -> SqliteConnectOptions {
@@ -266,11 +332,11 @@ impl Sqlite {
             .disable_statement_logging()
     }
 
-    async fn connect(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
+    pub(super) async fn connect(&self, options: SqliteConnectOptions) -> Result<SqliteConnection> {
         options.connect().await.map_err(|error| describe(&error, &self.place))
     }
 
-    async fn run(
+    pub(super) async fn run(
         &self,
         connection: &mut SqliteConnection,
         text: &str,

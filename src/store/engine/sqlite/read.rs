@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::ops::Bound;
 
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
 use super::Database;
 use super::column::{self, Damage, column, count, json, optional_text};
-use super::error::describe;
+use super::error::{describe, in_use};
 use super::load::{consumer, lock};
 use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::{Arguments, Stopped, run};
@@ -149,7 +149,7 @@ impl Database {
     ///
     /// `data_version` is compared on a connection that is kept, because it counts what the others did since that one
     /// began to look (<https://www.sqlite.org/pragma.html#pragma_data_version>).
-    pub(super) async fn look(&self, options: SqliteConnectOptions) -> Result<bool> {
+    pub(super) async fn look(&self) -> Result<bool> {
         // Nobody else has a store that is in memory.
         if self.readers.is_none() {
             return Ok(false);
@@ -159,7 +159,7 @@ impl Database {
         let (connection, seen) = match &mut *lookout {
             Some((connection, seen)) => (connection, seen),
             None => {
-                let connection = options.connect().await.map_err(|error| described(&error))?;
+                let connection = self.reader.connect().await.map_err(|error| described(&error))?;
                 let (connection, seen) = lookout.insert((connection, None));
                 (connection, seen)
             }
@@ -188,6 +188,9 @@ impl Database {
             }
             None => run(&mut *self.writer.lock().await, text, arguments).await,
         };
+        if !self.stands() {
+            return Err(in_use(&self.place));
+        }
         let mut statements = statements.map_err(|Stopped { error, .. }| describe(&error, &self.place))?;
         let rows = statements.pop().map(|statement| statement.rows).unwrap_or_default();
         make(&rows).map_err(|damage| damage.describe(&self.place))

@@ -1,0 +1,176 @@
+//! What stands at the path of a store, before SQLite is asked: it says of everything that it cannot open only that it
+//! cannot, and a pipe it would wait for.
+
+use std::fs::{Metadata, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Access, access};
+
+use super::open::{index_path, log_path};
+use crate::quote::{shell_word, shown};
+use crate::store::engine::migrations::not_initialized;
+use crate::store::error::{Code, Error, Result};
+
+/// A new store is its owner's alone.
+const MODE: u32 = 0o600;
+
+/// In a directory that its group shares, the group has the store too.
+const SHARED_MODE: u32 = 0o660;
+
+/// Set-group-ID and writable by the group: a directory whose files are meant for a group.
+const SHARED_DIRECTORY: u32 = 0o2020;
+
+/// Whether a file stands at a path.
+///
+/// # Errors
+/// `not_initialized` when its directory is not there, `unavailable` when something else than a file stands there, or
+/// the path cannot be followed.
+pub(super) fn is_file_at(path: &Path) -> Result<bool> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => return Ok(true),
+        Ok(metadata) => return Err(not_a_file(path, &metadata)),
+        Err(_) => {}
+    }
+    // From the root on, the first part that is not as it should be is the reason.
+    let parts: Vec<&Path> = path.ancestors().collect();
+    for part in parts.into_iter().rev() {
+        match part.metadata() {
+            Ok(metadata) if metadata.is_dir() && part != path => {}
+            // It has just come.
+            Ok(metadata) if metadata.is_file() && part == path => return Ok(true),
+            Ok(_) if part != path => {
+                return Err(unavailable(format!("{} is not a directory, so it holds no store", shown(part)))
+                    .hint("check the path"));
+            }
+            Ok(metadata) => return Err(not_a_file(path, &metadata)),
+            Err(error) => return not_reached(path, part, &error),
+        }
+    }
+    Ok(false)
+}
+
+/// Says why a part of a path is not reached; a file that is just not there is not a reason.
+fn not_reached(path: &Path, part: &Path, error: &std::io::Error) -> Result<bool> {
+    Err(match error.kind() {
+        ErrorKind::NotFound => match part.read_link() {
+            Ok(target) => {
+                let target = part.parent().unwrap_or(part).join(target);
+                unavailable(format!(
+                    "{} is a symbolic link to {}, and nothing is there",
+                    shown(part),
+                    shown(&target)
+                ))
+                .hint("mount or make what it leads to, or name the store by its own path")
+            }
+            Err(_) if part == path => return Ok(false),
+            Err(_) => missing_directory(path, part),
+        },
+        ErrorKind::PermissionDenied => {
+            let directory = part.parent().unwrap_or(part);
+            unavailable(format!("{} cannot be looked into: {}", shown(directory), denied_by(directory)))
+                .hint(format!("check the permissions of {}", shown(directory)))
+        }
+        _ if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP) => {
+            unavailable(format!("{} is a symbolic link that leads back to itself", shown(part)))
+                .hint("look where it leads with: ls -l")
+        }
+        _ => unavailable(format!("{} cannot be reached: {error}", shown(part))).hint("check the path"),
+    })
+}
+
+fn missing_directory(path: &Path, part: &Path) -> Error {
+    let directory = path.parent().unwrap_or(part);
+    let error =
+        not_initialized(format!("there is no directory {}, so there is no store in it", shown(directory)));
+    match part.file_name().and_then(|name| name.to_str()).filter(|name| name.starts_with('~')) {
+        Some(name) => error.hint(format!(
+            "a shell replaces {name:?} only at the beginning of a word and without quotes: write \"$HOME\" instead"
+        )),
+        None => error.hint(format!("make it with: mkdir -p {}", shell_word(directory))),
+    }
+}
+
+fn not_a_file(path: &Path, metadata: &Metadata) -> Error {
+    let file_type = metadata.file_type();
+    let what = match file_type {
+        _ if file_type.is_dir() => "a directory",
+        _ if file_type.is_fifo() => "a pipe",
+        _ if file_type.is_socket() => "a socket",
+        _ => "a device",
+    };
+    unavailable(format!("{} is {what}, and a store is a file", shown(path)))
+        .hint("name a file with --connection")
+}
+
+/// Whether this user may do so much with the files of a store, and else what stands in the way.
+pub(super) fn denial(path: &Path, writes: bool) -> Option<String> {
+    let asked = if writes { Access::READ_OK | Access::WRITE_OK } else { Access::READ_OK };
+    let files = [path.to_owned(), log_path(path), index_path(path)];
+    let denied = files.iter().find(|file| file.exists() && access(file.as_path(), asked).is_err());
+    let directory = path.parent().filter(|directory| writes && access(*directory, Access::WRITE_OK).is_err());
+    let denied = denied.map(|file| file.as_path()).or(directory)?;
+    Some(format!("{}: {}", shown(denied), denied_by(denied)))
+}
+
+/// Whose a file is, for somebody who may not use it.
+fn denied_by(path: &Path) -> String {
+    let user = rustix::process::geteuid().as_raw();
+    path.metadata().map_or_else(
+        |error| error.to_string(),
+        |metadata| {
+            let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+            format!("it belongs to user {owner} with mode {mode:04o}, and this is user {user}")
+        },
+    )
+}
+
+/// Makes an empty file for a new store, unless a file is there, and tells whether it did. It is closed to others,
+/// however wide the umask is; SQLite gives the files beside a database the mode of the database.
+pub(super) fn make_file(path: &Path) -> Result<bool> {
+    /// Who closes a file drops the locks that SQLite has on it in the same process, so nobody may open it before.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if is_file_at(path)? {
+        return Ok(false);
+    }
+    let directory = path.parent().and_then(|directory| directory.metadata().ok());
+    let is_shared = directory.is_some_and(|found| found.mode() & SHARED_DIRECTORY == SHARED_DIRECTORY);
+    let mode = if is_shared { SHARED_MODE } else { MODE };
+    let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    // The umask may have taken something away.
+    match made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(mode))) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(not_made(path, &error)),
+    }
+}
+
+fn not_made(path: &Path, error: &std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            let why = denial(path, true).unwrap_or_else(|| error.to_string());
+            unavailable(format!("{} cannot be made: {why}", shown(path)))
+                .hint("check the permissions of its directory")
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            Error::new(Code::ReadOnly, format!("{} cannot be made: {error}", shown(path)))
+                .hint("choose another place with --connection")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Error::new(Code::StoreFull, format!("{} cannot be made: {error}", shown(path)))
+                .hint("free some space")
+        }
+        _ => unavailable(format!("{} cannot be made: {error}", shown(path)))
+            .hint("check the disk and the permissions of the directory"),
+    }
+}
+
+/// `unavailable`, but nothing that passes by itself.
+fn unavailable(message: String) -> Error {
+    let mut error = Error::new(Code::Unavailable, message);
+    error.retry = false;
+    error
+}
