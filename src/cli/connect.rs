@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kv::client::{Client, Target};
-use kv::daemon::place::{Place, SocketGroup};
+use kv::daemon::place::{Place, SocketGroup, is_system};
 use kv::daemon::spawn::Handover;
 use kv::limits;
 use kv::store::{
@@ -14,7 +14,7 @@ use kv::store::{
 };
 
 use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments, usage};
-use super::signals;
+use super::{output, signals};
 
 /// The store of a command.
 pub(super) enum Opened {
@@ -136,7 +136,10 @@ pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<Opened> 
 fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
     let address = address(arguments)?;
     let is_local = arguments.daemon == DaemonMode::Never || address.is_memory();
-    Ok(is_local.then(|| LocalStore::open(&address, Clock::System)))
+    Ok(is_local.then(|| {
+        note_owner(&address, None);
+        LocalStore::open(&address, Clock::System)
+    }))
 }
 
 /// Where the daemon of the store listens, which is started when the flags say so: what is printed can be connected to.
@@ -153,12 +156,31 @@ pub(super) async fn client(arguments: &StoreArguments) -> Result<Client> {
 }
 
 async fn connected(arguments: &StoreArguments, target: Target) -> Result<Client> {
+    let asked = target.address.clone();
     let found = Client::connect_to(target).await;
     if found.is_err() && arguments.daemon == DaemonMode::Require {
         // That nobody listens is not the reason where no daemon could serve the store.
         address(arguments)?.check().await?;
     }
-    found
+    let client = found?;
+    if let Some(address) = asked {
+        note_owner(&address, Some(&client));
+    }
+    Ok(client)
+}
+
+/// Tells root that a store is another user's: root's daemon is not the one that its owner uses.
+pub(super) fn note_owner(address: &Address, client: Option<&Client>) {
+    let Some(owner) = address.foreign_owner() else { return };
+    let server = match client {
+        None => "this process",
+        // A system service serves whom its directory lets in, root too.
+        Some(client) if is_system(&client.socket()) => return,
+        Some(_) => "a daemon of root",
+    };
+    output::note(&format!(
+        "note: the store belongs to user {owner}, and {server} serves it to root, not that user's daemon"
+    ));
 }
 
 /// The daemon of the store, started when it does not run unless the flags say that it must.

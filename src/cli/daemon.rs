@@ -102,7 +102,9 @@ fn served_at(socket: &Path) -> Error {
 }
 
 async fn start(arguments: &StoreArguments) -> Result<()> {
-    Client::connect_to(connect::starting(arguments)?).await.map(drop)
+    let client = Client::connect_to(connect::starting(arguments)?).await?;
+    connect::note_owner(&connect::address(arguments)?, Some(&client));
+    Ok(())
 }
 
 async fn stop(arguments: &StoreArguments) -> Result<()> {

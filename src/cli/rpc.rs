@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 
 use futures_util::StreamExt as _;
-use kv::client::Client;
 use kv::limits;
 use kv::protocol::{Call, Id, Line, LineCodec, decode_request, is_reply, subscription_of};
 use kv::store::{Code, Error, Result};
@@ -20,7 +19,7 @@ pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
     if arguments.daemon == DaemonMode::Never {
         return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
     }
-    let stream = Client::connect_to(connect::daemon(arguments)?).await?.open_stream().await?;
+    let stream = connect::client(arguments).await?.open_stream().await?;
     let sent = RefCell::default();
     let Some(Received { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };
     let Sent { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();

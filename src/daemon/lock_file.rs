@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -33,6 +33,10 @@ impl LockFile {
     pub(super) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
         for _ in 0..REPLACED_TRIES {
             let file = open_own(path, OFlags::RDWR | OFlags::CREATE)?;
+            // A umask may have taken away even what its owner needs to open it again.
+            if file.metadata()?.mode() & 0o600 != 0o600 {
+                file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+            }
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(None),

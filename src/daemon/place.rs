@@ -16,9 +16,8 @@ use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
 use self::directory::{check_private, check_shared, create_private};
-pub(crate) use self::peer::is_system;
 use self::peer::own_uid;
-pub use self::peer::{Admission, check_peer};
+pub use self::peer::{Admission, check_peer, is_system};
 use crate::environment::variable;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};

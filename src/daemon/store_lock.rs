@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::instance::listens;
 use super::lock_file::{self, LockFile};
 use crate::limits;
+use crate::store::foreign_owner;
 
 /// The lock of the store that this daemon serves.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ struct State {
     /// Whether the socket at that path is this daemon's.
     is_bound: bool,
     lock: Option<LockFile>,
+    /// Whether this process cannot have a lock there, whoever else has one.
+    is_denied: bool,
     /// Whether another daemon that can be reached has the lock.
     is_redundant: bool,
 }
@@ -34,7 +37,13 @@ impl StoreLock {
     /// The lock of the store in this file, for a daemon that listens at this socket.
     #[must_use]
     pub fn new(database_file: Option<&Path>, socket: &Path) -> StoreLock {
-        let state = State { socket: socket.to_owned(), is_bound: false, lock: None, is_redundant: false };
+        let state = State {
+            socket: socket.to_owned(),
+            is_bound: false,
+            lock: None,
+            is_denied: false,
+            is_redundant: false,
+        };
         StoreLock { database_file: database_file.map(Path::to_owned), state: Mutex::new(state) }
     }
 
@@ -48,8 +57,9 @@ impl StoreLock {
         loop {
             self.keep(false);
             let state = self.state();
-            let is_settled =
-                state.lock.is_some() || self.database_file.as_ref().is_none_or(|file| !file.exists());
+            let is_settled = state.lock.is_some()
+                || state.is_denied
+                || self.database_file.as_ref().is_none_or(|file| !file.exists());
             if state.is_redundant {
                 return self.database_file.as_deref().and_then(|file| holder(&lock_path(file)));
             }
@@ -74,8 +84,13 @@ impl StoreLock {
         if state.lock.take().is_some() {
             tracing::info!(file = %file.display(), "the store is no longer where it was");
         }
-        state.is_redundant = false;
+        (state.is_redundant, state.is_denied) = (false, false);
         if !(for_init || file.exists()) {
+            return;
+        }
+        // A lock of root would stay beside the file of somebody who can neither open it nor reach root's daemon.
+        if foreign_owner(file).is_some() {
+            state.is_denied = true;
             return;
         }
         match LockFile::try_lock(&path) {
@@ -90,7 +105,10 @@ impl StoreLock {
                 state.is_redundant = other.is_some_and(|other| listens(&other));
             }
             // As in a directory that is read-only.
-            Err(error) => tracing::debug!(%error, "the store is served without a lock beside it"),
+            Err(error) => {
+                tracing::debug!(%error, "the store is served without a lock beside it");
+                state.is_denied = true;
+            }
         }
     }
 

@@ -41,6 +41,7 @@ pub use json_text::JsonText;
 pub use lease::session_name;
 pub(crate) use lease::session_name_of;
 pub use local::LocalStore;
+pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
 pub use reply::{Changes, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Written};

@@ -3,6 +3,7 @@
 mod connection;
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -153,6 +154,12 @@ impl Address {
         Sqlite::new(self.place.clone(), Clock::System).check_place().await
     }
 
+    /// Whose file it is, when this process is root and the file is another user's.
+    #[must_use]
+    pub fn foreign_owner(&self) -> Option<u32> {
+        foreign_owner(self.file()?)
+    }
+
     /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
     #[must_use]
     pub fn is_memory(&self) -> bool {
@@ -162,6 +169,12 @@ impl Address {
     pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
         Arc::new(Sqlite::new(self.place.clone(), clock))
     }
+}
+
+/// Whose file this is, when this process is root and the file is another user's.
+pub(crate) fn foreign_owner(path: &Path) -> Option<u32> {
+    let owner = path.metadata().ok()?.uid();
+    (rustix::process::geteuid().is_root() && owner != 0).then_some(owner)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod end;
 mod identity;
+mod owners;
 mod panics;
 mod start;
 mod users;

@@ -49,7 +49,8 @@ pub fn check_peer(socket: &Path, stream: &tokio::net::UnixStream) -> Result<()> 
 }
 
 /// Whether a socket is one of a system service.
-pub(crate) fn is_system(socket: &Path) -> bool {
+#[must_use]
+pub fn is_system(socket: &Path) -> bool {
     socket.parent() == Some(Path::new(SYSTEM_DIRECTORY))
 }
 
