@@ -92,21 +92,34 @@ pub(super) fn print_items(items: &[impl Serialize], as_array: bool) -> Result<()
     }
 }
 
-/// Tells people something that is no data.
+/// Tells people something that is no data. What steers a terminal is escaped: a key, or the name of a file, may hold it.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    let mut told = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => told.push(character),
+            _ if character.is_control() => told.extend(character.escape_debug()),
+            _ => told.push(character),
+        }
+    }
+    let _ = writeln!(anstream::stderr(), "{told}");
+}
+
+/// Lines behind the first one are indented, so that what a message quotes is not taken for a line of kv.
+fn indented(text: &str) -> String {
+    text.replace('\n', "\n    ")
 }
 
 /// Tells people what failed and what to do.
 pub(super) fn print_error(error: &Error) {
     let position = error.details.index.map_or_else(String::new, |index| format!("mutation {}: ", index + 1));
-    let mut text = format!("kv: {position}{} ({})", error.message, error.code);
+    let mut text = format!("kv: {position}{} ({})", indented(&error.message), error.code);
     if error.maybe {
         text.push_str("\nthe outcome is unknown: the write may have been applied");
     }
     if let Some(hint) = &error.hint {
         text.push_str("\nhint: ");
-        text.push_str(hint);
+        text.push_str(&indented(hint));
     }
     note(&text);
 }

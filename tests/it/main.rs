@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod conformance;
+mod connection;
 mod crash;
 mod daemon;
 mod faults;
