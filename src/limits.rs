@@ -140,6 +140,23 @@ pub const STORE_PATH_BYTES: usize = 504;
 /// files beside it.
 pub const STORE_NAME_BYTES: usize = 240;
 
+/// A SQLite log that is longer than this shrinks to it when it begins anew, in bytes: as many pages as SQLite writes
+/// back at once.
+pub const SQLITE_LOG_BYTES: u64 = 4 * 1_024 * 1_024;
+
+/// The number of checkpoints in a SQLite file is raised after so many rows: those make fewer than the 1,000 pages after which
+/// SQLite writes the log back.
+pub const CHECKPOINT_NUMBER_ROWS: usize = 100;
+
+/// A request that finds the files of its store replaced waits this long for requests that are under way with the old ones.
+pub const RETIRE_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A file that was written over while it was open is looked at once nobody has written to it for this long.
+pub const WRITTEN_OVER_QUIET: Duration = Duration::from_millis(300);
+
+/// A request waits this long for that.
+pub const WRITTEN_OVER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Connections that read a SQLite file beside the one that writes.
 pub const SQLITE_READERS: u32 = 4;
 

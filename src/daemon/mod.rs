@@ -86,6 +86,7 @@ pub async fn run(
     let mut idle_since = Instant::now();
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tending = actix_rt::spawn(async {});
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
             tracing::warn!(%error, "a connection was refused");
@@ -119,6 +120,11 @@ pub async fn run(
                     idle_since = Instant::now();
                 }
                 dispatch.store_lock.keep(false);
+                // It may wait for the disk, and nobody is to wait for it.
+                if tending.is_finished() {
+                    let store = Arc::clone(&store);
+                    tending = actix_rt::spawn(async move { store.tend().await });
+                }
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
                 let redundant = dispatch.store_lock.is_redundant();

@@ -47,9 +47,15 @@ impl FileId {
     /// too: a put alone took a fifth longer.
     #[cfg(target_os = "linux")]
     fn ask(path: &Path, flags: AtFlags) -> io::Result<FileId> {
-        use rustix::fs::{StatxFlags, makedev, statx};
-        let found = statx(CWD, path, flags, StatxFlags::INO)?;
-        Ok(FileId { device: makedev(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino })
+        use rustix::fs::{StatxFlags, statx};
+        Ok(FileId::of_statx(&statx(CWD, path, flags, StatxFlags::INO)?))
+    }
+
+    /// The file that this describes, where its inode was asked for.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_statx(found: &rustix::fs::Statx) -> FileId {
+        let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);
+        FileId { device, inode: found.stx_ino }
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -83,6 +83,18 @@ impl LocalStore {
         self.engine.has_failed()
     }
 
+    /// Lets go of a database that was moved away, and gives back room that its log does not need any more. To be called from
+    /// time to time by a program that keeps a store open for long.
+    pub async fn tend(&self) {
+        let engine = Arc::clone(&self.engine);
+        let tended = detached(async move {
+            engine.tend().await;
+            Ok(())
+        });
+        // What could not be done now is done the next time.
+        let _ = tended.await;
+    }
+
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
         self.feed.closed.cancel();

@@ -7,3 +7,4 @@ mod read_only;
 mod refused;
 mod replaced;
 mod sync;
+mod written_over;

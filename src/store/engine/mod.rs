@@ -59,6 +59,10 @@ pub(crate) trait Engine: Send + Sync {
     /// Whether this process must not write any more; it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;
 
+    /// What is done from time to time, whether or not anything is asked: lets go of a store that was moved away, and gives
+    /// back room that is not needed any more.
+    async fn tend(&self);
+
     /// Closes every connection.
     async fn close(&self);
 }

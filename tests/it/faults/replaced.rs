@@ -74,12 +74,12 @@ fn a_database_that_is_put_back_has_all_that_its_log_held() {
     assert_eq!((keys(&kv).as_str(), kv.daemon_pid()), ("early late new", pid));
 }
 
+/// Whether the daemon looks before the next command or behind it.
 #[test]
-fn the_log_of_a_database_that_was_taken_away_is_kept_when_a_new_one_is_made() {
+fn a_database_that_was_taken_away_takes_all_that_its_log_held_along() {
     let kv = store();
     kv.ok("mv data.db away.db; kv init; kv put new --value 1");
     assert_eq!(keys(&kv), "new");
-    kv.ok("mv data.replaced-wal away.db-wal");
     let away = kv.ok("kv --daemon=never --connection away.db list --keys-only --output ndjson");
     assert_eq!(away, "\"early\"\n\"late\"\n");
 }
@@ -134,11 +134,11 @@ fn a_deleted_log_that_cannot_be_saved_yet_is_kept_open_until_it_can() {
     assert_eq!(keys(&kv), "after early late later");
 }
 
-/// The write passes the first look at the file and waits for the lock that another process holds; by the time it is
-/// committed, the file is another one. A machine that is slow may replace the file before that first look; then the
+/// The write passes the first look at the file and waits for the lock that another process holds; by the time it has
+/// the lock, the file is another one. A machine that is slow may replace the file before that first look; then the
 /// write goes to the new file, and the next round tries again.
 #[test]
-fn a_write_under_way_while_the_file_is_replaced_is_unknown() {
+fn a_write_under_way_while_the_file_is_replaced_is_refused() {
     for round in 0..20 {
         let kv = store();
         kv.ok("kv --connection other.db init; kv --connection other.db daemon stop");
@@ -156,9 +156,98 @@ fn a_write_under_way_while_the_file_is_replaced_is_unknown() {
             assert_eq!(keys(&kv), "a", "an acknowledged write is in the file that is there");
             continue;
         }
-        assert!(told.status.code() == Some(8) && stderr.contains("(unavailable)"), "{stderr}");
+        assert!(told.status.code() == Some(6) && stderr.contains("(busy)"), "{stderr}");
         assert_eq!(keys(&kv), "");
         return;
     }
     panic!("in 20 rounds no write was under way while the file was replaced");
+}
+
+/// A request that is under way for long with the old file must not make its log be played into the new one.
+#[test]
+fn a_backup_that_takes_the_place_of_the_file_under_a_slow_request_stays_whole() {
+    for slow in ["kv put slow --value 1", "kv delete prefix user/", "kv init; kv put slow --value 1"] {
+        let kv = Kv::new();
+        kv.ok("kv init; kv put kept --value 1; kv daemon stop; cp data.db backup.db");
+        let store_id = kv.ok("sqlite3 backup.db 'select store_id from kv_meta'");
+        kv.ok("for i in 1 2 3; do kv put user/$i --value 1; done; kv daemon stop");
+        let mut daemon = kv
+            .command("strace")
+            .args(["-f", "-qq", "-o", "trace", "-e", "trace=fsync,fdatasync", "-e"])
+            .args(["inject=fsync,fdatasync:delay_enter=3s:when=2+", "kv", "daemon", "run"])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the daemon", || kv.shell("kv --daemon=require stream seq").status.success());
+        let mut writer = kv
+            .command("bash")
+            .args(["-c", slow])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the commit", || kv.ok("cat trace; stat -c %s data.db-wal 2>/dev/null || true").len() > 2);
+        kv.ok("mv backup.db data.db");
+        for _ in 0..10 {
+            // Refused at once, or served from the backup.
+            let told = kv.shell("kv get kept");
+            let stderr = String::from_utf8_lossy(&told.stderr);
+            assert!(told.status.success() || stderr.contains("(busy)"), "{slow}: {stderr}");
+        }
+        writer.wait().unwrap();
+        assert_eq!(kv.ok("until kv get kept 2>/dev/null; do sleep 0.05; done"), "1\n", "{slow}");
+        kv.ok("kv daemon stop");
+        daemon.wait().unwrap();
+        assert_eq!(kv.ok("sqlite3 data.db 'select store_id from kv_meta'"), store_id, "{slow}");
+        assert_eq!(kv.ok("sqlite3 data.db 'pragma integrity_check'"), "ok\n");
+        assert!(keys(&kv).contains("kept") && !keys(&kv).contains("user/"), "{slow}: {}", keys(&kv));
+    }
+}
+
+/// A file that is moved alone leaves its log behind.
+#[test]
+fn a_file_that_was_renamed_takes_all_that_was_committed_along() {
+    let kv = store();
+    kv.ok("mv data.db other.db");
+    let other = "kv --connection other.db list --keys-only --output ndjson | paste -sd ' '";
+    wait_until("the daemon to let go", || kv.ok(other) == "\"early\" \"late\"\n");
+    let (code, error) = kv.fails("kv get early");
+    assert!(code == 6 && error.contains("(not_initialized)"), "{error}");
+    assert_eq!(kv.ok("sqlite3 other.db 'pragma integrity_check'"), "ok\n");
+    kv.ok("kv --connection other.db daemon stop");
+}
+
+#[test]
+fn a_file_with_a_second_name_is_refused_until_it_has_one_again() {
+    let kv = store();
+    for open in ["", "kv get early; ", "kv daemon stop; "] {
+        kv.ok(&format!("{open} ln data.db hard.db"));
+        for command in [
+            "kv get early",
+            "kv put a --value 1",
+            "kv init",
+            "kv --connection hard.db get early",
+            "kv --daemon=never get early",
+            "kv --daemon=never --connection hard.db put a --value 1",
+            "kv --connection 'file:hard.db?mode=ro' get early",
+        ] {
+            let (code, stderr) = kv.fails(command);
+            assert!(code != 0 && stderr.contains("2 names (hard links)"), "{command}: {stderr}");
+        }
+        kv.ok("rm hard.db");
+        assert_eq!(keys(&kv), "early late");
+    }
+    kv.ok("ln -s data.db soft.db");
+    assert_eq!(kv.ok("kv --connection soft.db get early"), "1\n");
+}
+
+/// As `docker run -v data.db:/data.db` does it: the log of the one and that of the other would be two files.
+#[test]
+fn a_file_that_is_mounted_alone_is_refused() {
+    let kv = store();
+    kv.ok("kv daemon stop; mkdir m; touch m/data.db");
+    let (_, stderr) =
+        kv.fails("unshare -m bash -c 'mount --bind data.db m/data.db; cd m; kv --daemon=never get early'");
+    assert!(stderr.contains("mounted as a file of its own"), "{stderr}");
+    assert_eq!(kv.ok("unshare -m bash -c 'mount --bind . m; cd m; kv --daemon=never get early'"), "1\n");
 }

@@ -6,9 +6,13 @@ use super::run::Script;
 use crate::store::plan::{ConsumerRow, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
 
 /// The statements of a plan; COMMIT is the last. Values travel as JSON strings, so SQLite never parses them. The stream
-/// comes first: a delete copies the value that stands in `kv_record`.
-pub(super) fn script(plan: &Plan) -> Script {
+/// comes first: a delete copies the value that stands in `kv_record`. Some batches raise the number of checkpoints.
+pub(super) fn script(plan: &Plan, checkpoint: Option<u32>) -> Script {
     let mut script = Script::default();
+    if let Some(number) = checkpoint {
+        // A pragma takes no argument, and this is a number. Its upper half is written as negative.
+        script.add(&format!("pragma user_version = {}", number.cast_signed()), |arguments| arguments);
+    }
     if !plan.stream.is_empty() {
         let rows: Vec<_> = plan.stream.iter().map(stream_columns).collect();
         script.add(

@@ -5,7 +5,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use super::column::{self, column};
 use super::run::{Arguments, Statement};
 use super::standing::Standing;
-use super::{Sqlite, open, place};
+use super::{Sqlite, files, place};
 use crate::store::engine::migrations::not_initialized;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
@@ -90,7 +90,7 @@ impl Sqlite {
         {
             return Ok(contents);
         }
-        let journal = open::beside(path, "-journal");
+        let journal = files::beside(path, "-journal");
         let connection = if !read_only && journal.exists() {
             // What a dead process left half done is rolled back, as by any reader that may write.
             self.connect(self.options()).await?

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use super::open::{index_path, log_path};
+use super::files::{index_path, log_path};
 use super::place;
 use crate::store::error::{Code, Error};
 use crate::store::open::SqlitePlace;

@@ -1,19 +1,20 @@
 //! Opens and creates SQLite stores.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
-use tokio::sync::Mutex;
 
 use super::column::{self, Damage, column};
-use super::error::{describe, is_busy, is_denied, unrecovered};
+use super::database::Database;
+use super::error::{describe, in_use, is_busy, is_denied, unrecovered};
+use super::files::Files;
+use super::history::History;
 use super::run::{Arguments, Statement, Stopped, run};
 use super::standing::Standing;
-use super::{Database, OPENED, Sqlite, failed, place};
+use super::{Sqlite, failed, place};
 use crate::limits;
 use crate::store::engine::Engine as _;
 use crate::store::engine::migrations::{self, check_complete, not_initialized, pending};
@@ -24,91 +25,7 @@ use crate::store::open::SqlitePlace;
 /// (<https://www.sqlite.org/wal.html>, section 11).
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
-/// Which file a path led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    /// By its path: opening and closing the file would drop SQLite's POSIX locks on it. An error for what is not a file.
-    ///
-    /// Only the inode is asked for. Since Linux 6.13 who asks for the times of a file makes its next write stamp them
-    /// anew (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each sync of the log then writes its inode
-    /// too: a put alone took a fifth longer.
-    #[cfg(target_os = "linux")]
-    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
-        use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, makedev, statx};
-        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::INO | StatxFlags::TYPE)?;
-        if FileType::from_raw_mode(found.stx_mode.into()) != FileType::RegularFile {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        Ok(FileId { device: makedev(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino })
-    }
-
-    /// By its path: opening and closing the file would drop SQLite's POSIX locks on it.
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn of(path: &Path) -> std::io::Result<FileId> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        Ok(FileId { device: metadata.dev(), inode: metadata.ino() })
-    }
-}
-
-/// The files of a store. SQLite goes on using those it has open, whatever becomes of their paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Files {
-    pub(super) database: FileId,
-    pub(super) log: Option<FileId>,
-    index: Option<FileId>,
-}
-
-impl Files {
-    fn of(path: &Path) -> std::io::Result<Files> {
-        let beside = |path: PathBuf| FileId::of(&path).ok();
-        let database = FileId::of(path)?;
-        Ok(Files { database, log: beside(log_path(path)), index: beside(index_path(path)) })
-    }
-}
-
-/// Where SQLite keeps the write-ahead log of a file.
-pub(super) fn log_path(file: &Path) -> PathBuf {
-    beside(file, "-wal")
-}
-
-/// Where SQLite keeps the index of that log, which the processes that have the file open share.
-pub(super) fn index_path(file: &Path) -> PathBuf {
-    beside(file, "-shm")
-}
-
-/// A file beside another one, as SQLite names it.
-pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(suffix);
-    PathBuf::from(path)
-}
-
 impl Sqlite {
-    /// The files at the path of the store; none for a memory store.
-    pub(super) fn files(&self) -> Result<Option<Files>> {
-        let SqlitePlace::File { path, .. } = &self.place else { return Ok(None) };
-        Files::of(path).map(Some).map_err(|_| place::is_file_at(path).err().unwrap_or_else(|| self.absent()))
-    }
-
-    fn absent(&self) -> Error {
-        let error = not_initialized(format!("there is no store at {}", self.place));
-        match &self.place {
-            SqlitePlace::File { path, .. } if path.to_string_lossy().contains("?mode=") => {
-                error.hint("?mode= is a part of the name here: it is a parameter only behind file:PATH")
-            }
-            _ => error,
-        }
-    }
-
     /// Opens a store that must be there.
     pub(super) async fn open_existing(&self) -> Result<Database> {
         let SqlitePlace::File { path, read_only } = &self.place else {
@@ -120,30 +37,30 @@ impl Sqlite {
         let Some(before) = self.files()? else { return Err(self.absent()) };
         // Opening and closing it would change the files of another application.
         self.contents().await?.check(&self.place)?;
+        let main = if *read_only { None } else { Some(History::open(path).map_err(|_| self.absent())?) };
+        if main.as_ref().is_some_and(|main| main.id() != before.database) {
+            return Err(in_use(&self.place));
+        }
         let (mut writer, reader, standing) = if *read_only {
             self.connect_to_read(path).await?
         } else {
             (self.connect(self.options()).await?, self.options().read_only(true), None)
         };
         self.check(&mut writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(limits::SQLITE_READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(reader.clone());
+        let writes = match main {
+            Some(main) => {
+                let history = History::begin(main, &mut writer).await;
+                let history = history.map_err(|error| describe(&error, &self.place))?;
+                let mut keeper = self.connect(reader.clone()).await?;
+                // It takes part from the first statement on.
+                self.run(&mut keeper, "select 1 from kv_meta", Arguments::default()).await?;
+                Some((history, keeper))
+            }
+            None => None,
+        };
         // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
         let files = self.files()?.map(|after| Files { database: before.database, ..after });
-        Ok(Database {
-            place: self.place.clone(),
-            writer: Mutex::new(writer),
-            readers: Some(readers),
-            reader,
-            standing,
-            files,
-            opened: OPENED.fetch_add(1, Ordering::SeqCst),
-            lookout: Mutex::default(),
-        })
+        Ok(Database::in_files(self.place.clone(), writer, reader, standing, files, writes))
     }
 
     /// A connection that reads, how to make more of them, and the files as they stand if they cannot be shared.
@@ -174,7 +91,7 @@ impl Sqlite {
     /// Creates the store, or brings its schema up to date.
     pub(super) async fn create(&self) -> Result<bool> {
         let mut open = self.open.lock().await;
-        if let (SqlitePlace::Memory, Some(_)) = (&self.place, open.as_ref()) {
+        if let (SqlitePlace::Memory, Some(_)) = (&self.place, &open.database) {
             return Ok(false);
         }
         if matches!(self.place, SqlitePlace::File { read_only: true, .. }) {
@@ -194,8 +111,10 @@ impl Sqlite {
             // Where something else stands in the way, what is open stays open: the file may be put back.
             place::is_file_at(path)?;
         }
-        if open.as_ref().is_some_and(|database| !self.is_current(database)) {
-            self.retire(&mut open).await?;
+        let files = self.files().ok();
+        match &open.database {
+            Some(database) if files == Some(database.files) && database.is_sound().await => {}
+            _ => self.retire(&mut open).await?,
         }
         if let SqlitePlace::File { path, .. } = &self.place
             && !place::make_file(path)?
@@ -217,16 +136,7 @@ impl Sqlite {
         };
         let created = self.migrate(&mut connection).await?;
         if self.place == SqlitePlace::Memory {
-            *open = Some(std::sync::Arc::new(Database {
-                place: SqlitePlace::Memory,
-                writer: Mutex::new(connection),
-                readers: None,
-                reader: self.options(),
-                standing: None,
-                files: None,
-                opened: OPENED.fetch_add(1, Ordering::SeqCst),
-                lookout: Mutex::default(),
-            }));
+            open.database = Some(Arc::new(Database::in_memory(connection, self.options())));
             return Ok(created);
         }
         sqlx::Connection::close(connection).await.map_err(|error| describe(&error, &self.place))?;
@@ -329,6 +239,8 @@ impl Sqlite {
             .pragma("mmap_size", "0")
             // Only macOS knows a sync that reaches the platter; elsewhere the pragma does nothing.
             .pragma("fullfsync", "on")
+            // A log that a reader or a large batch made long shrinks to this when it begins anew.
+            .pragma("journal_size_limit", limits::SQLITE_LOG_BYTES.to_string())
             .disable_statement_logging()
     }
 

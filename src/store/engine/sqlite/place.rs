@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Access, access};
 
-use super::open::{index_path, log_path};
+use super::files::{index_path, log_path};
 use crate::quote::{shell_word, shown};
 use crate::store::engine::migrations::not_initialized;
 use crate::store::error::{Code, Error, Result};

@@ -6,8 +6,8 @@ use std::ops::Bound;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::Database;
 use super::column::{self, Damage, column, count, json, optional_text};
+use super::database::Database;
 use super::error::{describe, in_use};
 use super::load::{consumer, lock};
 use super::named::{CONSUMERS, LOCKS, Named};
@@ -188,7 +188,7 @@ impl Database {
             }
             None => run(&mut *self.writer.lock().await, text, arguments).await,
         };
-        if !self.stands() {
+        if !self.is_sound().await {
             return Err(in_use(&self.place));
         }
         let mut statements = statements.map_err(|Stopped { error, .. }| describe(&error, &self.place))?;

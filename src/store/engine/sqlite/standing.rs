@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 
-use super::open::{beside, index_path, log_path};
+use super::files::{beside, index_path, log_path};
 
 /// SQLite's file system without locks, which is in every build for Unix (<https://www.sqlite.org/vfs.html>).
 const VFS_WITHOUT_LOCKS: &str = "unix-none";

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 
 use sqlx::SqliteConnection;
 
+use super::database::Database;
 use super::error::{describe, is_fatal, is_pointless_alone};
 use super::load::{LoadError, load};
 use super::run::{Arguments, Stopped, run};
-use super::{Database, Sqlite, apply};
+use super::{Sqlite, apply};
 use crate::store::engine::Committed;
 use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error};
@@ -76,7 +77,23 @@ impl Sqlite {
             rollback(writer).await;
             return Ok((plan.outcomes, None));
         }
-        let script = apply::script(&plan);
+        // The last look before SQLite may write the log back, with the write lock held.
+        if !self.is_current(database, writer).await {
+            rollback(writer).await;
+            let error = self.busy("the write was not applied");
+            return Err(Failure::Rejected(error, Rerun::Pointless));
+        }
+        let checkpoint = match &database.history {
+            Some(history) => history.next_checkpoint(&plan, writer).await,
+            None => Ok(None),
+        };
+        let script = match checkpoint {
+            Ok(checkpoint) => apply::script(&plan, checkpoint),
+            Err(error) => {
+                rollback(writer).await;
+                return Err(Failure::Rejected(describe(&error, &self.place), self.rerun(&error)));
+            }
+        };
         let before_commit = script.statements() - 1;
         if let Err(Stopped { finished, error }) = script.run(writer).await {
             rollback(writer).await;
@@ -89,7 +106,7 @@ impl Sqlite {
             }
             return Err(Failure::Unknown(described));
         }
-        if !self.is_current(database) {
+        if !self.is_current(database, writer).await {
             return Err(Failure::Unknown(
                 Error::new(
                     Code::Unavailable,
