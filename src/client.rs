@@ -47,7 +47,7 @@ impl Client {
     /// `unavailable` when nobody listens there, or somebody whom this user should not trust; `unsupported` when the
     /// daemon speaks another protocol.
     pub async fn connect(socket: &Path) -> Result<Client> {
-        Client::connect_to(Target { place: Place::at(socket)?, address: None, handover: None }).await
+        Client::connect_to(Target { place: Place::at(socket)?, address: None, launch: None }).await
     }
 
     /// Connects to the daemon of a store, and starts it when nobody listens and the target says so.

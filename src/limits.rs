@@ -196,6 +196,10 @@ pub const CONNECTIONS_RAISED: usize = 16_384;
 /// Descriptors that the daemon needs besides its connections: the database, its log, the socket, locks.
 pub const OWN_DESCRIPTORS: usize = 64;
 
+/// The stack of the daemon's first thread grows to at most so many bytes: what systems usually allow, so that recursion
+/// goes as deep whoever started the daemon.
+pub const STACK_BYTES: u64 = 8 * 1_024 * 1_024;
+
 /// A socket that takes no byte of a reply, or stops in the middle of a long line, for this long is closed.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -143,6 +143,9 @@ pub(super) enum DaemonCommand {
         /// Take the orders from stdin, as a daemon that was started by another command
         #[arg(long, hide = true, conflicts_with = "socket_group")]
         spawned: bool,
+        /// The same, started by the launcher
+        #[arg(long, hide = true, requires = "spawned")]
+        launched: bool,
     },
     /// Start the daemon in the background, unless it runs
     Start,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kv::client::{Client, Target};
+use kv::daemon::launch::RUNNING_IMAGE;
 use kv::daemon::place::{Place, SocketGroup, is_system};
-use kv::daemon::spawn::Handover;
+use kv::daemon::spawn::{Handover, Launch, Program};
 use kv::limits;
 use kv::store::{
     Address, Clock, Code, EngineKind, Error, Grant, LocalStore, LockAcquire, Reply, Request, Result, Store,
@@ -110,6 +111,7 @@ pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
         connection: address.connection(),
         socket: place(arguments)?.socket().to_owned(),
         idle_timeout_s: arguments.idle_timeout_s.unwrap_or(limits::IDLE_TIMEOUT.as_secs()),
+        started_by: String::new(),
     })
 }
 
@@ -198,10 +200,17 @@ pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     let is_asked_for = arguments.socket.is_none()
         || arguments.connection != DEFAULT_CONNECTION
         || address.file().is_none_or(Path::exists);
-    Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), handover: None })
+    Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
 }
 
 /// The same, started when it does not run.
 pub(super) fn starting(arguments: &StoreArguments) -> Result<Target> {
-    Ok(Target { handover: Some(handover(arguments)?), ..running(arguments)? })
+    let launch = Launch { program: this_program(), handover: handover(arguments)? };
+    Ok(Target { launch: Some(launch), ..running(arguments)? })
+}
+
+/// The binary of this process: what is at its path by the time that a daemon is started, else what is running.
+fn this_program() -> Program {
+    // Where the file was removed already, what is told leads nowhere.
+    Program::at(std::env::current_exe().unwrap_or_default()).or(RUNNING_IMAGE)
 }

@@ -8,7 +8,7 @@ use kv::daemon::instance::Instance;
 use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
 use kv::daemon::store_lock::StoreLock;
-use kv::daemon::{self, Config};
+use kv::daemon::{self, Config, launch};
 use kv::environment;
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,11 @@ use super::{connect, output, signals};
 /// Runs `kv daemon …`.
 pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
     match command {
-        DaemonCommand::Run { spawned: true, .. } => run_spawned(),
-        DaemonCommand::Run { spawned: false, socket_group } => {
+        DaemonCommand::Run { spawned: true, launched: true, .. } => tell_failure(run_spawned()),
+        DaemonCommand::Run { spawned: true, launched: false, .. } => {
+            tell_failure(launch::launch(&["daemon", "run", "--spawned", "--launched"]))
+        }
+        DaemonCommand::Run { spawned: false, socket_group, .. } => {
             let place = match socket_group {
                 Some(group) => connect::group_place(arguments, &group)?,
                 None => connect::place(arguments)?,
@@ -41,10 +44,13 @@ pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<
 
 /// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
 fn run_spawned() -> Result<()> {
-    let outcome = spawn::receive().and_then(|handover| {
-        // Nothing is known of the place but its socket; who started this daemon has made its directory ready.
-        serve(&Place::at(&handover.socket)?, &handover, true, &spawn::report)
-    });
+    let handover = spawn::receive()?;
+    // Nothing is known of the place but its socket; who started this daemon has made its directory ready.
+    serve(&Place::at(&handover.socket)?, &handover, true, &spawn::report)
+}
+
+/// Tells the one who started this process why there is no daemon.
+fn tell_failure(outcome: Result<()>) -> Result<()> {
     if let Err(error) = &outcome {
         spawn::report(&Report::Error {
             code: error.code.as_str().to_owned(),

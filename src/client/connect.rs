@@ -12,7 +12,7 @@ use super::connection::{Connection, Lost};
 use crate::daemon::instance::is_alive_as;
 use crate::daemon::location;
 use crate::daemon::place::{Place, check_peer, is_system};
-use crate::daemon::spawn::{self, Handover};
+use crate::daemon::spawn::{self, Launch};
 use crate::daemon::store_lock::Holder;
 use crate::limits;
 use crate::protocol::{Call, Hello, Id, PROTOCOL, decode_own, encode_request};
@@ -25,8 +25,8 @@ pub struct Target {
     pub place: Place,
     /// The store; none when only the socket is known.
     pub address: Option<Address>,
-    /// What a daemon is told that is started because nobody listens; none = it is not started.
-    pub handover: Option<Handover>,
+    /// How a daemon is started when nobody listens; none = it is not started.
+    pub launch: Option<Launch>,
 }
 
 /// A connection whose daemon has said who it is.
@@ -59,9 +59,9 @@ impl Target {
                     tokio::time::sleep(limits::DRAIN_PAUSE).await;
                 }
                 Err(error) => return Err(error),
-                Ok(None) => match &self.handover {
-                    Some(handover) if begun.elapsed() < limits::START_TIMEOUT => {
-                        elsewhere = Some(start(self.place.clone(), handover.clone()).await?);
+                Ok(None) => match &self.launch {
+                    Some(launch) if begun.elapsed() < limits::START_TIMEOUT => {
+                        elsewhere = Some(start(self.place.clone(), launch.clone()).await?);
                     }
                     _ => return Err(nobody(self.place.socket())),
                 },
@@ -100,7 +100,7 @@ impl Target {
                 // Its store was moved, and the lock with it. It has let go of that lock by now.
                 Some(Err(_)) => return Ok(None),
                 // A daemon that is started now waits for it.
-                None if self.handover.is_some() => return Ok(None),
+                None if self.launch.is_some() => return Ok(None),
                 // It is ending, or binds its socket anew.
                 None if begun.elapsed() < limits::STORE_LOCK_TIMEOUT => {
                     tokio::time::sleep(limits::DRAIN_PAUSE).await;
@@ -135,7 +135,7 @@ impl Target {
     /// nobody depends on, and only for a command that would start the next one.
     fn is_outdated(&self, hello: &Hello) -> bool {
         let knows_less = self.address.as_ref().is_some_and(|address| hello.schema < address.schema());
-        self.handover.is_some()
+        self.launch.is_some()
             && hello.spawned
             && hello.attached == 0
             && (hello.protocol < PROTOCOL || knows_less)
@@ -229,8 +229,8 @@ fn kill_hint(pid: impl Display) -> String {
     format!("kill -9 {pid}: no acknowledged write is lost")
 }
 
-async fn start(place: Place, handover: Handover) -> Result<PathBuf> {
-    tokio::task::spawn_blocking(move || spawn::start(&place, &handover))
+async fn start(place: Place, launch: Launch) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || spawn::start(&place, &launch))
         .await
         .map_err(|error| Error::new(Code::Internal, error.to_string()))?
 }

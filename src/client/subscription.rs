@@ -71,7 +71,7 @@ impl Remote {
             let mut target = self.target.clone();
             // Whoever ended it may be about to start the next one.
             if gone_since.is_some_and(|since| since.elapsed() < limits::RESUME_PATIENCE) {
-                target.handover = None;
+                target.launch = None;
             }
             let asked = Instant::now();
             let left = wait.saturating_sub(begun.elapsed());

@@ -1,16 +1,17 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
-//! - [`place`], [`instance`], [`spawn`]: where a daemon lives, that it is the only one, how it is started
+//! - [`place`], [`instance`], [`spawn`], [`launch`]: where a daemon lives, that it is the only one, how it is started
 //! - `connection`, `dispatch`: one client's life; from a request to who answers it
 
 mod connection;
-mod descriptors;
 mod dispatch;
 pub mod instance;
+pub mod launch;
 pub(crate) mod location;
 mod lock_file;
 mod memory;
 pub mod place;
+mod resources;
 mod session_locks;
 pub mod spawn;
 pub mod store_lock;
@@ -64,7 +65,7 @@ pub async fn run(
     let lock_expiry = LockExpiry::new(Arc::clone(&store)).start();
     let stream_notifier = StreamNotifier::new(Arc::clone(&store)).start();
     let connections = Arc::new(AtomicUsize::new(0));
-    let connections_max = descriptors::connections();
+    let connections_max = resources::connections();
     let dispatch = Arc::new(Dispatch {
         backend,
         lock_expiry,

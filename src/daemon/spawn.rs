@@ -1,14 +1,14 @@
 //! How a client starts a daemon and hears "ready", or why not.
 //!
-//! Connect; else take the start lock, connect again, spawn the same binary, wait for its one line, unlock. There is
-//! no fork: forking after a runtime has started is unsound.
+//! Connect; else take the start lock, connect again, start the launcher (see [`launch`](super::launch)), wait for the
+//! one line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::instance;
@@ -33,6 +33,41 @@ const ENVIRONMENT: &[&str] = &[
     "XDG_STATE_HOME",
 ];
 
+/// The kv binary that is started as the daemon. A library never starts the program that it is linked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    path: PathBuf,
+    otherwise: Option<PathBuf>,
+}
+
+impl Program {
+    /// The kv binary at this path, whichever is there when a daemon is started.
+    pub fn at(path: impl Into<PathBuf>) -> Program {
+        Program { path: path.into(), otherwise: None }
+    }
+
+    /// Started where the first path leads to no program: a binary may be replaced while a client of it runs.
+    #[must_use]
+    pub fn or(self, path: impl Into<PathBuf>) -> Program {
+        Program { otherwise: Some(path.into()), ..self }
+    }
+
+    /// Those that can be started, the wanted one first.
+    fn found(&self) -> impl Iterator<Item = &Path> {
+        let is_program = |path: &&Path| path.is_file() && rustix::fs::access(*path, Access::EXEC_OK).is_ok();
+        std::iter::once(&self.path).chain(&self.otherwise).map(PathBuf::as_path).filter(is_program)
+    }
+}
+
+/// How a daemon is started that does not run yet.
+#[derive(Clone)]
+pub struct Launch {
+    /// What is started.
+    pub program: Program,
+    /// What it is to do.
+    pub handover: Handover,
+}
+
 /// What a spawned daemon is to do. It travels over stdin, never in argv, where everybody could read it.
 ///
 /// It has no `Debug`: the connection string may hold a password.
@@ -46,6 +81,9 @@ pub struct Handover {
     pub socket: PathBuf,
     /// The bound without connections after which it ends, in seconds; 0 = never.
     pub idle_timeout_s: u64,
+    /// Who starts it, for its log.
+    #[serde(default)]
+    pub started_by: String,
 }
 
 /// What the daemon answers over its stdout: one line.
@@ -67,16 +105,16 @@ pub enum Report {
     ServedAt(PathBuf),
 }
 
-/// The child's side: leaves the terminal's session and its directory, and reads what is to be done.
+/// The daemon's side: reads what is to be done.
 ///
 /// # Errors
 /// `bad_request` when stdin holds no handover.
 pub fn receive() -> Result<Handover> {
     let failed =
         |reason: String| Error::new(Code::BadRequest, format!("this is no spawned daemon: {reason}"));
-    // It fails for a process group leader, which a spawned child is not.
-    rustix::process::setsid().map_err(|error| failed(format!("setsid: {error}")))?;
-    std::env::set_current_dir("/").map_err(|error| failed(error.to_string()))?;
+    // It was started by the path of its running image, which is not how people look for it.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_name(c"kv");
     let mut line = String::new();
     let stdin = std::io::stdin().lock();
     stdin.take(limits::HANDOVER_BYTES).read_line(&mut line).map_err(|error| failed(error.to_string()))?;
@@ -84,7 +122,7 @@ pub fn receive() -> Result<Handover> {
     serde_json::from_str(&line).map_err(|_| failed("stdin holds no handover".to_owned()))
 }
 
-/// The child's side: tells the one who started it, and lets go of the pipes.
+/// The daemon's side: tells the one who started it, and lets go of the pipes.
 pub fn report(report: &Report) {
     let line = serde_json::to_string(report).unwrap_or_default();
     let mut stdout = std::io::stdout();
@@ -98,9 +136,11 @@ pub fn report(report: &Report) {
 
 /// Makes sure that a daemon listens, and answers where. Blocks the thread.
 ///
+/// Nothing of this process is changed: neither its descriptors nor its signals.
+///
 /// # Errors
-/// What kept the daemon from starting.
-pub fn start(place: &Place, handover: &Handover) -> Result<PathBuf> {
+/// What kept the daemon from starting; `unavailable` when there is no kv binary where the launch says.
+pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
     place.ensure()?;
     let deadline = Instant::now() + limits::START_TIMEOUT;
     let lock = loop {
@@ -120,11 +160,15 @@ pub fn start(place: &Place, handover: &Handover) -> Result<PathBuf> {
     if std::os::unix::net::UnixStream::connect(place.socket()).is_ok() {
         return Ok(place.socket().to_owned());
     }
-    let mut child = spawn(place, handover)?;
-    let answer = wait_for_report(&mut child);
+    let mut launcher = spawn(place, program, handover)?;
+    let answer = wait_for_report(&mut launcher);
     drop(lock);
-    // A long-lived program must not collect zombies.
-    std::thread::spawn(move || child.wait());
+    if answer.is_none() {
+        // It may hang, and must not be waited for then; one that has ended is not harmed.
+        let _ = launcher.kill();
+    }
+    // It ends as soon as the daemon is started, and must not stay as a zombie. A program that ignores SIGCHLD has none.
+    let _ = launcher.wait();
     match answer {
         Some(Report::Ready) => Ok(place.socket().to_owned()),
         Some(Report::ServedAt(socket)) => Ok(socket),
@@ -134,38 +178,63 @@ pub fn start(place: &Place, handover: &Handover) -> Result<PathBuf> {
             Err(error)
         }
         None if instance::is_alive(place) => Ok(place.socket().to_owned()),
-        None => Err(no_answer(place, "the daemon did not start")),
+        None => Err(no_answer(
+            place,
+            &format!("the daemon did not start: {} said nothing", program.path.display()),
+        )),
     }
 }
 
-fn spawn(place: &Place, handover: &Handover) -> Result<Child> {
+fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child> {
     let failed = |what: String| Error::new(Code::Unavailable, what).hint("try: kv daemon run");
-    let program =
-        std::env::current_exe().map_err(|error| failed(format!("kv cannot find itself: {error}")))?;
     let log = log_file(&place.log())
         .map_err(|error| failed(format!("{} cannot be opened: {error}", place.log().display())))?;
-    // Marked, not closed: the start lock is one of them. So a caller's pipe or lock never lives on in the daemon.
-    close_fds::set_fds_cloexec_threadsafe(3, &[]);
-    let mut command = Command::new(program);
-    command
-        .args(["daemon", "run", "--spawned"])
-        .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, variable(name)?))))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(log);
-    let mut child = command.spawn().map_err(|error| failed(format!("kv cannot start itself: {error}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let line = serde_json::to_string(handover).unwrap_or_default();
-        // A child that is dead already is noticed by its silence.
+    let mut launcher = None;
+    for path in program.found() {
+        let log = log.try_clone().map_err(|error| failed(format!("the log cannot be passed on: {error}")))?;
+        let mut command = Command::new(path);
+        command
+            .args(["daemon", "run", "--spawned"])
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, variable(name)?))))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let spawned =
+            command.spawn().map_err(|error| failed(format!("{} cannot be started: {error}", path.display())));
+        let is_started = spawned.is_ok();
+        launcher = Some(spawned);
+        if is_started {
+            break;
+        }
+    }
+    let mut launcher = launcher.unwrap_or_else(|| Err(no_program(program)))?;
+    if let Some(mut stdin) = launcher.stdin.take() {
+        let handover = Handover { started_by: this_process(), ..handover.clone() };
+        let line = serde_json::to_string(&handover).unwrap_or_default();
+        // One that is dead already is noticed by its silence.
         let _ = writeln!(stdin, "{line}");
     }
-    Ok(child)
+    Ok(launcher)
 }
 
-/// The child's line, or none when it said nothing in time.
-fn wait_for_report(child: &mut Child) -> Option<Report> {
-    let stdout = child.stdout.take()?;
+fn no_program(program: &Program) -> Error {
+    let mut error =
+        Error::new(Code::Unavailable, format!("there is no program at {}", program.path.display()));
+    error.retry = false;
+    error.hint("kv starts its daemon from there: install kv, or start one first with: kv daemon start")
+}
+
+/// This process as the log of the daemon names it. Its arguments stay out of it: they may hold what nobody else may see.
+fn this_process() -> String {
+    let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!("{name}, process {} of user {}", std::process::id(), rustix::process::getuid().as_raw())
+}
+
+/// The daemon's line, or none when it said nothing in time.
+fn wait_for_report(launcher: &mut Child) -> Option<Report> {
+    let stdout = launcher.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();

@@ -2,8 +2,10 @@
 
 mod end;
 mod identity;
+mod launch;
 mod owners;
 mod panics;
+mod program;
 mod start;
 mod users;
 mod versions;

@@ -194,7 +194,7 @@ impl Kv {
                 String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default())
                     .into_owned()
             };
-            read("cmdline").ends_with("daemon\0run\0--spawned\0")
+            read("cmdline").ends_with("daemon\0run\0--spawned\0--launched\0")
                 && read("environ").split('\0').any(|variable| {
                     variable.split_once('=').is_some_and(|(_, value)| value.starts_with(here))
                 })
@@ -227,6 +227,11 @@ impl Drop for Kv {
             let _ = self.shell(&format!("kill -9 {pid}"));
         }
     }
+}
+
+/// Whether a process lives; one that has ended and that nobody waits for does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    std::fs::exists(format!("/proc/{pid}/exe")).unwrap()
 }
 
 /// The most memory that the daemon has held so far, in bytes (`VmHWM`, proc(5)).

@@ -2,11 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Kv, Load, wait_until};
-
-fn is_alive(pid: u32) -> bool {
-    std::fs::exists(format!("/proc/{pid}/exe")).unwrap()
-}
+use crate::support::{Kv, Load, is_alive, wait_until};
 
 #[test]
 fn sigterm_ends_the_daemon_within_a_second_and_stop_waits_for_its_death() {

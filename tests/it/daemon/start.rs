@@ -92,7 +92,7 @@ fn the_daemon_keeps_nothing_of_its_caller() {
     let pid = kv.daemon_pid();
     assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
     let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(String::from_utf8_lossy(&arguments).ends_with("daemon\0run\0--spawned\0"));
+    assert!(String::from_utf8_lossy(&arguments).ends_with("daemon\0run\0--spawned\0--launched\0"));
 }
 
 #[test]
