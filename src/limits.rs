@@ -266,8 +266,18 @@ pub const SOCKET_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else {
 /// A line between a client and the daemon that it starts has at most so many bytes.
 pub const HANDOVER_BYTES: u64 = 64 * 1_024;
 
-/// The log is started anew when it is larger than this.
+/// The log of a daemon is begun anew when it is larger than this; the one before it is kept.
 pub const LOG_BYTES: u64 = 1_024 * 1_024;
+
+/// What happens again and again is logged once in this time.
+pub const LOG_REPEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Different things that happened within [`LOG_REPEAT_INTERVAL`] and are logged; of more than that nothing is logged, so that
+/// nobody fills the log with ever new words.
+pub const LOG_REPEATS: usize = 64;
+
+/// A batch whose commit takes longer than this is logged: most take a few milliseconds.
+pub const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
 /// How often the daemon looks whether it is idle, or its socket gone.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);

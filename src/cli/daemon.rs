@@ -1,5 +1,7 @@
 //! `kv daemon`
 
+mod signals;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,14 +10,12 @@ use kv::daemon::instance::Instance;
 use kv::daemon::place::Place;
 use kv::daemon::spawn::{self, Handover, Report};
 use kv::daemon::store_lock::StoreLock;
-use kv::daemon::{self, Config, launch};
-use kv::environment;
+use kv::daemon::{self, Config, launch, log};
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use super::arguments::{DaemonCommand, StoreArguments};
-use super::{connect, output, signals};
+use super::{connect, output};
 
 /// Runs `kv daemon …`.
 pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
@@ -62,16 +62,12 @@ fn tell_failure(outcome: Result<()>) -> Result<()> {
 }
 
 fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
-    let asked = environment::variable("RUST_LOG").and_then(|asked| EnvFilter::try_new(asked.to_str()?).ok());
-    let filter = asked.unwrap_or_else(|| EnvFilter::new("warn"));
-    // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
-    let log = tracing_subscriber::fmt().log_internal_errors(false);
-    log.with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log::begin(spawned.then(|| place.log()));
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
     actix_rt::System::new().block_on(async {
-        signals::survive_file_size_limit()?;
+        super::signals::survive_file_size_limit()?;
         // Whoever waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
         address.check().await?;
         let served = |socket: PathBuf| {
@@ -88,7 +84,10 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
             return served(place.socket().to_owned());
         };
         let stop = CancellationToken::new();
-        signals::stop_on_signals(&stop)?;
+        signals::obey(&stop, spawned)?;
+        if spawned {
+            tracing::info!(by = handover.started_by, "started");
+        }
         report(&Report::Ready);
         let idle_timeout = Duration::from_secs(handover.idle_timeout_s);
         let config = Config {

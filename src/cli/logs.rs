@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use clap::Args;
 use kv::client::Client;
+use kv::daemon::log;
 use kv::daemon::place::Place;
 use kv::daemon::store_lock::last_socket;
 use kv::limits;
@@ -34,19 +37,15 @@ impl Logs {
         let unreadable = |error: io::Error| {
             Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
         };
-        let mut file = match File::open(&log) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                output::note(&format!(
-                    "there is no log at {}: no command has started a daemon",
-                    log.display()
-                ));
+        let mut text = Vec::new();
+        read(&log::older(&log), &mut text).map_err(unreadable)?;
+        let mut file = read(&log, &mut text).map_err(unreadable)?;
+        if file.is_none() && text.is_empty() {
+            output::note(&format!("there is no log at {}: no command has started a daemon", log.display()));
+            if !self.follow {
                 return Ok(());
             }
-            Err(error) => return Err(unreadable(error)),
-        };
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(unreadable)?;
+        }
         let last = self.lines.map_or(text.as_slice(), |count| last_lines(&text, count));
         let mut reader = output::print_bytes(last)?;
         while self.follow && reader.is_continue() {
@@ -55,19 +54,49 @@ impl Logs {
                 () = output::reader_is_gone() => break,
             }
             text.clear();
-            read_on(&mut file, &mut text).map_err(unreadable)?;
+            read_on(&log, &mut file, &mut text).map_err(unreadable)?;
             reader = output::print_bytes(&text)?;
         }
         Ok(())
     }
 }
 
-/// Reads what came since the last time; the next daemon may have begun the log anew.
-fn read_on(file: &mut File, text: &mut Vec<u8>) -> io::Result<()> {
-    if file.metadata()?.len() < file.stream_position()? {
-        file.rewind()?;
+/// Reads a whole file, and answers it for what comes; none where there is none.
+fn read(path: &Path, text: &mut Vec<u8>) -> io::Result<Option<File>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    file.read_to_end(text)?;
+    Ok(Some(file))
+}
+
+/// Reads what came since the last time. The log may have been begun anew meanwhile, in the same file or in another one.
+fn read_on(path: &Path, file: &mut Option<File>, text: &mut Vec<u8>) -> io::Result<()> {
+    let Some(known) = file else {
+        *file = read(path, text)?;
+        return Ok(());
+    };
+    if known.metadata()?.len() < known.stream_position()? {
+        known.rewind()?;
     }
-    file.read_to_end(text).map(drop)
+    let is_current = is_at(path, known)?;
+    known.read_to_end(text)?;
+    // What was written to the old file before the new one was begun has been read by now.
+    if !is_current && let Some(next) = read(path, text)? {
+        *file = Some(next);
+    }
+    Ok(())
+}
+
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let known = file.metadata()?;
+    match path.metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (known.dev(), known.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn last_lines(text: &[u8], count: usize) -> &[u8] {

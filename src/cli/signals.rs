@@ -4,7 +4,6 @@ use kv::limits;
 use kv::store::{Code, Error, Result};
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 fn handle(kind: SignalKind) -> Result<Signals> {
     signal(kind).map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))
@@ -62,17 +61,4 @@ pub(super) fn terminations() -> Result<Terminations> {
 /// The exit code of a command that was ended by a signal, as a shell tells it.
 pub(super) fn exit_code(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(1)
-}
-
-/// Cancels the token at SIGTERM and at Ctrl-C.
-pub(super) fn stop_on_signals(stop: &CancellationToken) -> Result<()> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = handle(kind)?;
-        let stop = stop.clone();
-        actix_rt::spawn(async move {
-            signals.recv().await;
-            stop.cancel();
-        });
-    }
-    Ok(())
 }

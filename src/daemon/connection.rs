@@ -20,6 +20,7 @@ use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::memory::Memory;
 use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Active, Subscriptions};
+use super::trouble;
 use crate::limits;
 use crate::protocol::{
     Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
@@ -157,7 +158,7 @@ impl Connection {
                 },
                 () = dispatch.stop.cancelled(), if !self.stopping => {
                     self.stopping = true;
-                    let error = Error::new(Code::Unavailable, "the daemon is ending");
+                    let error = trouble::ending();
                     for id in self.subscriptions.end_all() {
                         self.send(&encode_end(&id, error.clone()), Memory::is_short).await?;
                     }
@@ -318,7 +319,7 @@ impl Connection {
             let (mut lines, place) = match ready {
                 Ready::Line(line, place) => (line, place),
                 Ready::Subscribed(line, active) if self.stopping => {
-                    let error = Error::new(Code::Unavailable, "the daemon is ending");
+                    let error = trouble::ending();
                     ([line, encode_end(&active.id, error)].concat(), None)
                 }
                 Ready::Subscribed(line, active) => {

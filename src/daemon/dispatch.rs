@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::location::Location;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
+use super::{log, trouble};
 use crate::actors::backend::{Ask, AskSmall, Backend};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
@@ -121,7 +122,7 @@ impl Dispatch {
         if let Call::Store(Request::Read(Read::Get { key })) = call {
             let asked = self.backend.send(AskSmall(key.clone()));
             return Box::pin(async move {
-                let small = async { asked.await.map_err(|_| gone())? };
+                let small = async { asked.await.map_err(|_| trouble::ending())? };
                 match in_time(timeout, false, small).await {
                     Ok(Some(reply)) => Answered::Now(Ok(Answer::Store(reply)), None),
                     Ok(None) => {
@@ -169,7 +170,7 @@ impl Dispatch {
     ) -> impl Future<Output = Result<T>> + use<T, A> {
         let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
         // What an attempt to write brings in that moment is given back, or expires.
-        let ended = move || if is_write { gone().unknown() } else { gone() };
+        let ended = move || if is_write { trouble::ending().unknown() } else { trouble::ending() };
         async move {
             let _given_up = given_up;
             let answer = async { asked?.await.map_err(|_| ended())? };
@@ -251,7 +252,9 @@ impl Dispatch {
                 let is_read = matches!(request, Request::Read(_));
                 let asked = self.backend.send(Ask(request));
                 Box::pin(async move {
-                    let answer = asked.await.map_err(|_| if is_read { gone() } else { gone().unknown() });
+                    let answer = asked
+                        .await
+                        .map_err(|_| if is_read { trouble::ending() } else { trouble::ending().unknown() });
                     answer?.map(Answer::Store)
                 })
             }
@@ -277,6 +280,7 @@ impl Dispatch {
                 })
             }
             Call::Shutdown => {
+                log::ends("a client asked for it");
                 self.stop.cancel();
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
@@ -315,14 +319,15 @@ async fn in_time<T>(
     is_write: bool,
     answer: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let Some(Timeout { timeout_ms, deadline }) = timeout else { return answer.await };
-    tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
-        let error = Error::new(Code::Timeout, format!("no answer within {timeout_ms} ms"));
-        // The batch that holds the write goes on.
-        Err(if is_write { error.unknown() } else { error })
-    })
-}
-
-pub(super) fn gone() -> Error {
-    Error::new(Code::Unavailable, "the daemon is ending")
+    let outcome = match timeout {
+        None => answer.await,
+        Some(Timeout { timeout_ms, deadline }) => {
+            tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+                let error = Error::new(Code::Timeout, format!("no answer within {timeout_ms} ms"));
+                // The batch that holds the write goes on.
+                Err(if is_write { error.unknown() } else { error })
+            })
+        }
+    };
+    outcome.map_err(trouble::told)
 }

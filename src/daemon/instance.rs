@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::io::{Errno, FdFlags};
@@ -72,6 +72,11 @@ impl Instance {
     #[must_use]
     pub fn socket(&self) -> &Path {
         self.place.socket()
+    }
+
+    /// Where its log is, when a command started it.
+    pub(super) fn log(&self) -> PathBuf {
+        self.place.log()
     }
 
     /// Which peers it serves.

@@ -9,6 +9,7 @@ pub mod instance;
 pub mod launch;
 pub(crate) mod location;
 mod lock_file;
+pub mod log;
 mod memory;
 pub mod place;
 mod resources;
@@ -16,6 +17,7 @@ mod session_locks;
 pub mod spawn;
 pub mod store_lock;
 mod subscriptions;
+mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::dispatch::Dispatch;
 use self::instance::Instance;
+use self::log::Repeats;
 use self::memory::Memory;
 use self::place::{Admission, Place};
 use self::store_lock::StoreLock;
@@ -83,14 +86,26 @@ pub async fn run(
         dispatch.store_lock.listens_at(instance.socket());
     }
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
-    tracing::info!(pid = std::process::id(), "the daemon listens");
+    tracing::info!(
+        pid = std::process::id(),
+        version = env!("CARGO_PKG_VERSION"),
+        schema = config.address.schema(),
+        store = %config.address.connection(),
+        socket = %instance.as_ref().map_or_else(|| "none".into(), |instance| instance.socket().display().to_string()),
+        spawned = config.spawned,
+        connections_max,
+        "the daemon listens"
+    );
+    let refusals = Repeats::new();
     let mut idle_since = Instant::now();
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tending = actix_rt::spawn(async {});
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
-            tracing::warn!(%error, "a connection was refused");
+            if let Some(left_out) = refusals.to_log(&error.message) {
+                tracing::warn!(%error, left_out, "a connection was refused");
+            }
         } else if connections.load(Ordering::SeqCst) >= connections_max {
             refuse(&stream, connections_max);
         } else {
@@ -111,7 +126,9 @@ pub async fn run(
                 }
                 Err(error) => {
                     // Out of descriptors: those who are here go on, and free some.
-                    tracing::warn!(%error, "accept");
+                    if let Some(left_out) = refusals.to_log("accept") {
+                        tracing::warn!(%error, left_out, "a connection could not be accepted");
+                    }
                     tokio::time::sleep(limits::ACCEPT_PAUSE).await;
                 }
             },
@@ -129,10 +146,18 @@ pub async fn run(
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
                 let redundant = dispatch.store_lock.is_redundant();
+                if let Some(instance) = &instance {
+                    log::keep(&instance.log());
+                }
                 if store.has_failed() {
+                    log::ends("a commit failed, and the next daemon recovers the store");
                     stop.cancel();
                 } else if idle || (is_alone && (unreachable || redundant)) {
-                    tracing::info!(idle, unreachable, redundant, "the daemon ends by itself");
+                    log::ends(match (idle, redundant) {
+                        (true, _) => "nobody was connected for long",
+                        (_, true) => "another daemon serves the store",
+                        _ => "its socket was lost",
+                    });
                     break;
                 } else if unreachable && let Some(instance) = &mut instance {
                     // Whoever is connected stays, and others must find this daemon.
@@ -176,6 +201,7 @@ pub async fn run(
         }
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
+    tracing::info!(pid = std::process::id(), "the daemon has ended");
     drop(instance);
 }
 
@@ -203,6 +229,7 @@ pub fn end_process_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        tracing::error!("the process ends: a panic means that a rule is broken");
         std::process::abort();
     }));
 }
@@ -213,7 +240,10 @@ fn refuse(stream: &UnixStream, connections_max: usize) {
         Code::TooManyConnections,
         format!("the daemon serves {connections_max} connections already"),
     )
-    .hint("close some, or raise its limit on open files (ulimit -n)");
+    .hint(match resources::advice(Code::TooManyConnections) {
+        Some(advice) if connections_max < limits::CONNECTIONS => format!("close some; {advice}"),
+        _ => "close some".to_owned(),
+    });
     // A fresh socket takes a short line at once; one that does not is closed all the same.
     let _ = stream.try_write(&encode_reply(None, Err(error)));
 }

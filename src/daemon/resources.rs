@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits;
+use crate::store::Code;
 
 /// Those whose soft limits are raised to the hard ones: what a caller set for itself, with `ulimit -S`, is not meant for a
 /// daemon that others use. A hard limit is not the daemon's to raise.
@@ -22,7 +23,7 @@ pub(super) fn raise() {
         let limit = getrlimit(resource);
         let soft = match (resource, limit.maximum) {
             // The system tells a process of the soft limit, and ends it at the hard one.
-            (Resource::Cpu, Some(hard)) => Some(hard.saturating_sub(1)),
+            (Resource::Cpu, Some(hard)) => Some(hard.saturating_sub(1).max(1)),
             (_, hard) => hard,
         };
         set_soft(resource, soft);
@@ -38,6 +39,26 @@ pub(super) fn raise() {
 fn set_soft(resource: Resource, soft: Option<u64>) -> bool {
     let maximum = getrlimit(resource).maximum;
     setrlimit(resource, Rlimit { current: soft, maximum }).is_ok()
+}
+
+/// What to do about limits of this process that stand in the way of an error like this; none where there are none.
+///
+/// Whoever is told of the error looks at limits of its own, which are others.
+pub(super) fn advice(code: Code) -> Option<String> {
+    let asked: &[(Resource, &str)] = match code {
+        Code::StoreFull => &[(Resource::Fsize, "ulimit -f")],
+        Code::Unavailable => &[(Resource::As, "ulimit -v"), (Resource::Data, "ulimit -d")],
+        Code::TooManyConnections => &[(Resource::Nofile, "ulimit -n")],
+        _ => return None,
+    };
+    let words = asked.iter().filter_map(|(resource, command)| {
+        getrlimit(*resource).current.map(|limit| format!("{limit} ({command})"))
+    });
+    let words = words.collect::<Vec<_>>().join(" and ");
+    let pid = std::process::id();
+    (!words.is_empty()).then(|| {
+        format!("the daemon, process {pid}, has a limit of {words}: start it anew where that is higher, with kv daemon restart")
+    })
 }
 
 /// How many connections are served at once.

@@ -3,7 +3,7 @@
 //! Connect; else take the start lock, connect again, start the launcher (see [`launch`](super::launch)), wait for the
 //! one line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -153,13 +153,14 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
             // Whoever holds the lock starts the daemon that we want.
             None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
             None => {
-                return Err(no_answer(place, "another command has been starting the daemon for too long"));
+                return Err(no_answer(place, 0, "another command has been starting the daemon for too long"));
             }
         }
     };
     if std::os::unix::net::UnixStream::connect(place.socket()).is_ok() {
         return Ok(place.socket().to_owned());
     }
+    let logged_bytes = place.log().metadata().map_or(0, |log| log.len());
     let mut launcher = spawn(place, program, handover)?;
     let answer = wait_for_report(&mut launcher);
     drop(lock);
@@ -178,16 +179,16 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
             Err(error)
         }
         None if instance::is_alive(place) => Ok(place.socket().to_owned()),
-        None => Err(no_answer(
-            place,
-            &format!("the daemon did not start: {} said nothing", program.path.display()),
-        )),
+        None => {
+            let what = format!("the daemon did not start: {} said nothing", program.path.display());
+            Err(no_answer(place, logged_bytes, &what))
+        }
     }
 }
 
 fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child> {
     let failed = |what: String| Error::new(Code::Unavailable, what).hint("try: kv daemon run");
-    let log = log_file(&place.log())
+    let log = open_own(&place.log(), OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
         .map_err(|error| failed(format!("{} cannot be opened: {error}", place.log().display())))?;
     let mut launcher = None;
     for path in program.found() {
@@ -245,20 +246,18 @@ fn wait_for_report(launcher: &mut Child) -> Option<Report> {
     serde_json::from_str(&line).ok()
 }
 
-fn log_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let file = open_own(path, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
-    if file.metadata()?.len() > limits::LOG_BYTES {
-        file.set_len(0)?;
-    }
-    Ok(file)
-}
-
-fn no_answer(place: &Place, what: &str) -> Error {
+/// Tells that nobody answered, with the last of what was logged behind a position.
+fn no_answer(place: &Place, logged_bytes: u64, what: &str) -> Error {
     let log = place.log();
-    let mut text = String::new();
-    if let Ok(file) = open_own(&log, OFlags::RDONLY) {
-        let _ = file.take(limits::LOG_BYTES).read_to_string(&mut text);
+    let mut text = Vec::new();
+    if let Ok(mut file) = open_own(&log, OFlags::RDONLY) {
+        // The log may have been begun anew meanwhile.
+        let behind = file.metadata().map_or(0, |log| if log.len() < logged_bytes { 0 } else { logged_bytes });
+        let _ = file
+            .seek(SeekFrom::Start(behind))
+            .and_then(|_| file.take(limits::LOG_BYTES).read_to_end(&mut text));
     }
+    let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(3)..].join("\n");
     let last = if last.is_empty() { String::new() } else { format!(":\n{last}") };

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -151,7 +152,11 @@ async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::R
     while let Some((batch, answers)) =
         gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await
     {
+        let begun = Instant::now();
         let Committed { outcomes, bounds } = engine.write(&batch).await;
+        if begun.elapsed() > limits::SLOW_COMMIT {
+            tracing::warn!(elapsed = ?begun.elapsed(), writes = batch.len(), "a commit was slow");
+        }
         if let Some(bounds) = bounds {
             feed.publish(bounds);
         }

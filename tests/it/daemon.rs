@@ -3,9 +3,11 @@
 mod end;
 mod identity;
 mod launch;
+mod log;
 mod owners;
 mod panics;
 mod program;
+mod signals;
 mod start;
 mod users;
 mod versions;

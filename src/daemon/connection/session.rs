@@ -7,10 +7,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{Acquired, Connection, Pending, Ready};
-use crate::daemon::dispatch::gone;
 use crate::daemon::memory::Memory;
 use crate::daemon::session_locks::Held;
 use crate::daemon::subscriptions::{Active, Ended, Woken, change_lines, progress_line};
+use crate::daemon::trouble;
 use crate::limits;
 use crate::protocol::{Acquire, Answer, Id, Subscribed, encode_end, encode_reply};
 use crate::store::follow::Wake;
@@ -70,7 +70,9 @@ impl Connection {
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: Pending = Box::pin(async move {
             let (answer, had, is_refused) = match acquired.await {
-                Ok(had) => (had.reply().cloned().map(Answer::Store).ok_or_else(gone), Some(had), false),
+                Ok(had) => {
+                    (had.reply().cloned().map(Answer::Store).ok_or_else(trouble::ending), Some(had), false)
+                }
                 // An attempt may have been under way when it was cancelled.
                 Err(error) => {
                     let is_refused = !error.maybe && error.code != Code::Cancelled;

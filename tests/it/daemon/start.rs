@@ -34,7 +34,7 @@ fn fifty_commands_at_once_start_one_daemon_and_all_get_answers() {
     for round in 0..number_from_environment("COLD_ROUNDS", 20) {
         leave_behind(&kv, round);
         kv.ok("mkdir -p -m 700 run/kv; rm -f run/kv/*.log");
-        let answers = kv.ok("export RUST_LOG=info; for i in $(seq 50); do kv get a & done; wait");
+        let answers = kv.ok("for i in $(seq 50); do kv get a & done; wait");
         assert_eq!(answers, "7\n".repeat(50), "round {round}");
         assert_eq!(kv.daemons(), [kv.daemon_pid()], "round {round}");
         assert_eq!(kv.ok("grep -c 'the daemon listens' run/kv/*.log"), "1\n", "round {round}");
@@ -131,21 +131,21 @@ fn a_restart_is_another_process_with_the_same_store_and_its_log_can_be_read() {
     assert_eq!(kv.ok("kv daemon logs"), "", "there is none yet");
     kv.ok("kv init; kv put a --value 1");
     let pid = kv.daemon_pid();
-    kv.ok("RUST_LOG=info kv daemon restart");
+    kv.ok("kv daemon restart");
     let next = kv.daemon_pid();
     assert_ne!(next, pid);
     assert_eq!(kv.daemons(), [next]);
     assert_eq!(kv.ok("kv get a"), "1\n");
     let listens = |text: &str| kv.ok(text).matches("the daemon listens").count();
-    assert_eq!(listens("kv daemon logs"), 1);
-    kv.ok("RUST_LOG=info kv daemon restart; mkdir -m 700 other");
+    assert_eq!(listens("kv daemon logs"), 2);
+    kv.ok("kv daemon restart; mkdir -m 700 other");
     assert_eq!(
         listens("XDG_RUNTIME_DIR=$PWD/other kv daemon logs"),
-        2,
+        3,
         "the log of the daemon that there is"
     );
     assert_eq!(listens("kv daemon logs -n 1"), 1);
-    assert_eq!(listens("timeout 10 kv daemon logs --follow | head -1"), 1, "it ends with its reader");
+    assert_eq!(listens("timeout 10 kv daemon logs --follow | head -2"), 1, "it ends with its reader");
     assert_eq!(kv.ok("kv daemon logs -n 0"), "");
 }
 
