@@ -215,6 +215,12 @@ pub const READ_BUFFER_BYTES: usize = 4 * 1_024;
 /// A daemon with no connection ends after this long, unless `--idle-timeout` says otherwise.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The same for a daemon that a command started and that finds no store, or none that it can open: as after a typing error.
+pub const STORELESS_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// `status` names at most so many of the processes that are connected: enough for people.
+pub const PROCESSES_TOLD: usize = 100;
+
 /// A spawned daemon must say `ready`, or why not, within this time.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -253,6 +259,10 @@ pub const RESUME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a client waits for the daemon to accept, to prove who it is and to answer `hello`.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `kv daemon list` and `kv daemon stop --all` wait this long for each daemon to say who it is: one that takes longer is
+/// shown as one that does not answer.
+pub const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long `hello` waits for the store to say which one it is; shorter than the time that a client waits for `hello`.
 pub const HELLO_STORE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -135,7 +135,7 @@ pub(super) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DaemonCommand {
-    /// Serve the store in the foreground
+    /// Serve the store in the foreground, in place of a daemon that a command started
     Run {
         /// Let the members of this group use the daemon too; its socket is then in /run/kv
         #[arg(long, value_name = "GROUP")]
@@ -150,11 +150,20 @@ pub(super) enum DaemonCommand {
     /// Start the daemon in the background, unless it runs
     Start,
     /// End the daemon and wait for its death
-    Stop,
+    ///
+    /// Commands that are connected and go on, such as watch, consumer stream and lock run, start the next daemon when they
+    /// need it: which ones, is told.
+    Stop {
+        /// End all daemons of this user, whatever store they serve, and tell which
+        #[arg(long)]
+        all: bool,
+    },
     /// End the daemon that a command started, if there is one, and start the next one
     Restart,
     /// Show which daemon serves the store
     Status,
+    /// Show all daemons of this user, whatever store they serve
+    List(super::daemon::List),
     /// Print the log of the daemon that a command started
     Logs(super::logs::Logs),
 }

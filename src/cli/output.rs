@@ -92,17 +92,39 @@ pub(super) fn print_items(items: &[impl Serialize], as_array: bool) -> Result<()
     }
 }
 
+/// Prints rows below their headings, each column as wide as its widest cell.
+pub(super) fn print_table<const COLUMNS: usize>(
+    headings: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+) -> Result<()> {
+    let headings = std::iter::once(headings.map(str::to_owned));
+    // A path may hold what steers a terminal, and line breaks.
+    let rows: Vec<_> = headings.chain(rows.map(|row| row.map(|cell| escaped(&cell)))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    print_line(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
 /// Tells people something that is no data. What steers a terminal is escaped: a key, or the name of a file, may hold it.
 pub(super) fn note(text: &str) {
-    let mut told = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' => told.push(character),
-            _ if character.is_control() => told.extend(character.escape_debug()),
-            _ => told.push(character),
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
+}
+
+fn escaped(line: &str) -> String {
+    let mut told = String::with_capacity(line.len());
+    for character in line.chars() {
+        if character.is_control() {
+            told.extend(character.escape_debug());
+        } else {
+            told.push(character);
         }
     }
-    let _ = writeln!(anstream::stderr(), "{told}");
+    told
 }
 
 /// Lines behind the first one are indented, so that what a message quotes is not taken for a line of kv.

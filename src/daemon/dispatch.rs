@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Addr, MailboxError};
@@ -11,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::clients::Clients;
 use super::location::Location;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
@@ -76,7 +76,7 @@ pub(super) struct Dispatch {
     pub(super) spawned: bool,
     pub(super) started: Timestamp,
     pub(super) store_lock: StoreLock,
-    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) clients: Arc<Clients>,
     pub(super) connections_max: usize,
     /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
     pub(super) memory: Memory,
@@ -264,7 +264,8 @@ impl Dispatch {
             }
             Call::Status => {
                 let hello = self.hello();
-                let connections = self.connections.load(Ordering::SeqCst);
+                let connections = self.clients.connections();
+                let processes = self.clients.processes();
                 let in_flight_bytes = self.memory.small_in_flight_bytes();
                 let large_in_flight = self.memory.large_in_flight();
                 let started = self.started.to_string();
@@ -274,6 +275,7 @@ impl Dispatch {
                         hello,
                         started,
                         connections,
+                        processes,
                         in_flight_bytes,
                         large_in_flight,
                     }))

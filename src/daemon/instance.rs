@@ -3,6 +3,7 @@
 //! A lock that is held for life decides, never a pid: the kernel frees it when its holder dies, and only its holder
 //! may remove and bind the socket.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub struct Instance {
     place: Place,
     life: LockFile,
     bound: FileId,
+    _unswept: Option<File>,
 }
 
 impl Instance {
@@ -37,7 +39,8 @@ impl Instance {
             .map_err(|error| failed("cannot lock the place of", place, &error))?;
         let Some(life) = life else { return Ok(None) };
         let (listener, bound) = bind(place, &life)?;
-        Ok(Some((Instance { place: place.clone(), life, bound }, listener)))
+        let unswept = place.keep_from_being_swept();
+        Ok(Some((Instance { place: place.clone(), life, bound, _unswept: unswept }, listener)))
     }
 
     /// Binds a socket again after its path was lost: the same one, or one at the other place when the directory of the

@@ -3,7 +3,9 @@
 //! - [`place`], [`instance`], [`spawn`], [`launch`]: where a daemon lives, that it is the only one, how it is started
 //! - `connection`, `dispatch`: one client's life; from a request to who answers it
 
+mod clients;
 mod connection;
+pub mod discovery;
 mod dispatch;
 pub mod instance;
 pub mod launch;
@@ -20,7 +22,7 @@ mod subscriptions;
 mod trouble;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Actor as _;
@@ -28,6 +30,7 @@ use futures_util::FutureExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use self::clients::Clients;
 use self::dispatch::Dispatch;
 use self::instance::Instance;
 use self::log::Repeats;
@@ -39,7 +42,7 @@ use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
 use crate::protocol::encode_reply;
-use crate::store::{Address, Clock, Code, Error, LocalStore, Timestamp};
+use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
 
 /// What a daemon serves, and how long.
 #[derive(Debug, Clone)]
@@ -67,7 +70,7 @@ pub async fn run(
     let backend = Backend::new(Arc::clone(&store)).start();
     let lock_expiry = LockExpiry::new(Arc::clone(&store)).start();
     let stream_notifier = StreamNotifier::new(Arc::clone(&store)).start();
-    let connections = Arc::new(AtomicUsize::new(0));
+    let clients = Arc::new(Clients::default());
     let connections_max = resources::connections();
     let dispatch = Arc::new(Dispatch {
         backend,
@@ -77,7 +80,7 @@ pub async fn run(
         address: config.address.clone(),
         spawned: config.spawned,
         store_lock,
-        connections: Arc::clone(&connections),
+        clients: Arc::clone(&clients),
         connections_max,
         memory: Memory::new(),
         stop: stop.clone(),
@@ -98,6 +101,8 @@ pub async fn run(
     );
     let refusals = Repeats::new();
     let mut idle_since = Instant::now();
+    // Looked at once after each time that somebody was connected.
+    let (mut is_looked_for, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tending = actix_rt::spawn(async {});
@@ -106,14 +111,14 @@ pub async fn run(
             if let Some(left_out) = refusals.to_log(&error.message) {
                 tracing::warn!(%error, left_out, "a connection was refused");
             }
-        } else if connections.load(Ordering::SeqCst) >= connections_max {
+        } else if clients.connections() >= connections_max {
             refuse(&stream, connections_max);
         } else {
-            let guard = Counted::new(&connections);
+            let present = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let dispatch = Arc::clone(&dispatch);
             actix_rt::spawn(async move {
                 connection::serve(stream, dispatch).await;
-                drop(guard);
+                drop(present);
             });
         }
     };
@@ -133,10 +138,19 @@ pub async fn run(
                 }
             },
             _ = watch.tick() => {
-                let is_alone = connections.load(Ordering::SeqCst) == 0;
+                let is_alone = clients.connections() == 0;
                 if !is_alone {
                     idle_since = Instant::now();
+                    is_looked_for = false;
+                    is_storeless.store(false, Ordering::SeqCst);
+                } else if config.spawned
+                    && !is_looked_for
+                    && idle_since.elapsed() >= limits::STORELESS_IDLE_TIMEOUT
+                {
+                    is_looked_for = true;
+                    actix_rt::spawn(look_for_store(Arc::clone(&store), Arc::clone(&is_storeless)));
                 }
+                let storeless = is_alone && is_storeless.load(Ordering::SeqCst);
                 dispatch.store_lock.keep(false);
                 // It may wait for the disk, and nobody is to wait for it.
                 if tending.is_finished() {
@@ -152,10 +166,11 @@ pub async fn run(
                 if store.has_failed() {
                     log::ends("a commit failed, and the next daemon recovers the store");
                     stop.cancel();
-                } else if idle || (is_alone && (unreachable || redundant)) {
-                    log::ends(match (idle, redundant) {
-                        (true, _) => "nobody was connected for long",
-                        (_, true) => "another daemon serves the store",
+                } else if idle || storeless || (is_alone && (unreachable || redundant)) {
+                    log::ends(match (idle, storeless, redundant) {
+                        (true, ..) => "nobody was connected for long",
+                        (_, true, _) => "there is no store that it can serve",
+                        (.., true) => "another daemon serves the store",
                         _ => "its socket was lost",
                     });
                     break;
@@ -179,7 +194,7 @@ pub async fn run(
             serve(stream);
         }
         let deadline = Instant::now() + limits::CALL_TIMEOUT;
-        while connections.load(Ordering::SeqCst) > 0 && Instant::now() < deadline && !stop.is_cancelled() {
+        while clients.connections() > 0 && Instant::now() < deadline && !stop.is_cancelled() {
             tokio::time::sleep(limits::DRAIN_PAUSE).await;
         }
         stop.cancel();
@@ -187,7 +202,7 @@ pub async fn run(
     // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
     drop(listener);
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
-    while connections.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
+    while clients.connections() > 0 && Instant::now() < deadline {
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
     drop(dispatch);
@@ -221,6 +236,15 @@ fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener
     }
 }
 
+/// Finds out whether there is a store that can be opened.
+async fn look_for_store(store: Arc<LocalStore>, is_storeless: Arc<AtomicBool>) {
+    if let Err(error) = store.call(Request::Read(Read::Identity)).await {
+        // One that others keep busy is there.
+        let is_there = matches!(error.code, Code::Busy | Code::Timeout | Code::StoreFull);
+        is_storeless.store(!is_there, Ordering::SeqCst);
+    }
+}
+
 /// Makes a panic end the process, in every build.
 ///
 /// A panic means that a rule is broken. In a daemon, tokio would catch it and actix would let the actor die while the
@@ -246,20 +270,4 @@ fn refuse(stream: &UnixStream, connections_max: usize) {
     });
     // A fresh socket takes a short line at once; one that does not is closed all the same.
     let _ = stream.try_write(&encode_reply(None, Err(error)));
-}
-
-/// Counts a connection while it lives.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Counted {
-        count.fetch_add(1, Ordering::SeqCst);
-        Counted(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }

@@ -5,20 +5,22 @@
 //! is; a log that must outlive the session is the journal's, by a systemd unit.
 
 mod directory;
+mod own;
 mod peer;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, flock};
 use sha2::{Digest, Sha256};
 
 use self::directory::{check_private, check_shared, create_private};
-use self::peer::own_uid;
+pub(super) use self::own::own_directories;
+use self::own::{ELSEWHERE, own_directory};
 pub use self::peer::{Admission, check_peer, is_system};
-use crate::environment::variable;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 
@@ -78,14 +80,8 @@ impl Place {
         if let Some(socket) = socket_override {
             return Place::at(socket);
         }
-        let directory = own_directory(
-            variable("XDG_RUNTIME_DIR").as_deref(),
-            Path::new("/run/user"),
-            state_directory().as_deref(),
-        )?;
         let file = format!("{}.sock", store_name(identity));
-        let socket = directory.join(&file);
-        check_length(&socket)?;
+        let socket = own_directory(file.len())?.join(&file);
         let system_socket = Some(Path::new(SYSTEM_DIRECTORY).join(file));
         Ok(Place { socket, system_socket, guard: Guard::Own })
     }
@@ -156,10 +152,7 @@ impl Place {
     pub fn ensure(&self) -> Result<()> {
         let directory = self.directory();
         match &self.guard {
-            Guard::Own => {
-                create_private(directory)?;
-                check_private(directory)
-            }
+            Guard::Own => create_private(directory).and_then(|()| self.check()),
             Guard::Chosen if directory.is_dir() => Ok(()),
             Guard::Chosen => Err(refused(format!(
                 "{} is not a directory: a socket cannot be put there",
@@ -174,7 +167,13 @@ impl Place {
     /// there holds none.
     pub(crate) fn check(&self) -> Result<()> {
         match self.guard {
-            Guard::Own if self.directory().is_dir() => check_private(self.directory()),
+            Guard::Own if self.directory().symlink_metadata().is_ok() => {
+                let checked = check_private(self.directory());
+                // Where everybody may put something, nobody can be told to correct what another user put there.
+                checked.map_err(
+                    |error| if self.is_in_shared_directory() { error.hint(ELSEWHERE) } else { error },
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -206,6 +205,20 @@ impl Place {
         }
     }
 
+    fn is_in_shared_directory(&self) -> bool {
+        own::is_last_resort(self.directory())
+    }
+
+    /// Keeps those who sweep old files out of the directory of a daemon, for as long as what is answered lives
+    /// (tmpfiles.d(5)): a socket and locks are used without being touched.
+    pub(super) fn keep_from_being_swept(&self) -> Option<File> {
+        if !self.is_in_shared_directory() {
+            return None;
+        }
+        let directory = File::open(self.directory()).ok()?;
+        flock(&directory, FlockOperation::NonBlockingLockShared).is_ok().then_some(directory)
+    }
+
     fn directory(&self) -> &Path {
         // Both constructors made sure that the socket has a file name and an absolute path, so a parent as well.
         self.socket.parent().unwrap_or(Path::new("/"))
@@ -226,36 +239,6 @@ fn store_name(identity: &str) -> String {
         let _ = write!(name, "{byte:02x}");
         name
     })
-}
-
-/// `kv` under the first runtime directory that is really ours, else under the state directory.
-///
-/// The directory of the user is looked for without the variable too, because ssh with a command, cron and services
-/// have none; the variable is not believed, because su and sudo keep the old user's.
-fn own_directory(runtime: Option<&OsStr>, users: &Path, state: Option<&Path>) -> Result<PathBuf> {
-    let by_variable = runtime.map(PathBuf::from).filter(|path| path.is_absolute());
-    let by_uid = users.join(own_uid().to_string());
-    [by_variable, Some(by_uid)]
-        .into_iter()
-        .flatten()
-        .find(|directory| check_private(directory).is_ok())
-        .as_deref()
-        .or(state)
-        .map(|base| base.join("kv"))
-        .ok_or_else(|| {
-            refused(
-                "there is no directory for the daemon's socket: no runtime directory, and no absolute HOME",
-            )
-            .hint("set XDG_RUNTIME_DIR to a directory of yours with mode 0700, or choose one with --socket")
-        })
-}
-
-/// `$XDG_STATE_HOME` or `~/.local/state`, where the home is looked up in the user database when HOME is unset.
-fn state_directory() -> Option<PathBuf> {
-    let base = directories::BaseDirs::new()?;
-    // Only Linux has a state directory.
-    let directory = base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned();
-    directory.is_absolute().then_some(directory)
 }
 
 /// A socket's path is bounded by the kernel; bind and connect would only say "invalid argument".

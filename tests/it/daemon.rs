@@ -1,6 +1,7 @@
 //! How daemons begin, live and end, by the real binary.
 
 mod end;
+mod fleet;
 mod identity;
 mod launch;
 mod log;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::own::ELSEWHERE;
 use super::peer::own_uid;
 use super::{SocketGroup, quoted, refused};
 use crate::store::{Error, Result};
@@ -28,13 +29,11 @@ pub(super) fn create_private(directory: &Path) -> Result<()> {
             metadata.uid(),
             own_uid()
         ))
-        .hint("set HOME or XDG_STATE_HOME to a directory of yours, or choose a socket with --socket"));
+        .hint(ELSEWHERE));
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| refused(format!("{} cannot be created: {error}", directory.display())))
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        refused(format!("{} cannot be created: {error}", directory.display())).hint(ELSEWHERE)
+    })
 }
 
 /// Checks that a directory is a real one, ours, and closed to everybody else.

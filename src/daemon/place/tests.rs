@@ -3,8 +3,12 @@
 use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 
-use super::peer::check_server;
+use super::own::Bases;
+use super::peer::{check_server, own_uid};
 use super::*;
+
+/// The file name of a socket.
+const NAME: &str = "0123456789abcdef.sock";
 
 fn directory_with_mode(mode: u32) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -27,8 +31,11 @@ fn a_name_has_16_hex_digits_of_the_hash() {
 fn the_first_private_runtime_directory_is_taken() {
     let private = directory_with_mode(0o700);
     let open = directory_with_mode(0o755);
-    let (users, state) = (Path::new("/nowhere"), Path::new("/state"));
-    let choose = |runtime: &Path| own_directory(Some(runtime.as_os_str()), users, Some(state)).unwrap();
+    let (nowhere, state) = (Path::new("/nowhere"), private.path().join("state"));
+    let choose = |runtime: &Path| {
+        let runtime = Some(runtime.as_os_str());
+        Bases { runtime, users: nowhere, state: Some(&state), shared: nowhere }.choose(NAME.len()).unwrap()
+    };
     assert_eq!(choose(private.path()), private.path().join("kv"));
     assert_eq!(choose(open.path()), state.join("kv"));
     assert_eq!(choose(Path::new("")), state.join("kv"));
@@ -36,7 +43,8 @@ fn the_first_private_runtime_directory_is_taken() {
     let link = open.path().join("link");
     std::os::unix::fs::symlink(private.path(), &link).unwrap();
     assert_eq!(choose(&link), state.join("kv"));
-    let error = own_directory(None, users, None).unwrap_err();
+    let none = Bases { runtime: None, users: nowhere, state: None, shared: nowhere };
+    let error = none.choose(NAME.len()).unwrap_err();
     assert!(error.hint.unwrap().contains("XDG_RUNTIME_DIR"));
 }
 
@@ -45,7 +53,33 @@ fn the_directory_of_the_user_needs_no_variable() {
     let users = directory_with_mode(0o755);
     let mine = users.path().join(own_uid().to_string());
     DirBuilder::new().mode(0o700).create(&mine).unwrap();
-    assert_eq!(own_directory(None, users.path(), None).unwrap(), mine.join("kv"));
+    let nowhere = Path::new("/nowhere");
+    let bases = Bases { runtime: None, users: users.path(), state: None, shared: nowhere };
+    assert_eq!(bases.choose(NAME.len()).unwrap(), mine.join("kv"));
+}
+
+#[test]
+fn where_a_path_is_too_long_or_cannot_be_made_a_shorter_one_of_our_own_is_taken() {
+    let base = directory_with_mode(0o700);
+    let (nowhere, shared) = (Path::new("/nowhere"), Path::new("/tmp"));
+    let ours = shared.join(format!("kv-{}", own_uid()));
+    let choose = |runtime: Option<&Path>, state: Option<&Path>| {
+        let runtime = runtime.map(Path::as_os_str);
+        Bases { runtime, users: nowhere, state, shared }.choose(NAME.len()).unwrap()
+    };
+    let long = base.path().join("x".repeat(100));
+    DirBuilder::new().mode(0o700).create(&long).unwrap();
+    assert_eq!(choose(Some(&long), Some(base.path())), base.path().join("kv"));
+    assert_eq!(choose(Some(&long), Some(&long)), ours);
+    assert_eq!(choose(None, None), ours);
+    std::fs::write(base.path().join("file"), "").unwrap();
+    assert_eq!(choose(None, Some(&base.path().join("file/state"))), ours);
+    // What is there and cannot be used has a remedy, which is told.
+    std::fs::write(base.path().join("kv"), "").unwrap();
+    assert_eq!(choose(None, Some(base.path())), base.path().join("kv"));
+    // Where others may take away what is ours, nothing is put.
+    let open = directory_with_mode(0o777);
+    Bases { runtime: None, users: nowhere, state: None, shared: open.path() }.choose(NAME.len()).unwrap_err();
 }
 
 #[test]

@@ -164,6 +164,9 @@ pub struct Status {
     pub started: String,
     /// Connections that are served now.
     pub connections: usize,
+    /// The processes that are connected, with the one that asks, as far as they can be seen from here; at most 100 of them.
+    #[serde(default)]
+    pub processes: Vec<i32>,
     /// Bytes that small requests and replies under way take.
     pub in_flight_bytes: usize,
     /// Large requests and replies under way.

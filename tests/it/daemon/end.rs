@@ -72,3 +72,32 @@ fn an_idle_daemon_ends_and_cuts_no_request() {
          done; wait");
     assert_eq!(printed, "1\n".repeat(24));
 }
+
+/// A typing error leaves no daemon behind.
+#[test]
+fn a_daemon_without_a_store_ends_soon_after_its_last_client() {
+    let kv = Kv::new();
+    kv.ok("mkdir -m 700 made");
+    for connection in ["data.db", "typo.db"] {
+        let (code, stderr) = kv.fails(&format!("kv --connection {connection} get a"));
+        assert!(code == 6 && stderr.contains("not_initialized"), "{code} {stderr}");
+    }
+    kv.fails("kv --connection made/data.db get a");
+    let held = std::os::unix::net::UnixStream::connect(kv.ok("kv socket").trim()).unwrap();
+    assert_eq!(kv.daemons().len(), 3);
+    let connected = kv.daemon_pid();
+    // A store that is made in time, by whomever, is served on.
+    kv.ok("kv --daemon=never --connection made/data.db init");
+    let serving = kv.ok("kv --connection made/data.db daemon status | jq .pid").trim().parse().unwrap();
+    let mut expected = [connected, serving];
+    expected.sort_unstable();
+    wait_until("the end of the third", || {
+        let mut daemons = kv.daemons();
+        daemons.sort_unstable();
+        daemons == expected
+    });
+    drop(held);
+    wait_until("the end of the one that had a client", || kv.daemons() == [serving]);
+    assert!(kv.ok("kv daemon logs").contains("there is no store that it can serve"));
+    kv.ok("kv --connection made/data.db daemon stop");
+}

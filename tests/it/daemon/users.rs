@@ -82,7 +82,7 @@ impl Drop for Users {
     fn drop(&mut self) {
         // A daemon that was left behind by a failed test, and files that are not ours.
         let _ = self.shell(
-            "pkill -u $alice,$bob || true; while pgrep -u $alice,$bob; do sleep 0.05; done; rm -rf home bin",
+            "pkill -u $alice,$bob || true; while pgrep -u $alice,$bob; do sleep 0.05; done; rm -rf home bin /tmp/kv-$alice /tmp/kv-$bob",
         );
     }
 }
@@ -137,9 +137,69 @@ fn a_directory_of_another_user_is_not_used() {
     let socket =
         users.ok("chmod 755 home/bob; as alice XDG_RUNTIME_DIR=$PWD/home/bob/run kv --daemon=never socket");
     assert!(socket.contains("home/alice/.local/state/kv/"), "{socket}");
-    let (code, stderr) =
-        users.fails("rm -r home/alice/run; chown root home/alice; chmod 755 home/alice; as alice kv init");
-    assert!(code == 6 && stderr.contains("cannot be created"), "{code} {stderr}");
+    // A home that is not the user's own is not put anything into.
+    let socket = users.ok(
+        "rm -r home/alice/run; chown root home/alice; chmod 755 home/alice; as alice kv --daemon=never socket",
+    );
+    assert!(socket.starts_with(&format!("/tmp/kv-{}/", users.alice)), "{socket}");
+    let socket = users
+        .ok("chown $alice home/alice; as alice 'mkdir -p -m 700 .local/state/kv'; cd home/alice; \
+         env -u XDG_RUNTIME_DIR HOME=$PWD kv --daemon=never socket");
+    assert!(!socket.contains("alice/.local"), "{socket}");
+}
+
+/// Service accounts have no home, and some homes have long names.
+#[test]
+fn without_a_place_for_sockets_daemons_have_a_short_one_that_every_environment_finds() {
+    let users = Users::new();
+    let long = "x".repeat(100);
+    users.ok(&format!("as alice 'kv init; kv put a --value 7; kv daemon stop; mkdir -m 700 {long}'"));
+    for first in ["HOME=/nonexistent", "HOME=/", &format!("HOME=$PWD/{long}"), "XDG_STATE_HOME=/proc/kv"] {
+        users.ok(&format!("as alice 'env -u XDG_RUNTIME_DIR {first} kv get a'"));
+        let pid = users.ok("as alice 'kv daemon status | jq .pid'");
+        assert_eq!(users.ok("stat -c %a:%u /tmp/kv-$alice"), format!("700:{}\n", users.alice), "{first}");
+        for environment in [
+            "",
+            "-u XDG_RUNTIME_DIR",
+            "-u XDG_RUNTIME_DIR HOME=/nonexistent",
+            &format!("-u XDG_RUNTIME_DIR HOME=$PWD/{long}"),
+        ] {
+            let found = users.ok(&format!(
+                "as alice 'env {environment} kv get a; env {environment} kv daemon status | jq .pid; \
+                 env {environment} kv daemon list --output json | jq .[].pid; env {environment} kv socket'"
+            ));
+            let socket = format!("/tmp/kv-{}/", users.alice);
+            assert!(found.starts_with(&format!("7\n{pid}{pid}{socket}")), "{first}: {environment}: {found}");
+        }
+        users.ok("as alice 'kv daemon stop'");
+    }
+}
+
+#[test]
+fn a_short_place_that_somebody_else_has_taken_is_not_used() {
+    let users = Users::new();
+    users.ok("as alice 'kv --daemon=never init; kv --daemon=never put a --value 7'");
+    let no_place = "env -u XDG_RUNTIME_DIR HOME=/nonexistent";
+    for planted in [
+        "install -d -o $bob -m 700 /tmp/kv-$alice",
+        "install -d -o $alice -m 777 /tmp/kv-$alice",
+        "ln -s $PWD/home/alice /tmp/kv-$alice",
+        "touch /tmp/kv-$alice",
+    ] {
+        let (code, stderr) =
+            users.fails(&format!("rm -rf /tmp/kv-$alice; {planted}; as alice '{no_place} kv get a'"));
+        assert_eq!(code, 6, "{planted}: {stderr}");
+        for words in ["XDG_RUNTIME_DIR", "KV_SOCKET", "--daemon=never"] {
+            assert!(stderr.contains(words), "{planted}: {stderr}");
+        }
+        assert_eq!(users.ok(&format!("as alice '{no_place} kv --daemon=never get a'")), "7\n");
+        assert_eq!(
+            users.ok(&format!(
+                "as alice '{no_place} kv --socket my.sock get a; kv --socket my.sock daemon stop'"
+            )),
+            "7\n"
+        );
+    }
 }
 
 /// In a mount namespace of its own, because `/run/kv` is a place of the whole machine.

@@ -1,0 +1,208 @@
+//! `kv daemon list` and `kv daemon stop --all`
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use futures_util::future::join_all;
+use kv::client::{Client, Target};
+use kv::daemon::discovery::{self, Found};
+use kv::limits;
+use kv::protocol::{Hello, Status};
+use kv::store::{Address, Code, EngineKind, Error, Result};
+use serde::Serialize;
+
+use super::{followers_note, output};
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// A table for people, or JSON for programs
+    #[arg(long, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One line for each daemon
+    Table,
+    /// One JSON array
+    Json,
+}
+
+/// A daemon that was asked who it is; without a status when it did not answer.
+struct Asked {
+    found: Found,
+    answer: Option<(Client, Status)>,
+}
+
+/// A daemon as it is printed.
+#[derive(Serialize)]
+struct View<'a> {
+    socket: &'a Path,
+    pid: Option<u32>,
+    answers: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spawned: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clients: Option<usize>,
+}
+
+impl Asked {
+    async fn all() -> Vec<Asked> {
+        let mut asked = join_all(discovery::daemons().into_iter().map(Asked::ask)).await;
+        // Those that do not answer come last.
+        let name = |asked: &Asked| asked.answer.as_ref().map(|(_, status)| status.hello.store.clone());
+        asked.sort_by_key(|asked| (asked.answer.is_none(), name(asked)));
+        asked
+    }
+
+    async fn ask(found: Found) -> Asked {
+        let target = Target { place: found.place.clone(), address: None, launch: None };
+        let answer = async {
+            let client = Client::find(target).await.ok()??;
+            let status = client.status().await.ok()?;
+            Some((client, status))
+        };
+        let answer = tokio::time::timeout(limits::LIST_TIMEOUT, answer).await.ok().flatten();
+        Asked { found, answer }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.answer.as_ref().map(|(_, status)| status.hello.pid).or(self.found.pid)
+    }
+
+    fn view(&self) -> View<'_> {
+        let status = self.answer.as_ref().map(|(_, status)| status);
+        let hello = status.map(|status| &status.hello);
+        View {
+            socket: self.found.place.socket(),
+            pid: self.pid(),
+            answers: status.is_some(),
+            store: hello.map(store),
+            version: hello.map(|hello| hello.version.as_str()),
+            spawned: hello.map(|hello| hello.spawned),
+            started: status.map(|status| status.started.as_str()),
+            uptime_s: status.and_then(uptime_s),
+            // Without the connection that asks.
+            clients: status.map(|status| status.connections.saturating_sub(1)),
+        }
+    }
+}
+
+/// The store of a daemon: of a file the path, by which people know it.
+fn store(hello: &Hello) -> String {
+    let address = EngineKind::from_name(&hello.engine).map(|kind| Address::parse(kind, &hello.store));
+    let path = address.and_then(|address| Some(address.ok()?.file()?.display().to_string()));
+    path.unwrap_or_else(|| hello.store.clone())
+}
+
+fn uptime_s(status: &Status) -> Option<i64> {
+    let started: jiff::Timestamp = status.started.parse().ok()?;
+    Some((jiff::Timestamp::now().as_second() - started.as_second()).max(0))
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<()> {
+        let asked = Asked::all().await;
+        let views: Vec<View> = asked.iter().map(Asked::view).collect();
+        match self.output {
+            Format::Json => output::print_document(&views),
+            Format::Table if views.is_empty() => {
+                output::note("no daemon runs");
+                Ok(())
+            }
+            Format::Table => output::print_table(
+                ["STORE", "PID", "VERSION", "UPTIME", "CLIENTS", "SOCKET"],
+                views.iter().map(row),
+            ),
+        }
+    }
+}
+
+fn row(view: &View) -> [String; 6] {
+    let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        view.store.clone().unwrap_or_else(|| "(does not answer)".to_owned()),
+        text(view.pid.map(|pid| pid.to_string())),
+        text(view.version.map(str::to_owned)),
+        text(view.uptime_s.map(uptime)),
+        text(view.clients.map(|clients| clients.to_string())),
+        view.socket.display().to_string(),
+    ]
+}
+
+/// The two largest units of a time, as people say it.
+fn uptime(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// Ends every daemon of this user, and tells which.
+pub(super) async fn stop_all() -> Result<()> {
+    let mut left = Vec::new();
+    let asked = Asked::all().await;
+    if asked.is_empty() {
+        output::note("no daemon runs");
+    }
+    let ended = join_all(asked.iter().map(|asked| async move {
+        match &asked.answer {
+            Some((client, _)) => client.end_daemon().await,
+            None => Err(Error::new(Code::Timeout, "it does not answer")),
+        }
+    }));
+    for (asked, ended) in asked.iter().zip(ended.await) {
+        match (&asked.answer, ended) {
+            (Some((_, status)), Ok(())) => {
+                let Hello { pid, .. } = status.hello;
+                output::note(&format!("ended process {pid}, which served {}", store(&status.hello)));
+                followers_note(status);
+            }
+            _ => left.push(asked),
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    let words = |word: fn(&Asked) -> String, separator: &str| {
+        left.iter().map(|asked| word(asked)).collect::<Vec<_>>().join(separator)
+    };
+    let pid = |asked: &Asked| asked.pid().map_or_else(String::new, |pid| pid.to_string());
+    let process = |asked: &Asked| {
+        let pid = asked.pid().map_or_else(|| "of unknown number".to_owned(), |pid| pid.to_string());
+        format!("process {pid} at {}", asked.found.place.socket().display())
+    };
+    Err(Error::new(Code::Timeout, format!("these daemons do not end: {}", words(process, ", ")))
+        .hint(format!("kill -9 {}: no acknowledged write is lost", words(pid, " "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_by_its_two_largest_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_599, "59m 59s"),
+            (3_600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(uptime(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The directories in which the daemons of this user listen.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Access;
+
+use super::directory::check_private;
+use super::peer::own_uid;
+use super::{SYSTEM_DIRECTORY, refused};
+use crate::environment::variable;
+use crate::limits;
+use crate::store::Result;
+
+/// What helps where no directory can be used.
+pub(super) const ELSEWHERE: &str = "set XDG_RUNTIME_DIR to a directory of yours with mode 0700, choose a socket with \
+     KV_SOCKET or --socket, or do without a daemon: --daemon=never";
+
+/// Where directories of users are looked for.
+pub(super) struct Bases<'a> {
+    /// `$XDG_RUNTIME_DIR`, which is not believed: su and sudo keep the old user's.
+    pub(super) runtime: Option<&'a OsStr>,
+    /// The directory of each user's runtime directory. It is looked at without the variable too, because ssh with a
+    /// command, cron and services have none.
+    pub(super) users: &'a Path,
+    /// `$XDG_STATE_HOME`, or what stands for it in the home.
+    pub(super) state: Option<&'a Path>,
+    /// A directory where everybody may put something, and only its owner may take it away.
+    pub(super) shared: &'a Path,
+}
+
+impl Bases<'_> {
+    /// The directory for a socket whose file name has so many bytes: `kv` under the first runtime directory that is really
+    /// ours, else under the state directory; where such a path would be too long, or cannot be made, `kv-UID` in the shared
+    /// directory.
+    pub(super) fn choose(&self, name_bytes: usize) -> Result<PathBuf> {
+        let fits =
+            |directory: &Path| directory.as_os_str().len() + 1 + name_bytes <= limits::SOCKET_PATH_BYTES;
+        self.preferred()
+            .find(|directory| fits(directory) && can_be_had(directory))
+            .or_else(|| {
+                Some(self.last_resort()).filter(|directory| fits(directory) && is_shared(self.shared))
+            })
+            .ok_or_else(|| refused("there is no directory for the daemon's socket").hint(ELSEWHERE))
+    }
+
+    /// Every directory in which a daemon of this user may listen.
+    fn all(&self) -> Vec<PathBuf> {
+        let system = PathBuf::from(SYSTEM_DIRECTORY);
+        self.preferred().chain([self.last_resort(), system]).collect()
+    }
+
+    fn preferred(&self) -> impl Iterator<Item = PathBuf> {
+        let by_variable = self.runtime.map(PathBuf::from).filter(|path| path.is_absolute());
+        let by_uid = self.users.join(own_uid().to_string());
+        let runtime = [by_variable, Some(by_uid)].into_iter().flatten();
+        let runtime = runtime.filter(|directory| check_private(directory).is_ok());
+        runtime.chain(self.state.map(Path::to_owned)).map(|base| base.join("kv"))
+    }
+
+    fn last_resort(&self) -> PathBuf {
+        self.shared.join(format!("kv-{}", own_uid()))
+    }
+}
+
+/// With the directories of this environment.
+fn with_bases<T>(ask: impl FnOnce(&Bases) -> T) -> T {
+    let runtime = variable("XDG_RUNTIME_DIR");
+    let state = state_directory();
+    ask(&Bases {
+        runtime: runtime.as_deref(),
+        users: Path::new("/run/user"),
+        state: state.as_deref(),
+        shared: Path::new("/tmp"),
+    })
+}
+
+/// The directory for a socket whose file name has so many bytes.
+pub(super) fn own_directory(name_bytes: usize) -> Result<PathBuf> {
+    with_bases(|bases| bases.choose(name_bytes))
+}
+
+/// Whether a directory is the one of this user where everybody may put something.
+pub(super) fn is_last_resort(directory: &Path) -> bool {
+    with_bases(|bases| bases.last_resort() == directory)
+}
+
+/// Every directory in which a daemon of this user may listen, whichever environment it was started from, as far as this
+/// one tells.
+pub(in crate::daemon) fn own_directories() -> Vec<PathBuf> {
+    with_bases(|bases| bases.all())
+}
+
+/// `$XDG_STATE_HOME` or `~/.local/state`, where the home is looked up in the user database when HOME is unset.
+fn state_directory() -> Option<PathBuf> {
+    let base = directories::BaseDirs::new()?;
+    // Only Linux has a state directory.
+    let directory = base.state_dir().unwrap_or_else(|| base.data_local_dir()).to_owned();
+    directory.is_absolute().then_some(directory)
+}
+
+/// Whether a directory is there, or we may make it. One that is there, in a directory of ours, and cannot be used is an
+/// error of its own; one in another user's directory, as in a home that sudo has kept, is that user's.
+fn can_be_had(directory: &Path) -> bool {
+    if directory.symlink_metadata().is_ok() {
+        let parent = directory.parent().and_then(|parent| parent.metadata().ok());
+        return parent.is_some_and(|parent| parent.uid() == own_uid());
+    }
+    let ancestor = directory.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
+    ancestor.is_some_and(|(path, metadata)| {
+        metadata.is_dir()
+            && [0, own_uid()].contains(&metadata.uid())
+            && rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+    })
+}
+
+/// Whether nobody but root can replace what others put into a directory.
+fn is_shared(directory: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    directory.symlink_metadata().is_ok_and(|metadata| {
+        metadata.is_dir()
+            && metadata.uid() == 0
+            && (metadata.mode() & STICKY != 0 || metadata.mode() & 0o022 == 0)
+    })
+}
