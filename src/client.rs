@@ -2,6 +2,7 @@
 
 mod connect;
 mod connection;
+mod deaths;
 mod own_connection;
 mod subscription;
 
@@ -17,6 +18,7 @@ use tokio_util::bytes::Bytes;
 use self::connect::Greeted;
 pub use self::connect::Target;
 use self::connection::Lost;
+use self::deaths::Deaths;
 use self::own_connection::OwnConnection;
 use crate::daemon::place::Place;
 use crate::limits;
@@ -125,12 +127,16 @@ impl Client {
     }
 
     async fn exchange_again(&self, call: &Call) -> Result<Bytes> {
+        let mut deaths = Deaths::default();
         for _ in 0..limits::CALL_TRIES {
             let greeted = self.greeted().await?;
+            let asked = Instant::now();
             match greeted.connection.ask(self.encode(call)).await {
                 Ok(line) => return Ok(line),
                 Err(Lost::NotTaken) => {}
-                Err(Lost::Unanswered) if may_repeat(call) => {}
+                Err(Lost::Unanswered) if may_repeat(call) => {
+                    deaths.add(asked).map_err(|error| unanswered(call, error))?;
+                }
                 Err(Lost::Unanswered) => {
                     let error = Error::new(Code::Unavailable, "the daemon went away before it answered");
                     return Err(unanswered(call, error));
@@ -247,18 +253,24 @@ impl Store for Client {
         }
         let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
         let mut is_unknown = false;
+        let mut deaths = Deaths::default();
         loop {
+            let mut asked = Instant::now();
             let left = deadline.saturating_duration_since(Instant::now());
             let answer = async {
                 let socket = self.greeted().await?.socket.clone();
                 let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
                 let mut connection = OwnConnection::open(&socket).await?;
+                asked = Instant::now();
                 decode_reply(&request, &connection.ask(&call, left).await?)
             };
             match answer.await {
                 // The same owner may always ask again: what it has already, it keeps.
                 Err(error) if error.code == Code::Unavailable && error.retry && !left.is_zero() => {
                     is_unknown |= error.maybe;
+                    if error.maybe {
+                        deaths.add(asked).map_err(Error::unknown)?;
+                    }
                     tokio::time::sleep(limits::RESUME_INTERVAL).await;
                 }
                 // Somebody else has it, so what was not answered before brought nothing.

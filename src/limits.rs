@@ -3,10 +3,19 @@
 //! No other file holds a number that limits something: a reader finds here what can be refused, and a test can
 //! hold one case for each.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// A key is 1 to this many bytes of UTF-8: it fits a btree page of every engine (PostgreSQL's rows end at ~2.7 KB).
 pub const KEY_BYTES: usize = 1_024;
+
+/// Seqs, versions, fences and other counts end here: every reader of JSON is exact so far (2^53 - 1), and a million writes
+/// a second take 285 years to it. A larger number in a database is damage.
+pub const COUNT_MAX: u64 = (1 << 53) - 1;
+
+/// The times that a store can hold, in milliseconds since 1970 UTC: those that RFC 3339 can write, from the year 0 to
+/// 9999-12-30, where the time zones of the last day begin.
+pub const TIME_MS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_999;
 
 /// Names of types, locks, owners and consumers are 1 to this many bytes.
 pub const NAME_BYTES: usize = 256;
@@ -245,8 +254,18 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a client sends a call again whose daemon ended before it took it, or that may be repeated: often enough for
-/// daemons that are stopped one after the other, and not for ever where the call itself ends them.
+/// daemons that are stopped one after the other.
 pub const CALL_TRIES: u32 = 20;
+
+/// After so many daemons in a row that went away at the same call without an answer, the call is what ends them: a kill
+/// hits one, or by bad luck two.
+pub const DEATHS: u32 = 3;
+
+/// How often one connect starts a daemon that is gone before it says who it is: others may be stopping them meanwhile.
+pub const STARTS: u32 = 5;
+
+/// A daemon that lived on for so long after it was asked did not die of that.
+pub const DEATH_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a subscription of a client looks for the next daemon before it tells that there is none.
 pub const RESUME_TIMEOUT: Duration = Duration::from_secs(30);

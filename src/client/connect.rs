@@ -47,6 +47,7 @@ impl Target {
     pub(super) async fn connect(&self) -> Result<Greeted> {
         let begun = Instant::now();
         let mut elsewhere = None;
+        let mut starts = 0;
         loop {
             match self.find(elsewhere.take()).await {
                 Ok(Some(found)) if self.is_outdated(&found.hello) => found.end_daemon().await?,
@@ -60,8 +61,12 @@ impl Target {
                 }
                 Err(error) => return Err(error),
                 Ok(None) => match &self.launch {
-                    Some(launch) if begun.elapsed() < limits::START_TIMEOUT => {
+                    Some(launch) if begun.elapsed() < limits::START_TIMEOUT && starts < limits::STARTS => {
                         elsewhere = Some(start(self.place.clone(), launch.clone()).await?);
+                        starts += 1;
+                    }
+                    Some(_) if starts >= limits::STARTS => {
+                        return Err(nobody(self.place.socket()).hint("see its log: kv daemon logs"));
                     }
                     _ => return Err(nobody(self.place.socket())),
                 },

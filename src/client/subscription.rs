@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::connect::Target;
+use super::deaths::Deaths;
 use super::own_connection::OwnConnection;
 use crate::limits;
 use crate::protocol::{Call, Subscribed, decode_event, decode_own, decode_reply};
@@ -34,6 +35,17 @@ struct Session {
     commits: Option<OwnConnection>,
     /// Who the daemon says that holds the consumer.
     holder: Option<String>,
+}
+
+/// How the daemon ended under the begin of a session.
+enum Ending {
+    /// It is still there.
+    None,
+    InOrder,
+    /// It took the request and went away without an answer.
+    Unanswered {
+        asked: Instant,
+    },
 }
 
 /// Begins a subscription at the daemon that there is, or at the next one when that one ends.
@@ -67,6 +79,7 @@ impl Remote {
         let begun = Instant::now();
         let mut gone_since = is_resumed.then_some(begun);
         let mut is_unknown = false;
+        let mut deaths = Deaths::default();
         loop {
             let mut target = self.target.clone();
             // Whoever ended it may be about to start the next one.
@@ -75,14 +88,19 @@ impl Remote {
             }
             let asked = Instant::now();
             let left = wait.saturating_sub(begun.elapsed());
-            let mut has_ended = false;
-            let error = match self.begin_session(&target, left, &mut has_ended).await {
+            let mut ending = Ending::None;
+            let error = match self.begin_session(&target, left, &mut ending).await {
                 Ok(subscribed) => return Ok(subscribed),
                 Err(error) => error,
             };
             is_unknown |= error.maybe;
+            if let Ending::Unanswered { asked } = ending {
+                deaths.add(asked)?;
+            }
             // One that let it wait for long was there until now.
-            if has_ended && (gone_since.is_none() || asked.elapsed() >= 2 * limits::RESUME_PATIENCE) {
+            if !matches!(ending, Ending::None)
+                && (gone_since.is_none() || asked.elapsed() >= 2 * limits::RESUME_PATIENCE)
+            {
                 gone_since = Some(Instant::now());
             }
             if !passes(&error) || gone_since.is_none_or(|since| since.elapsed() >= limits::RESUME_TIMEOUT) {
@@ -92,28 +110,31 @@ impl Remote {
         }
     }
 
-    /// Tells whether the daemon ended under it.
+    /// Tells how the daemon ended under it.
     async fn begin_session(
         &mut self,
         target: &Target,
         wait: Duration,
-        has_ended: &mut bool,
+        ending: &mut Ending,
     ) -> Result<Subscribed> {
         // What the last session held must not stand in the way of this one.
         self.session = None;
         let socket = target.connect().await?.socket;
         // Before the events, so that no commit goes to a later daemon.
         let commits = match self.wanted.consumer {
-            Some(_) => Some(OwnConnection::open(&socket).await.inspect_err(|_| *has_ended = true)?),
+            Some(_) => Some(OwnConnection::open(&socket).await.inspect_err(|_| *ending = Ending::InOrder)?),
             None => None,
         };
-        let mut events = OwnConnection::open(&socket).await.inspect_err(|_| *has_ended = true)?;
+        let mut events = OwnConnection::open(&socket).await.inspect_err(|_| *ending = Ending::InOrder)?;
         let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
+        let asked = Instant::now();
         let subscribed: Subscribed = match events.ask(&call, wait).await.and_then(|reply| decode_own(&reply))
         {
             Ok(subscribed) => subscribed,
             Err(error) => {
-                *has_ended = passes(&error) && events.has_ended().await;
+                if passes(&error) && events.has_ended().await {
+                    *ending = if error.maybe { Ending::Unanswered { asked } } else { Ending::InOrder };
+                }
                 // A subscription is no write: nothing of it can have been applied.
                 return Err(Error { maybe: false, ..error });
             }

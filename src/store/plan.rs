@@ -67,11 +67,13 @@ struct Planner {
 
 impl Planner {
     fn new(rows: Rows, now_ms: i64) -> Planner {
+        // What is written can be read again, whatever the clock says.
+        let now_ms = now_ms.clamp(*limits::TIME_MS.start(), *limits::TIME_MS.end());
         Planner {
             now_ms,
             // Times do not run backwards when the clock does, but a clock that once was far ahead must not
             // freeze them either.
-            time_ms: now_ms.max(rows.meta.last_ms).min(now_ms.saturating_add(limits::CLOCK_LEAD_MS)),
+            time_ms: now_ms.max(rows.meta.last_ms).min(now_ms + limits::CLOCK_LEAD_MS),
             meta_before: rows.meta.clone(),
             meta: rows.meta,
             records: Table::stored(rows.records),
@@ -85,6 +87,12 @@ impl Planner {
             counted: rows.counted,
             undo: None,
         }
+    }
+
+    /// When something ends that lasts for so long from now on.
+    fn expires_ms(&self, duration_ms: u64) -> i64 {
+        let duration_ms = i64::try_from(duration_ms).unwrap_or(i64::MAX);
+        self.now_ms.saturating_add(duration_ms).min(*limits::TIME_MS.end())
     }
 
     /// Whether the values that a request patches are in memory. One that is first in its batch is decided in any

@@ -1,5 +1,6 @@
 //! How daemons begin, live and end, by the real binary.
 
+mod deaths;
 mod end;
 mod fleet;
 mod identity;

@@ -1,6 +1,7 @@
 //! What a kind of database must be able to do: read rows, apply a plan, answer pages. No rule of the store stands
 //! here or below.
 
+mod damage;
 pub(crate) mod migrations;
 pub(crate) mod page;
 pub(crate) mod sqlite;

@@ -43,8 +43,7 @@ impl Planner {
             Some(row) => row.position,
             None => first_position(start.as_ref(), self.meta.first, self.meta.head)?,
         };
-        let duration_ms = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
-        let expires_ms = self.now_ms.saturating_add(duration_ms);
+        let expires_ms = self.expires_ms(*duration_ms);
         self.meta.lock_seq += u64::from(is_new);
         let lease = Some(Lease { holder: holder.clone(), expires_ms });
         self.consumers.set(name, Some(ConsumerRow { position, lease }));

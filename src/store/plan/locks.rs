@@ -28,8 +28,7 @@ impl Planner {
     /// somebody else may have held the lock in between.
     pub(super) fn acquire(&mut self, request: &LockAcquire) -> Result<Grant> {
         let LockAcquire { name, owner, duration_ms } = request;
-        let duration_ms = i64::try_from(*duration_ms).unwrap_or(i64::MAX);
-        let expires_ms = self.now_ms.saturating_add(duration_ms);
+        let expires_ms = self.expires_ms(*duration_ms);
         let present = self.locks.get(name).filter(|lock| lock.is_held(self.now_ms));
         let row = match present {
             Some(lock) if lock.owner == *owner => LockRow {

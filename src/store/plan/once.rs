@@ -7,6 +7,7 @@ use super::rows::OnceRow;
 use super::{Outcome, Planner};
 use crate::limits;
 use crate::store::error::{Code, Error};
+use crate::store::json_text::JsonText;
 use crate::store::reply::{Deleted, MutationResult, Reply, Written};
 use crate::store::request::{Write, WriteOperation};
 
@@ -60,11 +61,8 @@ fn text_of(outcome: &Outcome) -> Result<String, Error> {
 }
 
 fn read(id: &str, outcome: &str) -> Outcome {
-    let kept: Result<KeptReply, Error> = serde_json::from_str(outcome).map_err(|error| {
-        Error::new(Code::Unsupported, format!("the outcome kept for {id:?} cannot be read: {error}"))
-            .hint("was it written by a newer kv? read the key to learn what happened")
-            .unknown()
-    })?;
+    let kept: Result<KeptReply, Error> =
+        serde_json::from_str(outcome).map_err(|error| unreadable(id, outcome, &error))?;
     kept.map(|reply| match reply {
         KeptReply::Written(written) => Reply::Written(written),
         KeptReply::Deleted(deleted) => Reply::Deleted(deleted),
@@ -72,6 +70,18 @@ fn read(id: &str, outcome: &str) -> Outcome {
         KeptReply::Mutated(results) => Reply::Mutated(results),
         KeptReply::Trimmed(trimmed) => Reply::Trimmed { trimmed },
     })
+}
+
+/// The write was decided when the outcome was kept, and how is not known any more.
+fn unreadable(id: &str, outcome: &str, error: &serde_json::Error) -> Error {
+    let message = format!("the outcome kept for {id:?} cannot be read: {error}");
+    if JsonText::parse(outcome).is_ok() {
+        let hint = "was it written by a newer kv? read the key to learn what happened";
+        return Error::new(Code::Unsupported, message).hint(hint).unknown();
+    }
+    let damaged = Error::new(Code::Unavailable, format!("the store is damaged: {message}"))
+        .hint("read the key to learn what happened; restore a backup");
+    Error { retry: false, ..damaged }.unknown()
 }
 
 fn reused(id: &str) -> Error {

@@ -5,7 +5,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kv::store::{Clock, Code, Delete, Error, List, LocalStore, Mutation, Put, Selector, Store, Stream};
+use kv::Client;
+use kv::store::{
+    Clock, Code, ConsumerGet, Delete, Error, List, LocalStore, Mutation, NameList, Put, Request, Selector,
+    Store, Stream, Write, WriteOperation,
+};
 
 use crate::support::{Kv, Random, address, json, number_from_environment, runtime};
 
@@ -57,6 +61,8 @@ async fn fill(store: &LocalStore, prefix: &str) {
     }
     store.delete(Delete::keys([format!("{prefix}/7")])).await.unwrap();
     store.lock_acquire(prefix, "owner", Duration::from_secs(60)).await.unwrap();
+    store.consumer_commit("c", 1).await.unwrap();
+    store.call(once("once")).await.unwrap();
 }
 
 /// Damages one place of one file.
@@ -106,10 +112,11 @@ async fn told<T>(what: &str, call: impl Future<Output = Result<T, Error>>) -> Op
 }
 
 /// Makes every kind of call, and answers how many failed.
-async fn call_everything(what: &str, store: &LocalStore) -> usize {
+async fn call_everything(what: &str, store: &impl Store) -> usize {
     let typed = Selector::Type("third".to_owned());
     let keys = ["a/1", "a/7", "b/23", "none"];
     let put = |key: &str| Mutation::Put(Put::new(key, json("1")));
+    let consumer = || ConsumerGet { name: "c".to_owned(), ..ConsumerGet::default() };
     let outcomes = [
         told(what, store.get("a/1")).await.is_some(),
         told(what, store.get("b/23")).await.is_some(),
@@ -126,13 +133,27 @@ async fn call_everything(what: &str, store: &LocalStore) -> usize {
             .is_some(),
         told(what, store.stream_seq()).await.is_some(),
         told(what, store.lock_list("")).await.is_some(),
+        told(what, store.lock_status("a")).await.is_some(),
+        told(what, store.consumer_status("c")).await.is_some(),
+        told(what, store.consumers(NameList::default())).await.is_some(),
+        told(what, store.consumer_get(consumer())).await.is_some(),
+        told(what, store.consumer_get(ConsumerGet { name: "none".to_owned(), ..consumer() })).await.is_some(),
         told(what, store.identity()).await.is_some(),
         told(what, store.put(Put::new("a/1", json("1")))).await.is_some(),
+        told(what, store.call(once("once"))).await.is_some(),
+        told(what, store.lock_acquire("a", "owner", Duration::from_secs(60))).await.is_some(),
+        told(what, store.consumer_commit("c", 2)).await.is_some(),
         told(what, store.mutate_all(vec![put("a/3"), put("c"), put("b/23")])).await.is_some(),
         told(what, store.delete_prefix("a/2", 0, None)).await.is_some(),
         told(what, store.stream(0, None)).await.is_some(),
     ];
     outcomes.iter().filter(|answered| !**answered).count()
+}
+
+/// A write that is applied once, whose outcome is kept.
+fn once(id: &str) -> Request {
+    let write = Write::from(WriteOperation::Apply(Mutation::Put(Put::new("once", json("1")))));
+    Request::Write(Write { once: Some(id.to_owned()), ..write })
 }
 
 #[test]
@@ -164,6 +185,24 @@ fn rows_that_kv_did_not_write_are_damage_and_the_hint_is_a_backup() {
     for (statement, command) in [
         ("update kv_meta set head = 0", "put b --value 1"),
         ("update kv_meta set head = -1", "stream seq"),
+        ("update kv_meta set head = 1000", "put b --value 1"),
+        ("update kv_meta set head = 9223372036854775807", "put b --value 1"),
+        ("update kv_meta set first = 0", "consumer get c"),
+        ("update kv_meta set first = 0", "consumer commit c 1"),
+        ("update kv_meta set first = 3", "stream get"),
+        ("update kv_meta set first = 9223372036854775807", "stream trim --all"),
+        ("update kv_meta set last_ms = 9223372036854775807", "put b --value 1"),
+        ("update kv_meta set fence = -1", "lock acquire l o"),
+        ("insert into kv_lock values ('l', 'o', 7, 0, 0)", "lock acquire l o"),
+        ("insert into kv_lock values ('l', 'o', 7, 0, 0)", "lock status l"),
+        ("insert into kv_consumer values ('c', 9, null, null)", "consumer status c"),
+        ("insert into kv_consumer values ('c', 9, null, null)", "consumer commit c 1"),
+        ("insert into kv_consumer values ('c', 0, 'holder', null)", "consumer list"),
+        ("update kv_record set revision = 2", "get a"),
+        ("update kv_record set version = 9223372036854775807", "put a --value 1"),
+        ("update kv_record set created = 9223372036854775807", "list"),
+        ("update kv_stream set tx = 0", "stream get"),
+        ("update kv_stream set tx_end = 2", "stream get"),
         ("delete from kv_meta", "get a"),
         ("delete from kv_meta", "put b --value 1"),
         ("drop table kv_record", "list"),
@@ -181,4 +220,105 @@ fn rows_that_kv_did_not_write_are_damage_and_the_hint_is_a_backup() {
         assert!(code == 6 && stderr.contains("is damaged"), "{statement}: {code} {stderr}");
         assert!(stderr.contains("restore a backup"), "{statement}: {stderr}");
     }
+}
+
+#[test]
+fn a_damaged_outcome_of_a_write_that_is_applied_once_is_unknown() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1 --once x; sqlite3 data.db \"update kv_once set outcome = '{'\"");
+    let (code, stderr) = kv.fails("kv put a --value 1 --once x");
+    assert!(code == 8 && stderr.contains("is damaged") && stderr.contains("read the key"), "{code} {stderr}");
+}
+
+/// Each number that kv keeps, with the table that it stands in. Some tables have a second row, to be damaged by itself.
+const NUMBERS: &[(&str, &[&str])] = &[
+    ("kv_meta", &["head", "first", "last_ms", "fence", "lock_seq"]),
+    ("kv_record", &["version", "revision", "created", "updated"]),
+    ("kv_stream", &["seq", "tx", "tx_end", "time", "version", "revision", "created", "updated"]),
+    ("kv_lock", &["fence", "expires", "refreshes"]),
+    ("kv_consumer", &["position", "expires"]),
+    ("kv_once", &["time"]),
+    ("kv_migration", &["number", "applied"]),
+];
+
+const EDGES: &[&str] = &[
+    "null",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "9223372036854775806",
+    "9007199254740991",
+    "-1",
+    "0",
+    "1000",
+    "'x'",
+    "x'ff'",
+    "1.5",
+    "1e300",
+];
+
+/// All of them with `FAULT_CASES` of 400 and more; by default as many as a second or two has room for.
+#[test]
+fn a_number_at_any_edge_is_an_answer_or_damage_and_the_daemon_lives_on() {
+    let cases = usize::try_from(number_from_environment("FAULT_CASES", 24)).unwrap();
+    let kv = Kv::new();
+    let fields: Vec<(&str, &str)> =
+        NUMBERS.iter().flat_map(|(table, columns)| columns.iter().map(|column| (*table, *column))).collect();
+    runtime().block_on(async {
+        let store = LocalStore::open(&address(kv.directory.path()), Clock::System);
+        store.init().await.unwrap();
+        fill(&store, "a").await;
+        fill(&store, "b").await;
+        store.close().await;
+        // A hostile file can hold null where kv forbids it.
+        kv.ok("sqlite3 data.db \"pragma writable_schema = on; \
+            update sqlite_schema set sql = replace(sql, ' not null', '') where type = 'table'\"
+            cp data.db whole.db");
+        let store = LocalStore::open(&address(kv.directory.path()), Clock::System);
+        kv.ok("kv daemon start");
+        let pid = kv.daemon_pid();
+        let client = Client::connect(kv.ok("kv socket").trim().as_ref()).await.unwrap();
+        let all = fields.len() * EDGES.len();
+        // A step that has no divisor in common with the number of cases reaches all of them.
+        let step = (all / cases.min(all)..).find(|step| is_coprime(*step, all)).unwrap();
+        let mut harmed = 0;
+        for case in 0..cases.min(all) {
+            let (table, column) = fields[case * step % all / EDGES.len()];
+            let edge = EDGES[case * step % all % EDGES.len()];
+            let rows = if case.is_multiple_of(2) { "" } else { " where rowid = (select min(rowid) from t)" };
+            let what = format!("{table}.{column} = {edge}{rows}");
+            let rows = rows.replace("from t", &format!("from {table}"));
+            // Where the number must be unique one row has it; where the table can hold only integers nothing is changed.
+            let damaged =
+                format!("sqlite3 data.db \"update or ignore {table} set {column} = {edge}{rows}\" || true");
+            for through in ["process", "daemon"] {
+                kv.ok(&format!("{} && {damaged}", restored()));
+                let what = format!("{what}, {through}");
+                harmed += match through {
+                    "process" => call_everything(&what, &store).await,
+                    _ => call_everything(&what, &client).await,
+                };
+            }
+            assert_eq!(kv.daemons(), [pid], "{what}");
+        }
+        assert!(harmed > cases, "{harmed} calls failed: the damage is too light");
+        kv.ok(&restored());
+        assert_eq!(
+            call_everything("undamaged", &store).await + call_everything("undamaged", &client).await,
+            0
+        );
+        store.close().await;
+    });
+}
+
+fn is_coprime(number: usize, other: usize) -> bool {
+    if other == 0 { number == 1 } else { is_coprime(other, number % other) }
+}
+
+/// The command that makes every table what it was.
+fn restored() -> String {
+    let tables = NUMBERS.iter().map(|(table, _)| *table);
+    let statements: String = tables
+        .map(|table| format!("delete from {table}; insert into {table} select * from whole.{table};"))
+        .collect();
+    format!("sqlite3 data.db \"attach 'whole.db' as whole; begin immediate; {statements} commit;\"")
 }

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::column::{self, Damage, column, count, json, optional_text};
+use super::column::{self, Damage, column, count, json, optional_count, optional_text, time_ms};
 use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::{Arguments, Script, Statement, Stopped, run};
 use crate::limits;
+use crate::store::engine::damage::StreamEnds;
 use crate::store::plan::{
     ConsumerRow, CountedRange, Lease, LoadedRange, LockRow, Meta, Needs, OnceRow, Row, Rows,
 };
@@ -36,8 +37,11 @@ impl From<Damage> for LoadError {
 pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Result<Rows, LoadError> {
     let mut script = Script::default();
     script.add("begin immediate", |arguments| arguments);
-    let meta =
-        script.add("select epoch, head, first, last_ms, fence, lock_seq from kv_meta", |arguments| arguments);
+    let meta = script.add(
+        "select epoch, head, first, last_ms, fence, lock_seq,
+            (select min(seq) from kv_stream), (select max(seq) from kv_stream) from kv_meta",
+        |arguments| arguments,
+    );
     let records = (!needs.keys.is_empty()).then(|| {
         script.add(
             "select r.\"key\", r.version, r.revision, r.type, r.created, r.updated
@@ -83,7 +87,8 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
         index.map_or_else(Vec::new, |index| std::mem::take(&mut statements[index].rows))
     };
     let meta = rows_of(Some(meta));
-    let meta = meta_of(meta.first().ok_or_else(|| Damage::new("kv_meta is empty"))?, 0)?;
+    let meta = meta_of(meta.first().ok_or_else(|| Damage::new("kv_meta is empty"))?)?;
+    let record = |row: &SqliteRow| record(row, meta.head);
     let mut records = rows_of(records).iter().map(record).collect::<column::Result<HashMap<_, _>>>()?;
     for row in rows_of(values) {
         if let Some(record) = records.get_mut(column::<&str>(&row, 0)?) {
@@ -91,12 +96,12 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
         }
     }
     let counted = rows_of(counted).first().map_or(Ok(0), |row| count(row, 0))?;
-    let named_lock = |row| Ok((column(row, 0)?, lock(row, 1)?));
+    let named_lock = |row| Ok((column(row, 0)?, lock(row, 1, meta.fence)?));
     let locks = rows_of(locks).iter().map(named_lock).collect::<column::Result<_>>()?;
-    let named_consumer = |row| Ok((column(row, 0)?, consumer(row, 1)?));
+    let named_consumer = |row| Ok((column(row, 0)?, consumer(row, 1, meta.head)?));
     let consumers = rows_of(consumers).iter().map(named_consumer).collect::<column::Result<_>>()?;
     let once = rows_of(once).iter().map(once_row).collect::<column::Result<_>>()?;
-    let ranged = load_ranges(writer, &needs.ranges, &mut records).await?;
+    let ranged = load_ranges(writer, &needs.ranges, meta.head, &mut records).await?;
     Ok(Rows { meta, records, ranged, counted, locks, consumers, once })
 }
 
@@ -104,6 +109,7 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
 async fn load_ranges(
     writer: &mut SqliteConnection,
     ranges: &[LoadedRange],
+    head: u64,
     records: &mut HashMap<String, Row>,
 ) -> Result<u64, LoadError> {
     let mut ranged = 0;
@@ -115,7 +121,7 @@ async fn load_ranges(
             Arguments::default().text(keys.from.as_str()).optional_text(keys.to.as_deref()).integer(limit);
         let statements = run(writer, text, arguments).await?;
         for row in statements.iter().flat_map(|Statement { rows }| rows) {
-            let (key, row) = record(row)?;
+            let (key, row) = record(row, head)?;
             // A record that was loaded with its value keeps it.
             records.entry(key).or_insert(row);
             ranged += 1;
@@ -138,50 +144,54 @@ pub(super) fn counted_range(arguments: Arguments, range: &CountedRange) -> Argum
         .integer(*offset)
 }
 
-/// `kv_meta` from the column on.
-pub(super) fn meta_of(row: &SqliteRow, first: usize) -> column::Result<Meta> {
-    Ok(Meta {
-        epoch: column(row, first)?,
-        head: count(row, first + 1)?,
-        first: count(row, first + 2)?,
-        last_ms: column(row, first + 3)?,
-        fence: count(row, first + 4)?,
-        lock_seq: count(row, first + 5)?,
-    })
+fn meta_of(row: &SqliteRow) -> column::Result<Meta> {
+    let meta = Meta {
+        epoch: column(row, 0)?,
+        head: count(row, 1)?,
+        first: count(row, 2)?,
+        last_ms: time_ms(row, 3)?,
+        fence: count(row, 4)?,
+        lock_seq: count(row, 5)?,
+    };
+    meta.check()?;
+    let stream = StreamEnds { oldest: optional_count(row, 6)?, newest: optional_count(row, 7)? };
+    stream.check(&meta)?;
+    Ok(meta)
 }
 
 /// A row of `kv_lock` from its owner on.
-pub(super) fn lock(row: &SqliteRow, first: usize) -> column::Result<LockRow> {
-    Ok(LockRow {
+pub(super) fn lock(row: &SqliteRow, first: usize, last_fence: u64) -> column::Result<LockRow> {
+    let lock = LockRow {
         owner: column(row, first)?,
         fence: count(row, first + 1)?,
         refreshes: count(row, first + 2)?,
-        expires_ms: column(row, first + 3)?,
-    })
+        expires_ms: time_ms(row, first + 3)?,
+    };
+    lock.checked(last_fence)
 }
 
 /// A row of `kv_consumer` from its position on.
-pub(super) fn consumer(row: &SqliteRow, first: usize) -> column::Result<ConsumerRow> {
+pub(super) fn consumer(row: &SqliteRow, first: usize, head: u64) -> column::Result<ConsumerRow> {
     let lease = match optional_text(row, first + 1)? {
-        Some(holder) => Some(Lease { holder, expires_ms: column(row, first + 2)? }),
+        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, first + 2)? }),
         None => None,
     };
-    Ok(ConsumerRow { position: count(row, first)?, lease })
+    ConsumerRow { position: count(row, first)?, lease }.checked(head)
 }
 
 fn once_row(row: &SqliteRow) -> column::Result<(String, OnceRow)> {
-    let once = OnceRow { request: column(row, 1)?, outcome: column(row, 2)?, time_ms: column(row, 3)? };
+    let once = OnceRow { request: column(row, 1)?, outcome: column(row, 2)?, time_ms: time_ms(row, 3)? };
     Ok((column(row, 0)?, once))
 }
 
-fn record(row: &SqliteRow) -> column::Result<(String, Row)> {
+fn record(row: &SqliteRow, head: u64) -> column::Result<(String, Row)> {
     let stored = Row {
         version: count(row, 1)?,
         revision: count(row, 2)?,
         record_type: optional_text(row, 3)?,
-        created_ms: column(row, 4)?,
-        updated_ms: column(row, 5)?,
+        created_ms: time_ms(row, 4)?,
+        updated_ms: time_ms(row, 5)?,
         value: None,
     };
-    Ok((column(row, 0)?, stored))
+    Ok((column(row, 0)?, stored.checked(head)?))
 }

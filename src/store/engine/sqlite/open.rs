@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
-use super::column::{self, Damage, column};
+use super::column::{self, Damage, column, count};
 use super::database::Database;
 use super::error::{describe, in_use, is_busy, is_denied, unrecovered};
 use super::files::Files;
@@ -259,7 +259,8 @@ impl Sqlite {
 
     fn numbers(&self, statements: &[Statement]) -> Result<Vec<i64>> {
         let rows = statements.last().map_or(&[][..], |last| &last.rows);
-        let numbers = rows.iter().map(|row| column(row, 0)).collect::<column::Result<_>>();
+        let number = |row| count(row, 0).map(u64::cast_signed);
+        let numbers = rows.iter().map(number).collect::<column::Result<_>>();
         numbers.map_err(|damage| damage.describe(&self.place))
     }
 }

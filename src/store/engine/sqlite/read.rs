@@ -6,7 +6,7 @@ use std::ops::Bound;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::column::{self, Damage, column, count, json, optional_text};
+use super::column::{self, Damage, column, count, flag, json, optional_text, time_ms};
 use super::database::Database;
 use super::error::{describe, in_use};
 use super::load::{consumer, lock};
@@ -30,16 +30,17 @@ impl Database {
         let keys = serde_json::to_string(keys).unwrap_or_default();
         let arguments = Arguments::default().integer(limits::INLINE_VALUE_BYTES as u64).text(keys);
         self.read(text, arguments, |rows| {
+            let seq = head(rows)?;
             let mut records = HashMap::with_capacity(rows.len());
             for row in rows {
                 let Some(key) = optional_text(row, 1)? else { continue };
                 let found = match optional_text(row, 7)? {
-                    Some(_) => Found::Inline(record(row, 1)?),
+                    Some(_) => Found::Inline(record(row, 1, seq)?),
                     None => Found::Large,
                 };
                 records.insert(key, found);
             }
-            Ok(Got { seq: head(rows)?, records })
+            Ok(Got { seq, records })
         })
         .await
     }
@@ -49,7 +50,7 @@ impl Database {
             from kv_meta m left join kv_record r on r.\"key\" = ?";
         self.read(text, Arguments::default().text(key), |rows| {
             let seq = head(rows)?;
-            Ok((seq, optional_text(&rows[0], 1)?.map(|_| record(&rows[0], 1)).transpose()?))
+            Ok((seq, optional_text(&rows[0], 1)?.map(|_| record(&rows[0], 1, seq)).transpose()?))
         })
         .await
     }
@@ -66,7 +67,7 @@ impl Database {
             fitting(order)
         );
         let arguments = arguments.integer(limits::PAGE_BYTES as u64);
-        self.read(&text, arguments, |rows| candidates_of(rows, |row| record(row, 2))).await
+        self.read(&text, arguments, |rows| candidates_of(rows, |row, head| record(row, 2, head))).await
     }
 
     pub(super) async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>> {
@@ -80,7 +81,7 @@ impl Database {
             fitting(order)
         );
         let arguments = arguments.integer(limits::PAGE_BYTES as u64);
-        self.read(&text, arguments, |rows| candidates_of(rows, |row| column(row, 2))).await
+        self.read(&text, arguments, |rows| candidates_of(rows, |row, _| column(row, 2))).await
     }
 
     pub(super) async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
@@ -103,30 +104,31 @@ impl Database {
     }
 
     pub(super) async fn locks(&self, query: &ListQuery) -> Result<Candidates<(String, LockRow)>> {
-        self.named(query, LOCKS, |row| lock(row, 2)).await
+        self.named(query, LOCKS, "m.fence", |row| lock(row, 3, count(row, 1)?)).await
     }
 
     pub(super) async fn consumers(&self, query: &ListQuery) -> Result<Candidates<(String, ConsumerRow)>> {
-        self.named(query, CONSUMERS, |row| consumer(row, 2)).await
+        self.named(query, CONSUMERS, "m.head", |row| consumer(row, 3, count(row, 1)?)).await
     }
 
-    /// Rows of a table that has names.
+    /// Rows of a table that has names, each with what of `kv_meta` it is checked by in front of the name.
     async fn named<T>(
         &self,
         query: &ListQuery,
         named: Named,
+        checked_by: &str,
         make: impl Fn(&SqliteRow) -> column::Result<T>,
     ) -> Result<Candidates<(String, T)>> {
         let (filter, arguments) = selection(query, "t.name");
         let text = format!(
-            "select m.head, {} from kv_meta m left join {} t on {filter} order by t.name limit ?",
+            "select m.head, {checked_by}, {} from kv_meta m left join {} t on {filter} order by t.name limit ?",
             named.selected(),
             named.table
         );
         self.read(&text, arguments.integer(query.candidates), |rows| {
             let mut found = Vec::with_capacity(rows.len());
             for row in rows {
-                if let Some(name) = optional_text(row, 1)? {
+                if let Some(name) = optional_text(row, 2)? {
                     found.push((name, make(row)?));
                 }
             }
@@ -275,13 +277,13 @@ fn fitting(order: &str) -> String {
 
 fn candidates_of<T>(
     rows: &[SqliteRow],
-    item: impl Fn(&SqliteRow) -> column::Result<T>,
+    item: impl Fn(&SqliteRow, u64) -> column::Result<T>,
 ) -> column::Result<Candidates<T>> {
     let (head, looked_at) = (head(rows)?, count(&rows[0], 1)?);
     let mut fitting = Vec::with_capacity(rows.len());
     for row in rows {
         if optional_text(row, 2)?.is_some() {
-            fitting.push(item(row)?);
+            fitting.push(item(row, head)?);
         }
     }
     Ok(Candidates { seq: head, fitting, looked_at })
@@ -296,19 +298,20 @@ fn bounds(rows: &[SqliteRow], first: usize, opened: u64) -> column::Result<Bound
     let head = head(rows)?;
     let row = &rows[0];
     let (epoch, first, lock_seq) = (column(row, first)?, count(row, first + 1)?, count(row, first + 2)?);
-    Ok(Bounds { epoch, opened, head, first, lock_seq })
+    Bounds { epoch, opened, head, first, lock_seq }.checked()
 }
 
-fn record(row: &SqliteRow, first: usize) -> column::Result<Record> {
-    Ok(Record {
+fn record(row: &SqliteRow, first: usize, head: u64) -> column::Result<Record> {
+    let record = Record {
         key: column(row, first)?,
         version: count(row, first + 1)?,
         revision: count(row, first + 2)?,
         record_type: optional_text(row, first + 3)?,
-        created: Timestamp::from_unix_ms(column(row, first + 4)?),
-        updated: Timestamp::from_unix_ms(column(row, first + 5)?),
+        created: Timestamp::from_unix_ms(time_ms(row, first + 4)?),
+        updated: Timestamp::from_unix_ms(time_ms(row, first + 5)?),
         value: json(row, first + 6)?,
-    })
+    };
+    record.checked(head)
 }
 
 /// A reader must never pass over a change in silence, so a hole in the stream is damage.
@@ -321,17 +324,20 @@ fn check_dense(query: &StreamQuery, bounds: &Bounds, found: &Candidates<Change>)
     Err(Damage::new("the stream has a hole"))
 }
 
-fn change(row: &SqliteRow) -> column::Result<Change> {
+fn change(row: &SqliteRow, head: u64) -> column::Result<Change> {
     let action: String = column(row, 12)?;
-    Ok(Change {
-        record: record(row, 2)?,
-        seq: count(row, 9)?,
+    let seq = count(row, 9)?;
+    let change = Change {
+        // Its record is one of the time of the change.
+        record: record(row, 2, seq)?,
+        seq,
         tx: count(row, 10)?,
-        tx_end: column(row, 11)?,
+        tx_end: flag(row, 11)?,
         action: Action::from_name(&action)
             .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
-        time: Timestamp::from_unix_ms(column(row, 13)?),
-    })
+        time: Timestamp::from_unix_ms(time_ms(row, 13)?),
+    };
+    change.checked(head)
 }
 
 #[cfg(test)]

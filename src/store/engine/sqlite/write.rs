@@ -77,6 +77,10 @@ impl Sqlite {
             rollback(writer).await;
             return Ok((plan.outcomes, None));
         }
+        if let Err(damage) = plan.meta.check() {
+            rollback(writer).await;
+            return Err(self.load_failure(damage.into()));
+        }
         // The last look before SQLite may write the log back, with the write lock held.
         if !self.is_current(database, writer).await {
             rollback(writer).await;
