@@ -142,6 +142,32 @@ pub const CLOCK_LEAD_MS: i64 = 1_000;
 /// How long SQLite waits for another process's write transaction before the answer is `busy`.
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Space on the disk that only deletes and trims may use, in bytes, or as much as the store takes where that is less: so
+/// a small store can always be emptied, and a large one bit by bit.
+pub const KEPT_BYTES: u64 = 4 * 1_024 * 1_024;
+
+/// How long a writer that needs space waits for those who read the log.
+pub const LOG_READERS_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What was trimmed is removed in steps of at most this many records, so that no write waits for long behind one.
+pub const SWEEP_RECORDS: u64 = 5_000;
+
+/// And of about this many bytes of keys and values: the pages of a large value are freed one by one.
+pub const SWEEP_BYTES: u64 = 8 * 1_024 * 1_024;
+
+/// A store that is closed goes on removing what was trimmed for this long; the next one does the rest.
+pub const SWEEP_AT_CLOSE: Duration = Duration::from_millis(400);
+
+/// Outcomes of writes that are applied once which one batch forgets: more than it keeps, unless it is a full one.
+pub const ONCE_FORGOTTEN: u64 = 1_000;
+
+/// Where room is short, deletes are applied in so many steps of one transaction: the database grows by one step only,
+/// because what one frees the next one uses.
+pub const DELETE_STEPS: u64 = 100;
+
+/// What a delete that makes the database grow must leave free besides, in bytes: for the pages between its records.
+pub const GROWTH_MARGIN_BYTES: u64 = 128 * 1_024;
+
 /// The longest path of a SQLite store, in bytes: SQLite's own bound (`MAX_PATHNAME`, 512) with what it appends.
 pub const STORE_PATH_BYTES: usize = 504;
 

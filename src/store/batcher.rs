@@ -149,14 +149,20 @@ fn ended() -> Error {
 
 async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::Receiver<Waiting<Write>>) {
     let mut gathering = Gathering::default();
-    while let Some((batch, answers)) =
-        gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await
-    {
+    let mut has_trimmed = false;
+    loop {
+        if has_trimmed && gathering.is_idle(&queue) {
+            has_trimmed = sweep(&engine).await;
+            continue;
+        }
+        let next = gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await;
+        let Some((batch, answers)) = next else { break };
         let begun = Instant::now();
-        let Committed { outcomes, bounds } = engine.write(&batch).await;
+        let Committed { outcomes, bounds, has_trimmed: trimmed } = engine.write(&batch).await;
         if begun.elapsed() > limits::SLOW_COMMIT {
             tracing::warn!(elapsed = ?begun.elapsed(), writes = batch.len(), "a commit was slow");
         }
+        has_trimmed = trimmed;
         if let Some(bounds) = bounds {
             feed.publish(bounds);
         }
@@ -165,6 +171,19 @@ async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::R
             let _ = answer.send(outcome);
         }
     }
+    let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
+    while has_trimmed && Instant::now() < deadline {
+        has_trimmed = sweep(&engine).await;
+    }
+}
+
+/// One step of removing what was trimmed; answers whether there is another one.
+async fn sweep(engine: &Arc<dyn Engine>) -> bool {
+    engine.sweep().await.unwrap_or_else(|error| {
+        // The next write comes upon the rest.
+        tracing::warn!(%error, "what was trimmed could not be removed yet");
+        false
+    })
 }
 
 async fn point_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<Point>>) {
@@ -199,6 +218,11 @@ impl<T> Default for Gathering<T> {
 }
 
 impl<T> Gathering<T> {
+    /// Whether nothing waits, and something still may come.
+    fn is_idle(&self, queue: &mpsc::Receiver<Waiting<T>>) -> bool {
+        self.left_over.is_none() && queue.is_empty() && !queue.is_closed()
+    }
+
     /// Waits for one request and takes what else is there, up to a weight; none when the queue has ended.
     async fn next(
         &mut self,

@@ -198,7 +198,7 @@ impl Planner {
             consumers,
             once,
             once_expired_ms,
-            trims: first != self.meta_before.first,
+            first_before: self.meta_before.first,
             meta_is_same: self.meta == self.meta_before,
             meta: self.meta,
         }

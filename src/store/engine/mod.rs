@@ -26,6 +26,9 @@ pub(crate) trait Engine: Send + Sync {
     /// Decides and commits a batch. Its future must be polled to the end: a transaction is open in between.
     async fn write(&self, batch: &[Write]) -> Committed;
 
+    /// Removes a part of what was trimmed, and answers whether something is left. Its future must be polled to the end.
+    async fn sweep(&self) -> Result<bool>;
+
     /// The records of these keys in one snapshot, by key.
     async fn get(&self, keys: &[&str]) -> Result<Got>;
 
@@ -75,6 +78,8 @@ pub(crate) struct Committed {
     pub outcomes: Vec<Outcome>,
     /// Where the store stands after it; none when nothing of it was committed.
     pub bounds: Option<Bounds>,
+    /// Whether what was trimmed may still take space: see [`Engine::sweep`].
+    pub has_trimmed: bool,
 }
 
 /// What [`Engine::get`] found.

@@ -17,6 +17,7 @@ mod open;
 mod place;
 mod read;
 mod retire;
+mod room;
 mod run;
 mod standing;
 mod write;
@@ -102,9 +103,14 @@ impl Engine for Sqlite {
         match self.database().await {
             Ok(database) => self.write_batch(&database, batch).await,
             Err(error) => {
-                Committed { outcomes: batch.iter().map(|_| Err(error.clone())).collect(), bounds: None }
+                let outcomes = batch.iter().map(|_| Err(error.clone())).collect();
+                Committed { outcomes, bounds: None, has_trimmed: false }
             }
         }
+    }
+
+    async fn sweep(&self) -> Result<bool> {
+        self.sweep_trimmed(&*self.database().await?).await
     }
 
     async fn get(&self, keys: &[&str]) -> Result<Got> {

@@ -139,8 +139,9 @@ pub(crate) struct Plan {
     /// Rows of `kv_once` to insert or replace, after those of this time and before are removed.
     pub once: Vec<(String, OnceRow)>,
     pub once_expired_ms: i64,
-    /// Whether the part of `kv_stream` before `meta.first` is to be removed.
-    pub trims: bool,
+    /// What `kv_meta.first` was before. The part of `kv_stream` before `meta.first` is trimmed from now on; the engine
+    /// removes it in its own time.
+    pub first_before: u64,
     /// What `kv_meta` holds afterwards.
     pub meta: Meta,
     /// Whether that is what it held before.
@@ -148,6 +149,24 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether something is trimmed.
+    pub(crate) fn trims(&self) -> bool {
+        self.meta.first != self.first_before
+    }
+
+    /// Whether records are removed.
+    pub(crate) fn deletes_records(&self) -> bool {
+        !self.deletes.is_empty() || self.range_delete.is_some()
+    }
+
+    /// About how many bytes records and the stream grow by at most.
+    pub(crate) fn grown_bytes(&self) -> u64 {
+        let value_bytes = |row: &Row| row.value_text().map_or(0, str::len);
+        let stream = self.stream.iter().map(|change| change.key.len() + value_bytes(&change.row));
+        let records = self.puts.iter().map(|(key, row)| key.len() + value_bytes(row));
+        stream.chain(records).sum::<usize>() as u64
+    }
+
     /// Whether nothing needs to be written. What changes records, the stream or the holder of a lock changes
     /// `kv_meta` too.
     pub(crate) fn is_empty(&self) -> bool {

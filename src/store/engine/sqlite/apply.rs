@@ -3,36 +3,35 @@
 use super::load::counted_range;
 use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::Script;
-use crate::store::plan::{ConsumerRow, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
+use crate::limits;
+use crate::store::plan::{ConsumerRow, CountedRange, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
+use crate::store::record::Action;
 
-/// The statements of a plan; COMMIT is the last. Values travel as JSON strings, so SQLite never parses them. The stream
-/// comes first: a delete copies the value that stands in `kv_record`. Some batches raise the number of checkpoints.
-pub(super) fn script(plan: &Plan, checkpoint: Option<u32>) -> Script {
-    let mut script = Script::default();
-    if let Some(number) = checkpoint {
-        // A pragma takes no argument, and this is a number. Its upper half is written as negative.
-        script.add(&format!("pragma user_version = {}", number.cast_signed()), |arguments| arguments);
-    }
-    if !plan.stream.is_empty() {
-        let rows: Vec<_> = plan.stream.iter().map(stream_columns).collect();
-        script.add(
-            "insert into kv_stream
-                    (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
-                select s.value->>0, s.value->>1, s.value->>2, s.value->>3, s.value->>4, s.value->>5, s.value->>6,
-                    s.value->>7, s.value->>8, s.value->>9, s.value->>10,
-                    coalesce(s.value->>11, (select value from kv_record where \"key\" = s.value->>5))
-                from json_each(?) s",
-            |arguments| arguments.json(&rows),
-        );
+/// Adds the number of checkpoints, where it is raised. A pragma takes no argument, and this is a number. Its upper half is
+/// written as negative.
+pub(super) fn add_checkpoint(script: &mut Script, number: u32) {
+    script.add(&format!("pragma user_version = {}", number.cast_signed()), |arguments| arguments);
+}
+
+/// Adds the statements of a plan, without the COMMIT. Values travel as JSON strings, so SQLite never parses them. The stream
+/// comes first: a delete copies the value that stands in `kv_record`. `oldest` is the first seq that stands in
+/// `kv_stream`.
+pub(super) fn add_plan(script: &mut Script, plan: &Plan, oldest: Option<u64>, steps: Steps) {
+    // What is put again after it was deleted is known at the end only.
+    let size = if plan.puts.is_empty() { steps.size(plan.stream.len() as u64) } else { u64::MAX };
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    for changes in plan.stream.chunks(size) {
+        add_changes(script, changes);
+        if changes.len() < plan.stream.len() {
+            let is_delete = |change: &&StreamRow| change.action == Action::Delete;
+            let keys: Vec<_> = changes.iter().filter(is_delete).map(|change| &change.key).collect();
+            add_deletes(script, &keys);
+        }
     }
     if let Some(range_delete) = &plan.range_delete {
-        add_range_delete(&mut script, range_delete);
+        add_range_delete(script, range_delete, steps);
     }
-    if !plan.deletes.is_empty() {
-        script.add("delete from kv_record where \"key\" in (select value from json_each(?))", |arguments| {
-            arguments.json(&plan.deletes)
-        });
-    }
+    add_deletes(script, &plan.deletes);
     if !plan.puts.is_empty() {
         let rows: Vec<_> = plan.puts.iter().map(|(key, row)| record_columns(key, row)).collect();
         script.add(
@@ -46,22 +45,23 @@ pub(super) fn script(plan: &Plan, checkpoint: Option<u32>) -> Script {
         );
     }
     let locks: Vec<_> = plan.locks.iter().map(lock_columns).collect();
-    add_named(&mut script, LOCKS, &plan.lock_deletes, &locks);
+    add_named(script, LOCKS, &plan.lock_deletes, &locks);
     let consumers: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
-    add_named(&mut script, CONSUMERS, &plan.consumer_deletes, &consumers);
+    add_named(script, CONSUMERS, &plan.consumer_deletes, &consumers);
     if !plan.once.is_empty() {
         let rows: Vec<_> = plan.once.iter().map(once_columns).collect();
-        script.add("delete from kv_once where time <= ?", |arguments| {
-            arguments.milliseconds(plan.once_expired_ms)
-        });
+        script.add(
+            "delete from kv_once where id in (select id from kv_once where time <= ? order by time limit ?)",
+            |arguments| arguments.milliseconds(plan.once_expired_ms).integer(limits::ONCE_FORGOTTEN),
+        );
         script.add(
             "insert or replace into kv_once (id, request, outcome, time)
                 select o.value->>0, o.value->>1, o.value->>2, o.value->>3 from json_each(?) o",
             |arguments| arguments.json(&rows),
         );
     }
-    if plan.trims {
-        script.add("delete from kv_stream where seq < ?", |arguments| arguments.integer(plan.meta.first));
+    if oldest.is_some_and(|oldest| oldest < plan.meta.first) {
+        add_sweep(script, plan.meta.first);
     }
     script.add("update kv_meta set head = ?, first = ?, last_ms = ?, fence = ?, lock_seq = ?", |arguments| {
         arguments
@@ -71,32 +71,90 @@ pub(super) fn script(plan: &Plan, checkpoint: Option<u32>) -> Script {
             .integer(plan.meta.fence)
             .integer(plan.meta.lock_seq)
     });
-    script.add("commit", |arguments| arguments);
-    script
 }
 
-/// The records are numbered in key order, without their values passing through this process.
-fn add_range_delete(script: &mut Script, range_delete: &RangeDelete) {
-    let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
+/// Whether what is deleted goes to the stream at once, or bit by bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Steps {
+    /// The fastest.
+    One,
+    /// Each bit takes the pages that those before it have freed, so the database hardly grows.
+    Many,
+}
+
+impl Steps {
+    /// Of so many records, how many make a step.
+    fn size(self, records: u64) -> u64 {
+        match self {
+            Steps::One => records.max(1),
+            Steps::Many => records.div_ceil(limits::DELETE_STEPS).max(1),
+        }
+    }
+}
+
+fn add_changes(script: &mut Script, changes: &[StreamRow]) {
+    let rows: Vec<_> = changes.iter().map(stream_columns).collect();
     script.add(
         "insert into kv_stream
                 (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
-            select ? + d.number, ?, d.number = ?, 'delete', ?, r.\"key\", r.version, r.revision, r.type, r.created,
-                r.updated, r.value
-            from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
-                    select \"key\" from kv_record
-                    where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
-                join kv_record r on r.\"key\" = d.\"key\"",
+            select s.value->>0, s.value->>1, s.value->>2, s.value->>3, s.value->>4, s.value->>5, s.value->>6,
+                s.value->>7, s.value->>8, s.value->>9, s.value->>10,
+                coalesce(s.value->>11, (select value from kv_record where \"key\" = s.value->>5))
+            from json_each(?) s",
+        |arguments| arguments.json(&rows),
+    );
+}
+
+fn add_deletes(script: &mut Script, keys: &[impl serde::Serialize]) {
+    if !keys.is_empty() {
+        script.add("delete from kv_record where \"key\" in (select value from json_each(?))", |arguments| {
+            arguments.json(keys)
+        });
+    }
+}
+
+/// Removes a part of what was trimmed, oldest first: a step that is bounded in records and bytes, so at least one.
+pub(super) fn add_sweep(script: &mut Script, first: u64) {
+    script.add(
+        "delete from kv_stream where seq <= (
+            select max(seq) from (
+                select seq, sum(bytes) over (order by seq rows between unbounded preceding and 1 preceding) as before
+                from (select seq, octet_length(\"key\") + octet_length(value) as bytes
+                    from kv_stream where seq < ? order by seq limit ?))
+            where coalesce(before, 0) < ?)",
         |arguments| {
-            let arguments =
-                arguments.integer(*first_seq).integer(*first_seq).integer(deleted - 1).milliseconds(*time_ms);
-            counted_range(arguments, range)
+            arguments.integer(first).integer(limits::SWEEP_RECORDS).integer(limits::SWEEP_BYTES)
         },
     );
-    script.add(
-        "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)",
-        |arguments| arguments.integer(*first_seq),
-    );
+}
+
+/// The records are numbered in key order, without their values passing through this process.
+fn add_range_delete(script: &mut Script, range_delete: &RangeDelete, steps: Steps) {
+    let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
+    let step = steps.size(*deleted);
+    let end = first_seq + deleted;
+    for step_seq in (*first_seq..end).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+        // What the steps before have removed is not there any more, and what is passed over still is.
+        let range = CountedRange { limit: Some(step.min(end - step_seq)), ..range.clone() };
+        script.add(
+            "insert into kv_stream
+                    (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
+                select ? + d.number, ?, ? + d.number = ?, 'delete', ?, r.\"key\", r.version, r.revision, r.type,
+                    r.created, r.updated, r.value
+                from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
+                        select \"key\" from kv_record
+                        where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
+                    join kv_record r on r.\"key\" = d.\"key\"",
+            |arguments| {
+                let arguments = arguments.integer(step_seq).integer(*first_seq).integer(step_seq);
+                counted_range(arguments.integer(end - 1).milliseconds(*time_ms), &range)
+            },
+        );
+        script.add(
+            "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)",
+            |arguments| arguments.integer(step_seq),
+        );
+    }
 }
 
 /// Removes rows of a table that has names, and inserts or replaces others.

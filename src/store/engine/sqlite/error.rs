@@ -4,6 +4,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::files::{index_path, log_path};
 use super::place;
+use super::room::no_room;
 use crate::store::error::{Code, Error};
 use crate::store::open::SqlitePlace;
 
@@ -57,6 +58,16 @@ fn is_full(error: &sqlx::Error, place: &SqlitePlace) -> bool {
     }
 }
 
+/// Whether a COMMIT that failed like this has certainly committed nothing, though the log was being written.
+///
+/// SQLite writes the frames of a transaction one after the other and the one that commits it last, then syncs, then adds them
+/// to the index (`walFrames`; it repeats the last frame behind it only with `psow=0`). So when a write had no space, the
+/// last frame is missing or cut off, and a recovery drops what stands before it. A failed sync, or an index that could not
+/// grow, come behind the last frame.
+pub(super) fn is_cut_off(error: &sqlx::Error, place: &SqlitePlace) -> bool {
+    code(error) != Some(IOERR_SHMSIZE) && is_full(error, place)
+}
+
 fn is_at_file_size_limit(place: &SqlitePlace) -> bool {
     let (Some(limit), SqlitePlace::File { path, .. }) = (getrlimit(Resource::Fsize).current, place) else {
         return false;
@@ -84,8 +95,7 @@ pub(super) fn describe(error: &sqlx::Error, place: &SqlitePlace) -> Error {
         None => error.to_string(),
     };
     if is_full(error, place) {
-        return Error::new(Code::StoreFull, format!("no space is left for {place}"))
-            .hint("free some space or raise the file-size limit (ulimit -f); reads go on meanwhile");
+        return no_room(place);
     }
     match primary_code(error) {
         Some(BUSY | LOCKED | PROTOCOL) => in_use(place),

@@ -99,18 +99,23 @@ impl History {
         }
     }
 
-    /// The number of checkpoints that a batch writes along, when it is time: at least once between two checkpoints, which
+    /// How many rows a batch writes; the most where that is not known.
+    pub(super) fn rows_of(plan: &Plan) -> usize {
+        if plan.range_delete.is_some() || plan.trims() {
+            return usize::MAX;
+        }
+        plan.stream.len() + plan.puts.len() + plan.locks.len() + plan.consumers.len() + plan.once.len()
+    }
+
+    /// The number of checkpoints that a batch of so many rows writes along, when it is time: at least once between two checkpoints, which
     /// SQLite makes when the log has 1,000 pages.
     pub(super) async fn next_checkpoint(
         &self,
-        plan: &Plan,
+        rows: usize,
         writer: &mut SqliteConnection,
     ) -> Result<Option<u32>, sqlx::Error> {
-        let rows =
-            plan.stream.len() + plan.puts.len() + plan.locks.len() + plan.consumers.len() + plan.once.len();
-        let is_long = plan.range_delete.is_some() || plan.trims;
         let rows = self.rows.load(Ordering::SeqCst).saturating_add(rows);
-        if rows < limits::CHECKPOINT_NUMBER_ROWS && !is_long {
+        if rows < limits::CHECKPOINT_NUMBER_ROWS {
             self.rows.store(rows, Ordering::SeqCst);
             return Ok(None);
         }

@@ -34,7 +34,12 @@ impl From<Damage> for LoadError {
 
 /// Takes the write lock first (`begin immediate`): a transaction that reads before it writes would fail at once when
 /// another process wrote in between.
-pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Result<Rows, LoadError> {
+///
+/// Answers also the first seq that stands in `kv_stream`: when it is before the first one that is kept, it was trimmed.
+pub(super) async fn load(
+    writer: &mut SqliteConnection,
+    needs: &Needs<'_>,
+) -> Result<(Rows, Option<u64>), LoadError> {
     let mut script = Script::default();
     script.add("begin immediate", |arguments| arguments);
     let meta = script.add(
@@ -87,7 +92,8 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
         index.map_or_else(Vec::new, |index| std::mem::take(&mut statements[index].rows))
     };
     let meta = rows_of(Some(meta));
-    let meta = meta_of(meta.first().ok_or_else(|| Damage::new("kv_meta is empty"))?)?;
+    let (meta, StreamEnds { oldest, .. }) =
+        meta_of(meta.first().ok_or_else(|| Damage::new("kv_meta is empty"))?)?;
     let record = |row: &SqliteRow| record(row, meta.head);
     let mut records = rows_of(records).iter().map(record).collect::<column::Result<HashMap<_, _>>>()?;
     for row in rows_of(values) {
@@ -102,7 +108,7 @@ pub(super) async fn load(writer: &mut SqliteConnection, needs: &Needs<'_>) -> Re
     let consumers = rows_of(consumers).iter().map(named_consumer).collect::<column::Result<_>>()?;
     let once = rows_of(once).iter().map(once_row).collect::<column::Result<_>>()?;
     let ranged = load_ranges(writer, &needs.ranges, meta.head, &mut records).await?;
-    Ok(Rows { meta, records, ranged, counted, locks, consumers, once })
+    Ok((Rows { meta, records, ranged, counted, locks, consumers, once }, oldest))
 }
 
 /// A hop for each range, so that the records of all together are bounded.
@@ -144,7 +150,7 @@ pub(super) fn counted_range(arguments: Arguments, range: &CountedRange) -> Argum
         .integer(*offset)
 }
 
-fn meta_of(row: &SqliteRow) -> column::Result<Meta> {
+fn meta_of(row: &SqliteRow) -> column::Result<(Meta, StreamEnds)> {
     let meta = Meta {
         epoch: column(row, 0)?,
         head: count(row, 1)?,
@@ -156,7 +162,7 @@ fn meta_of(row: &SqliteRow) -> column::Result<Meta> {
     meta.check()?;
     let stream = StreamEnds { oldest: optional_count(row, 6)?, newest: optional_count(row, 7)? };
     stream.check(&meta)?;
-    Ok(meta)
+    Ok((meta, stream))
 }
 
 /// A row of `kv_lock` from its owner on.

@@ -66,11 +66,6 @@ impl Script {
         self.statements - 1
     }
 
-    /// How many statements there are.
-    pub(super) fn statements(&self) -> usize {
-        self.statements
-    }
-
     pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Vec<Statement>, Stopped> {
         run(connection, self.text, self.arguments).await
     }
