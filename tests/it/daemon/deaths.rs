@@ -19,7 +19,7 @@ impl Dying {
     fn listen(kv: &Kv) -> Dying {
         let hello = kv.ok("echo '{\"id\":0,\"op\":\"hello\"}' | kv rpc; kv daemon stop");
         let dying = Dying { hello, requests: Arc::default(), connections: Arc::default() };
-        let listener = UnixListener::bind(kv.ok("kv socket").trim()).unwrap();
+        let listener = UnixListener::bind(kv.ok("kv --daemon=never socket").trim()).unwrap();
         let server = dying.clone();
         // Its threads end with the process of the test, which they do not hold up.
         std::thread::spawn(move || {
