@@ -60,6 +60,28 @@ impl Program {
 }
 
 /// How a daemon is started that does not run yet.
+///
+/// ```no_run
+/// use kv::Client;
+/// use kv::client::Target;
+/// use kv::daemon::place::Place;
+/// use kv::daemon::spawn::{Handover, Launch, Program};
+/// use kv::store::{Address, EngineKind, Result};
+///
+/// async fn open(file: &str) -> Result<Client> {
+///     let address = Address::parse(EngineKind::Sqlite, file)?;
+///     let place = Place::for_store(&address.identity(), None)?;
+///     let handover = Handover {
+///         engine: address.kind().as_str().to_owned(),
+///         connection: address.connection(),
+///         socket: place.socket().to_owned(),
+///         idle_timeout_s: 600,
+///         started_by: String::new(),
+///     };
+///     let launch = Launch { program: Program::at("/usr/local/bin/kv"), handover };
+///     Client::connect_to(Target { place, address: Some(address), launch: Some(launch) }).await
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Launch {
     /// What is started.
@@ -81,7 +103,7 @@ pub struct Handover {
     pub socket: PathBuf,
     /// The bound without connections after which it ends, in seconds; 0 = never.
     pub idle_timeout_s: u64,
-    /// Who starts it, for its log.
+    /// Who starts it, for its log; filled in when it is started.
     #[serde(default)]
     pub started_by: String,
 }
