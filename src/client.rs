@@ -273,8 +273,8 @@ impl Store for Client {
                     }
                     tokio::time::sleep(limits::RESUME_INTERVAL).await;
                 }
-                // Somebody else has it, so what was not answered before brought nothing.
-                Err(error) if error.code == Code::Locked => return Err(error),
+                // Somebody else has it, or had it since, so what was not answered before has no effect any more.
+                Err(error) if matches!(error.code, Code::Locked | Code::NotOwner) => return Err(error),
                 Err(error) => {
                     let error = self.explain(error);
                     return Err(if is_unknown { error.unknown() } else { error });

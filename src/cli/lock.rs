@@ -46,12 +46,19 @@ pub(super) struct Acquire {
     /// How long to wait while somebody else holds it: 10s, 1h
     #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = wait)]
     wait: Duration,
+    /// Only refresh the grant with this fence, also when it expired
+    #[arg(long, conflicts_with = "wait")]
+    fence: Option<u64>,
 }
 
 impl Acquire {
     fn acquire(&self) -> LockAcquire {
-        let (name, owner) = (self.name.clone(), self.owner.clone());
-        LockAcquire { name, owner, duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX) }
+        LockAcquire {
+            name: self.name.clone(),
+            owner: self.owner.clone(),
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            fence: self.fence,
+        }
     }
 }
 

@@ -51,6 +51,7 @@ impl Run {
             // No two commands are the same owner, or they would share the lock.
             owner: kv::store::session_name(),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            fence: None,
         };
         let mut command = child::command(&self.command)?;
         let wait = self.wait.unwrap_or(Duration::from_millis(limits::TIMEOUT_MS));

@@ -310,6 +310,23 @@ pub trait Store: Send + Sync {
             name: name.to_owned(),
             owner: owner.to_owned(),
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            fence: None,
+        };
+        self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await?.try_into()
+    }
+
+    /// Refreshes the grant of a lock that has this fence, also when it expired: as long as nobody else got the lock since
+    /// and it was not released, its owner goes on with the same fence.
+    ///
+    /// # Errors
+    /// `not_owner` when another grant was made or the lock was released; then nothing is granted, and asking again changes
+    /// nothing.
+    async fn lock_refresh(&self, name: &str, owner: &str, fence: u64, duration: Duration) -> Result<Grant> {
+        let acquire = LockAcquire {
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            fence: Some(fence),
         };
         self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await?.try_into()
     }
@@ -318,7 +335,8 @@ pub trait Store: Send + Sync {
     /// the order in which they came. When the future is dropped, the lock is not kept.
     ///
     /// # Errors
-    /// As [`lock_acquire`](Store::lock_acquire): `locked` while another owner holds it at the end of that time.
+    /// As [`lock_acquire`](Store::lock_acquire): `locked` while another owner holds it at the end of that time. A request
+    /// with a `fence` waits for nobody: it is answered at once as [`lock_refresh`](Store::lock_refresh) is.
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant>;
 
     /// Gives a lock back and answers whether there was something to give back: false when the lock was free.

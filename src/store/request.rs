@@ -95,6 +95,10 @@ pub enum Trim {
 }
 
 /// Acquires a lock, or refreshes it when the owner has it already: a refresh keeps the fence and never shortens.
+///
+/// With a `fence` only the grant of that fence is refreshed, and no other one is made: also when it expired, as long as
+/// nobody else got the lock since and it was not released. So an owner that was asleep, or has not been heard for long,
+/// goes on where nothing has happened meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LockAcquire {
     /// The lock, 1 to 256 bytes.
@@ -103,6 +107,8 @@ pub struct LockAcquire {
     pub owner: String,
     /// For how long, in milliseconds, from 1 to 100 years.
     pub duration_ms: u64,
+    /// The fence of the grant that is refreshed; none = whatever the lock allows.
+    pub fence: Option<u64>,
 }
 
 /// Gives a lock back.

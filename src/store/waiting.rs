@@ -50,6 +50,11 @@ impl Wanted {
         }
     }
 
+    /// Whether only one grant is wanted, which no wait can bring back.
+    fn names_its_grant(&self) -> bool {
+        matches!(self, Wanted::Lock(LockAcquire { fence: Some(_), .. }))
+    }
+
     /// Gives back what a reply brought; nothing for what one had before, or has refreshed since.
     fn release(&self, reply: &Reply) -> Option<Write> {
         match (self, reply) {
@@ -125,7 +130,7 @@ impl Waiters {
     pub(crate) async fn acquire(&self, wanted: &Wanted, wait: Duration) -> Result<Had> {
         let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
         // Who holds it already waits for nobody.
-        if wait.is_zero() || self.is_refresh(wanted).await? {
+        if wait.is_zero() || wanted.names_its_grant() || self.is_refresh(wanted).await? {
             match self.attempt(wanted).await {
                 // It expired in between, and others were faster.
                 Err(error) if is_held(&error) && !wait.is_zero() => {}

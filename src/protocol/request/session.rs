@@ -89,6 +89,9 @@ pub(super) struct AcquireFields {
     /// Whether the lock is released when the connection ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     session: bool,
+    /// Refreshes the grant with this fence, also when it expired, and makes no other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fence: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -207,15 +210,17 @@ impl From<&Id> for CancelFields {
 
 impl AcquireFields {
     pub(super) fn into_acquire(self) -> Result<Acquire> {
-        let AcquireFields { name, owner, duration_ms, wait_ms, session } = self;
-        Ok(Acquire { acquire: LockAcquire { name, owner, duration_ms }, wait: wait(wait_ms)?, session })
+        let AcquireFields { name, owner, duration_ms, wait_ms, session, fence } = self;
+        let acquire = LockAcquire { name, owner, duration_ms, fence };
+        Ok(Acquire { acquire, wait: wait(wait_ms)?, session })
     }
 }
 
 impl From<&Acquire> for AcquireFields {
     fn from(acquire: &Acquire) -> AcquireFields {
-        let Acquire { acquire: LockAcquire { name, owner, duration_ms }, wait, session } = acquire.clone();
-        AcquireFields { name, owner, duration_ms, wait_ms: wait_ms(wait), session }
+        let Acquire { acquire, wait, session } = acquire.clone();
+        let LockAcquire { name, owner, duration_ms, fence } = acquire;
+        AcquireFields { name, owner, duration_ms, wait_ms: wait_ms(wait), session, fence }
     }
 }
 

@@ -21,23 +21,36 @@ impl LockRow {
     fn is_held(&self, now_ms: i64) -> bool {
         self.expires_ms > now_ms
     }
+
+    /// The same grant, for longer.
+    fn refreshed(&self, expires_ms: i64) -> LockRow {
+        LockRow { refreshes: self.refreshes + 1, expires_ms: self.expires_ms.max(expires_ms), ..self.clone() }
+    }
 }
 
 impl Planner {
     /// The holder refreshes, anybody else waits for the expiry. A new grant has a new fence, also for the last owner:
-    /// somebody else may have held the lock in between.
+    /// somebody else may have held the lock in between. Whoever names the fence of a grant refreshes that grant or
+    /// nothing: its row stays until the next grant or the release, so it tells whether either happened.
     pub(super) fn acquire(&mut self, request: &LockAcquire) -> Result<Grant> {
-        let LockAcquire { name, owner, duration_ms } = request;
+        let LockAcquire { name, owner, duration_ms, fence } = request;
         let expires_ms = self.expires_ms(*duration_ms);
-        let present = self.locks.get(name).filter(|lock| lock.is_held(self.now_ms));
-        let row = match present {
-            Some(lock) if lock.owner == *owner => LockRow {
-                refreshes: lock.refreshes + 1,
-                expires_ms: lock.expires_ms.max(expires_ms),
-                ..lock.clone()
-            },
-            Some(lock) => return Err(locked(name, lock)),
-            None => {
+        let present = self.locks.get(name);
+        let row = match (present, fence) {
+            (Some(lock), Some(fence)) if lock.owner == *owner && lock.fence == *fence => {
+                lock.refreshed(expires_ms)
+            }
+            (present, Some(fence)) => {
+                let message = format!("{owner} does not hold {name} with the fence {fence} any more");
+                return Err(self.not_owner(message, present));
+            }
+            (Some(lock), None) if lock.is_held(self.now_ms) => {
+                if lock.owner != *owner {
+                    return Err(locked(name, lock));
+                }
+                lock.refreshed(expires_ms)
+            }
+            (_, None) => {
                 self.meta.fence += 1;
                 self.meta.lock_seq += 1;
                 LockRow { owner: owner.clone(), fence: self.meta.fence, refreshes: 0, expires_ms }
@@ -62,17 +75,24 @@ impl Planner {
             Some(lock) if !is_meant(lock) => return Ok(false),
             Some(lock) if lock.owner == *owner => {}
             Some(lock) if lock.is_held(self.now_ms) => {
-                let mut error =
-                    Error::new(Code::NotOwner, format!("{owner} does not hold {name}, {} does", lock.owner));
-                error.details.holder = Some(lock.owner.clone());
-                error.details.expires_ms = Some(lock.expires_ms);
-                return Err(error);
+                let message = format!("{owner} does not hold {name}, {} does", lock.owner);
+                return Err(self.not_owner(message, Some(lock)));
             }
             _ => return Ok(false),
         }
         self.meta.lock_seq += 1;
         self.locks.set(name, None);
         Ok(true)
+    }
+
+    /// With the one who holds the lock now, when somebody does.
+    fn not_owner(&self, message: String, present: Option<&LockRow>) -> Error {
+        let mut error = Error::new(Code::NotOwner, message);
+        if let Some(lock) = present.filter(|lock| lock.is_held(self.now_ms)) {
+            error.details.holder = Some(lock.owner.clone());
+            error.details.expires_ms = Some(lock.expires_ms);
+        }
+        error
     }
 
     /// Whether the token is the present one. Expiry alone does not matter: as long as nobody else got the lock, the

@@ -38,7 +38,7 @@ impl Write {
             WriteOperation::Apply(mutation) => mutation.check(),
             WriteOperation::Mutate(mutations) => check_mutate(mutations),
             WriteOperation::Trim(_) => Ok(()),
-            WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms }) => {
+            WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms, fence: _ }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
                 check_name("owner", owner)?;

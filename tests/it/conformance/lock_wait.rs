@@ -26,7 +26,7 @@ cases! {
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn acquire(name: &str, owner: &str) -> LockAcquire {
-    LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 60_000 }
+    LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 60_000, fence: None }
 }
 
 async fn wait_for(world: &World, owner: &str) -> Result<Grant> {

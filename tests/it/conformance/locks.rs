@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use kv::store::{Code, NameList, Timestamp};
+use kv::store::{Code, LockAcquire, NameList, Timestamp};
 
 use crate::support::{START_MS, World};
 
@@ -24,6 +24,11 @@ cases! {
     a_duration_that_makes_no_sense_is_refused,
     names_and_owners_have_bounds,
     a_clock_set_back_prolongs_and_never_shortens,
+    an_expired_grant_that_nobody_else_got_is_refreshed_by_its_fence,
+    a_refresh_by_its_fence_never_shortens,
+    another_grant_is_not_refreshed_by_the_fence_of_an_earlier_one,
+    a_released_grant_is_not_refreshed_by_its_fence,
+    a_refresh_by_its_fence_waits_for_nobody,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -219,4 +224,73 @@ async fn a_clock_set_back_prolongs_and_never_shortens(world: &World) {
     assert_eq!((refreshed.fence, refreshed.expires), (first.fence, first.expires));
     world.clock.advance_ms(7_200_000);
     assert!(world.store.lock_acquire("deploy", "b", MINUTE).await.unwrap().fence > first.fence);
+}
+
+/// A machine that was asleep: time has passed, and nothing happened.
+async fn an_expired_grant_that_nobody_else_got_is_refreshed_by_its_fence(world: &World) {
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    world.clock.advance_ms(100 * MINUTE_MS);
+    assert_eq!(world.store.lock_status("deploy").await.unwrap(), None);
+    let kept = world.store.lock_refresh("deploy", "a", first.fence, MINUTE).await.unwrap();
+    assert_eq!((kept.fence, kept.expires.unix_ms()), (first.fence, START_MS + 101 * MINUTE_MS));
+    assert_eq!(world.store.lock_acquire("deploy", "b", MINUTE).await.unwrap_err().code, Code::Locked);
+    // No number was used up.
+    assert_eq!(world.store.lock_acquire("other", "b", MINUTE).await.unwrap().fence, first.fence + 1);
+}
+
+async fn a_refresh_by_its_fence_never_shortens(world: &World) {
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    let kept = world.store.lock_refresh("deploy", "a", first.fence, Duration::from_millis(1)).await.unwrap();
+    assert_eq!((kept.fence, kept.expires), (first.fence, first.expires));
+}
+
+async fn another_grant_is_not_refreshed_by_the_fence_of_an_earlier_one(world: &World) {
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    world.clock.advance_ms(MINUTE_MS);
+    let second = world.store.lock_acquire("deploy", "b", MINUTE).await.unwrap();
+    let error = world.store.lock_refresh("deploy", "a", first.fence, MINUTE).await.unwrap_err();
+    assert_eq!((error.code, error.retry, error.maybe), (Code::NotOwner, false, false));
+    assert_eq!(error.details.holder.as_deref(), Some("b"));
+    assert_eq!(error.details.expires_ms, Some(second.expires.unix_ms()));
+    // Nor by somebody else who knows it, nor a grant that was never made.
+    for (owner, fence) in [("a", second.fence), ("b", first.fence), ("b", second.fence + 1), ("b", 0)] {
+        let error = world.store.lock_refresh("deploy", owner, fence, MINUTE).await.unwrap_err();
+        assert_eq!(error.code, Code::NotOwner, "{owner} {fence}");
+    }
+    // The other one was there in between, also when its own time is over.
+    world.clock.advance_ms(MINUTE_MS);
+    let error = world.store.lock_refresh("deploy", "a", first.fence, MINUTE).await.unwrap_err();
+    assert_eq!((error.code, error.details.holder), (Code::NotOwner, None));
+    assert_eq!(world.store.lock_status("deploy").await.unwrap(), None, "nothing was granted");
+    let third = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    assert_eq!(third.fence, second.fence + 1);
+    assert_eq!(
+        world.store.lock_refresh("deploy", "a", first.fence, MINUTE).await.unwrap_err().code,
+        Code::NotOwner,
+        "the same owner's later grant is another one"
+    );
+}
+
+async fn a_released_grant_is_not_refreshed_by_its_fence(world: &World) {
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    world.store.lock_release("deploy", "a").await.unwrap();
+    let error = world.store.lock_refresh("deploy", "a", first.fence, MINUTE).await.unwrap_err();
+    assert_eq!((error.code, error.details.holder), (Code::NotOwner, None));
+    assert_eq!(world.store.lock_refresh("never", "a", 1, MINUTE).await.unwrap_err().code, Code::NotOwner);
+    assert_eq!(world.store.lock_list("").await.unwrap(), []);
+}
+
+async fn a_refresh_by_its_fence_waits_for_nobody(world: &World) {
+    let first = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    let refresh = |owner: &str| LockAcquire {
+        name: "deploy".to_owned(),
+        owner: owner.to_owned(),
+        duration_ms: 60_000,
+        fence: Some(first.fence),
+    };
+    world.clock.advance_ms(MINUTE_MS);
+    let kept = world.store.lock_acquire_within(refresh("a"), 10 * MINUTE).await.unwrap();
+    assert_eq!(kept.fence, first.fence);
+    let refused = world.store.lock_acquire_within(refresh("b"), 10 * MINUTE).await.unwrap_err();
+    assert_eq!((refused.code, refused.maybe), (Code::NotOwner, false));
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kv::store::{
     Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Grant, JsonText, List,
-    Lock, LockRelease, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply, Request,
-    Selector, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
+    Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply,
+    Request, Selector, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
 };
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ impl Model {
             }
             WriteOperation::LockAcquire(acquire) => {
                 let expires = Timestamp::from_unix_ms(now_ms + acquire.duration_ms as i64);
-                self.acquire(&acquire.name, &acquire.owner, expires, now_ms).map(Reply::Granted)
+                self.acquire(acquire, expires, now_ms).map(Reply::Granted)
             }
             WriteOperation::LockRelease(release) => {
                 self.release(release, now_ms).map(|released| Reply::Released { released })
@@ -244,21 +244,29 @@ impl Model {
         Ok(Deleted { deleted, revision: (deleted > 0).then(|| self.head()) })
     }
 
-    fn acquire(&mut self, name: &str, owner: &str, expires: Timestamp, now_ms: i64) -> Told<Grant> {
-        let held = self.held(name, now_ms);
-        if let Some(other) = held.as_ref().filter(|lock| lock.owner != owner) {
+    fn acquire(&mut self, acquire: &LockAcquire, expires: Timestamp, now_ms: i64) -> Told<Grant> {
+        let LockAcquire { name, owner, fence, .. } = acquire;
+        let mut held = self.held(name, now_ms);
+        if let Some(fence) = fence {
+            let last = self.locks.get(name).filter(|lock| lock.owner == *owner && lock.fence == *fence);
+            if last.is_none() {
+                return failure(Code::NotOwner, held.as_ref().map_or_else(Details::default, holder));
+            }
+            held = last.cloned();
+        }
+        if let Some(other) = held.as_ref().filter(|lock| lock.owner != *owner) {
             return failure(Code::Locked, holder(other));
         }
         let refreshes = held.as_ref().map_or(0, |_| self.refreshes[name] + 1);
-        self.refreshes.insert(name.to_owned(), refreshes);
+        self.refreshes.insert(name.clone(), refreshes);
         let lock = match held {
             Some(mine) => Lock { expires: mine.expires.max(expires), ..mine },
             None => {
                 self.grants += 1;
-                Lock { name: name.to_owned(), owner: owner.to_owned(), fence: self.grants, expires }
+                Lock { name: name.clone(), owner: owner.clone(), fence: self.grants, expires }
             }
         };
-        self.locks.insert(name.to_owned(), lock.clone());
+        self.locks.insert(name.clone(), lock.clone());
         Ok(Grant { fence: lock.fence, refreshes, expires: lock.expires })
     }
 

@@ -62,6 +62,11 @@ fn owner() -> impl Strategy<Value = String> {
     one_of(&["me", "you"])
 }
 
+/// The fence of a grant, mostly of one of the first.
+fn named_fence() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 1 => (1_u64..5).prop_map(Some)]
+}
+
 fn condition() -> impl Strategy<Value = Condition> {
     let number = || prop_oneof![6 => Just(None), 3 => (0_u64..4).prop_map(Some)];
     (number(), prop_oneof![9 => Just(None), 1 => (0_u64..20).prop_map(Some)])
@@ -161,9 +166,9 @@ fn write() -> impl Strategy<Value = Write> {
         1 => (lock(), 1_u64..5).prop_map(|(lock, token)| Some(Fence { lock, token })),
     ];
     let locks = prop_oneof![
-        3 => (lock(), owner(), prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]))
-            .prop_map(|(name, owner, duration_ms)| WriteOperation::LockAcquire(LockAcquire {
-                name, owner, duration_ms
+        3 => (lock(), owner(), prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]), named_fence())
+            .prop_map(|(name, owner, duration_ms, fence)| WriteOperation::LockAcquire(LockAcquire {
+                name, owner, duration_ms, fence
             })),
         1 => (lock(), owner(), prop::option::of(1_u64..4), prop::option::of(0_u64..2)).prop_map(
             |(name, owner, fence, refreshes)| WriteOperation::LockRelease(LockRelease {

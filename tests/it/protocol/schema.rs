@@ -142,7 +142,7 @@ fn valid_request(op: &str) -> Value {
         "patch" => json!({ "key": "a", "patch": {}, "version": 9 }),
         "mutate" => json!({ "mutations": [{ "op": "check", "key": "a" }] }),
         "stream.trim" => json!({ "seq": 0 }),
-        "lock.acquire" => json!({ "name": "l", "owner": "o", "duration_ms": 1 }),
+        "lock.acquire" => json!({ "name": "l", "owner": "o", "duration_ms": 1, "fence": 1 }),
         "lock.release" => json!({ "name": "l", "owner": "o" }),
         "lock.status" | "consumer.get" | "consumer.status" | "consumer.delete" => json!({ "name": "l" }),
         "consumer.commit" => json!({ "name": "l", "seq": 99 }),
