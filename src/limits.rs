@@ -346,6 +346,24 @@ pub const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 /// How long `kv lock run` waits for a command that was told to end, before it kills it.
 pub const CHILD_GRACE: Duration = Duration::from_secs(5);
 
+/// Signals that come within this time are dealt with together: those that are sent to a process and to its group at once, as
+/// timeout(1) does, are one, and a group has been sent the whole of what it is sent by then.
+pub const SIGNAL_GATHERING: Duration = Duration::from_millis(20);
+
+/// How long a command waits for the process that tells which signals have reached its group; it answers at once unless it
+/// was stopped or killed by itself.
+pub const WITNESS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often it is started before kv gives up: a signal that comes first may end it.
+pub const WITNESS_STARTS: u32 = 3;
+
+/// `kv lock run` waits this long for an answer of the store when its lock should have been renewed already.
+pub const LOCK_ANSWER: Duration = Duration::from_secs(2);
+
+/// And asks this often, before it takes the lock as lost without having heard so. Tries are counted, not time: a process
+/// that was stopped in one of them has lost no more than that one.
+pub const LOCK_LAST_TRIES: u32 = 5;
+
 /// How long a command goes on with a commit or a release when it is asked to end.
 pub const END_GRACE: Duration = Duration::from_secs(2);
 

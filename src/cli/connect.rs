@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clap::ValueEnum as _;
 use kv::client::{Client, Target};
 use kv::daemon::launch::RUNNING_IMAGE;
 use kv::daemon::place::{Place, SocketGroup, is_system};
@@ -15,6 +16,7 @@ use kv::store::{
 };
 
 use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments, usage};
+use super::child::Environment;
 use super::{output, signals};
 
 /// The store of a command.
@@ -54,14 +56,20 @@ impl Store for Opened {
     }
 }
 
-/// Runs a command on a runtime of its own.
-pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// A runtime on the thread that asks for it.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?;
+        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))
+}
+
+/// Runs a command on a runtime of its own.
+pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         signals::survive_file_size_limit()?;
+        signals::see_children_end()?;
         command.await
     });
     // A thread that waits for a terminal must not keep the command from ending.
@@ -82,6 +90,23 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
         )
     })?;
     Address::parse(kind, connection)
+}
+
+/// What makes a program that kv runs use the same store, in whatever directory it is.
+pub(super) fn environment(arguments: &StoreArguments) -> Result<Environment> {
+    let address = address(arguments)?;
+    let mode = arguments.daemon.to_possible_value();
+    let mut environment = vec![
+        ("KV_TYPE", address.kind().as_str().into()),
+        ("KV_CONNECTION", address.connection().into()),
+        ("KV_DAEMON", mode.map(|mode| mode.get_name().into()).unwrap_or_default()),
+    ];
+    if let Some(socket) = &arguments.socket {
+        let absolute = std::path::absolute(socket)
+            .map_err(|error| Error::new(Code::BadRequest, format!("{}: {error}", socket.display())))?;
+        environment.push(("KV_SOCKET", absolute.into()));
+    }
+    Ok(environment)
 }
 
 pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {

@@ -7,6 +7,7 @@ use kv::store::{
 };
 
 use super::arguments::{ListFormat, number};
+use super::child::Environment;
 use super::consumer_stream::Stream;
 use super::output::{self, ChangeView, ConsumerView};
 use super::{WriteCommand, exit_code, watch};
@@ -88,7 +89,7 @@ impl Consumer {
         }
     }
 
-    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         match self {
             Consumer::Get(get) => get.run(store).await?,
             Consumer::Status { name } => match store.consumer_status(&name).await? {
@@ -111,7 +112,7 @@ impl Consumer {
                 let views: Vec<_> = consumers.iter().map(|one| ConsumerView::of(one, head)).collect();
                 output::print_items(&views, output == ListFormat::Json)?;
             }
-            Consumer::Stream(stream) => return stream.run(store).await,
+            Consumer::Stream(stream) => return stream.run(store, environment).await,
             Consumer::Commit(_) | Consumer::Delete(_) => {}
         }
         Ok(exit_code::OK)

@@ -9,10 +9,11 @@ use kv::store::{Error, Event, Result, Store, Subscribe, Subscription};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use super::child::Environment;
 use super::consumer::Wanted;
 use super::lock::tell_of_a_wait;
-use super::signals::{self, Terminations};
-use super::watch::{self, Done, Printing};
+use super::signals;
+use super::watch::{self, Outcome, Printing, Sink};
 use super::{exit_code, output};
 
 #[derive(Debug, Args)]
@@ -28,8 +29,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
-        let mut terminations = signals::terminations()?;
+    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
+        let mut sink = Sink::new(self.printing, environment).await?;
         let Wanted { name, from, prefix, of_type } = self.wanted;
         let wanted = Subscribe {
             start: from,
@@ -42,28 +43,18 @@ impl Stream {
         let waiting = async { Some(format!("another session follows as {name}: waiting for its end")) };
         let subscription = tokio::select! {
             begun = store.subscribe(wanted) => begun?,
-            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+            signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
             never = tell_of_a_wait(waiting) => never,
         };
-        let printing = self.printing;
-        let mut session = Session {
-            printing,
-            subscription,
-            terminations,
-            done: 0,
-            seq: 0,
-            committed: 0,
-            last: Instant::now(),
-        };
+        let mut session = Session { sink, subscription, done: 0, seq: 0, committed: 0, last: Instant::now() };
         session.run().await
     }
 }
 
 /// A consumer at work.
 struct Session {
-    printing: Printing,
+    sink: Sink,
     subscription: Subscription,
-    terminations: Terminations,
     /// How many changes were dealt with.
     done: u64,
     /// Everything up to this one was dealt with, or is not wanted.
@@ -77,14 +68,14 @@ struct Session {
 impl Session {
     async fn run(&mut self) -> Result<u8> {
         loop {
-            if let Some(signal) = self.terminations.recv().now_or_never() {
+            if let Some(signal) = self.sink.signals.end().now_or_never() {
                 return self.end(signals::exit_code(signal), Some(signal)).await;
             }
             let event = match self.subscription.next().now_or_never() {
                 Some(event) => event,
                 // Nothing more is there: what was printed has gone out.
                 None => {
-                    if self.printing.has_lost_its_reader() {
+                    if self.sink.has_lost_its_reader() {
                         return Ok(exit_code::OK);
                     }
                     if let Some(signal) = self.commit(None).await? {
@@ -92,8 +83,7 @@ impl Session {
                     }
                     tokio::select! {
                         event = self.subscription.next() => event,
-                        signal = self.terminations.recv() => return Ok(signals::exit_code(signal)),
-                        () = self.printing.lost_its_reader() => return Ok(exit_code::OK),
+                        code = self.sink.ended() => return Ok(code),
                     }
                 }
             };
@@ -106,14 +96,14 @@ impl Session {
                 }
                 Err(error) => return self.fail(error).await,
             };
-            let told = match self.printing.deal_with(&change, &mut self.terminations).await {
-                Ok(Done::Failed(code, told)) => return self.end(code, told).await,
-                Ok(Done::Last(signal)) => Some(signal),
-                Ok(Done::Next) => None,
+            let told = match self.sink.deal_with(&change).await {
+                Ok(Outcome::Failed(code, told)) => return self.end(code, told).await,
+                Ok(Outcome::Last(signal)) => Some(signal),
+                Ok(Outcome::Next) => None,
                 Err(error) => return self.fail(error).await,
             };
             (self.seq, self.done) = (change.seq, self.done + 1);
-            if told.is_some() || self.printing.is_enough(self.done) {
+            if told.is_some() || self.sink.is_enough(self.done) {
                 return self.end(told.map_or(exit_code::OK, signals::exit_code), told).await;
             }
             if self.last.elapsed() >= limits::COMMIT_INTERVAL
@@ -126,7 +116,7 @@ impl Session {
 
     /// Commits what was dealt with, unless nobody can have read it.
     async fn end(&mut self, code: u8, told: Option<Signal>) -> Result<u8> {
-        if self.printing.has_lost_its_reader() {
+        if self.sink.has_lost_its_reader() {
             return Ok(code);
         }
         let told_meanwhile = self.commit(told).await?;
@@ -139,7 +129,7 @@ impl Session {
         if seq <= self.committed {
             return Ok(told);
         }
-        let (committed, told) = self.terminations.finish(self.subscription.commit(seq), told).await;
+        let (committed, told) = self.sink.signals.finish(self.subscription.commit(seq), told).await;
         match committed {
             Some(committed) => {
                 committed?;

@@ -7,6 +7,7 @@ use kv::limits;
 use kv::store::{Grant, LockAcquire, LockRelease, Reply, Result, Store, Write, WriteOperation};
 
 use super::arguments::ListFormat;
+use super::child::Environment;
 use super::output::{self, LockView};
 use super::{WriteCommand, exit_code};
 
@@ -129,7 +130,7 @@ impl Lock {
         }
     }
 
-    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let printed = match self {
             Lock::Status { name } => match store.lock_status(&name).await? {
                 Some(lock) => output::print_items(&[LockView::held(&lock)], false),
@@ -144,7 +145,7 @@ impl Lock {
                 let grant = acquire_within(store, acquire.acquire(), acquire.wait).await?;
                 acquire.print(Reply::Granted(grant))
             }
-            Lock::Run(run) => return run.run(store).await,
+            Lock::Run(run) => return run.run(store, environment).await,
             Lock::Release(_) => Ok(()),
         };
         printed.map(|()| exit_code::OK)

@@ -1,22 +1,30 @@
 //! `kv lock run`: a command that runs while a lock is held.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
 use kv::limits;
 use kv::store::{Code, Error, LockAcquire, Result, Store};
 use rustix::process::Signal;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::signals::{self, Terminations};
-use super::{child, output};
+use super::child::{self, Environment, Program};
+use super::output;
+use super::signals::{self, Signals};
 
 const ABOUT: &str = "\
 COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is refused
-once somebody else got the lock. The lock is renewed while COMMAND runs. When it is lost all the same, COMMAND is told to
-end (TERM, and KILL 5 s later), but not what it has started, and the exit code is 5; else it is that of COMMAND. TERM, HUP
-and QUIT are passed on to it.";
+once somebody else got the lock. It also finds the store there, as KV_CONNECTION, KV_TYPE, KV_DAEMON and KV_SOCKET, so that
+kv means the same store in it.
+
+The lock is renewed while COMMAND runs. When its time was over meanwhile, as on a host that was asleep, and nobody else
+got it, it is taken back with the same fence. When somebody did, COMMAND is told to end (TERM, and KILL 5 s later), but
+not what it has started, and the exit code is 5; else it is that of COMMAND.
+
+INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent to this command, to its
+process group or by the terminal; a signal that was ignored when this command began stays ignored. When this command is
+killed itself (KILL), COMMAND is told to end (TERM), and the lock expires.";
 
 #[derive(Debug, Args)]
 #[command(after_help = ABOUT)]
@@ -31,13 +39,14 @@ pub(super) struct Run {
     wait: Option<Duration>,
     /// Program to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// A lock while it is held.
-struct Held<'a, S> {
+struct HeldLock<'a, S> {
     store: &'a S,
-    acquire: LockAcquire,
+    name: &'a str,
+    owner: &'a str,
     fence: u64,
     duration: Duration,
     /// By the clock of this process nobody else can have it before: it was counted from before it was asked for.
@@ -45,7 +54,7 @@ struct Held<'a, S> {
 }
 
 impl Run {
-    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let acquire = LockAcquire {
             name: self.name.clone(),
             // No two commands are the same owner, or they would share the lock.
@@ -53,61 +62,56 @@ impl Run {
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             fence: None,
         };
-        let mut command = child::command(&self.command)?;
         let wait = self.wait.unwrap_or(Duration::from_millis(limits::TIMEOUT_MS));
-        let mut terminations = signals::terminations()?;
+        let mut signals = Signals::new()?;
+        let mut program = Program::new(self.command, environment).await?;
         let granted = tokio::select! {
             grant = super::lock::acquire_within(store, acquire.clone(), wait) => Ok(grant?.fence),
-            signal = terminations.recv() => Err(signal),
+            signal = signals.end() => Err(signal),
         };
-        let until = Instant::now() + self.duration / 2;
+        let LockAcquire { name, owner, .. } = acquire;
         let (outcome, told) = match granted {
             // It may be granted in this moment.
             Err(signal) => (Ok(signals::exit_code(signal)), Some(signal)),
             Ok(fence) => {
-                command.env("KV_LOCK_NAME", &self.name).env("KV_LOCK_FENCE", fence.to_string());
-                let acquire = acquire.clone();
-                let mut held = Held { store, acquire, fence, duration: self.duration, until };
-                match held.run(&mut command, &mut terminations).await {
+                let until = Instant::now() + self.duration / 2;
+                let (name, owner, duration) = (&name, &owner, self.duration);
+                let mut held = HeldLock { store, name, owner, fence, duration, until };
+                match held.run(&mut program, &mut signals).await {
                     Ok((code, told)) => (Ok(code), told),
                     Err(error) => (Err(error), None),
                 }
             }
         };
-        let releasing = store.lock_release(&self.name, &acquire.owner);
+        let releasing = store.lock_release(&name, &owner);
         // A hang-up may have been a word to the command only.
         let told = told.filter(|signal| *signal != Signal::HUP);
-        let (released, _) = terminations.finish(releasing, told).await;
+        let (released, _) = signals.finish(releasing, told).await;
         let late = || Err(Error::new(Code::Timeout, "the store does not answer"));
         if let Err(error) = released.unwrap_or_else(late)
             && error.code != Code::NotOwner
         {
-            output::note(&format!("the lock {} could not be released, so it expires: {error}", self.name));
+            output::note(&format!("the lock {name} could not be released, so it expires: {error}"));
         }
         outcome
     }
 }
 
-impl<S: Store> Held<'_, S> {
-    /// Runs the command, and keeps the lock meanwhile. Answers its exit code, and the signal that asked to end.
-    async fn run(
-        &mut self,
-        command: &mut Command,
-        terminations: &mut Terminations,
-    ) -> Result<(u8, Option<Signal>)> {
+impl<S: Store> HeldLock<'_, S> {
+    /// Runs the program, and keeps the lock meanwhile. Answers its exit code, and the signal that asked to end.
+    async fn run(&mut self, program: &mut Program, signals: &mut Signals) -> Result<(u8, Option<Signal>)> {
         // How long ago it was granted is not known, so it is renewed at once.
         tokio::select! {
             renewed = self.renew() => renewed.map_err(|error| self.lost(&error))?,
-            signal = terminations.recv() => return Ok((signals::exit_code(signal), Some(signal))),
+            signal = signals.end() => return Ok((signals::exit_code(signal), Some(signal))),
         }
-        let mut child = match child::spawn(command) {
-            Ok(child) => child,
-            Err(code) => return Ok((code, None)),
-        };
+        let mut command = program.command();
+        command.env("KV_LOCK_NAME", self.name).env("KV_LOCK_FENCE", self.fence.to_string());
+        let mut child = program.spawn(&mut command).await?;
         tokio::select! {
-            ended = child::wait(&mut child, terminations) => ended,
+            ended = program.wait(&mut child, signals) => ended,
             error = self.keep() => {
-                stop(&mut child).await;
+                child::stop(&mut child).await;
                 Err(self.lost(&error).hint("the command was told to end; give the lock a longer --duration, if this host is slow"))
             }
         }
@@ -123,42 +127,37 @@ impl<S: Store> Held<'_, S> {
         }
     }
 
-    /// Renews the lock, again and again in the time that is left of it.
+    /// Renews the lock, again and again in the time that is left of it, and then a few times more: whether somebody else
+    /// got it the store knows, and not the clock of a process that may have been asleep.
     async fn renew(&mut self) -> Result<()> {
+        let mut last_tries = 0;
         loop {
-            match self.try_to_renew().await {
-                Err(error) if Instant::now() < self.until && error.code != Code::Locked => {
-                    sleep((self.duration / 10).min(limits::LOCK_LOOK_MAX)).await;
+            let asked = Instant::now();
+            let is_overdue = asked >= self.until;
+            let answer_until = if is_overdue { asked + limits::LOCK_ANSWER } else { self.until };
+            let refreshed = self.store.lock_refresh(self.name, self.owner, self.fence, self.duration);
+            let late = || Err(Error::new(Code::Timeout, "the store does not answer"));
+            let error = match timeout_at(answer_until, refreshed).await.unwrap_or_else(|_| late()) {
+                Ok(_) => {
+                    self.until = asked + self.duration;
+                    return Ok(());
                 }
-                outcome => return outcome,
+                Err(error) if error.code == Code::NotOwner => return Err(error),
+                Err(error) => error,
+            };
+            if !is_overdue {
+                sleep((self.duration / 10).min(limits::LOCK_LOOK_MAX)).await;
+                continue;
             }
+            last_tries += 1;
+            if last_tries == limits::LOCK_LAST_TRIES {
+                return Err(error);
+            }
+            sleep(limits::LOCK_LOOK_MAX).await;
         }
-    }
-
-    async fn try_to_renew(&mut self) -> Result<()> {
-        let asked = Instant::now();
-        let LockAcquire { name, owner, .. } = &self.acquire;
-        let renewed = timeout_at(self.until, self.store.lock_acquire(name, owner, self.duration)).await;
-        let late = || Error::new(Code::Timeout, "it could not be renewed in time");
-        let grant = renewed.unwrap_or_else(|_| Err(late()))?;
-        if grant.fence != self.fence {
-            // It was free for a while, so somebody else may have held it in between.
-            return Err(Error::new(Code::Locked, "it was released, or expired before it was renewed"));
-        }
-        self.until = asked + self.duration;
-        Ok(())
     }
 
     fn lost(&self, error: &Error) -> Error {
-        let message = format!("the lock {} was lost: {}", self.acquire.name, error.message);
-        Error::new(Code::Locked, message)
-    }
-}
-
-async fn stop(child: &mut Child) {
-    child::tell(child, Signal::TERM);
-    if timeout(limits::CHILD_GRACE, child.wait()).await.is_err() {
-        child::tell(child, Signal::KILL);
-        let _ = child.wait().await;
+        Error::new(Code::Locked, format!("the lock {} was lost: {}", self.name, error.message))
     }
 }

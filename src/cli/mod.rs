@@ -23,13 +23,18 @@ mod rpc;
 mod signals;
 mod stream;
 mod watch;
+mod witness;
 
 use kv::store::{Reply, Request, Result, Store, Write};
 
 use self::arguments::{Arguments, Command};
+use self::child::Environment;
 
 /// Runs the command and answers the exit code.
 pub(crate) fn run() -> u8 {
+    if let Some(code) = child::run_as_helper(std::env::args_os()) {
+        return code;
+    }
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -99,7 +104,7 @@ async fn execute(arguments: Arguments) -> Result<u8> {
         (Some(request), Some(command)) => {
             store.call(request).await.and_then(|reply| command.print(reply)).map(ok)
         }
-        _ => read(arguments.command, &store).await,
+        _ => read(arguments.command, &store, connect::environment(&arguments.store)?).await,
     };
     store.close().await;
     outcome
@@ -117,11 +122,11 @@ fn protocol(schema: bool) -> Result<()> {
     }
 }
 
-async fn read(command: Command, store: &impl Store) -> Result<u8> {
+async fn read(command: Command, store: &impl Store, environment: Environment) -> Result<u8> {
     let done = match command {
-        Command::Watch(command) => return command.run(store).await,
-        Command::Consumer(command) => return command.run(store).await,
-        Command::Lock(command) => return command.run(store).await,
+        Command::Watch(command) => return command.run(store, environment).await,
+        Command::Consumer(command) => return command.run(store, environment).await,
+        Command::Lock(command) => return command.run(store, environment).await,
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store is there already" });

@@ -1,32 +1,195 @@
 //! The signals that a process of kv handles.
+//!
+//! A signal that was ignored or blocked when the process began is left alone, as `nohup` wants it: no handler is
+//! installed for it, so it stays ignored for a program that kv runs too.
 
+use std::future::poll_fn;
+use std::io::{Error as IoError, Result as IoResult};
+use std::sync::OnceLock;
+use std::task::Poll;
+
+use futures_util::FutureExt as _;
 use kv::limits;
 use kv::store::{Code, Error, Result};
+use nix::sys::signal::SigSet;
 use rustix::process::Signal;
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::signal::unix::{Signal as Handler, SignalKind, signal};
 
-fn handle(kind: SignalKind) -> Result<Signals> {
-    signal(kind).map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))
+/// The signals that are heard, and passed on to a program that kv runs.
+const HEARD: [Signal; 9] = [
+    Signal::INT,
+    Signal::TERM,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::CONT,
+    Signal::WINCH,
+];
+
+/// Some of the standard signals, one bit each, as in `/proc/PID/status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct SignalSet(u64);
+
+impl SignalSet {
+    pub(super) const EMPTY: SignalSet = SignalSet(0);
+
+    fn bit(signal: Signal) -> u64 {
+        1 << (signal.as_raw() - 1)
+    }
+
+    pub(super) fn of(signals: &[Signal]) -> SignalSet {
+        SignalSet(signals.iter().fold(0, |bits, &signal| bits | SignalSet::bit(signal)))
+    }
+
+    /// Every signal that is heard.
+    pub(super) fn heard() -> SignalSet {
+        SignalSet::of(&HEARD)
+    }
+
+    pub(super) fn insert(&mut self, signal: Signal) {
+        self.0 |= SignalSet::bit(signal);
+    }
+
+    pub(super) fn contains(self, signal: Signal) -> bool {
+        self.0 & SignalSet::bit(signal) != 0
+    }
+
+    /// Those of this set that are not in another one.
+    pub(super) fn without(self, other: SignalSet) -> SignalSet {
+        SignalSet(self.0 & !other.0)
+    }
+
+    /// Those of this set that are heard.
+    pub(super) fn iter(self) -> impl Iterator<Item = Signal> {
+        HEARD.into_iter().filter(move |&signal| self.contains(signal))
+    }
+
+    /// Reads a set in hexadecimal digits, as `/proc/PID/status` shows it.
+    fn parse(text: &str) -> Option<SignalSet> {
+        u64::from_str_radix(text.trim(), 16).ok().map(SignalSet)
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 8]) -> SignalSet {
+        SignalSet(u64::from_le_bytes(bytes))
+    }
+}
+
+impl From<SignalSet> for SigSet {
+    fn from(set: SignalSet) -> SigSet {
+        nix::sys::signal::Signal::iterator()
+            .filter(|&signal| set.0 & (1 << (signal as i32 - 1)) != 0)
+            .collect()
+    }
+}
+
+/// The signals as they were when this process began.
+#[derive(Debug, Clone, Copy)]
+struct Inherited {
+    ignored: SignalSet,
+    blocked: SignalSet,
+}
+
+/// They are read before the first handler is installed.
+fn inherited() -> Inherited {
+    static INHERITED: OnceLock<Inherited> = OnceLock::new();
+    *INHERITED.get_or_init(|| {
+        // Where there is no /proc, nothing is known to be ignored.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let read = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(SignalSet::parse).unwrap_or(SignalSet::EMPTY)
+        };
+        Inherited { ignored: read("SigIgn:"), blocked: read("SigBlk:") }
+    })
+}
+
+/// Installs a handler; none for a signal that is to be left alone.
+pub(super) fn handle(signal: Signal) -> Result<Option<Handler>> {
+    let Inherited { ignored, blocked } = inherited();
+    if ignored.contains(signal) || blocked.contains(signal) {
+        return Ok(None);
+    }
+    install(signal).map(Some)
+}
+
+fn install(wanted: Signal) -> Result<Handler> {
+    signal(SignalKind::from_raw(wanted.as_raw()))
+        .map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))
 }
 
 /// Makes a write beyond the file-size limit (`ulimit -f`) an error instead of the end of the process. A handler that
 /// does nothing is enough, and unlike an ignored signal it is not passed on to a program that this one starts.
 pub(super) fn survive_file_size_limit() -> Result<()> {
-    handle(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
+    handle(Signal::XFSZ).map(drop)
 }
 
-/// The signals that ask a command to end.
-pub(super) struct Terminations([(Signal, Signals); 4]);
+/// Makes the end of a program visible also where whoever started kv ignores it: the system would forget its exit code.
+/// The program itself finds the default then, as with timeout(1).
+pub(super) fn see_children_end() -> Result<()> {
+    let _ = inherited();
+    install(Signal::CHILD).map(drop)
+}
 
-impl Terminations {
+/// Makes the signals of this process, which is about to become another program, those that kv inherited: `blocked` is
+/// what kv was told to block, in hexadecimal digits. What is ignored is inherited already.
+pub(super) async fn hand_over(blocked: &str) -> IoResult<()> {
+    // Rust ignores it from the start. A handler does not outlive the change of programs, so the default is left.
+    install(Signal::PIPE).map(drop).map_err(|error| IoError::other(error.message))?;
+    let blocked = SignalSet::parse(blocked).unwrap_or(SignalSet::EMPTY);
+    Ok(SigSet::from(blocked).thread_set_mask()?)
+}
+
+/// What [`hand_over`] takes in the process of a program.
+pub(super) fn blocked() -> String {
+    format!("{:x}", inherited().blocked.0)
+}
+
+/// The signals that are heard from now on: none of them ends the process by itself any more.
+pub(super) struct Signals(Vec<(Signal, Handler)>);
+
+impl Signals {
+    pub(super) fn new() -> Result<Signals> {
+        let heard = HEARD.into_iter().filter_map(|signal| match handle(signal) {
+            Ok(handler) => handler.map(|handler| Ok((signal, handler))),
+            Err(error) => Some(Err(error)),
+        });
+        heard.collect::<Result<_>>().map(Signals)
+    }
+
     /// The next one.
-    pub(super) async fn recv(&mut self) -> Signal {
-        let [first, second, third, fourth] = &mut self.0;
-        tokio::select! {
-            _ = first.1.recv() => first.0,
-            _ = second.1.recv() => second.0,
-            _ = third.1.recv() => third.0,
-            _ = fourth.1.recv() => fourth.0,
+    pub(super) async fn next(&mut self) -> Signal {
+        poll_fn(|context| {
+            let came = self
+                .0
+                .iter_mut()
+                .find_map(|(signal, handler)| handler.poll_recv(context).is_ready().then_some(*signal));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Those that have come by now.
+    pub(super) fn take(&mut self) -> SignalSet {
+        let mut taken = SignalSet::EMPTY;
+        while let Some(signal) = self.next().now_or_never() {
+            taken.insert(signal);
+        }
+        taken
+    }
+
+    /// The next one that ends a process which does nothing about it.
+    pub(super) async fn end(&mut self) -> Signal {
+        loop {
+            let signal = self.next().await;
+            if ends_a_process(signal) {
+                return signal;
+            }
         }
     }
 
@@ -43,19 +206,22 @@ impl Terminations {
             None => tokio::select! {
                 biased;
                 done = &mut work => return (Some(done), None),
-                signal = self.recv() => signal,
+                signal = self.end() => signal,
             },
         };
         (tokio::time::timeout(limits::END_GRACE, work).await.ok(), Some(signal))
     }
 }
 
-/// From now on these signals do not end the process by themselves.
-pub(super) fn terminations() -> Result<Terminations> {
-    let one = |signal: Signal| -> Result<(Signal, Signals)> {
-        Ok((signal, handle(SignalKind::from_raw(signal.as_raw()))?))
-    };
-    Ok(Terminations([one(Signal::INT)?, one(Signal::TERM)?, one(Signal::HUP)?, one(Signal::QUIT)?]))
+/// Whether a signal ends a process that does nothing about it.
+pub(super) fn ends_a_process(signal: Signal) -> bool {
+    !matches!(signal, Signal::CONT | Signal::WINCH)
+}
+
+/// Whether a signal asks kv itself to end, not only the program that it runs: by convention USR1, USR2 and ALRM mean
+/// something to that program alone.
+pub(super) fn asks_to_end(signal: Signal) -> bool {
+    matches!(signal, Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT)
 }
 
 /// The exit code of a command that was ended by a signal, as a shell tells it.

@@ -1,5 +1,6 @@
 //! `kv watch`
 
+use std::ffi::OsString;
 use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
@@ -7,14 +8,18 @@ use kv::store::{Change, Event, Result, Start, Store, Subscribe};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 
+use super::child::{Environment, Program};
+use super::exit_code;
 use super::output::{self, ChangeView};
-use super::signals::{self, Terminations};
-use super::{child, exit_code};
+use super::signals::{self, Signals};
 
 pub(super) const VARIABLES: &str = "\
 COMMAND is run once for each change, one after the other. It reads the change as one line of JSON from its stdin, and
-finds KV_CHANGE_SEQ, _TX, _TX_END, _ACTION, _TIME, _KEY, _VERSION, _REVISION and _TYPE in its environment. When it
-fails, this command ends with its exit code.";
+finds KV_CHANGE_SEQ, _TX, _TX_END, _ACTION, _TIME, _KEY, _VERSION, _REVISION and _TYPE in its environment, and the store
+as KV_CONNECTION, KV_TYPE, KV_DAEMON and KV_SOCKET. When it fails, this command ends with its exit code.
+
+INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent to this command, to its
+process group or by the terminal. When this command is killed itself (KILL), COMMAND is told to end (TERM).";
 
 /// Prints changes as they are committed.
 #[derive(Debug, Args)]
@@ -44,7 +49,7 @@ pub(super) struct Printing {
     limit: Option<u64>,
     /// A program to run for each change, instead of printing it
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,13 +69,13 @@ pub(super) fn start(text: &str) -> std::result::Result<Start, String> {
 }
 
 impl Watch {
-    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let Watch { prefix, of_type, after, printing } = self;
         let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
-        let mut terminations = signals::terminations()?;
+        let mut sink = Sink::new(printing, environment).await?;
         let mut subscription = tokio::select! {
             begun = store.subscribe(wanted) => begun?,
-            signal = terminations.recv() => return Ok(signals::exit_code(signal)),
+            signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
         };
         for done in 1.. {
             let change = loop {
@@ -80,15 +85,14 @@ impl Watch {
                             break change;
                         }
                     }
-                    signal = terminations.recv() => return Ok(signals::exit_code(signal)),
-                    () = printing.lost_its_reader() => return Ok(exit_code::OK),
+                    code = sink.ended() => return Ok(code),
                 }
             };
-            match printing.deal_with(&change, &mut terminations).await? {
-                Done::Next if !printing.is_enough(done) => {}
-                Done::Next => return Ok(exit_code::OK),
-                Done::Last(signal) => return Ok(signals::exit_code(signal)),
-                Done::Failed(code, _) => return Ok(code),
+            match sink.deal_with(&change).await? {
+                Outcome::Next if !sink.is_enough(done) => {}
+                Outcome::Next => return Ok(exit_code::OK),
+                Outcome::Last(signal) => return Ok(signals::exit_code(signal)),
+                Outcome::Failed(code, _) => return Ok(code),
             }
         }
         Ok(exit_code::OK)
@@ -96,7 +100,7 @@ impl Watch {
 }
 
 /// What became of a change.
-pub(super) enum Done {
+pub(super) enum Outcome {
     /// It was dealt with.
     Next,
     /// It was dealt with, and it is the last one: a signal asks to end.
@@ -105,7 +109,27 @@ pub(super) enum Done {
     Failed(u8, Option<Signal>),
 }
 
-impl Printing {
+/// Where changes go, one after the other.
+pub(super) struct Sink {
+    format: WatchFormat,
+    limit: Option<u64>,
+    /// Run for each change, instead of printing it.
+    program: Option<Program>,
+    pub(super) signals: Signals,
+}
+
+impl Sink {
+    /// From now on signals are heard.
+    ///
+    /// # Errors
+    /// `unavailable` when the system does not allow another process.
+    pub(super) async fn new(printing: Printing, environment: Environment) -> Result<Sink> {
+        let Printing { output: format, limit, command } = printing;
+        let signals = Signals::new()?;
+        let program = if command.is_empty() { None } else { Some(Program::new(command, environment).await?) };
+        Ok(Sink { format, limit, program, signals })
+    }
+
     /// Whether so many changes are as many as were asked for.
     pub(super) fn is_enough(&self, done: u64) -> bool {
         self.limit.is_some_and(|limit| done >= limit)
@@ -113,29 +137,27 @@ impl Printing {
 
     /// Whether what is printed goes nowhere.
     pub(super) fn has_lost_its_reader(&self) -> bool {
-        !self.runs_a_command() && output::is_reader_gone()
+        self.program.is_none() && output::is_reader_gone()
     }
 
-    /// Waits for that; a command has a stdout of its own.
-    pub(super) async fn lost_its_reader(&self) {
-        if self.runs_a_command() {
-            std::future::pending().await
-        } else {
-            output::reader_is_gone().await;
+    /// Waits, while there is no change, for what ends the command: a signal, or that what is printed goes nowhere. Answers
+    /// the exit code.
+    pub(super) async fn ended(&mut self) -> u8 {
+        let prints = self.program.is_none();
+        tokio::select! {
+            signal = self.signals.end() => signals::exit_code(signal),
+            // A program has a stdout of its own.
+            () = output::reader_is_gone(), if prints => exit_code::OK,
         }
     }
 
-    pub(super) fn runs_a_command(&self) -> bool {
-        !self.command.is_empty()
-    }
-
-    /// Prints a change, or runs the command for it.
-    pub(super) async fn deal_with(&self, change: &Change, terminations: &mut Terminations) -> Result<Done> {
-        if self.runs_a_command() {
-            return self.run_command(change, terminations).await;
-        }
+    /// Prints a change, or runs the program for it.
+    pub(super) async fn deal_with(&mut self, change: &Change) -> Result<Outcome> {
         let view = ChangeView::from(change);
-        let text = match self.output {
+        if let Some(program) = &mut self.program {
+            return run_for(program, change, output::to_line(&view)?, &mut self.signals).await;
+        }
+        let text = match self.format {
             WatchFormat::Ndjson => output::to_line(&view)?,
             WatchFormat::Json => output::to_document(&view)?,
         };
@@ -143,48 +165,49 @@ impl Printing {
             biased;
             reader = output::print_aside(format!("{text}\n").into_bytes()) => {
                 // A reader that has seen enough is no failure.
-                Ok(if reader?.is_break() { Done::Failed(exit_code::OK, None) } else { Done::Next })
+                Ok(if reader?.is_break() { Outcome::Failed(exit_code::OK, None) } else { Outcome::Next })
             }
-            signal = terminations.recv() => Ok(Done::Failed(signals::exit_code(signal), Some(signal))),
+            signal = self.signals.end() => Ok(Outcome::Failed(signals::exit_code(signal), Some(signal))),
         }
     }
+}
 
-    async fn run_command(&self, change: &Change, terminations: &mut Terminations) -> Result<Done> {
-        let mut command = child::command(&self.command)?;
-        for (name, value) in [
-            ("SEQ", change.seq.to_string()),
-            ("TX", change.tx.to_string()),
-            ("TX_END", change.tx_end.to_string()),
-            ("ACTION", change.action.as_str().to_owned()),
-            ("TIME", change.time.to_string()),
-            ("KEY", change.record.key.clone()),
-            ("VERSION", change.record.version.to_string()),
-            ("REVISION", change.record.revision.to_string()),
-            ("TYPE", change.record.record_type.clone().unwrap_or_default()),
-        ] {
-            command.env(format!("KV_CHANGE_{name}"), value);
-        }
-        let mut child = match child::spawn(command.stdin(Stdio::piped())) {
-            Ok(child) => child,
-            Err(code) => return Ok(Done::Failed(code, None)),
-        };
-        let line = output::to_line(&ChangeView::from(change))?;
-        let stdin = child.stdin.take();
-        let feeding = async {
-            if let Some(mut stdin) = stdin {
-                // A program need not read it.
-                let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
-            }
-            std::future::pending().await
-        };
-        let ended = tokio::select! {
-            ended = child::wait(&mut child, terminations) => ended?,
-            never = feeding => never,
-        };
-        Ok(match ended {
-            (exit_code::OK, None) => Done::Next,
-            (exit_code::OK, Some(signal)) => Done::Last(signal),
-            (code, told) => Done::Failed(code, told),
-        })
+async fn run_for(
+    program: &mut Program,
+    change: &Change,
+    line: String,
+    signals: &mut Signals,
+) -> Result<Outcome> {
+    let mut command = program.command();
+    for (name, value) in [
+        ("SEQ", change.seq.to_string()),
+        ("TX", change.tx.to_string()),
+        ("TX_END", change.tx_end.to_string()),
+        ("ACTION", change.action.as_str().to_owned()),
+        ("TIME", change.time.to_string()),
+        ("KEY", change.record.key.clone()),
+        ("VERSION", change.record.version.to_string()),
+        ("REVISION", change.record.revision.to_string()),
+        ("TYPE", change.record.record_type.clone().unwrap_or_default()),
+    ] {
+        command.env(format!("KV_CHANGE_{name}"), value);
     }
+    let mut child = program.spawn(command.stdin(Stdio::piped())).await?;
+    let stdin = child.stdin.take();
+    let feeding = async {
+        if let Some(mut stdin) = stdin {
+            // A program need not read it.
+            let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
+        }
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = program.wait(&mut child, signals) => ended?,
+        never = feeding => never,
+    };
+    Ok(match ended {
+        (exit_code::OK, None) => Outcome::Next,
+        (exit_code::OK, Some(signal)) => Outcome::Last(signal),
+        (code, told) => Outcome::Failed(code, told),
+    })
 }

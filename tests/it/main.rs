@@ -15,5 +15,6 @@ mod model;
 mod protocol;
 mod push;
 mod readme;
+mod runner;
 mod support;
 mod tidy;

@@ -1,10 +1,11 @@
 //! What signals do to a daemon.
 
 use kv::daemon::log;
-use kv::store::{Code, Error, Result};
+use kv::store::Result;
 use rustix::process::Signal;
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use super::super::signals::handle;
 
 /// Those that end a daemon, after it has answered what it was asked; XCPU comes before the system ends a process that
 /// has used its time (`ulimit -t`).
@@ -36,20 +37,4 @@ pub(super) fn obey(stop: &CancellationToken, spawned: bool) -> Result<()> {
         });
     }
     Ok(())
-}
-
-fn handle(wanted: Signal) -> Result<Option<Signals>> {
-    if is_ignored(wanted) {
-        return Ok(None);
-    }
-    let signals = signal(SignalKind::from_raw(wanted.as_raw()));
-    signals.map(Some).map_err(|error| Error::new(Code::Internal, format!("signals: {error}")))
-}
-
-/// Whether a signal is ignored, as far as the system shows that.
-fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
-    ignored & (1 << (signal.as_raw() - 1)) != 0
 }
