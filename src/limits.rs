@@ -192,6 +192,13 @@ pub const WRITTEN_OVER_QUIET: Duration = Duration::from_millis(300);
 /// A request waits this long for that.
 pub const WRITTEN_OVER_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A file that looks as if it were not whole, or its log another one's, is looked at this often before it counts as that:
+/// another process may be in the middle of a checkpoint.
+pub const FILE_LOOKS: u32 = 3;
+
+/// The pause between two of these looks: longer than a page takes to write, and short for a thread that others wait for.
+pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
+
 /// Connections that read a SQLite file beside the one that writes.
 pub const SQLITE_READERS: u32 = 4;
 

@@ -6,5 +6,6 @@ mod places;
 mod read_only;
 mod refused;
 mod replaced;
+mod restored;
 mod sync;
 mod written_over;

@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod header;
 mod history;
+mod left_log;
 mod load;
 mod named;
 mod open;

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use super::error::{describe, in_use};
 use super::files::{self, Files};
 use super::history::History;
+use super::left_log;
 use super::standing::Standing;
 use crate::limits;
 use crate::store::error::Result;
@@ -102,6 +103,11 @@ impl Database {
         self.history.as_ref().is_some_and(History::is_broken)
     }
 
+    /// Whether the database file lacks pages that it should have.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| left_log::is_cut_off(history.main()))
+    }
+
     /// Whether the database file has no name any more.
     pub(super) fn is_deleted(&self) -> bool {
         self.history.as_ref().is_some_and(|history| history.main().is_deleted())
@@ -120,7 +126,10 @@ impl Database {
 
     /// Shrinks a log that was left large, in a moment in which nobody writes. Others who read keep it as it is.
     pub(super) async fn shrink_log(&self, path: &Path) {
-        if !files::is_longer(&files::log_path(path), limits::SQLITE_LOG_BYTES) || !self.is_sound().await {
+        if !files::is_longer(&files::log_path(path), limits::SQLITE_LOG_BYTES)
+            || !self.is_sound().await
+            || self.is_cut_off()
+        {
             return;
         }
         let Ok(mut writer) = self.writer.try_lock() else { return };
@@ -137,9 +146,9 @@ impl Database {
     }
 
     /// Closes every connection. The last one to close writes the log back and removes it, so that a copy of the file is
-    /// whole; into a file that was written over nothing is written.
+    /// whole; into a file that was written over, or cut off, nothing is written.
     pub(super) async fn close(self) {
-        let is_written_over = self.is_written_over();
+        let is_foreign = self.is_written_over() || self.is_cut_off();
         let Database { writer, readers, lookout, keeper, history, .. } = self;
         if let Some((lookout, _)) = lookout.into_inner() {
             end(lookout).await;
@@ -148,7 +157,7 @@ impl Database {
             readers.close().await;
         }
         let (writer, keeper) = (Some(writer.into_inner()), keeper.into_inner());
-        let order = if is_written_over { [writer, keeper] } else { [keeper, writer] };
+        let order = if is_foreign { [writer, keeper] } else { [keeper, writer] };
         for connection in order.into_iter().flatten() {
             end(connection).await;
         }

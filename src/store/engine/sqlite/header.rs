@@ -25,6 +25,19 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(super) struct Header([u8; HEADER_BYTES]);
 
 impl Header {
+    /// The header that stands at this place of a file.
+    pub(super) fn at(file: &File, offset: u64) -> io::Result<Header> {
+        let mut header = Header([0; HEADER_BYTES]);
+        file.read_exact_at(&mut header.0, offset)?;
+        Ok(header)
+    }
+
+    /// Whether this is the header that the very next write of it makes of another one.
+    pub(super) fn is_next_of(&self, earlier: &Header) -> bool {
+        let steps = |offset| self.number(offset).wrapping_sub(earlier.number(offset));
+        steps(24) <= 1 && steps(60) <= 1 && self.number(40) >= earlier.number(40)
+    }
+
     fn number(&self, offset: usize) -> u32 {
         self.0[offset..offset + 4].iter().fold(0, |number, byte| (number << 8) | u32::from(*byte))
     }
@@ -103,9 +116,7 @@ impl MainFile {
 
     /// The header as the file has it now.
     pub(super) fn header(&self) -> io::Result<Header> {
-        let mut header = Header([0; HEADER_BYTES]);
-        self.file.read_exact_at(&mut header.0, 0)?;
-        Ok(header)
+        Header::at(&self.file, 0)
     }
 
     /// Whether a path still leads to it: one that was deleted has none, one that was moved has.

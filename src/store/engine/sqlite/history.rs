@@ -20,6 +20,8 @@ pub(super) struct History {
     is_broken: AtomicBool,
     /// Rows that were written since the number of checkpoints was raised.
     rows: AtomicUsize,
+    /// Whether nothing was committed through this process yet.
+    is_fresh: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,7 @@ impl History {
             known: Mutex::new(known),
             is_broken: AtomicBool::new(false),
             rows: AtomicUsize::new(usize::MAX),
+            is_fresh: AtomicBool::new(true),
         })
     }
 
@@ -89,6 +92,8 @@ impl History {
         };
         match goes_on.await {
             Some(now) if !self.is_broken() => {
+                // The log was written back: the next commit may be the first of a log that begins anew.
+                self.rows.store(usize::MAX, Ordering::SeqCst);
                 *self.known() = now;
                 true
             }
@@ -97,6 +102,11 @@ impl History {
                 false
             }
         }
+    }
+
+    /// Whether this is the first commit of this process.
+    pub(super) fn is_first_commit(&self) -> bool {
+        self.is_fresh.swap(false, Ordering::SeqCst)
     }
 
     /// How many rows a batch writes; the most where that is not known.

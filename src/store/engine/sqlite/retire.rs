@@ -43,7 +43,7 @@ impl Sqlite {
     pub(super) async fn retire(&self, open: &mut Opened) -> Result<()> {
         if let Some(database) = open.database.take() {
             tracing::warn!(place = %self.place, "a file of the store was replaced: opening it again");
-            open.leaving = Some((database, Instant::now()));
+            self.begin_to_leave(open, database);
         }
         if let Some((leaving, since)) = open.leaving.take() {
             self.leave(open, leaving, since, limits::RETIRE_PATIENCE).await?;
@@ -56,6 +56,28 @@ impl Sqlite {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A log that does not belong to the file at the path goes out of its way at once, because this process may be killed
+    /// before the last request with the old files has ended. Connections go on using a log that was renamed.
+    fn begin_to_leave(&self, open: &mut Opened, database: Arc<Database>) {
+        if let SqlitePlace::File { path, .. } = &self.place
+            && self.is_log_stale(path, &database)
+        {
+            lay_log_aside(path);
+        }
+        open.leaving = Some((database, Instant::now()));
+    }
+
+    /// Whether the log at the path is that of these connections, and the database there is not.
+    fn is_log_stale(&self, path: &Path, database: &Database) -> bool {
+        let SqlitePlace::File { read_only: false, .. } = &self.place else { return false };
+        let is_in_place = FileId::of(path).ok() == database.files.map(|files| files.database);
+        let log = files::log_path(path);
+        let is_elsewhere = !is_in_place && database.is_deleted() && path.exists();
+        (database.is_written_over() || is_elsewhere)
+            && database.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
+            && files::is_longer(&log, 0)
     }
 
     async fn leave(
@@ -158,7 +180,9 @@ impl Sqlite {
             }
             drop(database);
             tracing::info!(place = %self.place, "the store is no longer where it was");
-            open.leaving = open.database.take().map(|database| (database, Instant::now()));
+            if let Some(database) = open.database.take() {
+                self.begin_to_leave(&mut open, database);
+            }
         }
         if let Some((leaving, since)) = open.leaving.take()
             && let Err(error) = self.leave(&mut open, leaving, since, Duration::ZERO).await
@@ -180,7 +204,7 @@ impl Sqlite {
                     Err(_) => tracing::warn!("a request is under way: the next process recovers its outcome"),
                 };
             }
-            open.leaving = Some((database, Instant::now()));
+            self.begin_to_leave(&mut open, database);
         }
         if let Some((leaving, _)) = open.leaving.take()
             && let Err(error) =

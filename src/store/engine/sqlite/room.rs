@@ -67,7 +67,7 @@ impl Database {
     /// Writes the log back and empties it, as far as nobody reads it: what it held is then free on the disk.
     pub(super) async fn shorten_log(&self, writer: &mut SqliteConnection) {
         if let Some(history) = &self.history
-            && !history.goes_on(writer).await
+            && (!history.goes_on(writer).await || self.is_cut_off())
         {
             return;
         }

@@ -123,6 +123,11 @@ impl Sqlite {
                 .hint("read the key to learn whether the write was applied"),
             ));
         }
+        // Until then the file is, byte for byte, what a copy of it is that was made while nobody had it open: who puts that
+        // copy back could not be noticed.
+        if database.history.as_ref().is_some_and(History::is_first_commit) {
+            database.shorten_log(writer).await;
+        }
         let bounds = Some(Bounds::of(plan.meta, database.opened));
         Ok(Decided { outcomes: plan.outcomes, bounds, leaves_trimmed })
     }
@@ -136,7 +141,7 @@ impl Sqlite {
         rows: usize,
     ) -> std::result::Result<Script, Failure> {
         let mut script = Script::default();
-        if !self.is_current(database, writer).await {
+        if !self.is_current(database, writer).await || database.is_cut_off() {
             rollback(writer).await;
             let error = self.busy("the write was not applied");
             return Err(Failure::Rejected(error, Rerun::Pointless));

@@ -1,0 +1,65 @@
+//! Tells whether a log that was left beside a database belongs to it.
+//!
+//! A process that was killed leaves its log. When the database is then replaced by a backup, SQLite would play the log
+//! into that one: nothing in a log names its database. But kv raises the number of checkpoints in the header with the
+//! first commit behind each of them, and a log begins anew behind a checkpoint only. So the first header that a log
+//! holds is the next one of the header that its database has, or the database has one of those in the log already
+//! (<https://www.sqlite.org/fileformat2.html>, section 4.1).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::header::{Header, MainFile};
+use crate::limits;
+
+/// The header of a log, and of each page in it, in bytes.
+const LOG_HEADER_BYTES: u64 = 32;
+const PAGE_HEADER_BYTES: u64 = 24;
+
+/// Whether the log at this path was left behind by another database than the one in this file.
+pub(super) fn is_foreign(main: &MainFile, log: &Path) -> bool {
+    holds_still(|| {
+        let (Ok(header), Ok(log)) = (main.header(), File::open(log)) else { return false };
+        let headers = headers(&log).unwrap_or_default();
+        headers.first().is_some_and(|first| !first.is_next_of(&header)) && !headers.contains(&header)
+    })
+}
+
+/// Whether a database file lacks pages that its header counts: it was cut off, or is still being copied.
+pub(super) fn is_cut_off(main: &MainFile) -> bool {
+    holds_still(|| {
+        main.header().is_ok_and(|header| {
+            header.is_database() && main.size_bytes().is_ok_and(|bytes| bytes < header.size_bytes())
+        })
+    })
+}
+
+/// Whether something holds that another process, in the middle of a checkpoint, may make look so for a moment.
+fn holds_still(holds: impl Fn() -> bool) -> bool {
+    (0..limits::FILE_LOOKS).all(|look| {
+        if look > 0 {
+            std::thread::sleep(limits::FILE_LOOK_PAUSE);
+        }
+        holds()
+    })
+}
+
+/// The headers of the database that a log holds, in the order of the commits; none when the log is empty.
+fn headers(log: &File) -> Option<Vec<Header>> {
+    let mut beginning = [0; LOG_HEADER_BYTES as usize];
+    log.read_exact_at(&mut beginning, 0).ok()?;
+    let page_bytes = u32::from_be_bytes([beginning[8], beginning[9], beginning[10], beginning[11]]);
+    let salts = &beginning[16..24];
+    let mut headers = Vec::new();
+    let mut at = LOG_HEADER_BYTES;
+    let mut page = [0; PAGE_HEADER_BYTES as usize];
+    // What is left of an earlier life of the log stands behind its last page, with other salts.
+    while log.read_exact_at(&mut page, at).is_ok() && page[8..16] == *salts {
+        if page[..4] == [0, 0, 0, 1] {
+            headers.push(Header::at(log, at + PAGE_HEADER_BYTES).ok()?);
+        }
+        at += PAGE_HEADER_BYTES + u64::from(page_bytes.max(512));
+    }
+    Some(headers)
+}
