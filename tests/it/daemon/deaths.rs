@@ -55,23 +55,28 @@ impl Dying {
 
 #[test]
 fn a_request_at_which_daemons_die_is_given_up_after_the_third_one() {
-    for (command, op, code) in [
+    let cases = [
         ("get a", "get", 6),
         ("consumer get c", "consumer.get", 6),
         ("put a --value 1 --once x", "put", 8),
         ("lock acquire l o --wait 1m", "lock.acquire", 8),
         ("watch", "subscribe", 6),
         ("consumer stream c", "subscribe", 6),
-    ] {
-        let kv = Kv::new();
-        kv.ok("kv init; kv put a --value 1");
-        let daemon = Dying::listen(&kv);
-        let (exit, stderr) = kv.fails(&format!("timeout 20 kv {command}"));
-        assert_eq!(exit, code, "{command}: {stderr}");
-        assert!(stderr.contains("3 daemons in a row"), "{command}: {stderr}");
-        assert!(code == 8 || stderr.contains("kv daemon logs"), "{command}: {stderr}");
-        assert_eq!(daemon.count(op), 3, "{command}");
-    }
+    ];
+    std::thread::scope(|scope| {
+        for (command, op, code) in cases {
+            scope.spawn(move || {
+                let kv = Kv::new();
+                kv.ok("kv init; kv put a --value 1");
+                let daemon = Dying::listen(&kv);
+                let (exit, stderr) = kv.fails(&format!("timeout 20 kv {command}"));
+                assert_eq!(exit, code, "{command}: {stderr}");
+                assert!(stderr.contains("3 daemons in a row"), "{command}: {stderr}");
+                assert!(code == 8 || stderr.contains("kv daemon logs"), "{command}: {stderr}");
+                assert_eq!(daemon.count(op), 3, "{command}");
+            });
+        }
+    });
 }
 
 /// It cannot be repeated, so one death is enough.
