@@ -202,6 +202,18 @@ pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// Connections that read a SQLite file beside the one that writes.
 pub const SQLITE_READERS: u32 = 4;
 
+/// Pages that a backup copies before it tells how far it is and hears whether to go on: 256 KiB by SQLite's usual size.
+pub const BACKUP_STEP_PAGES: i32 = 64;
+
+/// How long a backup waits when SQLite is asked to wait.
+pub const BACKUP_PAUSE: Duration = Duration::from_millis(10);
+
+/// Findings of SQLite's own check of a file that are told; more say nothing new of a file that is so damaged.
+pub const INTEGRITY_FINDINGS: u32 = 10_000;
+
+/// Rows that a check looks at before it tells how far it is.
+pub const CHECK_STEP_ROWS: u64 = 1_000;
+
 /// The longest line of the protocol, in bytes without its newline.
 pub const LINE_BYTES: usize = 16 * 1_024 * 1_024;
 
@@ -373,6 +385,9 @@ pub const LOCK_LAST_TRIES: u32 = 5;
 
 /// How long a command goes on with a commit or a release when it is asked to end.
 pub const END_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a command that is asked to end waits until its work has cleaned up behind itself.
+pub const CLEANUP_GRACE: Duration = Duration::from_secs(10);
 
 /// `kv consumer stream` commits at least this often while there is more to deal with.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);

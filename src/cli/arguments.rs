@@ -115,6 +115,10 @@ pub(super) enum Command {
     /// Acquire, release and show locks
     #[command(subcommand)]
     Lock(super::lock::Lock),
+    /// Copy the store into a file, or to stdout, while it is in use
+    Backup(super::backup::Backup),
+    /// Look for damage in the store, or in a backup
+    Check(super::check::Check),
     /// Measure how fast the store is
     #[command(subcommand)]
     Benchmark(super::benchmark::Benchmark),

@@ -3,6 +3,7 @@
 use kv::store::{Code, Error};
 
 pub(super) const OK: u8 = 0;
+pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 
 /// The exit code of an error.
@@ -23,7 +24,7 @@ pub(super) fn of(error: &Error) -> u8 {
         | Code::ReadOnly
         | Code::TooManyConnections => 6,
         Code::Trimmed | Code::Future | Code::EpochChanged => 7,
-        _ => 1,
+        _ => FAILURE,
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line: from words to one call, from its answer to stdout, stderr and the exit code.
 
 mod arguments;
+mod backup;
 mod benchmark;
+mod check;
 mod child;
 mod connect;
 mod consumer;
@@ -18,6 +20,7 @@ mod logs;
 mod mutate;
 mod output;
 mod patch;
+mod progress;
 mod put;
 mod rpc;
 mod signals;
@@ -93,6 +96,11 @@ async fn execute(arguments: Arguments) -> Result<u8> {
     if let Command::Benchmark(benchmark) = arguments.command {
         return benchmark.run(&arguments.store).await.map(ok);
     }
+    match arguments.command {
+        Command::Backup(command) => return command.run(&arguments.store).await,
+        Command::Check(command) => return command.run(&arguments.store).await,
+        _ => {}
+    }
     let request =
         as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
     request.as_ref().map_or(Ok(()), Request::check)?;
@@ -141,6 +149,8 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         | Command::Patch(_)
         | Command::Mutate(_)
         | Command::Benchmark(_)
+        | Command::Backup(_)
+        | Command::Check(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }

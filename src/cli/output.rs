@@ -1,7 +1,9 @@
 //! The only door to stdout: data goes there, everything else to stderr.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
 
 use kv::limits;
 use kv::store::{
@@ -34,6 +36,41 @@ pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
     }
     let printed = tokio::task::spawn_blocking(move || print_bytes(&bytes)).await;
     printed.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string())))
+}
+
+/// Prints a whole file. A reader that does not take all of it is a failure: what it has is not the file.
+pub(super) fn print_file(file: &mut File) -> Result<()> {
+    let mut copied = || -> io::Result<()> {
+        // Past the buffer, which would look for the ends of lines.
+        let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        file.rewind()?;
+        io::copy(file, &mut stdout)?;
+        match stdout.sync_all() {
+            // A pipe or a device cannot be synced.
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+            _ => Ok(()),
+        }
+    };
+    copied().map_err(|error| {
+        let code = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Code::StoreFull
+            }
+            _ => Code::Unavailable,
+        };
+        let mut error = Error::new(code, format!("stdout cannot be written: {error}"));
+        error.retry = false;
+        error.hint("what was printed is not complete")
+    })
+}
+
+/// Refuses to print what is not for people.
+pub(super) fn check_no_terminal() -> Result<()> {
+    if io::stdout().is_terminal() {
+        return Err(Error::new(Code::BadRequest, "a database is not for a terminal")
+            .hint("name a file, or redirect stdout"));
+    }
+    Ok(())
 }
 
 /// Waits until nobody reads stdout any more; for ever where that cannot be, as with a file.

@@ -6,6 +6,7 @@
 //! - `batcher`: gathers the requests that wait into one batch
 //! - `plan`: decides a batch, without I/O: every rule of the store stands there once
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
+//! - [`maintenance`]: copies and checks of a whole store
 //! - `feed`, `follow`: wake those who follow the stream, and read it for them
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
@@ -14,6 +15,7 @@ pub(crate) mod engine;
 pub mod error;
 pub(crate) mod feed;
 pub(crate) mod file_id;
+pub(crate) mod files;
 pub(crate) mod follow;
 mod guarded;
 pub mod json_patch;
@@ -21,6 +23,7 @@ pub mod json_text;
 pub mod keys;
 mod lease;
 mod local;
+pub mod maintenance;
 pub mod merge_patch;
 mod open;
 pub(crate) mod plan;

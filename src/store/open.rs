@@ -166,6 +166,16 @@ impl Address {
         self.place == SqlitePlace::Memory
     }
 
+    /// The store in this file.
+    pub(crate) fn of_file(path: &Path, read_only: bool) -> Address {
+        Address { place: SqlitePlace::File { path: path.to_owned(), read_only } }
+    }
+
+    /// Where the store lives.
+    pub(crate) fn place(&self) -> &SqlitePlace {
+        &self.place
+    }
+
     pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
         Arc::new(Sqlite::new(self.place.clone(), clock))
     }

@@ -3,6 +3,7 @@
 // A test that fails by unwrap says where; clippy exempts only functions that are marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backup;
 mod cli;
 mod commands;
 mod conformance;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use self::plain::{Failure, Model};
 use self::steps::Step;
-use crate::support::{START_MS, address, number_from_environment, runtime};
+use crate::support::{START_MS, address, assert_sound, number_from_environment, runtime};
 
 /// What one after the other is called at one instant: writes together become one batch, in their order; a read sees
 /// what is committed, so it runs alone.
@@ -99,6 +99,7 @@ async fn check(steps: Vec<Step>) {
     assert_eq!(other.stream(0, None).await.unwrap(), model.kept_changes());
     store.close().await;
     other.close().await;
+    assert_sound(&address(directory.path()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod load;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
 use kv::store::{
     Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Put, Store, Timestamp, Written,
+    maintenance,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,7 @@ pub(crate) fn on_sqlite_in_process(case: Case) {
         world.store.init().await.unwrap();
         case(&world).await;
     });
+    assert_sound(&address(directory.path()));
 }
 
 /// Runs the same case through a daemon and its socket.
@@ -69,6 +72,16 @@ pub(crate) fn on_sqlite_through_daemon(case: Case) {
         world.store.init().await.unwrap();
         case(&world).await;
     });
+    assert_sound(&address(directory.path()));
+}
+
+/// Asserts that no rule of kv is broken in a store, whatever was done with it.
+#[track_caller]
+pub(crate) fn assert_sound(address: &Address) {
+    let mut findings = Vec::new();
+    let go_on = &mut |_| ControlFlow::Continue(());
+    maintenance::check(address, &mut |finding| findings.push(finding), go_on).unwrap();
+    assert_eq!(findings, []);
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

@@ -13,6 +13,10 @@ pub(crate) struct Migration {
     pub sql: &'static str,
 }
 
+/// The table that holds the numbers of the steps that were done.
+pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
+    number integer primary key, name text not null, applied integer not null)";
+
 /// SQLite's steps.
 pub(crate) const SQLITE: &[Migration] = &[
     Migration { number: 1, name: "store", sql: include_str!("../../../migrations/sqlite/0001_store.sql") },

@@ -4,9 +4,12 @@
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
 mod apply;
+pub(crate) mod backup;
+pub(crate) mod check;
 mod column;
 mod contents;
 mod database;
+mod direct;
 mod error;
 mod files;
 mod header;

@@ -79,5 +79,6 @@ impl Load {
         let seqs = kv.ok("kv stream get 0 -1 --output ndjson | jq .seq");
         let seqs: Vec<usize> = seqs.lines().map(|seq| seq.parse().unwrap()).collect();
         assert_eq!(seqs, (1..=keys.len()).collect::<Vec<usize>>());
+        kv.ok("kv check");
     }
 }

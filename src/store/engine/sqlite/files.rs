@@ -8,6 +8,7 @@ use crate::quote::shell_word;
 use crate::store::engine::migrations::not_initialized;
 use crate::store::error::{Code, Error, Result};
 use crate::store::file_id::FileId;
+pub(super) use crate::store::files::{beside, index_path, log_path};
 use crate::store::open::SqlitePlace;
 
 /// The files of a store. SQLite goes on using those it has open, whatever becomes of their paths.
@@ -32,23 +33,6 @@ enum Unfit {
     Linked(u32),
     /// The file alone is mounted there, and its log is not.
     Mounted,
-}
-
-/// Where SQLite keeps the write-ahead log of a file.
-pub(super) fn log_path(file: &Path) -> PathBuf {
-    beside(file, "-wal")
-}
-
-/// Where SQLite keeps the index of that log, which the processes that have the file open share.
-pub(super) fn index_path(file: &Path) -> PathBuf {
-    beside(file, "-shm")
-}
-
-/// A file beside another one, as SQLite names it.
-pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(suffix);
-    PathBuf::from(path)
 }
 
 /// Lays the log of a database that is gone aside, under a name that no file has; its index is of no use any more.

@@ -98,7 +98,7 @@ impl Sqlite {
             sqlx::query("select 1 from sqlite_schema limit 1").fetch_optional(&mut connection).await?;
             let mode =
                 sqlx::query_scalar::<_, String>("pragma journal_mode").fetch_one(&mut connection).await?;
-            Ok((connection, mode))
+            Ok::<_, sqlx::Error>((connection, mode))
         };
         let error = match shared.await {
             Ok((connection, mode)) if mode == "wal" => return Ok((connection, options, None)),
@@ -170,12 +170,10 @@ impl Sqlite {
 
     /// Runs the steps that are missing in one transaction that excludes every other process.
     async fn migrate(&self, connection: &mut SqliteConnection) -> Result<bool> {
-        let applied = "begin immediate;
-            create table if not exists kv_migration (
-                number integer primary key, name text not null, applied integer not null);
-            select number from kv_migration order by number";
+        let table = migrations::SQLITE_TABLE;
+        let applied = format!("begin immediate; {table}; select number from kv_migration order by number");
         let outcome = async {
-            let applied = self.numbers(&self.run(connection, applied, Arguments::default()).await?)?;
+            let applied = self.numbers(&self.run(connection, &applied, Arguments::default()).await?)?;
             let now_ms = self.clock.now_ms();
             for step in pending(migrations::SQLITE, &applied)? {
                 let recorded = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
@@ -233,11 +231,21 @@ impl Sqlite {
         check_complete(migrations::SQLITE, &self.numbers(&applied)?, &self.place.to_string())
     }
 
-    /// Makes sure of a write-ahead log with full sync. A copy that was made with `vacuum into` has none yet.
+    /// Makes sure of a write-ahead log with full sync. A backup has none until it is served. Several processes may begin it at
+    /// once, and SQLite does not wait for that.
     async fn use_log(&self, connection: &mut SqliteConnection, synchronous: Option<i64>) -> Result<()> {
-        let told = self.run(connection, "pragma journal_mode = wal", Arguments::default()).await?;
-        let mode = told.first().and_then(|told| column::<String>(told.rows.first()?, 0).ok());
-        if mode.as_deref() == Some("wal") && synchronous == Some(2) {
+        let deadline = Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
+        let mode = loop {
+            let pragma = sqlx::query_scalar::<_, String>("pragma journal_mode = wal");
+            match pragma.fetch_one(&mut *connection).await {
+                Ok(mode) => break mode,
+                Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(describe(&error, &self.place)),
+            }
+        };
+        if mode == "wal" && synchronous == Some(2) {
             return Ok(());
         }
         let message = format!("{} cannot use a write-ahead log with full sync", self.place);

@@ -56,6 +56,14 @@ impl Standing {
         Standing::at(&self.path).as_ref() == Some(self)
     }
 
+    /// How a URI says to open these files.
+    pub(super) fn parameter(&self) -> String {
+        match self.log {
+            None => "immutable=1".to_owned(),
+            Some(_) => format!("vfs={VFS_WITHOUT_LOCKS}"),
+        }
+    }
+
     /// How to open these files.
     pub(super) fn options(&self, options: SqliteConnectOptions) -> SqliteConnectOptions {
         let options = options.read_only(true);

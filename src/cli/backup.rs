@@ -1,0 +1,65 @@
+//! `kv backup`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kv::store::{Result, maintenance};
+
+use super::arguments::{StoreArguments, usage};
+use super::progress::{Ended, watched};
+use super::{connect, exit_code, output};
+
+/// The word for stdin and stdout.
+pub(super) const STREAM: &str = "-";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The store is copied as it is at one instant, while others read and write it. FILE is there once it is complete and on the
+disk; it is one file, readable by its owner alone. The command reads the file of the store itself, not through the daemon.")]
+pub(super) struct Backup {
+    /// Where to write; - = stdout
+    file: PathBuf,
+    /// Replace FILE when it is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Backup {
+    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
+        let address = connect::address(arguments)?;
+        let Backup { file, force } = self;
+        if file == Path::new(STREAM) {
+            output::check_no_terminal()?;
+            return ended(
+                watched("backing up", move |watcher| {
+                    let (mut copy, _) = maintenance::backup_unnamed(&address, watcher)?;
+                    output::print_file(&mut copy)
+                })
+                .await?,
+                |()| {},
+            );
+        }
+        if file.as_os_str().is_empty() {
+            return Err(usage("FILE is empty", "for example: kv backup backup.db"));
+        }
+        let name = file.display().to_string();
+        let work = watched("backing up", move |watcher| maintenance::backup(&address, &file, force, watcher));
+        ended(work.await?, |backup| {
+            output::note(&format!(
+                "backed up to {name}: {} bytes, up to change {}",
+                backup.bytes, backup.seq
+            ));
+        })
+    }
+}
+
+/// Tells what was done, and answers the exit code.
+pub(super) fn ended<T>(ended: Ended<T>, tell: impl FnOnce(T)) -> Result<u8> {
+    Ok(match ended {
+        Ended::Done(done) => {
+            tell(done);
+            exit_code::OK
+        }
+        Ended::Interrupted(code) => code,
+    })
+}

@@ -1,0 +1,73 @@
+//! `kv check`
+
+use clap::{Args, ValueEnum};
+use kv::store::Result;
+use kv::store::maintenance::{self, Checked, Finding};
+
+use super::arguments::StoreArguments;
+use super::progress::{Ended, watched};
+use super::{connect, exit_code, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints what is wrong with the store, one finding a line: what SQLite itself finds, and whatever contradicts the rules of kv.
+Others may read and write the store meanwhile. Exit code 1 when there is a finding. For a backup: kv --connection FILE check")]
+pub(super) struct Check {
+    /// How findings are printed
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    output: CheckFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CheckFormat {
+    /// One line each, for people
+    Text,
+    /// One JSON object per line
+    Ndjson,
+}
+
+impl Check {
+    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
+        let address = connect::address(arguments)?;
+        let work = watched("checking", move |watcher| {
+            let mut printed = Ok(());
+            let mut print = |finding: Finding| {
+                if printed.is_ok() {
+                    printed = self.print(&finding);
+                }
+            };
+            let checked = maintenance::check(&address, &mut print, watcher)?;
+            printed.map(|()| checked)
+        });
+        match work.await? {
+            Ended::Interrupted(code) => Ok(code),
+            Ended::Done(Checked { records, changes, findings }) => {
+                let looked_at = format!("{records} records and {changes} changes were looked at");
+                output::note(&match findings {
+                    0 => format!("{looked_at}: the store is sound"),
+                    1 => format!("{looked_at}: 1 finding"),
+                    _ => format!("{looked_at}: {findings} findings"),
+                });
+                Ok(if findings == 0 { exit_code::OK } else { exit_code::FAILURE })
+            }
+        }
+    }
+
+    fn print(&self, finding: &Finding) -> Result<()> {
+        match self.output {
+            CheckFormat::Ndjson => output::print_line(&output::to_line(finding)?),
+            CheckFormat::Text => output::print_line(&line(finding)),
+        }
+    }
+}
+
+/// A finding as one line, whatever stands in a damaged file.
+pub(super) fn line(Finding { table, row, problem }: &Finding) -> String {
+    // A seq is a number, all others are words.
+    let row = row.as_ref().map_or_else(String::new, |row| match row.parse::<i64>() {
+        Ok(_) if *table == "kv_stream" => format!(" {row}"),
+        _ => format!(" {row:?}"),
+    });
+    let text = format!("{table}{row}: {problem}");
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}

@@ -1,0 +1,65 @@
+//! Work that takes long: with a bar for who looks, and an end when it is interrupted.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kv::limits;
+use kv::store::maintenance::{Progress, Watcher};
+use kv::store::{Code, Error, Result};
+
+use super::signals::{self, Signals};
+
+/// What became of it.
+pub(super) enum Ended<T> {
+    Done(T),
+    /// With the exit code of a command that was ended by a signal.
+    Interrupted(u8),
+}
+
+/// Does work on a thread of its own. On a terminal a bar on stderr shows how far it is; a signal that asks to end gives
+/// the work up, which then cleans up behind itself.
+pub(super) async fn watched<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce(&mut Watcher<'_>) -> Result<T> + Send + 'static,
+) -> Result<Ended<T>> {
+    let mut signals = Signals::new()?;
+    let is_given_up = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&is_given_up);
+    let mut working = tokio::task::spawn_blocking(move || {
+        let bar = bar(what);
+        let done = work(&mut |Progress { done, total }| {
+            if total > 0 {
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            if heard.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        done
+    });
+    tokio::select! {
+        done = &mut working => done.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string()))).map(Ended::Done),
+        signal = signals.end() => {
+            is_given_up.store(true, Ordering::Relaxed);
+            tokio::select! {
+                _ = working => {}
+                // Who asks twice does not want to wait.
+                _ = signals.end() => {}
+                // It may be writing to a pipe that nobody reads: the end of the process ends that too.
+                () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
+            }
+            Ok(Ended::Interrupted(signals::exit_code(signal)))
+        }
+    }
+}
+
+/// Hidden unless stderr is a terminal.
+fn bar(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

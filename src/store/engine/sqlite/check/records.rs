@@ -1,0 +1,48 @@
+//! The records, and the change that each comes from.
+
+use super::columns::Columns;
+use super::{Check, Meta};
+use crate::store::error::Result;
+
+impl Check<'_, '_> {
+    /// Each record by itself, and the change that its revision names, as far as the stream is kept.
+    pub(super) fn records(&mut self, meta: &Meta) -> Result<()> {
+        let text = "select r.*, s.seq is not null as is_streamed, s.\"key\" is r.\"key\" and s.version is r.version
+                and s.type is r.type and s.created is r.created and s.updated is r.updated and s.value is r.value
+                and s.action is not 'delete' as is_same
+            from kv_record r left join kv_stream s on s.seq = r.revision order by r.\"key\"";
+        self.each("kv_record", text, |check, row| {
+            check.checked.records += 1;
+            let mut columns = Columns::of(row);
+            let key = columns.key().map(str::to_owned);
+            columns.record_type();
+            columns.json();
+            columns.time("created");
+            columns.time("updated");
+            if !columns.is_null("expires") {
+                columns.problem("expires is set");
+            }
+            if columns.count("version") == Some(0) {
+                columns.problem("version is 0");
+            }
+            if let Some(revision) = columns.count("revision") {
+                let is = |column: &str| row.get::<_, bool>(column).unwrap_or(false);
+                if revision < 1 || revision > meta.head {
+                    columns.problem(format!("revision is {revision}, and the stream ends at {}", meta.head));
+                } else if revision >= meta.first && is("is_streamed") && !is("is_same") {
+                    columns.problem(format!("it is not what change {revision} says"));
+                }
+            }
+            check.tell("kv_record", key, columns);
+            check.pass()
+        })?;
+        let twice = "select revision, count(*) as times from kv_record group by revision having times > 1";
+        self.each("kv_record", twice, |check, row| {
+            let mut columns = Columns::of(row);
+            if let (Some(revision), Some(times)) = (columns.integer("revision"), columns.integer("times")) {
+                check.find("kv_record", None, format!("{times} records have the revision {revision}"));
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole stores: backups, checks, restores and what gives space back, by the real binary.
+
+mod check;
+mod copy;
