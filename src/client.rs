@@ -121,7 +121,11 @@ impl Client {
 
     /// Sends a call and waits for its answer.
     async fn exchange(&self, call: &Call) -> Result<Bytes> {
-        let answer = tokio::time::timeout(limits::CALL_TIMEOUT, self.exchange_again(call));
+        let patience = match call {
+            Call::Store(Request::Compact | Request::Restore { .. }) => limits::MAINTENANCE_TIMEOUT,
+            _ => limits::CALL_TIMEOUT,
+        };
+        let answer = tokio::time::timeout(patience, self.exchange_again(call));
         let late = || Error::new(Code::Timeout, "the daemon did not answer in time");
         answer.await.unwrap_or_else(|_| Err(unanswered(call, late())))
     }
@@ -208,7 +212,12 @@ fn may_repeat(call: &Call) -> bool {
         call,
         Call::Hello
             | Call::Status
-            | Call::Store(Request::Read(_) | Request::Write(Write { once: Some(_), .. }))
+            | Call::Store(
+                Request::Read(_)
+                    | Request::Write(Write { once: Some(_), .. })
+                    | Request::Compact
+                    | Request::Restore { .. }
+            )
     )
 }
 
@@ -216,6 +225,9 @@ fn unanswered(call: &Call, error: Error) -> Error {
     match call {
         Call::Store(Request::Write(_) | Request::Init) => {
             error.unknown().hint("read the key to learn whether the write was applied")
+        }
+        Call::Store(Request::Restore { .. }) => {
+            error.unknown().hint("restore the backup again, or see which store is there: kv daemon status")
         }
         _ => error,
     }

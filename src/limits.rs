@@ -214,6 +214,16 @@ pub const INTEGRITY_FINDINGS: u32 = 10_000;
 /// Rows that a check looks at before it tells how far it is.
 pub const CHECK_STEP_ROWS: u64 = 1_000;
 
+/// What is copied at once of a backup that comes as a stream, in bytes.
+pub const COPY_BYTES: usize = 256 * 1_024;
+
+/// How long it is waited before it is looked again whether a store that is to be replaced is out of use.
+pub const LET_GO_PAUSE: Duration = Duration::from_millis(10);
+
+/// So many fencing tokens are passed over by a restore when the store that it replaces is too damaged to tell its last one:
+/// more than any store gives, and far below the integers that every reader of JSON knows exactly.
+pub const LOST_FENCES: i64 = 1_000_000_000_000;
+
 /// The longest line of the protocol, in bytes without its newline.
 pub const LINE_BYTES: usize = 16 * 1_024 * 1_024;
 
@@ -297,6 +307,9 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client waits for one reply: longer than any time-out of an engine, so that an answer is not lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client waits for work on the whole store.
+pub const MAINTENANCE_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS);
 
 /// How often a client sends a call again whose daemon ended before it took it, or that may be repeated: often enough for
 /// daemons that are stopped one after the other.

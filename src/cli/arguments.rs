@@ -117,8 +117,12 @@ pub(super) enum Command {
     Lock(super::lock::Lock),
     /// Copy the store into a file, or to stdout, while it is in use
     Backup(super::backup::Backup),
+    /// Put a backup in the place of the store, which is kept beside it
+    Restore(super::restore::Restore),
     /// Look for damage in the store, or in a backup
     Check(super::check::Check),
+    /// Give what is free in the files of the store, as after a trim, back to the file system
+    Compact,
     /// Measure how fast the store is
     #[command(subcommand)]
     Benchmark(super::benchmark::Benchmark),

@@ -26,7 +26,7 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
-        let address = connect::address(arguments)?;
+        let address = connect::address_of_file(arguments).await?;
         let Backup { file, force } = self;
         if file == Path::new(STREAM) {
             output::check_no_terminal()?;

@@ -28,7 +28,7 @@ enum CheckFormat {
 
 impl Check {
     pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
-        let address = connect::address(arguments)?;
+        let address = connect::address_of_file(arguments).await?;
         let work = watched("checking", move |watcher| {
             let mut printed = Ok(());
             let mut print = |finding: Finding| {

@@ -159,6 +159,19 @@ pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<Opened> 
     }
 }
 
+/// The store through the daemon that serves it, else in this process: no daemon starts for a store that is damaged.
+pub(super) async fn open_running(arguments: &StoreArguments) -> Result<Opened> {
+    if let Some(store) = local(arguments)? {
+        return Ok(Opened::Local(store));
+    }
+    match Client::find(running(arguments)?).await? {
+        None if arguments.daemon == DaemonMode::Auto => {
+            Ok(Opened::Local(LocalStore::open(&address(arguments)?, Clock::System)))
+        }
+        _ => Ok(Opened::Remote(Box::new(client(arguments).await?))),
+    }
+}
+
 /// The store in this process, where the flags say so.
 fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
     let address = address(arguments)?;
@@ -167,6 +180,24 @@ fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
         note_owner(&address, None);
         LocalStore::open(&address, Clock::System)
     }))
+}
+
+/// The store whose file a command opens itself. Where only a socket was named, that is the store of its daemon.
+pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Address> {
+    if arguments.socket.is_none() {
+        return address(arguments);
+    }
+    let target = running(arguments)?;
+    if let Some(address) = target.address {
+        return Ok(address);
+    }
+    let hello = Client::connect_to(target.clone()).await?.hello();
+    let kind = EngineKind::from_name(&hello.engine)
+        .ok_or_else(|| Error::new(Code::Unsupported, format!("there is no engine {:?}", hello.engine)))?;
+    let address = Address::parse(kind, &hello.store)?;
+    // At this path, its file may be another one here.
+    Client::connect_to(Target { address: Some(address.clone()), ..target }).await?;
+    Ok(address)
 }
 
 /// Where the daemon of the store listens, which is started when the flags say so: what is printed can be connected to.

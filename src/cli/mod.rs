@@ -5,6 +5,7 @@ mod backup;
 mod benchmark;
 mod check;
 mod child;
+mod compact;
 mod connect;
 mod consumer;
 mod consumer_stream;
@@ -22,6 +23,7 @@ mod output;
 mod patch;
 mod progress;
 mod put;
+mod restore;
 mod rpc;
 mod signals;
 mod stream;
@@ -99,6 +101,7 @@ async fn execute(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         Command::Backup(command) => return command.run(&arguments.store).await,
         Command::Check(command) => return command.run(&arguments.store).await,
+        Command::Restore(command) => return command.run(&arguments.store).await,
         _ => {}
     }
     let request =
@@ -143,6 +146,7 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         Command::Get(command) => command.run(store).await,
         Command::List(command) => command.run(store).await,
         Command::Count(command) => command.run(store).await,
+        Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store).await,
         Command::Put(_)
@@ -151,6 +155,7 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         | Command::Benchmark(_)
         | Command::Backup(_)
         | Command::Check(_)
+        | Command::Restore(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }

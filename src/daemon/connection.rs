@@ -18,6 +18,7 @@ use tokio_util::codec::FramedRead;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::memory::Memory;
+use super::place::{Admission, refused};
 use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Active, Subscriptions};
 use super::trouble;
@@ -61,7 +62,9 @@ struct Acquired {
 
 /// Serves one client to its end.
 pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
-    let peer_pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let peer = stream.peer_cred().ok();
+    let peer_pid = peer.and_then(|peer| peer.pid());
+    let is_owner = peer.is_some_and(|peer| Admission::of_this_process().admits(peer.uid()));
     let (reader, writer) = stream.into_split();
     let mut connection = Connection {
         lines: FramedRead::with_capacity(reader, LineCodec::telling_long_lines(), limits::READ_BUFFER_BYTES),
@@ -76,6 +79,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         cancellable: Cancellable::default(),
         locks: SessionLocks::default(),
         peer_pid,
+        is_owner,
         reading: true,
         stopping: false,
         dispatch,
@@ -116,6 +120,8 @@ struct Connection {
     locks: SessionLocks,
     /// The process at the other end, for people.
     peer_pid: Option<i32>,
+    /// Whether the other end is the user of this daemon, or root, and not only a member of its group.
+    is_owner: bool,
     reading: bool,
     stopping: bool,
     dispatch: Arc<Dispatch>,
@@ -283,6 +289,10 @@ impl Connection {
                 // What has another fence is another grant.
                 let fence = fence.filter(|fence| release.fence.is_none_or(|meant| meant == *fence));
                 released = fence.map(|fence| (held, fence));
+            }
+            Call::Store(Request::Restore { .. }) if !self.is_owner => {
+                let error = refused("only the owner of a store, or root, replaces it by another one");
+                return self.fail(id, error);
             }
             Call::Bye => {
                 self.reading = false;

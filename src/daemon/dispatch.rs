@@ -94,7 +94,9 @@ impl Dispatch {
                 ..
             })) => Lane::Alone,
             Call::Store(Request::Write(_)) => Lane::Write,
-            Call::Store(Request::Init) | Call::Subscribe(_) | Call::Unsubscribe(_) => Lane::Alone,
+            Call::Store(Request::Init | Request::Compact | Request::Restore { .. })
+            | Call::Subscribe(_)
+            | Call::Unsubscribe(_) => Lane::Alone,
             Call::Acquire(_) | Call::Cancel(_) | Call::Shutdown | Call::Bye => Lane::Alone,
         }
     }
@@ -133,7 +135,7 @@ impl Dispatch {
                 }
             });
         }
-        let is_write = matches!(call, Call::Store(Request::Write(_)));
+        let is_write = matches!(call, Call::Store(Request::Write(_) | Request::Restore { .. }));
         let answer = self.answer(call);
         Box::pin(async move { Answered::Now(in_time(timeout, is_write, answer).await, None) })
     }
@@ -246,15 +248,15 @@ impl Dispatch {
     fn answer(self: &Arc<Self>, call: Call) -> Pin<Box<dyn Future<Output = Result<Answer>>>> {
         match call {
             Call::Store(request) => {
-                if request == Request::Init {
+                if matches!(request, Request::Init | Request::Restore { .. }) {
                     self.store_lock.keep(true);
                 }
-                let is_read = matches!(request, Request::Read(_));
+                let may_be_unknown = request.may_be_unknown();
                 let asked = self.backend.send(Ask(request));
                 Box::pin(async move {
-                    let answer = asked
-                        .await
-                        .map_err(|_| if is_read { trouble::ending() } else { trouble::ending().unknown() });
+                    let answer = asked.await.map_err(|_| {
+                        if may_be_unknown { trouble::ending().unknown() } else { trouble::ending() }
+                    });
                     answer?.map(Answer::Store)
                 })
             }

@@ -60,6 +60,8 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.reply::<body::NoBody>("unsubscribe");
     schemas.reply::<Hello>("hello");
     schemas.reply::<Status>("status");
+    schemas.reply::<body::CompactedBody>("compact");
+    schemas.reply::<body::RestoredBody>("restore");
     schemas.reply::<body::NoBody>("shutdown");
     schemas.reply::<body::NoBody>("bye");
     schemas.error::<body::ErrorBody>();

@@ -14,7 +14,8 @@ use self::reads::{CountFields, GetFields, ListFields, NameFields, NameListFields
 pub use self::session::Acquire;
 pub(super) use self::session::IdSchema;
 use self::session::{
-    AcquireFields, CancelFields, ConsumerCommitFields, ConsumerGetFields, SubscribeFields, UnsubscribeFields,
+    AcquireFields, CancelFields, ConsumerCommitFields, ConsumerGetFields, RestoreFields, SubscribeFields,
+    UnsubscribeFields,
 };
 use self::writes::{
     DeleteFields, FenceFields, MutateFields, MutationFields, PatchFields, PutFields, ReleaseFields,
@@ -104,6 +105,8 @@ impl Call {
             "consumer.list" => {
                 Request::Read(Read::ConsumerList(fields.read::<NameListFields>(op)?.into_list()))
             }
+            "compact" => fields.read::<NoFields>(op).map(|_| Request::Compact)?,
+            "restore" => Request::Restore { epoch: fields.read::<RestoreFields>(op)?.epoch },
             "unsubscribe" => return fields.read::<UnsubscribeFields>(op)?.into_id().map(Call::Unsubscribe),
             "hello" => return fields.read::<NoFields>(op).map(|_| Call::Hello),
             "status" => return fields.read::<NoFields>(op).map(|_| Call::Status),
@@ -168,6 +171,8 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     schemas.request::<CancelFields>("cancel");
     schemas.request::<SubscribeFields>("subscribe");
     schemas.request::<UnsubscribeFields>("unsubscribe");
+    schemas.request::<NoFields>("compact");
+    schemas.request::<RestoreFields>("restore");
     for op in ["hello", "status", "shutdown", "bye"] {
         schemas.request::<NoFields>(op);
     }
@@ -196,6 +201,10 @@ pub fn encode_request(id: &Id, call: &Call) -> Vec<u8> {
         Call::Shutdown => return outgoing(id, "shutdown", &NoFields {}),
         Call::Bye => return outgoing(id, "bye", &NoFields {}),
         Call::Store(Request::Init) => return outgoing(id, "init", &NoFields {}),
+        Call::Store(Request::Compact) => return outgoing(id, "compact", &NoFields {}),
+        Call::Store(Request::Restore { epoch }) => {
+            return outgoing(id, "restore", &RestoreFields { epoch: epoch.clone() });
+        }
         Call::Store(Request::Write(write)) => return encode_write(id, write),
         Call::Store(Request::Read(read)) => read,
     };

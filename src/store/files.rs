@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::time::Timestamp;
+
+const STAGED: &str = ".kv-restore";
+
 /// Where SQLite keeps the write-ahead log of a file.
 pub(crate) fn log_path(file: &Path) -> PathBuf {
     beside(file, "-wal")
@@ -30,8 +34,35 @@ pub(crate) fn beside(file: &Path, suffix: &str) -> PathBuf {
 
 /// All files that belong to the store in this file, whether they are there or not.
 pub(crate) fn of_store(file: &Path) -> Vec<PathBuf> {
-    let suffixes = ["", "-wal", "-shm", "-journal", ".kv-lock", ".kv-restore"];
+    let suffixes = ["", "-wal", "-shm", "-journal", ".kv-lock", STAGED];
     suffixes.iter().map(|suffix| beside(file, suffix)).collect()
+}
+
+/// What is to take the place of a store lies here, until it does.
+pub(crate) fn staged_path(file: &Path) -> PathBuf {
+    beside(file, STAGED)
+}
+
+/// A name beside a store that nothing has: with the reason and the time.
+pub(crate) fn aside_name(file: &Path, reason: &str, now_ms: i64) -> PathBuf {
+    // 2026-11-25T06:27:42.123Z without what stands between its numbers, and without its fraction.
+    let mut time: String = Timestamp::from_unix_ms(now_ms).to_string();
+    time.retain(|character| !matches!(character, '-' | ':'));
+    let time = time.split('.').next().unwrap_or_default();
+    let name = format!(".{reason}-{time}Z");
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let later = (2_u64..).map(|number| beside(file, &format!("{name}-{number}")));
+    let plain = beside(file, &name);
+    std::iter::once(plain.clone()).chain(later).find(is_free).unwrap_or(plain)
+}
+
+/// Exchanges what is at two paths in one step; false where the file system cannot.
+pub(crate) fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
+    match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Renames a file to a name that nothing has.

@@ -238,6 +238,19 @@ impl Store for LocalStore {
                 detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
             }
             Request::Write(write) => self.batcher.writes().write(write).await,
+            Request::Compact => {
+                let engine = Arc::clone(&self.engine);
+                detached(async move { engine.compact().await.map(Reply::Compacted) }).await
+            }
+            Request::Restore { epoch } => {
+                let engine = Arc::clone(&self.engine);
+                let restored = detached(async move { engine.restore(&epoch).await }).await;
+                // Whoever follows the stream, or waits for a lock, hears of it now.
+                if let Err(error) = self.feed.refresh().await {
+                    tracing::debug!(%error, "the store cannot be asked where it stands");
+                }
+                restored.map(Reply::Restored)
+            }
             Request::Read(read) => self.read(read).await,
         }
     }

@@ -4,6 +4,7 @@
 //! them. Other processes go on reading and writing meanwhile.
 
 mod new_file;
+mod staged;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use self::new_file::NewFile;
+pub use self::staged::{HandedOver, Source, Staged, stage};
 use super::engine::sqlite;
 use super::error::{Code, Error, Result};
 use super::open::{Address, SqlitePlace};
@@ -70,8 +72,8 @@ pub struct Checked {
 /// `not_initialized` without a store; `store_full` without room for it; `cancelled` by the watcher; `unsupported` for a
 /// memory store.
 pub fn backup(address: &Address, to: &Path, replace: bool, watcher: &mut Watcher<'_>) -> Result<Backup> {
-    let place = file_of(address)?;
-    let new = NewFile::create(to, replace, place)?;
+    let (place, store) = file_of(address)?;
+    let new = NewFile::create(to, replace, store)?;
     let backup = sqlite::backup::copy(place, new.temporary(), to, watcher)?;
     new.publish()?;
     Ok(backup)
@@ -83,7 +85,7 @@ pub fn backup(address: &Address, to: &Path, replace: bool, watcher: &mut Watcher
 /// # Errors
 /// As [`backup`].
 pub fn backup_unnamed(address: &Address, watcher: &mut Watcher<'_>) -> Result<(File, Backup)> {
-    let place = file_of(address)?;
+    let (place, _) = file_of(address)?;
     let new = NewFile::create_temporary()?;
     let backup = sqlite::backup::copy(place, new.temporary(), new.temporary(), watcher)?;
     Ok((new.into_file()?, backup))
@@ -100,15 +102,16 @@ pub fn check(
     finding: &mut dyn FnMut(Finding),
     watcher: &mut Watcher<'_>,
 ) -> Result<Checked> {
-    sqlite::check::check(file_of(address)?, finding, watcher)
+    sqlite::check::check(file_of(address)?.0, finding, watcher)
 }
 
-fn file_of(address: &Address) -> Result<&SqlitePlace> {
+/// The place of a store that is a file, and the file.
+fn file_of(address: &Address) -> Result<(&SqlitePlace, &Path)> {
     match address.place() {
         SqlitePlace::Memory => {
             Err(Error::new(Code::Unsupported, "a memory store has no file: it is gone with its process"))
         }
-        place @ SqlitePlace::File { .. } => Ok(place),
+        place @ SqlitePlace::File { path, .. } => Ok((place, path)),
     }
 }
 

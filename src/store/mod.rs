@@ -47,7 +47,10 @@ pub use local::LocalStore;
 pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
-pub use reply::{Changes, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Written};
+pub use reply::{
+    Changes, Compacted, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Restored,
+    Written,
+};
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
     LockAcquire, LockRelease, Mutation, NameList, Patch, PatchFormat, Put, Read, Request, Selector, Stream,
@@ -431,6 +434,31 @@ pub trait Store: Send + Sync {
     async fn consumers(&self, list: NameList) -> Result<Page<Consumer>> {
         match self.call(Request::Read(Read::ConsumerList(list))).await? {
             Reply::Consumers(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives what is free in the files of the store, as after a trim, back to the file system, and answers how large it was
+    /// and is. Reads go on meanwhile; writes wait.
+    ///
+    /// # Errors
+    /// `store_full` without room for a copy of the store, `busy` while another process writes: then nothing was changed.
+    async fn compact(&self) -> Result<Compacted> {
+        match self.call(Request::Compact).await? {
+            Reply::Compacted(compacted) => Ok(compacted),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Puts a store that was staged by [`maintenance::stage`] in the place of this one, which is kept in a file beside it.
+    /// What is under way is finished first; whoever follows the stream is told `epoch_changed`. Calling it again with the
+    /// same epoch changes nothing.
+    ///
+    /// # Errors
+    /// `busy` while another process uses the store: then nothing was changed.
+    async fn restore(&self, epoch: &str) -> Result<Restored> {
+        match self.call(Request::Restore { epoch: epoch.to_owned() }).await? {
+            Reply::Restored(restored) => Ok(restored),
             other => Err(unexpected(&other)),
         }
     }

@@ -98,6 +98,10 @@ pub enum Reply {
     Consumers(Page<Consumer>),
     /// To `Identity`.
     Identity(Identity),
+    /// To `Compact`.
+    Compacted(Compacted),
+    /// To `Restore`.
+    Restored(Restored),
 }
 
 /// What one mutation of a mutate did.
@@ -209,6 +213,22 @@ pub struct Identity {
     pub store_id: String,
     /// Random, made by init: numbers of the stream compare only within one epoch.
     pub epoch: String,
+}
+
+/// What a compact gave back. A reader that holds an old snapshot keeps some of it until it has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compacted {
+    /// What the store took on the disk, with its log.
+    pub bytes_before: u64,
+    /// What it takes now.
+    pub bytes_after: u64,
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The file that the store before is kept in, a name in the directory of the store; none when there was no store.
+    pub replaced: Option<String>,
 }
 
 /// Tells a value that is null from one that is not there.

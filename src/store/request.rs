@@ -22,6 +22,20 @@ pub enum Request {
     Write(Write),
     /// Reads the store.
     Read(Read),
+    /// Gives what is free in the files of the store back to the file system.
+    Compact,
+    /// Puts what was staged beside the store in its place: see [`maintenance::stage`](super::maintenance::stage).
+    Restore {
+        /// That of what was staged.
+        epoch: String,
+    },
+}
+
+impl Request {
+    /// Whether a lost answer leaves open whether something of the store was changed.
+    pub(crate) fn may_be_unknown(&self) -> bool {
+        !matches!(self, Request::Read(_) | Request::Compact)
+    }
 }
 
 /// A write.

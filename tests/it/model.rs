@@ -27,7 +27,7 @@ fn first_batch(steps: &[Step], earlier: &mut Vec<Write>) -> (Batch, usize) {
     let mut store = 0;
     for step in steps {
         let (request, joins, through) = match step {
-            Step::Clock(_) | Step::Reopen => break,
+            Step::Clock(_) | Step::Reopen | Step::Compact(_) => break,
             Step::Call { request, joins, store } => (request.clone(), *joins, *store),
             Step::Again { which, joins, store } => {
                 let Some(again) = earlier.get(*which % earlier.len().max(1)) else {
@@ -77,6 +77,11 @@ async fn check(steps: Vec<Step>) {
                 for store in std::mem::replace(&mut stores, [open(), open()]) {
                     store.close().await;
                 }
+                rest = later;
+                continue;
+            }
+            Step::Compact(store) => {
+                stores[*store].compact().await.unwrap();
                 rest = later;
                 continue;
             }

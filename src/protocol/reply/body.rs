@@ -315,6 +315,24 @@ pub(super) struct LockStatusBody {
     pub(super) holder: Option<HolderBody>,
 }
 
+/// To `compact`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct CompactedBody {
+    /// What the store took on the disk, with its log.
+    pub(super) bytes_before: u64,
+    /// What it takes now.
+    pub(super) bytes_after: u64,
+}
+
+/// To `restore`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct RestoredBody {
+    /// The file that the store before is kept in, beside the store; missing when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(super) replaced: Option<String>,
+}
+
 /// Who holds a lock.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct HolderBody {

@@ -5,13 +5,14 @@ use serde_json::value::RawValue;
 
 use super::Hello;
 use super::body::{
-    ChangesBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GrantBody, HeadBody, InitBody, KeysBody,
-    LockStatusBody, LocksBody, RecordBody, RecordsBody, ReleasedBody, TrimmedBody, WrittenBody,
+    ChangesBody, CompactedBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GrantBody, HeadBody,
+    InitBody, KeysBody, LockStatusBody, LocksBody, RecordBody, RecordsBody, ReleasedBody, RestoredBody,
+    TrimmedBody, WrittenBody,
 };
 use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
 use crate::store::{
-    Change, Changes, Code, Error, Lock, Mutation, MutationResult, Read, Reply, Request, Result, Write,
-    WriteOperation,
+    Change, Changes, Code, Compacted, Error, Lock, Mutation, MutationResult, Read, Reply, Request, Restored,
+    Result, Write, WriteOperation,
 };
 
 /// Reads the reply to a request of the store.
@@ -32,6 +33,12 @@ pub fn decode_reply(request: &Request, line: &[u8]) -> Result<Reply> {
         Request::Init => read(line).map(|InitBody { created }| Reply::Init { created }),
         Request::Write(Write { operation, .. }) => decode_written(operation, line),
         Request::Read(request) => decode_read(request, line),
+        Request::Compact => read(line).map(|CompactedBody { bytes_before, bytes_after }| {
+            Reply::Compacted(Compacted { bytes_before, bytes_after })
+        }),
+        Request::Restore { .. } => {
+            read(line).map(|RestoredBody { replaced }| Reply::Restored(Restored { replaced }))
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::{
-    ChangesBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GetBody, GrantBody, HeadBody, HolderBody,
-    InitBody, KeysBody, LockBody, LockStatusBody, LocksBody, NoBody, RecordsBody, ReleasedBody, ResultBody,
-    ResultsBody, TrimmedBody, WrittenBody,
+    ChangesBody, CompactedBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GetBody, GrantBody,
+    HeadBody, HolderBody, InitBody, KeysBody, LockBody, LockStatusBody, LocksBody, NoBody, RecordsBody,
+    ReleasedBody, RestoredBody, ResultBody, ResultsBody, TrimmedBody, WrittenBody,
 };
 use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
 use super::{Answer, Id};
 use crate::protocol::line;
-use crate::store::{Changes, Code, Error, Reply, Result};
+use crate::store::{Changes, Code, Compacted, Error, Reply, Restored, Result};
 
 #[derive(Serialize)]
 struct Succeeded<'a, T> {
@@ -87,6 +87,10 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
         }
         Reply::Consumers(page) => succeeded(id, ConsumersBody::of(page)),
         Reply::Head { seq, first } => succeeded(id, HeadBody { seq, first }),
+        Reply::Compacted(Compacted { bytes_before, bytes_after }) => {
+            succeeded(id, CompactedBody { bytes_before, bytes_after })
+        }
+        Reply::Restored(Restored { replaced }) => succeeded(id, RestoredBody { replaced }),
         // Only `hello` tells who a store is.
         Reply::Identity(_) => succeeded(id, NoBody {}),
     }

@@ -121,6 +121,13 @@ pub(super) struct ConsumerCommitFields {
     holder: Option<String>,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestoreFields {
+    /// The epoch of the store that was staged beside the one that is there.
+    pub(super) epoch: String,
+}
+
 /// A lock that is asked for on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {

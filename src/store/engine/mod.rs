@@ -14,7 +14,7 @@ use self::page::{Bounds, ListQuery, StreamQuery};
 use super::error::Result;
 use super::plan::{ConsumerRow, LockRow, Outcome};
 use super::record::{Change, Record};
-use super::reply::Identity;
+use super::reply::{Compacted, Identity, Restored};
 use super::request::Write;
 
 /// A database that holds one store.
@@ -56,6 +56,13 @@ pub(crate) trait Engine: Send + Sync {
 
     /// The consumers between the bounds of the query, and the time by the clock that decides about their leases.
     async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)>;
+
+    /// Gives what is free in the files of the store back to the file system.
+    async fn compact(&self) -> Result<Compacted>;
+
+    /// Puts the store that was staged under this epoch in the place of the one that is there. What is under way is
+    /// finished first; a repeat changes nothing.
+    async fn restore(&self, epoch: &str) -> Result<Restored>;
 
     /// Whether somebody else may have committed since the last look; true where that is not known.
     async fn look(&self) -> Result<bool>;

@@ -7,6 +7,7 @@ mod apply;
 pub(crate) mod backup;
 pub(crate) mod check;
 mod column;
+mod compact;
 mod contents;
 mod database;
 mod direct;
@@ -20,6 +21,7 @@ mod named;
 mod open;
 mod place;
 mod read;
+pub(crate) mod restore;
 mod retire;
 mod room;
 mod run;
@@ -41,7 +43,7 @@ use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::record::{Change, Record};
-use crate::store::reply::Identity;
+use crate::store::reply::{Compacted, Identity, Restored};
 use crate::store::request::Write;
 use crate::store::time::Clock;
 
@@ -65,7 +67,7 @@ impl Sqlite {
         if self.failed.load(Ordering::SeqCst) {
             return Err(failed());
         }
-        let mut open = self.open.lock().await;
+        let mut open = self.lock_open().await?;
         // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
         // is not given to another one.
         let files = self.files()?;
@@ -151,6 +153,14 @@ impl Engine for Sqlite {
 
     async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)> {
         Ok((self.clock.now_ms(), self.database().await?.consumers(query).await?))
+    }
+
+    async fn compact(&self) -> Result<Compacted> {
+        self.give_space_back().await
+    }
+
+    async fn restore(&self, epoch: &str) -> Result<Restored> {
+        self.take_staged(epoch).await
     }
 
     async fn look(&self) -> Result<bool> {

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::quote::shown;
 use crate::store::error::{Code, Error, Result};
+use crate::store::file_id::FileId;
 use crate::store::files::{self, beside};
-use crate::store::open::SqlitePlace;
 
 /// Written under a name of its own, which is removed unless the file is published.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct NewFile {
 
 impl NewFile {
     /// Begins a file for this path, in its directory, so that publishing it is a rename.
-    pub(super) fn create(target: &Path, replace: bool, store: &SqlitePlace) -> Result<NewFile> {
+    pub(super) fn create(target: &Path, replace: bool, store: &Path) -> Result<NewFile> {
         check_not_of_store(target, store)?;
         let target = check_target(target, replace)?;
         check_no_log(&target)?;
@@ -108,18 +109,16 @@ fn check_target(target: &Path, replace: bool) -> Result<PathBuf> {
     if replace { Ok(resolved) } else { Err(is_there(target)) }
 }
 
-fn check_not_of_store(target: &Path, store: &SqlitePlace) -> Result<()> {
-    let SqlitePlace::File { path: store, .. } = store else { return Ok(()) };
-    let identity = |path: &Path| path.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()));
+fn check_not_of_store(target: &Path, store: &Path) -> Result<()> {
     let name_and_directory = |path: &Path| {
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         (directory.canonicalize().ok(), path.file_name().map(OsString::from))
     };
     for file in files::of_store(store) {
-        let is_same = identity(target).is_some_and(|found| identity(&file) == Some(found));
+        let is_same = FileId::of(target).is_ok_and(|id| FileId::of(&file).is_ok_and(|found| found == id));
         if is_same || name_and_directory(target) == name_and_directory(&file) {
-            return Err(unusable(target, &format!("it is a file of the store {} itself", store.display())));
+            return Err(unusable(target, &format!("it is a file of the store {} itself", shown(store))));
         }
     }
     Ok(())
@@ -131,10 +130,8 @@ fn check_no_log(target: &Path) -> Result<()> {
     match stale.iter().find(|path| path.symlink_metadata().is_ok()) {
         None => Ok(()),
         Some(log) => {
-            let mut error = unusable(
-                target,
-                &format!("{} is there: the file is in use, or was not closed", log.display()),
-            );
+            let mut error =
+                unusable(target, &format!("{} is there: the file is in use, or was not closed", shown(log)));
             error.code = Code::Busy;
             Err(error.hint("end the program that uses it, or choose another name"))
         }
@@ -146,12 +143,12 @@ fn is_there(target: &Path) -> Error {
 }
 
 fn unusable(target: &Path, why: &str) -> Error {
-    Error::new(Code::BadRequest, format!("{} cannot be written to: {why}", target.display()))
+    Error::new(Code::BadRequest, format!("{} cannot be written to: {why}", shown(target)))
 }
 
 /// The error of a file that the system does not let be written.
 pub(super) fn unwritable(target: &Path, error: &io::Error) -> Error {
-    let target = target.display();
+    let target = shown(target);
     let message = format!("{target} cannot be written: {error}");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {

@@ -16,9 +16,10 @@ impl Request {
     /// `bad_request` or `too_large`, with the field.
     pub fn check(&self) -> Result<()> {
         match self {
-            Request::Init => Ok(()),
+            Request::Init | Request::Compact => Ok(()),
             Request::Write(write) => write.check(),
             Request::Read(read) => read.check(),
+            Request::Restore { epoch } => check_name("epoch", epoch),
         }
     }
 }

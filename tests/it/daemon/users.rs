@@ -246,4 +246,10 @@ fn a_group_shares_the_daemon_of_a_system_service() {
         "1\n"
     );
     assert_eq!(alone("as bob kv --connection $database get a 2>/dev/null || echo refused"), "refused\n");
+    // He may not put another store in its place, nor read its file.
+    users.ok("echo '{\"op\":\"restore\",\"epoch\":\"e\"}' > home/bob/line; chmod 644 home/bob/line");
+    let told = alone("groups=users as bob \"kv --connection $database rpc < line\"");
+    assert!(told.contains("only the owner of a store"), "{told}");
+    let told = alone("groups=users as bob kv --connection $database backup b.db 2>&1 || true");
+    assert!(told.contains("reads the file itself"), "{told}");
 }

@@ -22,6 +22,8 @@ pub(super) enum Step {
         joins: bool,
         store: usize,
     },
+    /// Gives space back, through one of the stores, which changes nothing.
+    Compact(usize),
     /// Moves the clock, in milliseconds.
     Clock(i64),
     Reopen,
@@ -39,6 +41,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         4 => (any::<usize>(), how()).prop_map(|(which, (joins, store))| Step::Again { which, joins, store }),
         3 => prop::sample::select(&[1, 10, 500, 3_600_000, -3_600_000, 86_400_000][..]).prop_map(Step::Clock),
         1 => Just(Step::Reopen),
+        1 => (0_usize..2).prop_map(Step::Compact),
     ]
 }
 

@@ -1,10 +1,13 @@
 //! What `kv protocol --schema` prints is what the daemon does.
 
+use std::ops::ControlFlow;
+
 use jsonschema::Validator;
+use kv::store::maintenance;
 use serde_json::{Value, json};
 
 use super::{exchange, golden};
-use crate::support::Kv;
+use crate::support::{Kv, address};
 
 fn schema(kv: &Kv) -> Value {
     serde_json::from_str(&kv.ok("kv protocol --schema")).unwrap()
@@ -17,6 +20,17 @@ fn validator(schema: &Value, message: &Value) -> Validator {
     jsonschema::validator_for(&message).unwrap()
 }
 
+/// Puts a backup beside the store, to be restored under the epoch that is answered.
+fn staged(kv: &Kv) -> String {
+    let backup = kv.directory.path().join("backup.db");
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let store = address(kv.directory.path());
+    let staged = maintenance::stage(&store, maintenance::Source::File(&backup), go_on).unwrap();
+    let epoch = staged.epoch.clone();
+    let _taken = staged.hand_over();
+    epoch
+}
+
 /// Every request that is answered ok, and every reply, is as the schema says.
 #[test]
 fn every_message_fits_the_schema() {
@@ -24,6 +38,8 @@ fn every_message_fits_the_schema() {
     let schema = schema(&kv);
     let error = validator(&schema, &schema["error"]);
     let (mut requests, mut replies) = (golden("> "), golden("< "));
+    kv.ok("kv init; kv backup backup.db");
+    let restore = format!(r#"{{"op":"restore","epoch":"{}"}}"#, staged(&kv));
     // Their replies differ in every run.
     let own = [
         r#"{"op":"hello"}"#,
@@ -33,9 +49,10 @@ fn every_message_fits_the_schema() {
         r#"{"op":"lock.acquire","name":"l","owner":"me","duration_ms":60000,"session":true}"#,
         r#"{"op":"lock.acquire","name":"l","owner":"you","duration_ms":1,"wait_ms":60000,"id":"w"}"#,
         r#"{"op":"cancel","target":"w"}"#,
+        r#"{"op":"compact"}"#,
+        &restore,
         r#"{"id":"last","op":"shutdown"}"#,
     ];
-    kv.ok("kv init");
     let mut own_replies = exchange(&kv, format!("{}\n", own.join("\n")).as_bytes());
     // What waits answers out of order.
     let is_late = |reply: &String| reply.starts_with(r#"{"id":"w","#);
@@ -149,6 +166,7 @@ fn valid_request(op: &str) -> Value {
         "subscribe" => json!({ "after": 99 }),
         "unsubscribe" => json!({ "subscription": "s" }),
         "cancel" => json!({ "target": 1 }),
+        "restore" => json!({ "epoch": "e" }),
         _ => json!({}),
     };
     request["op"] = json!(op);

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::direct;
 use super::error::{describe, is_full};
 use crate::limits;
+use crate::quote::shown;
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::{Backup, Progress, Watcher, cancelled};
 use crate::store::open::SqlitePlace;
@@ -49,7 +50,7 @@ pub(super) fn pages(
     let target = SqlitePlace::File { path: to.to_owned(), read_only: false };
     let failed = |error: &rusqlite::Error| {
         if is_full(error, &target) {
-            Error::new(Code::StoreFull, format!("no space is left for {}", name.display()))
+            Error::new(Code::StoreFull, format!("no space is left for {}", shown(name)))
                 .hint("free some space, or choose another file system")
         } else {
             describe(error, place)
@@ -90,7 +91,7 @@ pub(super) fn finish(copy: &Path) -> io::Result<u64> {
 }
 
 fn unwritten(name: &Path, error: &io::Error) -> Error {
-    let mut error = Error::new(Code::Unavailable, format!("{} cannot be written: {error}", name.display()));
+    let mut error = Error::new(Code::Unavailable, format!("{} cannot be written: {error}", shown(name)));
     error.retry = false;
     error
 }

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::error::{describe, in_use, is_denied, unrecovered};
-use super::place::is_file_at;
+use super::header::MainFile;
+use super::place::{denial, is_file_at};
 use super::standing::Standing;
 use crate::limits;
 use crate::quote::shown;
@@ -38,6 +40,8 @@ pub(super) struct Snapshot {
     /// The files as they stood, where nobody is told that they are read.
     standing: Option<Standing>,
     place: SqlitePlace,
+    /// Declared last, so that it is closed last: a descriptor of this process that others share.
+    _main: Option<MainFile>,
 }
 
 impl Snapshot {
@@ -55,11 +59,12 @@ pub(super) fn read(place: &SqlitePlace) -> Result<Snapshot> {
     let SqlitePlace::File { path, read_only } = place else {
         return Err(not_initialized("a memory store has no file".to_owned()));
     };
-    if !is_file_at(path)? {
+    if !may_read(path, is_file_at(path))? {
         return Err(not_initialized(format!("there is no store at {place}")));
     }
-    check_readable(path)?;
-    let snapshot = |connection, standing| Snapshot { connection, standing, place: place.clone() };
+    let main = MainFile::open(path).ok();
+    let snapshot =
+        |connection, standing| Snapshot { connection, standing, place: place.clone(), _main: main };
     let error = match connect(path, *read_only).and_then(begin) {
         Ok(connection) => return Ok(snapshot(connection, None)),
         Err(error) => error,
@@ -84,14 +89,19 @@ fn begin(connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn check_readable(path: &Path) -> Result<()> {
-    let Err(error) = access(path, Access::READ_OK) else { return Ok(()) };
-    let message = format!("{} cannot be read by this user: {error}", shown(path));
-    let mut error = Error::new(Code::Unavailable, message).hint(
-        "this command reads the file itself, not through the daemon: run it as a user who may read the store",
-    );
+/// Says whose right is missing: who may use the daemon need not be able to read its file.
+fn may_read(path: &Path, found: Result<bool>) -> Result<bool> {
+    if access(path, Access::READ_OK) != Err(Errno::ACCESS) {
+        return found;
+    }
+    let mut error = found.err().unwrap_or_else(|| {
+        let why = denial(path, false).unwrap_or_default();
+        Error::new(Code::Unavailable, format!("{} cannot be read: {why}", shown(path)))
+    });
     error.retry = false;
-    Err(error)
+    Err(error.hint(
+        "this command reads the file itself, not through the daemon: run it as a user who may read the store",
+    ))
 }
 
 /// The numbers of the steps that the schema of a store has.

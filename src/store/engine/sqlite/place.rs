@@ -136,9 +136,7 @@ pub(super) fn make_file(path: &Path) -> Result<bool> {
     if is_file_at(path)? {
         return Ok(false);
     }
-    let directory = path.parent().and_then(|directory| directory.metadata().ok());
-    let is_shared = directory.is_some_and(|found| found.mode() & SHARED_DIRECTORY == SHARED_DIRECTORY);
-    let mode = if is_shared { SHARED_MODE } else { MODE };
+    let mode = mode_of_new(path);
     let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     // The umask may have taken something away.
     match made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(mode))) {
@@ -146,6 +144,13 @@ pub(super) fn make_file(path: &Path) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(not_made(path, &error)),
     }
+}
+
+/// The mode of a new store at this path.
+pub(crate) fn mode_of_new(path: &Path) -> u32 {
+    let directory = path.parent().and_then(|directory| directory.metadata().ok());
+    let is_shared = directory.is_some_and(|found| found.mode() & SHARED_DIRECTORY == SHARED_DIRECTORY);
+    if is_shared { SHARED_MODE } else { MODE }
 }
 
 fn not_made(path: &Path, error: &std::io::Error) -> Error {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Sqlite;
 use super::database::Database;
-use super::error::damaged;
+use super::error::{damaged, in_use};
 use super::files::{self, lay_log_aside};
 use super::header::MainFile;
 use super::run::{Arguments, run};
@@ -78,6 +78,25 @@ impl Sqlite {
         (database.is_written_over() || is_elsewhere)
             && database.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
             && files::is_longer(&log, 0)
+    }
+
+    /// Closes every connection, so that another file can be put at the path. What cannot be closed stays open.
+    ///
+    /// # Errors
+    /// `busy` while a request is under way, or another process keeps the log from being written back.
+    pub(super) async fn clear(&self, open: &mut Opened) -> Result<()> {
+        if let Some(database) = open.database.take() {
+            open.leaving = Some((database, Instant::now()));
+        }
+        if let Some((leaving, _)) = open.leaving.take() {
+            let left = self.leave(open, leaving, Instant::now(), limits::SQLITE_BUSY_TIMEOUT).await;
+            if let Err(error) = left {
+                open.database = open.leaving.take().map(|(database, _)| database);
+                return Err(if error.code == Code::Busy { in_use(&self.place) } else { error });
+            }
+        }
+        open.is_in_doubt = false;
+        Ok(())
     }
 
     async fn leave(

@@ -6,12 +6,13 @@ use sqlx::SqliteConnection;
 
 use super::apply::Steps;
 use super::database::Database;
-use super::error::{describe, is_cut_off, is_fatal, is_pointless_alone};
+use super::error::{describe, in_use, is_cut_off, is_fatal, is_pointless_alone};
 use super::history::History;
 use super::load::{LoadError, load};
 use super::room::no_room;
 use super::run::{Arguments, Script, Stopped, run};
 use super::{Sqlite, apply};
+use crate::limits;
 use crate::store::engine::Committed;
 use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error, Result};
@@ -44,7 +45,13 @@ struct Decided {
 
 impl Sqlite {
     pub(super) async fn write_batch(&self, database: &Database, batch: &[Write]) -> Committed {
-        let mut writer = database.writer.lock().await;
+        // Only what has the whole store in hand keeps it for long.
+        let turn = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, database.writer.lock()).await;
+        let Ok(mut writer) = turn else {
+            let error = in_use(&self.place);
+            let outcomes = batch.iter().map(|_| Err(error.clone())).collect();
+            return Committed { outcomes, bounds: None, has_trimmed: false };
+        };
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut bounds = None;
         let mut at_once = batch.len();

@@ -1,0 +1,71 @@
+//! `kv restore`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kv::store::maintenance::{self, Source, Staged};
+use kv::store::{Restored, Result, Store as _};
+
+use super::arguments::StoreArguments;
+use super::backup::STREAM;
+use super::progress::{Ended, watched};
+use super::{connect, exit_code, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+FILE is checked first; a damaged one changes nothing. The store that is there goes on until the moment in which it is replaced,
+and is kept beside the new one, under a name that is told. Whoever follows the stream is told that it is another one
+(epoch_changed), positions of consumers come with the backup, and no lock is held any more.")]
+pub(super) struct Restore {
+    /// What kv backup made; - = stdin
+    file: PathBuf,
+}
+
+impl Restore {
+    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
+        let address = connect::address_of_file(arguments).await?;
+        let file = self.file;
+        let name = file.display().to_string();
+        let work = watched("restoring", move |watcher| {
+            let mut stdin = std::io::stdin().lock();
+            let source =
+                if file == Path::new(STREAM) { Source::Stream(&mut stdin) } else { Source::File(&file) };
+            maintenance::stage(&address, source, watcher)
+        });
+        let staged = match work.await? {
+            Ended::Done(staged) => staged,
+            Ended::Interrupted(code) => return Ok(code),
+        };
+        if let Some(leftover) = &staged.leftover {
+            output::note(&format!("a restore was interrupted before: what it left is kept as {leftover}"));
+        }
+        let store = connect::open_running(arguments).await?;
+        let restored = put_in_place(&store, staged, &name).await;
+        store.close().await;
+        restored
+    }
+}
+
+async fn put_in_place(store: &connect::Opened, staged: Staged, name: &str) -> Result<u8> {
+    let records = staged.checked.records;
+    let (epoch, seq, schema_before) = (staged.epoch.clone(), staged.seq, staged.schema_before);
+    let claim = staged.hand_over();
+    let Restored { replaced } = match store.restore(&epoch).await {
+        Ok(restored) => restored,
+        Err(error) => {
+            // Where that is not known, it may be the store of before by now.
+            if !error.maybe {
+                claim.remove();
+            }
+            return Err(error);
+        }
+    };
+    if let Some(schema) = schema_before {
+        output::note(&format!("the backup had schema {schema}: it was brought up to date"));
+    }
+    output::note(&format!("restored from {name}: {records} records, up to change {seq}"));
+    if let Some(replaced) = replaced {
+        output::note(&format!("the store of before is kept beside it as {replaced}"));
+    }
+    Ok(exit_code::OK)
+}

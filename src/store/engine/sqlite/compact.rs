@@ -1,0 +1,73 @@
+//! Gives what is free in the files of a store back to the file system.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use rusqlite::Connection;
+
+use super::direct;
+use super::error::{describe, in_use, is_fatal};
+use super::{Sqlite, failed};
+use crate::limits;
+use crate::store::error::{Code, Error, Result};
+use crate::store::files::log_path;
+use crate::store::open::SqlitePlace;
+use crate::store::reply::Compacted;
+
+impl Sqlite {
+    /// Writes wait meanwhile, and are refused as `busy` when that takes long; reads go on.
+    pub(super) async fn give_space_back(&self) -> Result<Compacted> {
+        let SqlitePlace::File { path, read_only } = &self.place else {
+            return Err(Error::new(Code::Unsupported, "a memory store has no file that could be compacted"));
+        };
+        if *read_only {
+            return Err(Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", self.place)));
+        }
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(failed());
+        }
+        let database = self.database().await?;
+        let turn = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, database.writer.lock()).await;
+        let _turn = turn.map_err(|_| in_use(&self.place))?;
+        let before = bytes(path);
+        let file = path.clone();
+        let compacted = tokio::task::spawn_blocking(move || compact(&file))
+            .await
+            .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        if let Err(error) = compacted {
+            if is_fatal(&error, &self.place) {
+                self.failed.store(true, Ordering::SeqCst);
+            }
+            let error = describe(&error, &self.place);
+            return Err(match error.code {
+                Code::StoreFull => error.hint(
+                    "a compact needs room for a copy of the store beside it and in the directory for temporary files \
+                     (TMPDIR or /var/tmp of the daemon); nothing was changed",
+                ),
+                _ => error,
+            });
+        }
+        Ok(Compacted { bytes_before: before, bytes_after: bytes(path) })
+    }
+}
+
+fn compact(path: &Path) -> rusqlite::Result<()> {
+    let connection = direct::connect(path, false)?;
+    // What was trimmed is else removed bit by bit.
+    let trimmed = "delete from kv_stream where seq < (select first from kv_meta)";
+    let compacted = connection.execute(trimmed, []).and_then(|_| connection.execute_batch("vacuum"));
+    // The file shrinks when the log is written back; also what a failed attempt left in the log is given back.
+    let written_back = shrink_log(&connection);
+    compacted.and(written_back)
+}
+
+/// A reader that holds an old snapshot keeps the log: then it shrinks when that one has gone.
+fn shrink_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
+}
+
+/// What the store takes on the disk.
+fn bytes(path: &Path) -> u64 {
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    size(path) + size(&log_path(path))
+}

@@ -1,0 +1,90 @@
+//! Makes a copy ready to be a store, before anything is done to the store that is there.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::store::engine::migrations::{self, pending};
+use crate::store::engine::sqlite::error::{describe, is_full};
+use crate::store::engine::sqlite::{backup, direct};
+use crate::store::error::{Code, Error, Result};
+use crate::store::maintenance::Watcher;
+use crate::store::open::SqlitePlace;
+
+/// How the file of every SQLite database begins (<https://www.sqlite.org/fileformat2.html#magic_header_string>).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// What a copy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    /// The newest step of the schema that it had, where it was an older one.
+    pub(crate) schema_before: Option<i64>,
+    /// The head of its stream.
+    pub(crate) seq: u64,
+}
+
+/// Copies the store in a file into an empty one, with what its log holds.
+pub(crate) fn copy(from: &Path, to: &Path, watcher: &mut Watcher<'_>) -> Result<()> {
+    let place = SqlitePlace::File { path: from.to_owned(), read_only: true };
+    let snapshot = direct::read(&place)?;
+    direct::schema(&snapshot.connection, &place)?;
+    backup::pages(&snapshot.connection, &place, to, to, watcher)?;
+    snapshot.check()
+}
+
+/// Gives a copy the newest schema, and another epoch: whoever knows a position in the stream that was copied is told that
+/// this is another stream. Errors call the copy by `name`.
+pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Result<Prepared> {
+    let place = SqlitePlace::File { path: PathBuf::from(name), read_only: false };
+    if !is_database(copy) {
+        return Err(Error::new(Code::Unsupported, format!("{name} is not a SQLite database"))
+            .hint("kv backup makes what can be restored"));
+    }
+    let own_place = SqlitePlace::File { path: copy.to_owned(), read_only: false };
+    let described = |error: rusqlite::Error| {
+        describe(&error, if is_full(&error, &own_place) { &own_place } else { &place })
+    };
+    backup::finish(copy).map_err(|error| Error::new(Code::Unavailable, format!("{own_place}: {error}")))?;
+    let mut connection = direct::connect(copy, false).map_err(described)?;
+    // What is interrupted here is begun again from the backup.
+    connection.execute_batch("pragma journal_mode = memory").map_err(described)?;
+    let applied = direct::schema(&connection, &place)?;
+    let steps = pending(migrations::SQLITE, &applied)?;
+    let changed = connection.transaction().and_then(|transaction| {
+        for step in &steps {
+            transaction.execute_batch(step.sql)?;
+            let recorded = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
+            transaction.execute(recorded, (step.number, step.name, now_ms))?;
+        }
+        transaction.execute("update kv_meta set epoch = ?", [epoch])?;
+        let seq = transaction.query_row("select head from kv_meta", [], |row| row.get::<_, i64>(0))?;
+        transaction.commit().map(|()| seq)
+    });
+    let seq = u64::try_from(changed.map_err(described)?).unwrap_or(0);
+    Ok(Prepared { schema_before: applied.last().copied().filter(|_| !steps.is_empty()), seq })
+}
+
+/// What the staged file must be to take the place of a store: complete, and the one that the caller staged.
+pub(super) fn verify(connection: &Connection, place: &SqlitePlace, epoch: &str) -> Result<()> {
+    let described = |error: rusqlite::Error| describe(&error, place);
+    let applied = direct::schema(connection, place)?;
+    migrations::check_complete(migrations::SQLITE, &applied, &place.to_string())?;
+    let triggers = "select count(*) from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
+    let triggers: i64 = connection.query_row(triggers, [], |row| row.get(0)).map_err(described)?;
+    let found: String =
+        connection.query_row("select epoch from kv_meta", [], |row| row.get(0)).map_err(described)?;
+    if triggers == 0 && found == epoch {
+        return Ok(());
+    }
+    let mut error = Error::new(Code::Unavailable, format!("{place} is not what was to be restored"));
+    error.retry = false;
+    Err(error.hint("restore the backup again: another kv restore took its place"))
+}
+
+/// SQLite takes an empty file for a database, too.
+fn is_database(file: &Path) -> bool {
+    let mut magic = [0; MAGIC.len()];
+    File::open(file).and_then(|file| file.read_exact_at(&mut magic, 0)).is_ok() && &magic == MAGIC
+}
