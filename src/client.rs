@@ -132,14 +132,18 @@ impl Client {
 
     async fn exchange_again(&self, call: &Call) -> Result<Bytes> {
         let mut deaths = Deaths::default();
+        // What one daemon may have done stays open when no other one can be asked.
+        let mut is_open = false;
+        let failed = |error, is_open| if is_open { unanswered(call, error) } else { error };
         for _ in 0..limits::CALL_TRIES {
-            let greeted = self.greeted().await?;
+            let greeted = self.greeted().await.map_err(|error| failed(error, is_open))?;
             let asked = Instant::now();
             match greeted.connection.ask(self.encode(call)).await {
                 Ok(line) => return Ok(line),
                 Err(Lost::NotTaken) => {}
                 Err(Lost::Unanswered) if may_repeat(call) => {
                     deaths.add(asked).map_err(|error| unanswered(call, error))?;
+                    is_open = true;
                 }
                 Err(Lost::Unanswered) => {
                     let error = Error::new(Code::Unavailable, "the daemon went away before it answered");
@@ -147,8 +151,8 @@ impl Client {
                 }
             }
         }
-        Err(Error::new(Code::Unavailable, "the daemon went away again and again")
-            .hint("see its log: kv daemon logs"))
+        let error = Error::new(Code::Unavailable, "the daemon went away again and again");
+        Err(failed(error.hint("see its log: kv daemon logs"), is_open))
     }
 
     fn last_greeted(&self) -> Arc<Greeted> {
