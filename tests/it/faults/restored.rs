@@ -128,9 +128,15 @@ fn what_other_processes_write_back_is_not_taken_for_a_copy() {
 
 #[test]
 fn a_backup_that_is_restored_by_sqlite_itself_is_served() {
-    let kv = store(FEW);
-    kv.ok("sqlite3 data.db '.restore bak.db'");
-    is_restored(&kv, ".restore");
+    for kill in [false, true] {
+        let kv = store(FEW);
+        let pid = kv.daemon_pid();
+        kv.ok("sqlite3 data.db '.restore bak.db'");
+        if kill {
+            kv.kill_daemon(pid);
+        }
+        is_restored(&kv, &format!(".restore, kill {kill}"));
+    }
 }
 
 #[test]

@@ -32,10 +32,12 @@ impl Header {
         Ok(header)
     }
 
-    /// Whether this is the header that the very next write of it makes of another one.
+    /// Whether this is the header that the very next write of it makes of another one. The number of checkpoints may go back
+    /// where SQLite itself restores a backup into the database, with a commit like any other.
     pub(super) fn is_next_of(&self, earlier: &Header) -> bool {
         let steps = |offset| self.number(offset).wrapping_sub(earlier.number(offset));
-        steps(24) <= 1 && steps(60) <= 1 && self.number(40) >= earlier.number(40)
+        let is_restored = steps(24) == 1 && self.checkpoints() < earlier.checkpoints();
+        steps(24) <= 1 && (steps(60) <= 1 || is_restored) && self.number(40) >= earlier.number(40)
     }
 
     fn number(&self, offset: usize) -> u32 {
