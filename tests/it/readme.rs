@@ -13,10 +13,10 @@ fn run_document(text: &str) {
             let (command, expected) = command.split_once('\n').unwrap();
             // A test does not install: the binary under test is on the path.
             let command = command.replace("cargo install --locked --path . && ", "");
-            let output = kv.shell(&format!("{{ {command} ; }} 2>&1"));
             let here = kv.directory.path().canonicalize().unwrap();
-            let printed =
-                String::from_utf8_lossy(&output.stdout).replace(here.to_str().unwrap(), "/home/alice");
+            let here = here.to_str().unwrap();
+            let output = kv.shell(&format!("{{ {} ; }} 2>&1", command.replace("/home/alice", here)));
+            let printed = String::from_utf8_lossy(&output.stdout).replace(here, "/home/alice");
             assert_eq!(printed, expected, "{command}");
             count += 1;
         }

@@ -271,3 +271,24 @@ fn a_reader_that_is_slow_to_take_a_backup_holds_up_nobody() {
     kv.ok("kv --connection b.db check");
     assert_eq!(kv.fails("kv --daemon=never --connection b.db get after").0, 3);
 }
+
+/// A process that was killed left it, and then somebody copied another store over the file.
+#[test]
+fn the_log_of_another_store_is_not_played_into_the_one_that_is_read() {
+    for command in ["kv check", "kv backup b.db", "kv --daemon=never restore other.db"] {
+        let kv = store();
+        kv.ok("kv --connection other.db init; kv --connection other.db put other --value 1");
+        kv.ok("kv --connection other.db daemon stop");
+        let pid = kv.daemon_pid();
+        kv.kill_daemon(pid);
+        kv.ok(&format!("cp other.db data.db; {command}"));
+        for connection in ["data.db", "b.db", "data.db.before-restore-*"] {
+            let list = format!(
+                "test ! -e {connection} || kv --daemon=never --connection {connection} list --keys-only"
+            );
+            let keys = kv.ok(&format!("{list} --output ndjson; test ! -e {connection} || kv --daemon=never --connection {connection} check"));
+            assert!(["", "\"other\"\n"].contains(&keys.as_str()), "{command}: {connection}: {keys}");
+        }
+        assert_eq!(kv.ok("ls data.replaced-wal"), "data.replaced-wal\n", "{command}");
+    }
+}

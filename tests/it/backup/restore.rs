@@ -238,7 +238,7 @@ fn what_is_no_sound_store_is_refused_and_changes_nothing() {
         ("hole.db", 6, "change 1 is missing"),
         ("trigger.db", 6, "is damaged"),
         ("pages.db", 6, "is damaged"),
-        ("short.db", 6, "is damaged"),
+        ("short.db", 6, "shorter than it says"),
         ("- < text", 1, "(unsupported)"),
         ("- < /dev/null", 1, "(unsupported)"),
         ("- < hole.db", 6, "change 1 is missing"),

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::error::{describe, in_use, is_denied, unrecovered};
 use super::header::MainFile;
+use super::left_log;
 use super::place::{denial, is_file_at};
 use super::standing::Standing;
 use crate::limits;
@@ -62,6 +63,7 @@ pub(super) fn read(place: &SqlitePlace) -> Result<Snapshot> {
     if !may_read(path, is_file_at(path))? {
         return Err(not_initialized(format!("there is no store at {place}")));
     }
+    left_log::check(path, place)?;
     let main = MainFile::open(path).ok();
     let snapshot =
         |connection, standing| Snapshot { connection, standing, place: place.clone(), _main: main };

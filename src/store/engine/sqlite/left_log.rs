@@ -10,15 +10,50 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use super::files::{lay_log_aside, log_path};
 use super::header::{Header, MainFile};
 use crate::limits;
+use crate::store::error::{Code, Error, Result};
+use crate::store::open::SqlitePlace;
 
 /// The header of a log, and of each page in it, in bytes.
 const LOG_HEADER_BYTES: u64 = 32;
 const PAGE_HEADER_BYTES: u64 = 24;
 
+/// Refuses a file that is not there as a whole, and takes the log that another database left out of its way.
+pub(super) fn check(path: &Path, place: &SqlitePlace) -> Result<()> {
+    if MainFile::open(path).is_ok_and(|main| is_cut_off(&main)) {
+        let message = format!("{place} is shorter than it says: it is being copied, or was cut off");
+        return Err(
+            Error::new(Code::Busy, message).hint("try again when the copy is complete, or restore a backup")
+        );
+    }
+    lay_foreign_aside(path, place)
+}
+
+/// Takes the log that another database left out of the way of this one.
+///
+/// # Errors
+/// `unavailable` where it cannot be renamed, or where nothing may be written.
+pub(super) fn lay_foreign_aside(path: &Path, place: &SqlitePlace) -> Result<()> {
+    let log = log_path(path);
+    if !MainFile::open(path).is_ok_and(|main| is_foreign(&main, &log)) {
+        return Ok(());
+    }
+    if !matches!(place, SqlitePlace::File { read_only: true, .. }) {
+        lay_log_aside(path);
+    }
+    if !log.exists() {
+        return Ok(());
+    }
+    let message = format!("the log of another database stands beside {place}");
+    let mut error = Error::new(Code::Unavailable, message);
+    error.retry = false;
+    Err(error.hint("check the permissions of its directory, or move the -wal file away"))
+}
+
 /// Whether the log at this path was left behind by another database than the one in this file.
-pub(super) fn is_foreign(main: &MainFile, log: &Path) -> bool {
+fn is_foreign(main: &MainFile, log: &Path) -> bool {
     holds_still(|| {
         let (Ok(header), Ok(log)) = (main.header(), File::open(log)) else { return false };
         let headers = headers(&log).unwrap_or_default();

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use super::column::{self, Damage, column, count};
 use super::database::Database;
 use super::error::{describe, in_use, is_busy, is_denied, unrecovered};
-use super::files::{Files, lay_log_aside, log_path};
+use super::files::Files;
 use super::history::History;
 use super::left_log;
 use super::run::{Arguments, Statement, Stopped, run};
@@ -37,7 +37,7 @@ impl Sqlite {
         }
         let Some(before) = self.files()? else { return Err(self.absent()) };
         if !read_only {
-            self.check_left_log(path)?;
+            left_log::check(path, &self.place)?;
         }
         // Opening and closing it would change the files of another application.
         self.contents().await?.check(&self.place)?;
@@ -65,26 +65,6 @@ impl Sqlite {
         // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
         let files = self.files()?.map(|after| Files { database: before.database, ..after });
         Ok(Database::in_files(self.place.clone(), writer, reader, standing, files, writes))
-    }
-
-    /// Refuses a file that is not there as a whole, and takes the log that another database left out of its way.
-    fn check_left_log(&self, path: &Path) -> Result<()> {
-        let Ok(main) = History::open(path) else { return Ok(()) };
-        if left_log::is_cut_off(&main) {
-            let message =
-                format!("{} is shorter than it says: it is being copied, or was cut off", self.place);
-            return Err(Error::new(Code::Busy, message)
-                .hint("try again when the copy is complete, or restore a backup"));
-        }
-        if left_log::is_foreign(&main, &log_path(path)) {
-            lay_log_aside(path);
-            if log_path(path).exists() {
-                let message = format!("the log of another database stands beside {}", self.place);
-                return Err(Error::new(Code::Unavailable, message)
-                    .hint("check the permissions of its directory, or move the -wal file away"));
-            }
-        }
-        Ok(())
     }
 
     /// A connection that reads, how to make more of them, and the files as they stand if they cannot be shared.

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 
 use crate::store::engine::migrations::{self, pending};
 use crate::store::engine::sqlite::error::{describe, is_full};
-use crate::store::engine::sqlite::{backup, direct};
+use crate::store::engine::sqlite::header::MainFile;
+use crate::store::engine::sqlite::{backup, direct, left_log};
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::Watcher;
 use crate::store::open::SqlitePlace;
@@ -41,6 +42,12 @@ pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Resu
     if !is_database(copy) {
         return Err(Error::new(Code::Unsupported, format!("{name} is not a SQLite database"))
             .hint("kv backup makes what can be restored"));
+    }
+    if MainFile::open(copy).is_ok_and(|main| left_log::is_cut_off(&main)) {
+        let mut error =
+            Error::new(Code::Unavailable, format!("{name} is damaged: it is shorter than it says"));
+        error.retry = false;
+        return Err(error.hint("was it sent as a whole? kv backup tells when it was not"));
     }
     let own_place = SqlitePlace::File { path: copy.to_owned(), read_only: false };
     let described = |error: rusqlite::Error| {

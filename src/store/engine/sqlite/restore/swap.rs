@@ -10,8 +10,8 @@ use rusqlite::Connection;
 use super::{prepare, users};
 use crate::limits;
 use crate::quote::shown;
-use crate::store::engine::sqlite::direct;
 use crate::store::engine::sqlite::error::{describe, in_use, is_busy, is_damage};
+use crate::store::engine::sqlite::{direct, left_log};
 use crate::store::error::{Code, Error, Result};
 use crate::store::files::{self, aside_name, index_path, journal_path, log_path, staged_path};
 use crate::store::open::SqlitePlace;
@@ -66,6 +66,7 @@ impl Present {
             if path.symlink_metadata().is_err() {
                 return Ok(None);
             }
+            left_log::lay_foreign_aside(path, place)?;
             let held = direct::connect(path, false).and_then(lock_alone);
             let connection = match held {
                 Err(error) if !is_busy(&error) && !is_damage(&error) => return Err(describe(&error, place)),
