@@ -1,0 +1,48 @@
+//! Redis with the same promise as kv: what it has acknowledged is on the disk.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::Place;
+use crate::client::{fill, wait_for};
+use crate::wire::Wire;
+
+/// A server that ends with this value.
+pub struct Redis {
+    child: Child,
+    pub socket: PathBuf,
+}
+
+impl Redis {
+    /// Starts a server with so many keys.
+    pub fn start(place: &Place, name: &str, keys: u64) -> Redis {
+        let (directory, socket) = (place.directory(name), place.socket(name));
+        let mut command = Command::new("redis-server");
+        command.arg("--unixsocket").arg(&socket).arg("--dir").arg(&directory);
+        command.args(["--port", "0", "--appendonly", "yes", "--appendfsync", "always"]);
+        // No snapshot and no rewrite of the log disturbs a measure.
+        command.args(["--save", "", "--auto-aof-rewrite-percentage", "0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server is missing: scripts/bench brings it");
+        let redis = Redis { child, socket };
+        wait_for(&redis.socket);
+        fill(Wire::Redis, &redis.socket, keys);
+        redis
+    }
+
+    /// A command of redis-cli on this server.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("redis-cli");
+        command.arg("-s").arg(&self.socket).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Nobody needs its data: there is nothing that it should do before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
