@@ -6,12 +6,10 @@
 mod check;
 mod mutation;
 
-pub(crate) use check::{check_filter, check_value};
-pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
-use serde::Serialize;
-
 use super::keys::KeyRange;
 use super::subscription::Start;
+pub(crate) use check::{check_filter, check_value};
+pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +61,7 @@ impl From<Mutation> for Write {
 }
 
 /// The operations that change a store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOperation {
     /// One mutation.
     Apply(Mutation),
@@ -100,7 +98,7 @@ pub struct Fence {
 }
 
 /// How much of the stream is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trim {
     /// Every change up to this seq; 0 = none.
     UpTo(u64),
@@ -113,7 +111,7 @@ pub enum Trim {
 /// With a `fence` only the grant of that fence is refreshed, and no other one is made: also when it expired, as long as
 /// nobody else got the lock since and it was not released. So an owner that was asleep, or has not been heard for long,
 /// goes on where nothing has happened meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockAcquire {
     /// The lock, 1 to 256 bytes.
     pub name: String,
@@ -126,7 +124,7 @@ pub struct LockAcquire {
 }
 
 /// Gives a lock back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockRelease {
     /// The lock.
     pub name: String,
@@ -141,7 +139,7 @@ pub struct LockRelease {
 
 /// Moves the position of a consumer on. A smaller `seq` than its position changes nothing; a consumer that is not there is
 /// made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerCommit {
     /// The consumer, 1 to 256 bytes.
     pub name: String,
@@ -152,7 +150,7 @@ pub struct ConsumerCommit {
 }
 
 /// Makes a session the holder of a consumer, or renews that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerHold {
     /// The consumer; made when it is not there.
     pub name: String,
@@ -168,7 +166,7 @@ pub struct ConsumerHold {
 }
 
 /// Ends the hold of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerLeave {
     /// The consumer.
     pub name: String,
@@ -219,7 +217,7 @@ pub enum Read {
 }
 
 /// Which records a listing, a count or a delete covers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Selector {
     /// All of them.
     #[default]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
 
 use super::error::{Code, Error, Result};
 use super::keys::check_name;
@@ -31,7 +30,7 @@ pub struct Subscribe {
 }
 
 /// Where a subscription begins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// With the next change.
     Now,

@@ -13,6 +13,7 @@ mod daemon;
 mod faults;
 mod fuzz;
 mod model;
+mod once_golden;
 mod protocol;
 mod push;
 mod readme;

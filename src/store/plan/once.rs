@@ -1,7 +1,9 @@
 //! Writes that are applied once: what is kept of them, and how a repeat is told from another request.
 
+mod canonical_form;
+mod first_form;
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::rows::OnceRow;
 use super::{Outcome, Planner};
@@ -10,6 +12,9 @@ use crate::store::error::{Code, Error};
 use crate::store::json_text::JsonText;
 use crate::store::reply::{Deleted, MutationResult, Reply, Written};
 use crate::store::request::{Write, WriteOperation};
+
+/// Bytes of a hash that are kept: enough that no two requests meet by chance.
+const HASH_BYTES: usize = 16;
 
 /// The replies of the writes that can carry an id. The spelling stands in databases: it is only ever added to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,9 +29,13 @@ enum KeptReply {
 impl Planner {
     /// Answers a repeat as the first time; a failure is an outcome too.
     pub(super) fn decide_once(&mut self, id: &str, write: &Write) -> Outcome {
-        let request = fingerprint(&write.operation);
+        let Some(request) = canonical_form::fingerprint(&write.operation) else {
+            return Err(Error::bad_field("once", "this operation takes no once"));
+        };
         if let Some(kept) = self.once.get(id).filter(|kept| kept.time_ms > self.once_expired_ms()) {
-            return if kept.request == request { read(id, &kept.outcome) } else { Err(reused(id)) };
+            let is_repeat =
+                kept.request == request || is_repeat_of_first_form(&kept.request, &write.operation);
+            return if is_repeat { read(id, &kept.outcome) } else { Err(reused(id)) };
         }
         let outcome = self.decide_now(write);
         let text = text_of(&outcome).map_err(Error::unknown)?;
@@ -40,11 +49,14 @@ impl Planner {
     }
 }
 
-/// A hash of what is asked for. The fence is not part of it: who tries again after a new grant repeats the same write.
-fn fingerprint(operation: &WriteOperation) -> String {
-    // An operation is made of strings, numbers and checked JSON text: serialising it has no way to fail.
-    let text = serde_json::to_vec(operation).unwrap_or_default();
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+/// Whether a row that was written before the canonical form had a version, which has no colon, is one of this request.
+/// The fence is part of no form: whoever tries again after a new grant repeats the same write.
+fn is_repeat_of_first_form(kept: &str, operation: &WriteOperation) -> bool {
+    !kept.contains(':') && first_form::fingerprint(operation).is_some_and(|request| request == kept)
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text_of(outcome: &Outcome) -> Result<String, Error> {

@@ -1,12 +1,10 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
-use serde::Serialize;
-
 use super::Selector;
 use crate::store::json_text::JsonText;
 
 /// A change of records, or a check of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutation {
     /// Stores a value.
     Put(Put),
@@ -19,7 +17,7 @@ pub enum Mutation {
 }
 
 /// Stores a value under a key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
     /// The key.
     pub key: String,
@@ -61,7 +59,7 @@ impl Put {
 }
 
 /// Changes a part of a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
     /// The key.
     pub key: String,
@@ -99,7 +97,7 @@ impl Patch {
 }
 
 /// How a patch is read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PatchFormat {
     /// JSON Merge Patch, RFC 7396. On a missing key it is applied to `{}`. What it does not touch keeps its text.
     #[default]
@@ -109,7 +107,7 @@ pub enum PatchFormat {
 }
 
 /// What must hold for a write to happen. Both may be given; 0 stands for an absent key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The present version of the key.
     pub version: Option<u64>,
@@ -118,7 +116,7 @@ pub struct Condition {
 }
 
 /// What a write does to the type of its record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum TypeChange {
     /// The record keeps its type; a new one has none.
     #[default]
@@ -130,7 +128,7 @@ pub enum TypeChange {
 }
 
 /// Removes records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
     /// Which records.
     pub target: Target,
@@ -143,7 +141,7 @@ pub struct Delete {
 }
 
 /// Which records a delete covers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Those of these keys (at most 1,000), in this order; absent ones are passed over, and a key that stands twice
     /// counts once.
@@ -184,7 +182,7 @@ impl Delete {
 }
 
 /// Changes nothing, and fails unless a condition on a key holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The key.
     pub key: String,
