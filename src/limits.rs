@@ -133,6 +133,26 @@ pub const BATCH_LOADED_BYTES: usize = 32 * 1_024 * 1_024;
 /// A batch ends once the values that it writes are over this many bytes; the patches of one mutate write no more.
 pub const BATCH_WRITTEN_BYTES: usize = 32 * 1_024 * 1_024;
 
+/// A batch ends once its patches have cost this much work, and so do the patches of one mutate; one patch may cost this much
+/// beyond reading it and its value. A unit is about a nanosecond: half a second, in which other writes wait.
+pub const BATCH_WORK: u64 = 1 << 29;
+
+/// The operations of one JSON Patch may cost this many times what reading the patch and the value costs.
+pub const PATCH_WORK_FACTOR: u64 = 16;
+
+/// The operations of one JSON Patch may always cost this much: a thousand inserts in front of 10,000 elements, say.
+pub const PATCH_WORK_MIN: u64 = 1 << 27;
+
+/// What an element of an array or a member of an object counts for when it is read or copied; a byte counts for one.
+pub const WORK_OF_ELEMENT: u64 = 128;
+
+/// What an element or member counts for when it is visited, or shifted to make room.
+pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
+
+/// A batch whose requests and values are over this many bytes, or that holds a JSON Patch, is decided on a thread of its own:
+/// merging 1 MiB takes milliseconds, in which a daemon would answer nobody.
+pub const PLAN_ASIDE_BYTES: usize = 1_024 * 1_024;
+
 /// Requests that wait for the batcher; a caller beyond that waits for a place.
 pub const QUEUE_REQUESTS: usize = 4_096;
 

@@ -24,11 +24,9 @@ use json_patch::{AddOperation, PatchOperation};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::work::{Work, WorkExceeded};
 use crate::limits::VALUE_DEPTH;
 use crate::store::json_text::JsonText;
-
-/// A patch may copy and shift this many times `max_bytes` in all, so that it ends within seconds.
-const WORK_FACTOR: usize = 16;
 
 /// Members of this kind are how `serde_json` carries `Number` and `RawValue` through serde; it has no way to tell
 /// them from a document's own.
@@ -36,7 +34,7 @@ const RESERVED_NAME: &str = "$serde_json::private::";
 
 /// Why a patch was not applied; the target is as it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JsonPatchError {
+pub(crate) enum JsonPatchError {
     /// It is not a JSON Patch document (RFC 6902 §3, §4).
     #[error("not a JSON Patch: {0}")]
     Invalid(String),
@@ -59,21 +57,32 @@ pub enum JsonPatchError {
 }
 
 /// Applies the operations of `patch` to `target` in order, all or none, while the document stays within
-/// `max_bytes` of text and [`VALUE_DEPTH`].
+/// `max_bytes` of text and [`VALUE_DEPTH`], and the operations within the work that reading both allows.
+///
+/// `work` is what was spent, whatever came of the patch.
 ///
 /// # Errors
 ///
 /// See [`JsonPatchError`]. The whole patch is read before its first operation is applied.
-pub fn json_patch(target: &JsonText, patch: &JsonText, max_bytes: usize) -> Result<JsonText, JsonPatchError> {
+pub(crate) fn json_patch(
+    target: &JsonText,
+    patch: &JsonText,
+    max_bytes: usize,
+    work: &mut Work,
+) -> Result<JsonText, JsonPatchError> {
+    work.read(patch.get().len(), 0);
     let operations = read_operations(patch)?;
+    work.read(0, operations.len());
     let of_target = |message: String| JsonPatchError::Failed { index: 0, message };
     if may_hold_reserved_name(target.get()) {
         return Err(of_target(reserved("the document")));
     }
     let value: Value =
         target.to().map_err(|error| of_target(format!("the document cannot be patched: {error}")))?;
-    let bytes = Extent::of(&value).bytes;
-    let mut document = Document { value, bytes, max_bytes, work_left: max_bytes.saturating_mul(WORK_FACTOR) };
+    let extent = Extent::of(&value);
+    work.read(target.get().len(), extent.elements);
+    work.bound_by_reading();
+    let mut document = Document { value, bytes: extent.bytes, max_bytes, work };
     for (index, operation) in operations.iter().enumerate() {
         document.apply(operation).map_err(|fault| match fault {
             Fault::Failed(message) => JsonPatchError::Failed { index, message },
@@ -139,50 +148,59 @@ enum Fault {
 }
 
 /// The document between two operations.
-struct Document {
+struct Document<'a> {
     value: Value,
     /// An estimate of its text's length; only the escapes in member names can make it wrong.
     bytes: usize,
     max_bytes: usize,
-    /// Bytes that may still be copied and elements that may still be shifted.
-    work_left: usize,
+    work: &'a mut Work,
 }
 
-impl Document {
+impl From<WorkExceeded> for Fault {
+    fn from(WorkExceeded: WorkExceeded) -> Fault {
+        let message = "the operations copy, move and compare too much for the size of the document";
+        Fault::TooLarge(message.to_owned())
+    }
+}
+
+impl Document<'_> {
     fn apply(&mut self, operation: &PatchOperation) -> Result<(), Fault> {
         match operation {
             PatchOperation::Test(test) => {
-                if !same(self.find(&test.path)?, &test.value) {
+                if !same(find(&self.value, &test.path)?, &test.value, self.work)? {
                     return Err(Fault::Failed(format!("test: `{}` has another value", test.path)));
                 }
                 Ok(())
             }
             PatchOperation::Remove(remove) => self.take(&remove.path).map(drop),
             PatchOperation::Add(add) => {
-                self.admit(&add.path, Extent::of(&add.value))?;
+                let extent = measure(&add.value, self.work)?;
+                self.admit(&add.path, extent)?;
                 self.delegate(operation)
             }
             PatchOperation::Replace(replace) => {
-                self.find(&replace.path)?;
-                self.admit(&replace.path, Extent::of(&replace.value))?;
+                find(&self.value, &replace.path)?;
+                let extent = measure(&replace.value, self.work)?;
+                self.admit(&replace.path, extent)?;
                 self.delegate(operation)
             }
             PatchOperation::Copy(copy) => {
-                let extent = Extent::of(self.find(&copy.from)?);
+                let extent = measure(find(&self.value, &copy.from)?, self.work)?;
                 self.admit(&copy.path, extent)?;
                 self.delegate(operation)
             }
             PatchOperation::Move(mov) => {
                 // RFC 6902 §4.4: into itself is an error; onto itself changes nothing, the order neither.
                 if mov.path == mov.from {
-                    return self.find(&mov.from).map(drop);
+                    return find(&self.value, &mov.from).map(drop);
                 }
                 if mov.path.as_str().strip_prefix(mov.from.as_str()).is_some_and(|rest| rest.starts_with('/'))
                 {
                     return Err(Fault::Failed(format!("move: `{}` lies inside `{}`", mov.path, mov.from)));
                 }
                 let value = self.take(&mov.from)?;
-                self.admit(&mov.path, Extent::of(&value))?;
+                let extent = measure(&value, self.work)?;
+                self.admit(&mov.path, extent)?;
                 self.delegate(&PatchOperation::Add(AddOperation { path: mov.path.clone(), value }))
             }
         }
@@ -191,10 +209,6 @@ impl Document {
     fn delegate(&mut self, operation: &PatchOperation) -> Result<(), Fault> {
         json_patch::patch_unsafe(&mut self.value, slice::from_ref(operation))
             .map_err(|error| Fault::Failed(format!("`{}`: {}", error.path, error.kind)))
-    }
-
-    fn find(&self, path: &Pointer) -> Result<&Value, Fault> {
-        self.value.pointer(path.as_str()).ok_or_else(|| nothing_at(path))
     }
 
     /// Counts a value that is about to come to `path`, and refuses it if it breaks a bound.
@@ -209,17 +223,17 @@ impl Document {
             None => leaving = self.bytes,
             Some((parent, name)) => match self.value.pointer(parent.as_str()) {
                 Some(Value::Object(members)) => match members.get(name.decoded().as_ref()) {
-                    Some(present) => leaving = Extent::of(present).bytes,
+                    Some(present) => leaving = measure(present, self.work)?.bytes,
                     None => around = around_member(&name.decoded()),
                 },
                 Some(Value::Array(elements)) => {
                     around = 1;
-                    self.work(elements.len())?;
+                    self.work.pass(0, elements.len())?;
                 }
                 _ => return Err(nothing_at(parent)),
             },
         }
-        self.work(incoming.bytes)?;
+        self.work.copy(incoming.bytes, incoming.elements)?;
         let bytes = (self.bytes + around + incoming.bytes).saturating_sub(leaving);
         if bytes > self.max_bytes {
             return Err(Fault::TooLarge(over(bytes, self.max_bytes)));
@@ -249,18 +263,21 @@ impl Document {
             _ => (None, 0, 0),
         };
         let taken = taken.ok_or_else(|| nothing_at(path))?;
-        self.bytes = self.bytes.saturating_sub(Extent::of(&taken).bytes + around);
-        self.work(shifted)?;
+        self.bytes = self.bytes.saturating_sub(measure(&taken, self.work)?.bytes + around);
+        self.work.pass(0, shifted)?;
         Ok(taken)
     }
+}
 
-    fn work(&mut self, amount: usize) -> Result<(), Fault> {
-        self.work_left = self
-            .work_left
-            .checked_sub(amount)
-            .ok_or_else(|| Fault::TooLarge("the patch copies and moves too much in all".to_owned()))?;
-        Ok(())
-    }
+fn find<'a>(value: &'a Value, path: &Pointer) -> Result<&'a Value, Fault> {
+    value.pointer(path.as_str()).ok_or_else(|| nothing_at(path))
+}
+
+/// How much room a value takes, which costs a look at all of it.
+fn measure(value: &Value, work: &mut Work) -> Result<Extent, WorkExceeded> {
+    let extent = Extent::of(value);
+    work.pass(extent.bytes, extent.elements)?;
+    Ok(extent)
 }
 
 fn nothing_at(path: &Pointer) -> Fault {
@@ -277,11 +294,13 @@ fn around_member(name: &str) -> usize {
 struct Extent {
     bytes: usize,
     depth: usize,
+    /// The value itself, and every element and member inside it.
+    elements: usize,
 }
 
 impl Extent {
     fn of(value: &Value) -> Self {
-        let scalar = |bytes| Self { bytes, depth: 0 };
+        let scalar = |bytes| Self { bytes, depth: 0, elements: 1 };
         match value {
             Value::Null | Value::Bool(true) => scalar(4),
             Value::Bool(false) => scalar(5),
@@ -296,9 +315,13 @@ impl Extent {
 
     fn around<'a>(parts: impl Iterator<Item = (usize, &'a Value)>) -> Self {
         // The one comma too many makes up for one bracket, in an empty container it is one byte too few.
-        parts.fold(Self { bytes: 1, depth: 1 }, |whole, (around, part)| {
+        parts.fold(Self { bytes: 1, depth: 1, elements: 1 }, |whole, (around, part)| {
             let part = Self::of(part);
-            Self { bytes: whole.bytes + around + part.bytes, depth: whole.depth.max(part.depth + 1) }
+            Self {
+                bytes: whole.bytes + around + part.bytes,
+                depth: whole.depth.max(part.depth + 1),
+                elements: whole.elements + part.elements,
+            }
         })
     }
 }
@@ -313,20 +336,39 @@ fn escaped_len(byte: u8) -> usize {
 }
 
 /// Equality of RFC 6902 §4.6: numbers by value, objects in any order.
-fn same(left: &Value, right: &Value) -> bool {
+fn same(left: &Value, right: &Value, work: &mut Work) -> Result<bool, WorkExceeded> {
+    work.pass(0, 1)?;
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
-            left == right
-                || decimal(left.as_str()).is_some_and(|number| Some(number) == decimal(right.as_str()))
+            let (left, right) = (left.as_str(), right.as_str());
+            work.copy(left.len() + right.len(), usize::from(left != right))?;
+            Ok(left == right || decimal(left).is_some_and(|number| Some(number) == decimal(right)))
         }
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+        (Value::String(left), Value::String(right)) => {
+            work.pass(left.len().min(right.len()), 0)?;
+            Ok(left == right)
         }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left.iter().all(|(name, left)| right.get(name).is_some_and(|right| same(left, right)))
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            for (left, right) in left.iter().zip(right) {
+                if !same(left, right, work)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
-        _ => left == right,
+        (Value::Object(left), Value::Object(right)) if left.len() == right.len() => {
+            for (name, left) in left {
+                work.pass(name.len(), 0)?;
+                match right.get(name) {
+                    Some(right) if same(left, right, work)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        }
+        (Value::Null, Value::Null) => Ok(true),
+        (Value::Bool(left), Value::Bool(right)) => Ok(left == right),
+        _ => Ok(false),
     }
 }
 
@@ -351,11 +393,13 @@ mod tests {
     use super::*;
     use JsonPatchError::{Failed, Invalid, TooLarge};
 
+    use crate::limits;
+
     const MAX_BYTES: usize = 1 << 20;
 
     fn patched(target: &str, patch: &str) -> Result<String, JsonPatchError> {
         let (target, patch) = (JsonText::parse(target).unwrap(), JsonText::parse(patch).unwrap());
-        json_patch(&target, &patch, MAX_BYTES).map(|text| text.to_string())
+        json_patch(&target, &patch, MAX_BYTES, &mut Work::unbounded()).map(|text| text.to_string())
     }
 
     fn failed_at(target: &str, patch: &str) -> usize {
@@ -491,14 +535,65 @@ mod tests {
         }
     }
 
+    /// What a patch spent, and how it ended.
+    fn work_of(target: &str, operation: &str, times: usize) -> (u64, Result<(), JsonPatchError>) {
+        let target = JsonText::parse(target).unwrap();
+        let patch = JsonText::parse(&format!("[{}]", vec![operation; times].join(","))).unwrap();
+        let mut work = Work::unbounded();
+        let outcome = json_patch(&target, &patch, 8 << 20, &mut work).map(drop);
+        (work.spent(), outcome)
+    }
+
+    /// Each of these lines is short, and touches all of something large.
     #[test]
-    fn the_work_is_bounded() {
-        let big = format!(r#"{{"big":"{}"}}"#, "x".repeat(MAX_BYTES / 4));
-        let copies = vec![r#"{"op":"copy","from":"/big","path":"/copy"}"#; 10_000].join(",");
-        assert!(matches!(patched(&big, &format!("[{copies}]")), Err(TooLarge { index: 63, .. })));
-        let array = format!("[{}0]", "0,".repeat(100_000));
-        let shifts = vec![r#"{"op":"move","from":"/0","path":"/-"}"#; 10_000].join(",");
-        assert!(matches!(patched(&array, &format!("[{shifts}]")), Err(TooLarge { .. })));
+    fn an_operation_counts_for_what_it_touches() {
+        const LARGE: usize = 1 << 15;
+        let text = format!(r#"{{"big":"{}"}}"#, "x".repeat(LARGE));
+        let numbers = format!("[{}0]", "0,".repeat(LARGE));
+        let in_object = format!(r#"{{"big":{numbers}}}"#);
+        let wide = format!("{{{}}}", (0..LARGE).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
+        let long = format!(r#"{{"big":{}}}"#, "1".repeat(LARGE));
+        let (copied, passed) = (limits::WORK_OF_ELEMENT, limits::WORK_OF_PASSED_ELEMENT);
+        for (target, operation, work_of_each) in [
+            (&text, r#"{"op":"copy","from":"/big","path":"/copy"}"#, 1),
+            (
+                &text,
+                r#"{"op":"move","from":"/big","path":"/big2"},{"op":"move","from":"/big2","path":"/big"}"#,
+                1,
+            ),
+            (&in_object, r#"{"op":"copy","from":"/big","path":"/copy"}"#, copied),
+            (&numbers, r#"{"op":"move","from":"/0","path":"/-"}"#, passed),
+            (&numbers, r#"{"op":"add","path":"/0","value":1}"#, passed),
+            (&numbers, r#"{"op":"remove","path":"/0"}"#, passed),
+            (&wide, r#"{"op":"move","from":"/0","path":"/x"},{"op":"move","from":"/x","path":"/0"}"#, passed),
+            (&long, r#"{"op":"test","path":"/big","value":1}"#, 1),
+        ] {
+            let (read, _) = work_of(target, operation, 0);
+            let times = if operation.contains("test") { 1 } else { 8 };
+            let (spent, _) = work_of(target, operation, times);
+            let least = times as u64 * LARGE as u64 * work_of_each * 9 / 10;
+            assert!(spent - read >= least, "{operation}: {} of {least}", spent - read);
+        }
+    }
+
+    #[test]
+    fn a_patch_may_cost_a_multiple_of_what_it_is_applied_to() {
+        let array = |elements| format!(r#"{{"big":[{}0],"copy":0}}"#, "0,".repeat(elements));
+        let copy = r#"{"op":"copy","from":"/big","path":"/copy"}"#;
+        let tests = r#"{"op":"test","path":"/copy","value":0}"#;
+        for (elements, fit, too_many) in [(1_000, 500, 10_000), (50_000, 10, 1_280)] {
+            assert_eq!(work_of(&array(elements), copy, fit).1, Ok(()), "{elements} {fit}");
+            let refused = work_of(&array(elements), copy, too_many).1;
+            assert!(matches!(refused, Err(TooLarge { .. })), "{elements} {too_many}: {refused:?}");
+        }
+        assert_eq!(
+            work_of(&array(50_000), tests, 10_000).1,
+            Ok(()),
+            "small operations beside something large"
+        );
+        // A thousand inserts in front of 10,000 elements are no abuse.
+        let insert = r#"{"op":"add","path":"/0","value":1}"#;
+        assert_eq!(work_of(&format!("[{}0]", "0,".repeat(9_000)), insert, 1_000).1, Ok(()));
     }
 
     #[test]
@@ -509,9 +604,10 @@ mod tests {
                 {"op":"replace","path":"/e","value":[[],[null]]},{"op":"copy","from":"/e","path":"/g"},{"op":"add","path":"/h","value":"!"}]"#,
         )
         .unwrap();
-        let result = json_patch(&target, &patch, MAX_BYTES).unwrap();
-        assert_eq!(json_patch(&target, &patch, result.get().len()).unwrap(), result);
-        let below = json_patch(&target, &patch, result.get().len() - 1);
+        let within = |max_bytes| json_patch(&target, &patch, max_bytes, &mut Work::unbounded());
+        let result = within(MAX_BYTES).unwrap();
+        assert_eq!(within(result.get().len()).unwrap(), result);
+        let below = within(result.get().len() - 1);
         assert!(matches!(below, Err(TooLarge { .. })), "{below:?}");
     }
 

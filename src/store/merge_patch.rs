@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::work::Work;
 use crate::store::json_text::JsonText;
 
 /// Merges `patch` into `target` as RFC 7396 §2 says; no target is `MergePatch({}, patch)`, so nulls vanish.
@@ -29,8 +30,14 @@ use crate::store::json_text::JsonText;
 /// Never: the result is made of parts of valid JSON.
 #[must_use]
 pub fn merge_patch(target: Option<&JsonText>, patch: &JsonText) -> JsonText {
+    merge_patch_counted(target, patch, &mut Work::unbounded())
+}
+
+/// Merges, and counts what that costs. It is bounded by the size of the two and by their depth alone: each object that the
+/// patch goes into is read once more.
+pub(crate) fn merge_patch_counted(target: Option<&JsonText>, patch: &JsonText, work: &mut Work) -> JsonText {
     let mut out = String::with_capacity(patch.get().len() + target.map_or(0, |target| target.get().len()));
-    merge(target.map(JsonText::get), patch.get(), &mut out);
+    merge(target.map(JsonText::get), patch.get(), &mut out, work);
     #[expect(
         clippy::expect_used,
         reason = "brackets, commas and members of valid objects make a valid object"
@@ -38,12 +45,12 @@ pub fn merge_patch(target: Option<&JsonText>, patch: &JsonText) -> JsonText {
     JsonText::from_stored(out).expect("a merge of two JSON texts is JSON on one line")
 }
 
-fn merge(target: Option<&str>, patch: &str, out: &mut String) {
-    let Some(changes) = members(patch) else {
+fn merge(target: Option<&str>, patch: &str, out: &mut String, work: &mut Work) {
+    let Some(changes) = members(patch, work) else {
         out.push_str(patch);
         return;
     };
-    let kept = target.and_then(members).unwrap_or_default();
+    let kept = target.and_then(|target| members(target, work)).unwrap_or_default();
     let places: HashMap<&str, usize> =
         changes.iter().enumerate().map(|(place, change)| (&*change.name, place)).collect();
     let mut used = vec![false; changes.len()];
@@ -61,7 +68,7 @@ fn merge(target: Option<&str>, patch: &str, out: &mut String) {
                 let change = changes[place].value;
                 if change != "null" {
                     push_name(member, start, out);
-                    merge(Some(member.value), change, out);
+                    merge(Some(member.value), change, out, work);
                 }
             }
         }
@@ -69,7 +76,7 @@ fn merge(target: Option<&str>, patch: &str, out: &mut String) {
     for (change, used) in changes.iter().zip(used) {
         if !used && change.value != "null" {
             push_name(change, start, out);
-            merge(None, change.value, out);
+            merge(None, change.value, out, work);
         }
     }
     out.push('}');
@@ -93,9 +100,10 @@ struct Member<'a> {
 }
 
 /// The members of an object without the earlier ones of duplicates, or none if the text is not an object.
-fn members(text: &str) -> Option<Vec<Member<'_>>> {
+fn members<'a>(text: &'a str, work: &mut Work) -> Option<Vec<Member<'a>>> {
     // deserialize_map reads only objects, and the texts here are valid, so that an error says "not an object".
     let mut found = serde_json::Deserializer::from_str(text).deserialize_map(Members).ok()?;
+    work.read(text.len(), found.len());
     let mut later = HashSet::with_capacity(found.len());
     let mut stays: Vec<bool> = found.iter().rev().map(|member| later.insert(&*member.name)).collect();
     // Built from the last member on, so that its end is the first one's.

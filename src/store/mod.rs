@@ -18,7 +18,7 @@ pub(crate) mod file_id;
 pub(crate) mod files;
 pub(crate) mod follow;
 mod guarded;
-pub mod json_patch;
+mod json_patch;
 pub mod json_text;
 pub mod keys;
 mod lease;
@@ -27,12 +27,14 @@ pub mod maintenance;
 pub mod merge_patch;
 mod open;
 pub(crate) mod plan;
+pub(crate) mod planning;
 pub mod record;
 pub mod reply;
 pub mod request;
 pub mod subscription;
 pub mod time;
 pub(crate) mod waiting;
+mod work;
 
 use std::time::Duration;
 

@@ -29,14 +29,14 @@ use crate::limits;
 /// What one write is told.
 pub(crate) type Outcome = Result<Reply>;
 
-/// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded, and those that are
-/// written, allow. `now_ms` is
-/// the one time of the whole batch, read after the write lock was gained.
+/// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded, those that are written
+/// and the work of the patches allow. `now_ms` is the one time of the whole batch, read after the write lock was gained.
 pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
     let mut planner = Planner::new(rows, now_ms);
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
-        let is_full = planner.written_bytes > limits::BATCH_WRITTEN_BYTES;
+        let is_full =
+            planner.written_bytes > limits::BATCH_WRITTEN_BYTES || planner.work > limits::BATCH_WORK;
         if !outcomes.is_empty() && (is_full || !planner.can_decide(request)) {
             break;
         }
@@ -58,6 +58,8 @@ struct Planner {
     stream: Vec<StreamRow>,
     /// The values in `stream`: a small patch may write a large value each time.
     written_bytes: usize,
+    /// What the patches have cost.
+    work: u64,
     range_delete: Option<RangeDelete>,
     ranged: u64,
     counted: u64,
@@ -82,6 +84,7 @@ impl Planner {
             once: Table::stored(rows.once),
             stream: Vec::new(),
             written_bytes: 0,
+            work: 0,
             range_delete: None,
             ranged: rows.ranged,
             counted: rows.counted,

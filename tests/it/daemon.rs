@@ -10,6 +10,7 @@ mod owners;
 mod panics;
 mod program;
 mod signals;
+mod planning;
 mod start;
 mod users;
 mod versions;

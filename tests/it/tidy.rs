@@ -50,7 +50,7 @@ fn actix_is_named_only_where_it_starts_and_in_the_actors() {
 #[test]
 fn the_wire_is_spelled_only_in_the_protocol() {
     // The operations of a JSON Patch have a member of this name too.
-    only_in("\"op\"", "src", &["src/protocol", "src/store/json_patch.rs"]);
+    only_in("\"op\"", "src", &["src/protocol", "src/store/json_patch.rs", "src/store/planning.rs"]);
 }
 
 #[test]

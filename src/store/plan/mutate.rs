@@ -7,6 +7,7 @@ use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::reply::MutationResult;
 use crate::store::request::Mutation;
+use crate::store::work::Work;
 
 /// What a mutate has changed so far, to take it back when a later mutation fails.
 pub(super) struct Undo {
@@ -18,6 +19,8 @@ pub(super) struct Undo {
     /// The values that its patches may still write and return, in bytes.
     written_bytes_left: usize,
     returned_bytes_left: usize,
+    /// What its patches have cost.
+    work: u64,
     /// Records that range deletes may still pass over and remove.
     pub(super) range_records_left: u64,
 }
@@ -32,6 +35,7 @@ impl Planner {
             written_bytes: self.written_bytes,
             written_bytes_left: limits::BATCH_WRITTEN_BYTES,
             returned_bytes_left: limits::MUTATE_BYTES,
+            work: 0,
             range_records_left: limits::MUTATE_RANGE_RECORDS,
         });
         let results = mutations
@@ -79,6 +83,26 @@ impl Planner {
         };
         (undo.written_bytes_left, undo.returned_bytes_left) = left;
         Ok(())
+    }
+
+    /// Refuses a patch of a mutate whose patches so far have cost too much.
+    pub(super) fn check_work(&self) -> Result<()> {
+        match &self.undo {
+            Some(undo) if undo.work > limits::BATCH_WORK => Err(Error::new(
+                Code::TooLarge,
+                "the patches of the mutate before this one have cost too much",
+            )
+            .hint("patch fewer large values at once")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts what a patch has cost.
+    pub(super) fn spend_work(&mut self, work: &Work) {
+        self.work = self.work.saturating_add(work.spent());
+        if let Some(undo) = &mut self.undo {
+            undo.work = undo.work.saturating_add(work.spent());
+        }
     }
 
     /// Counts records that the range deletes of a mutate pass over or remove.

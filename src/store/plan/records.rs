@@ -9,12 +9,13 @@ use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_patch::{JsonPatchError, json_patch};
 use crate::store::json_text::JsonText;
-use crate::store::merge_patch::merge_patch;
+use crate::store::merge_patch::merge_patch_counted;
 use crate::store::record::Action;
 use crate::store::reply::{Deleted, Written};
 use crate::store::request::{
     Check, Condition, Delete, Patch, PatchFormat, Put, Target, TypeChange, check_value,
 };
+use crate::store::work::Work;
 
 impl Planner {
     pub(super) fn put(&mut self, put: &Put, tx: u64) -> Result<Written> {
@@ -33,15 +34,21 @@ impl Planner {
             )
             .hint("patch fewer large values at once"));
         }
-        let value = match patch.format {
-            PatchFormat::Merge => merge_patch(stored, &patch.patch),
-            PatchFormat::JsonPatch => {
-                let stored = stored.ok_or_else(|| {
-                    Error::new(Code::NotFound, format!("{} is not there, so it cannot be patched", patch.key))
-                })?;
-                json_patch(stored, &patch.patch, limits::VALUE_BYTES).map_err(patch_error)?
+        self.check_work()?;
+        let mut work = Work::unbounded();
+        let value = match (patch.format, stored) {
+            (PatchFormat::Merge, stored) => Ok(merge_patch_counted(stored, &patch.patch, &mut work)),
+            (PatchFormat::JsonPatch, Some(stored)) => {
+                json_patch(stored, &patch.patch, limits::VALUE_BYTES, &mut work).map_err(patch_error)
             }
+            (PatchFormat::JsonPatch, None) => Err(Error::new(
+                Code::NotFound,
+                format!("{} is not there, so it cannot be patched", patch.key),
+            )),
         };
+        // Also of a patch that failed: the next one waits all the same.
+        self.spend_work(&work);
+        let value = value?;
         check_value(&value)?;
         self.spend_value_bytes(value.get().len(), patch.return_value)?;
         let written = self.write(&patch.key, value.clone(), &patch.record_type, tx);
@@ -174,7 +181,9 @@ fn patch_error(error: JsonPatchError) -> Error {
     match error {
         JsonPatchError::Invalid(_) => Error::bad_field("patch", message),
         JsonPatchError::Failed { .. } => Error::new(Code::PatchFailed, message),
-        JsonPatchError::TooLarge { .. } => Error::new(Code::TooLarge, message),
+        JsonPatchError::TooLarge { .. } => {
+            Error::new(Code::TooLarge, message).hint("send fewer operations at once, or put the whole value")
+        }
     }
 }
 

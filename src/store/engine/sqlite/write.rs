@@ -16,7 +16,8 @@ use crate::limits;
 use crate::store::engine::Committed;
 use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error, Result};
-use crate::store::plan::{Needs, Outcome, plan};
+use crate::store::plan::{Needs, Outcome};
+use crate::store::planning;
 use crate::store::request::Write;
 
 /// Why a batch was not committed.
@@ -100,7 +101,13 @@ impl Sqlite {
                 return Err(self.load_failure(error));
             }
         };
-        let plan = plan(rows, &batch[..needs.requests], self.clock.now_ms());
+        let plan = match planning::decide(rows, &batch[..needs.requests], self.clock.now_ms()).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                rollback(writer).await;
+                return Err(Failure::Rejected(error, Rerun::Pointless));
+            }
+        };
         let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
         if plan.is_empty() {
             rollback(writer).await;
