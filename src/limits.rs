@@ -109,6 +109,18 @@ pub const ONCE_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 /// The longest a lock can be held without a refresh, in milliseconds: 100 years, so that its expiry is a date.
 pub const LOCK_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1_000;
 
+/// How long a lock is remembered that expired and that nobody else acquired, in milliseconds: its last owner may still write
+/// with its fence, or refresh it. After that it is as if it had been released.
+pub const LOCK_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// When the row of such a lock may be removed, in milliseconds after it expired: so much later that a clock which is set back
+/// by less than a day makes no difference.
+pub const LOCK_ROW_KEPT_MS: i64 = 2 * LOCK_KEPT_MS;
+
+/// Rows of locks that a batch which acquires one looks at, to remove those that are over: more than it can add, and few enough
+/// to cost nothing.
+pub const LOCK_SWEEP_ROWS: usize = 16;
+
 /// A session that follows the stream as a consumer is its holder for this long, in milliseconds, unless it renews that.
 pub const CONSUMER_LEASE_MS: u64 = 10_000;
 

@@ -16,8 +16,8 @@ use super::follow::{Follower, Following};
 use super::lease::session_name;
 use super::open::Address;
 use super::plan::first_position;
-use super::reply::{Grant, Page, Reply};
-use super::request::{ConsumerGet, List, LockAcquire, Read, Request, Stream, WriteOperation};
+use super::reply::{Grant, Lock, Page, Reply};
+use super::request::{ConsumerGet, List, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
 use super::waiting::{Waiters, Wanted};
@@ -156,14 +156,7 @@ impl LocalStore {
                 .await
             }
             Read::LockList(list) => {
-                detached(async move {
-                    let query = ListQuery::of_names(&list);
-                    let (now_ms, found) = engine.locks(&query).await?;
-                    let Page { seq, items, next } = query.page(found, |(name, _)| name);
-                    let items = items.iter().filter_map(|(name, row)| row.held(name, now_ms)).collect();
-                    Ok(Reply::Locks(Page { seq, items, next }))
-                })
-                .await
+                detached(async move { run_lock_list(engine, list).await.map(Reply::Locks) }).await
             }
             Read::ConsumerGet(get) => detached(run_consumer_get(engine, get)).await,
             Read::ConsumerStatus { name } => {
@@ -216,6 +209,20 @@ async fn run_consumer_get(engine: Arc<dyn Engine>, get: ConsumerGet) -> Result<R
     let (bounds, found) = engine.stream(&query).await?;
     let changes = query.page(&bounds, found)?;
     Ok(Reply::Consumed { changes, position })
+}
+
+/// A page of the locks that are held. Rows of those that expired are passed over: a page is only empty when nothing follows.
+async fn run_lock_list(engine: Arc<dyn Engine>, mut list: NameList) -> Result<Page<Lock>> {
+    loop {
+        let query = ListQuery::of_names(&list);
+        let (now_ms, found) = engine.locks(&query).await?;
+        let Page { seq, items, next } = query.page(found, |(name, _)| name);
+        let items: Vec<Lock> = items.iter().filter_map(|(name, row)| row.held(name, now_ms)).collect();
+        if !items.is_empty() || next.is_none() {
+            return Ok(Page { seq, items, next });
+        }
+        list.after = next;
+    }
 }
 
 async fn run_list(engine: Arc<dyn Engine>, list: List) -> Result<Reply> {

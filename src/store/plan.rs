@@ -71,6 +71,8 @@ impl Planner {
     fn new(rows: Rows, now_ms: i64) -> Planner {
         // What is written can be read again, whatever the clock says.
         let now_ms = now_ms.clamp(*limits::TIME_MS.start(), *limits::TIME_MS.end());
+        let mut locks = Table::stored(rows.locks);
+        locks::sweep(&mut locks, rows.swept_locks, now_ms);
         Planner {
             now_ms,
             // Times do not run backwards when the clock does, but a clock that once was far ahead must not
@@ -79,7 +81,7 @@ impl Planner {
             meta_before: rows.meta.clone(),
             meta: rows.meta,
             records: Table::stored(rows.records),
-            locks: Table::stored(rows.locks),
+            locks,
             consumers: Table::stored(rows.consumers),
             once: Table::stored(rows.once),
             stream: Vec::new(),

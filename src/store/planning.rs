@@ -61,6 +61,7 @@ mod tests {
             ranged: 0,
             counted: 0,
             locks: HashMap::new(),
+            swept_locks: Vec::new(),
             consumers: HashMap::new(),
             once: HashMap::new(),
         }

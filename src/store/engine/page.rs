@@ -70,6 +70,11 @@ impl ListQuery {
     /// The page of what was found.
     pub(crate) fn page<T>(&self, found: Candidates<T>, key: impl Fn(&T) -> &str) -> Page<T> {
         let Candidates { seq, mut fitting, looked_at } = found;
+        // An engine finds them in this order; where it does not promise that, a sort of its own would cost more.
+        fitting.sort_by(|one, other| {
+            let order = key(one).cmp(key(other));
+            if self.reverse { order.reverse() } else { order }
+        });
         fitting.truncate(usize::try_from(self.candidates - 1).unwrap_or(usize::MAX));
         let more = looked_at > fitting.len() as u64;
         let next = fitting.last().filter(|_| more).map(|last| key(last).to_owned());

@@ -12,6 +12,8 @@ mod contents;
 mod database;
 mod direct;
 mod error;
+#[cfg(test)]
+mod explained;
 mod files;
 mod header;
 mod history;
@@ -52,6 +54,8 @@ pub(crate) struct Sqlite {
     place: SqlitePlace,
     clock: Clock,
     open: Mutex<Opened>,
+    /// The name of the last lock that was looked at to see whether it is over; empty at the beginning.
+    lock_sweep: std::sync::Mutex<String>,
     /// Set when a commit failed with an I/O error: what the file holds is then known only after the next process
     /// has recovered it, so nothing more may be written through this one.
     failed: AtomicBool,
@@ -59,7 +63,13 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn new(place: SqlitePlace, clock: Clock) -> Sqlite {
-        Sqlite { place, clock, open: Mutex::default(), failed: AtomicBool::new(false) }
+        Sqlite {
+            place,
+            clock,
+            open: Mutex::default(),
+            lock_sweep: std::sync::Mutex::default(),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// The open store; opens it when it is not, or when its files are no longer those that were opened.

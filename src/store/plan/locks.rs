@@ -2,6 +2,8 @@
 
 use super::Planner;
 use super::rows::LockRow;
+use super::table::Table;
+use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::reply::{Grant, Lock};
 use crate::store::request::{Fence, LockAcquire, LockRelease};
@@ -22,20 +24,40 @@ impl LockRow {
         self.expires_ms > now_ms
     }
 
+    /// Whether it expired so long ago that it counts as released.
+    fn is_over(&self, now_ms: i64) -> bool {
+        self.expires_ms.saturating_add(limits::LOCK_KEPT_MS) <= now_ms
+    }
+
     /// The same grant, for longer.
     fn refreshed(&self, expires_ms: i64) -> LockRow {
         LockRow { refreshes: self.refreshes + 1, expires_ms: self.expires_ms.max(expires_ms), ..self.clone() }
     }
 }
 
+/// Removes locks that are over for good, of those that were only looked at for that.
+pub(super) fn sweep(locks: &mut Table<LockRow>, swept: Vec<(String, LockRow)>, now_ms: i64) {
+    for (name, lock) in swept {
+        if lock.expires_ms.saturating_add(limits::LOCK_ROW_KEPT_MS) <= now_ms && locks.get(&name).is_none() {
+            locks.add_stored(name.clone(), lock);
+            locks.set(&name, None);
+        }
+    }
+}
+
 impl Planner {
+    /// The last grant of a lock, if it was not released and is not over.
+    fn lock(&self, name: &str) -> Option<&LockRow> {
+        self.locks.get(name).filter(|lock| !lock.is_over(self.now_ms))
+    }
+
     /// The holder refreshes, anybody else waits for the expiry. A new grant has a new fence, also for the last owner:
     /// somebody else may have held the lock in between. Whoever names the fence of a grant refreshes that grant or
-    /// nothing: its row stays until the next grant or the release, so it tells whether either happened.
+    /// nothing: its row stays for a day, the next grant or the release, so it tells whether either happened.
     pub(super) fn acquire(&mut self, request: &LockAcquire) -> Result<Grant> {
         let LockAcquire { name, owner, duration_ms, fence } = request;
         let expires_ms = self.expires_ms(*duration_ms);
-        let present = self.locks.get(name);
+        let present = self.lock(name);
         let row = match (present, fence) {
             (Some(lock), Some(fence)) if lock.owner == *owner && lock.fence == *fence => {
                 lock.refreshed(expires_ms)
@@ -70,7 +92,7 @@ impl Planner {
             fence.is_none_or(|fence| fence == lock.fence)
                 && refreshes.is_none_or(|refreshes| refreshes == lock.refreshes)
         };
-        match self.locks.get(name) {
+        match self.lock(name) {
             // The grant that is meant is gone already, whoever has the lock now.
             Some(lock) if !is_meant(lock) => return Ok(false),
             Some(lock) if lock.owner == *owner => {}
@@ -99,7 +121,8 @@ impl Planner {
     /// write harms nobody, and clocks need not agree.
     pub(super) fn check_fence(&self, fence: &Fence) -> Result<()> {
         let Fence { lock: name, token } = fence;
-        let message = match self.locks.get(name) {
+        let present = self.lock(name);
+        let message = match present {
             Some(lock) if lock.fence == *token => return Ok(()),
             Some(lock) => {
                 format!("the fence of the lock {name} is {}, not {token}", lock.fence)
@@ -107,7 +130,7 @@ impl Planner {
             None => format!("the lock {name} was released, or never held"),
         };
         let mut error = Error::new(Code::Fenced, message).hint("acquire the lock again and read anew");
-        error.details.current = self.locks.get(name).map(|lock| lock.fence);
+        error.details.current = present.map(|lock| lock.fence);
         Err(error)
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct Needs<'a> {
     pub counted: Option<CountedRange>,
     /// These locks.
     pub locks: Vec<&'a str>,
+    /// The next [`LOCK_SWEEP_ROWS`](crate::limits::LOCK_SWEEP_ROWS) locks behind the last ones that were looked at, to
+    /// remove those that are over. A batch that acquires a lock does so: where rows are added, rows are removed.
+    pub sweeps_locks: bool,
     /// These consumers.
     pub consumers: Vec<&'a str>,
     /// The outcomes that are kept under these ids.
@@ -75,7 +78,10 @@ impl<'a> Needs<'a> {
                     mutations.iter().for_each(|mutation| needs.add(mutation, &mut keys));
                     needs.ranges = loaded_ranges(mutations);
                 }
-                WriteOperation::LockAcquire(request) => needs.locks.push(&request.name),
+                WriteOperation::LockAcquire(request) => {
+                    needs.locks.push(&request.name);
+                    needs.sweeps_locks = true;
+                }
                 WriteOperation::LockRelease(request) => needs.locks.push(&request.name),
                 WriteOperation::ConsumerCommit(request) => needs.consumers.push(&request.name),
                 WriteOperation::ConsumerDelete { name } => needs.consumers.push(name),

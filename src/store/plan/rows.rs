@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Outcome;
 use super::needs::CountedRange;
+use crate::limits;
 use crate::store::json_text::JsonText;
 use crate::store::record::Action;
 
@@ -35,8 +36,20 @@ pub(crate) struct Rows {
     /// How many records the delete of a range covers.
     pub counted: u64,
     pub locks: HashMap<String, LockRow>,
+    /// Locks that are only looked at to see whether they are over.
+    pub swept_locks: Vec<(String, LockRow)>,
     pub consumers: HashMap<String, ConsumerRow>,
     pub once: HashMap<String, OnceRow>,
+}
+
+impl Rows {
+    /// The lock behind which the next sweep begins; an empty name is before all of them.
+    pub(crate) fn swept_to(&self) -> String {
+        match self.swept_locks.last() {
+            Some((name, _)) if self.swept_locks.len() >= limits::LOCK_SWEEP_ROWS => name.clone(),
+            _ => String::new(),
+        }
+    }
 }
 
 /// A row of `kv_record` without its key.
@@ -136,7 +149,7 @@ pub(crate) struct Plan {
     /// Rows of `kv_consumer` to remove, and to insert or replace.
     pub consumer_deletes: Vec<String>,
     pub consumers: Vec<(String, ConsumerRow)>,
-    /// Rows of `kv_once` to insert or replace, after those of this time and before are removed.
+    /// Rows of `kv_once` to insert or replace, after some of those of this time and before are removed.
     pub once: Vec<(String, OnceRow)>,
     pub once_expired_ms: i64,
     /// What `kv_meta.first` was before. The part of `kv_stream` before `meta.first` is trimmed from now on; the engine

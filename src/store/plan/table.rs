@@ -22,6 +22,12 @@ impl<R: Clone> Table<R> {
         Table(rows.into_iter().map(|(key, row)| (key, slot(row))).collect())
     }
 
+    /// Adds a row that the database holds, unless its key is there already.
+    pub(super) fn add_stored(&mut self, key: String, row: R) {
+        let slot = Slot { present: Some(row), was_stored: true, changed: false };
+        self.0.entry(key).or_insert(slot);
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&R> {
         self.0.get(key).and_then(|slot| slot.present.as_ref())
     }

@@ -9,6 +9,7 @@ cases! {
     after_a_release_every_write_with_the_token_is_refused,
     after_a_newer_grant_the_old_token_is_refused,
     expiry_alone_does_not_refuse_the_token,
+    a_day_after_the_expiry_the_token_is_refused,
     a_token_of_a_lock_that_never_was_is_refused,
     the_refusal_tells_the_present_token,
     a_grant_in_the_same_batch_fences_the_writes_behind_it,
@@ -104,5 +105,27 @@ async fn a_lock_takes_no_fence(world: &World) {
             assert_eq!(refused.code, Code::BadRequest);
             assert_eq!(refused.details.field.as_deref(), Some(field));
         }
+    }
+}
+
+/// Nobody else got the lock, but its row is not kept for ever.
+async fn a_day_after_the_expiry_the_token_is_refused(world: &World) {
+    let grant = world.store.lock_acquire("l", "a", MINUTE).await.unwrap();
+    let put = || async {
+        let fenced = Guarded::new(&*world.store).fence("l", grant.fence);
+        fenced.put(Put::new("a", json("1"))).await.map(|written| written.version)
+    };
+    world.clock.advance_ms(60_000 + 24 * 3_600_000 - 1);
+    assert_eq!(put().await, Ok(1));
+    world.clock.advance_ms(1);
+    let error = put().await.unwrap_err();
+    assert_eq!((error.code, error.details.current), (Code::Fenced, None));
+    assert!(!world.store.lock_release("l", "a").await.unwrap(), "there is nothing to give back");
+    // Other grants come and go, and the token comes never again.
+    for number in 0..40 {
+        world.clock.advance_ms(24 * 3_600_000);
+        let later = world.store.lock_acquire("l", "a", MINUTE).await.unwrap();
+        assert_eq!(later.fence, grant.fence + 1 + number);
+        assert_eq!(put().await.unwrap_err().details.current, Some(later.fence));
     }
 }

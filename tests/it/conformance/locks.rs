@@ -1,8 +1,11 @@
 use std::time::Duration;
 
-use kv::store::{Code, LockAcquire, NameList, Timestamp};
+use futures_util::future::join_all;
+use kv::store::{
+    Clock, Code, LocalStore, LockAcquire, ManualClock, NameList, Read, Reply, Request, Store as _, Timestamp,
+};
 
-use crate::support::{START_MS, World};
+use crate::support::{START_MS, World, address, runtime};
 
 cases! {
     a_lock_is_granted_until_its_expiry,
@@ -20,6 +23,7 @@ cases! {
     status_tells_the_truth_about_expiry,
     held_locks_are_listed_by_name,
     a_listing_of_many_locks_goes_page_by_page,
+    a_page_of_locks_is_empty_only_when_nothing_follows,
     of_many_who_want_a_lock_at_once_one_gets_it,
     a_duration_that_makes_no_sense_is_refused,
     names_and_owners_have_bounds,
@@ -293,4 +297,61 @@ async fn a_refresh_by_its_fence_waits_for_nobody(world: &World) {
     assert_eq!(kept.fence, first.fence);
     let refused = world.store.lock_acquire_within(refresh("b"), 10 * MINUTE).await.unwrap_err();
     assert_eq!((refused.code, refused.maybe), (Code::NotOwner, false));
+}
+
+async fn a_page_of_locks_is_empty_only_when_nothing_follows(world: &World) {
+    let names: Vec<String> = (0..1_100).map(|number| format!("job/{number:04}")).collect();
+    for granted in join_all(names.iter().map(|name| world.store.lock_acquire(name, "a", MINUTE))).await {
+        granted.unwrap();
+    }
+    world.clock.advance_ms(MINUTE_MS);
+    let page = || async {
+        match world.store.call(Request::Read(Read::LockList(NameList::default()))).await.unwrap() {
+            Reply::Locks(page) => {
+                (page.items.into_iter().map(|lock| lock.name).collect::<Vec<_>>(), page.next)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(page().await, (vec![], None));
+    world.store.lock_acquire("job/last", "a", MINUTE).await.unwrap();
+    assert_eq!(page().await, (vec!["job/last".to_owned()], None));
+}
+
+/// A name for each job: what was granted once must not stay for ever.
+#[test]
+fn rows_of_locks_that_are_over_are_removed_by_later_grants() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = || {
+        let mut command = std::process::Command::new("sqlite3");
+        command.arg(directory.path().join("data.db")).arg("select count(*) from kv_lock");
+        String::from_utf8(command.output().unwrap().stdout).unwrap().trim().parse::<usize>().unwrap()
+    };
+    runtime().block_on(async {
+        let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
+        let store = LocalStore::open(&address(directory.path()), Clock::Manual(clock.clone()));
+        store.init().await.unwrap();
+        store.lock_acquire("always", "a", 1_000_000 * MINUTE).await.unwrap();
+        let mut fence = 1;
+        let mut most = 0;
+        for job in 0..600 {
+            // A job each hour: those of two days are kept.
+            clock.advance_ms(3_600_000);
+            let grant = store.lock_acquire(&format!("job/{job}"), "a", MINUTE).await.unwrap();
+            assert!(grant.fence > fence, "a fence comes once");
+            fence = grant.fence;
+            if job % 50 == 49 {
+                most = most.max(rows());
+            }
+        }
+        assert!(most < 100, "{most} rows");
+        assert!(store.lock_status("always").await.unwrap().is_some());
+        // A store that was left alone gets rid of what it had, a slice with each grant.
+        clock.advance_ms(100 * 24 * 3_600_000);
+        for _ in 0..10 {
+            store.lock_acquire("one", "a", MINUTE).await.unwrap();
+        }
+        assert_eq!(rows(), 2);
+        store.close().await;
+    });
 }

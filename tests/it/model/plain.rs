@@ -81,7 +81,7 @@ impl Model {
 
     fn write_now(&mut self, write: &Write, now_ms: i64) -> Told<Reply> {
         if let Some(fence) = &write.fence {
-            let current = self.locks.get(&fence.lock).map(|lock| lock.fence);
+            let current = self.last_grant(&fence.lock, now_ms).map(|lock| lock.fence);
             if current != Some(fence.token) {
                 return failure(Code::Fenced, Details { current, ..Details::default() });
             }
@@ -273,7 +273,7 @@ impl Model {
 
     fn release(&mut self, release: &LockRelease, now_ms: i64) -> Told<bool> {
         let LockRelease { name, owner, fence, refreshes } = release;
-        if let Some(lock) = self.locks.get(name)
+        if let Some(lock) = self.last_grant(name, now_ms)
             && (fence.is_some_and(|fence| lock.fence != fence)
                 || refreshes.is_some_and(|refreshes| self.refreshes[name] != refreshes))
         {
@@ -282,8 +282,13 @@ impl Model {
         if let Some(other) = self.held(name, now_ms).filter(|lock| lock.owner != *owner) {
             return failure(Code::NotOwner, holder(&other));
         }
-        let is_mine = self.locks.get(name).is_some_and(|lock| lock.owner == *owner);
+        let is_mine = self.last_grant(name, now_ms).is_some_and(|lock| lock.owner == *owner);
         Ok(is_mine && self.locks.remove(name).is_some())
+    }
+
+    /// A day after its expiry a lock is as if it had been released.
+    fn last_grant(&self, name: &str, now_ms: i64) -> Option<&Lock> {
+        self.locks.get(name).filter(|lock| lock.expires.unix_ms() + 86_400_000 > now_ms)
     }
 
     fn held(&self, name: &str, now_ms: i64) -> Option<Lock> {

@@ -36,9 +36,11 @@ impl From<Damage> for LoadError {
 /// another process wrote in between.
 ///
 /// Answers also the first seq that stands in `kv_stream`: when it is before the first one that is kept, it was trimmed.
+/// `swept_to` is the last lock that was looked at to see whether it is over.
 pub(super) async fn load(
     writer: &mut SqliteConnection,
     needs: &Needs<'_>,
+    swept_to: &str,
 ) -> Result<(Rows, Option<u64>), LoadError> {
     let mut script = Script::default();
     script.add("begin immediate", |arguments| arguments);
@@ -80,6 +82,11 @@ pub(super) async fn load(
     };
     let locks = add_named(LOCKS, &needs.locks);
     let consumers = add_named(CONSUMERS, &needs.consumers);
+    let swept_locks = needs.sweeps_locks.then(|| {
+        let text =
+            format!("select {} from kv_lock t where t.name > ? order by t.name limit ?", LOCKS.selected());
+        script.add(&text, |arguments| arguments.text(swept_to).integer(limits::LOCK_SWEEP_ROWS as u64))
+    });
     let once = (!needs.once.is_empty()).then(|| {
         script.add(
             "select o.id, o.request, o.outcome, o.time from json_each(?) k join kv_once o on o.id = k.value",
@@ -102,13 +109,14 @@ pub(super) async fn load(
         }
     }
     let counted = rows_of(counted).first().map_or(Ok(0), |row| count(row, 0))?;
-    let named_lock = |row| Ok((column(row, 0)?, lock(row, 1, meta.fence)?));
+    let named_lock = |row: &SqliteRow| Ok((column(row, 0)?, lock(row, 1, meta.fence)?));
     let locks = rows_of(locks).iter().map(named_lock).collect::<column::Result<_>>()?;
+    let swept_locks = rows_of(swept_locks).iter().map(named_lock).collect::<column::Result<_>>()?;
     let named_consumer = |row| Ok((column(row, 0)?, consumer(row, 1, meta.head)?));
     let consumers = rows_of(consumers).iter().map(named_consumer).collect::<column::Result<_>>()?;
     let once = rows_of(once).iter().map(once_row).collect::<column::Result<_>>()?;
     let ranged = load_ranges(writer, &needs.ranges, meta.head, &mut records).await?;
-    Ok((Rows { meta, records, ranged, counted, locks, consumers, once }, oldest))
+    Ok((Rows { meta, records, ranged, counted, locks, swept_locks, consumers, once }, oldest))
 }
 
 /// A hop for each range, so that the records of all together are bounded.

@@ -62,8 +62,7 @@ impl Database {
             "with candidate as materialized ({candidates}), fitting as ({})
             select m.head, (select count(*) from candidate),
                 r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value
-            from kv_meta m left join (fitting f join kv_record r on r.\"key\" = f.id) on true
-            order by r.\"key\" {order}",
+            from kv_meta m left join (fitting f join kv_record r on r.\"key\" = f.id) on true",
             fitting(order)
         );
         let arguments = arguments.integer(limits::PAGE_BYTES as u64);
@@ -76,8 +75,7 @@ impl Database {
         let text = format!(
             "with candidate as materialized ({candidates}), fitting as ({})
             select m.head, (select count(*) from candidate), f.id
-            from kv_meta m left join fitting f on true
-            order by f.id {order}",
+            from kv_meta m left join fitting f on true",
             fitting(order)
         );
         let arguments = arguments.integer(limits::PAGE_BYTES as u64);
@@ -94,7 +92,8 @@ impl Database {
         let (text, arguments, is_filtered) = stream_page(query);
         self.read(&text, arguments, |rows| {
             let bounds = bounds(rows, 14, self.opened)?;
-            let found = candidates_of(rows, change)?;
+            let mut found = candidates_of(rows, change)?;
+            found.fitting.sort_unstable_by_key(|change| change.seq);
             if !is_filtered {
                 check_dense(query, &bounds, &found)?;
             }
@@ -121,7 +120,8 @@ impl Database {
     ) -> Result<Candidates<(String, T)>> {
         let (filter, arguments) = selection(query, "t.name");
         let text = format!(
-            "select m.head, {checked_by}, {} from kv_meta m left join {} t on {filter} order by t.name limit ?",
+            "select m.head, {checked_by}, t.* from kv_meta m left join (
+                select {} from {} t where {filter} order by t.name limit ?) t on true",
             named.selected(),
             named.table
         );
@@ -226,8 +226,7 @@ fn stream_page(query: &StreamQuery) -> (String, Arguments, bool) {
         fitting as ({})
         select m.head, (select count(*) from candidate), s.\"key\", s.version, s.revision, s.type, s.created,
             s.updated, s.value, s.seq, s.tx, s.tx_end, s.action, s.time, m.epoch, m.first, m.lock_seq
-        from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true
-        order by s.seq",
+        from kv_meta m left join (fitting f join kv_stream s on s.seq = f.id) on true",
         fitting("asc")
     );
     (text, arguments.integer(query.candidates).integer(query.bytes as u64), !filter.is_empty())

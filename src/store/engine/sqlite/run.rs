@@ -91,9 +91,11 @@ pub(super) async fn run(
     text: impl Into<String>,
     arguments: Arguments,
 ) -> Result<Vec<Statement>, Stopped> {
+    let text = text.into();
+    tracing::trace!(text);
     let mut statements = Vec::new();
     let mut current = Statement::default();
-    let mut results = connection.fetch_many(sqlx::query_with(AssertSqlSafe(text.into()), arguments.0));
+    let mut results = connection.fetch_many(sqlx::query_with(AssertSqlSafe(text), arguments.0));
     loop {
         match results.try_next().await {
             Ok(Some(Either::Right(row))) => current.rows.push(row),

@@ -1,5 +1,6 @@
 //! A batch in two hops: lock and read, then apply and commit.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use sqlx::SqliteConnection;
@@ -94,13 +95,17 @@ impl Sqlite {
         }
         let room = database.room(writer).await;
         let needs = Needs::of(batch);
-        let (rows, oldest) = match load(writer, &needs).await {
+        let swept_to = self.swept_to().clone();
+        let (rows, oldest) = match load(writer, &needs, &swept_to).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 rollback(writer).await;
                 return Err(self.load_failure(error));
             }
         };
+        if needs.sweeps_locks {
+            *self.swept_to() = rows.swept_to();
+        }
         let plan = match planning::decide(rows, &batch[..needs.requests], self.clock.now_ms()).await {
             Ok(plan) => plan,
             Err(error) => {
@@ -216,7 +221,7 @@ impl Sqlite {
         }
         let mut writer = database.writer.lock().await;
         database.room(&mut writer).await;
-        let (rows, oldest) = match load(&mut writer, &Needs::default()).await {
+        let (rows, oldest) = match load(&mut writer, &Needs::default(), "").await {
             Ok(loaded) => loaded,
             Err(error) => {
                 rollback(&mut writer).await;
@@ -233,6 +238,11 @@ impl Sqlite {
         apply::add_sweep(&mut script, first);
         self.commit(&mut writer, script).await.map_err(Failure::into_error)?;
         Ok(true)
+    }
+
+    fn swept_to(&self) -> std::sync::MutexGuard<'_, String> {
+        // Nobody panics while holding this mutex; a poisoned one would still hold a good name.
+        self.lock_sweep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load_failure(&self, error: LoadError) -> Failure {

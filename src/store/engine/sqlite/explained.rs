@@ -1,0 +1,182 @@
+//! What each statement of the engine costs, as SQLite plans it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use sqlx::{Connection as _, SqliteConnection};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+use super::column::column;
+use super::run::{Arguments, run};
+use crate::store::engine::migrations;
+use crate::store::request::*;
+use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Start, Store as _};
+
+/// The statements that were run while it is the subscriber.
+#[derive(Clone, Default)]
+struct Statements(Arc<Mutex<BTreeSet<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Statements {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target().ends_with("sqlite::run") {
+            event.record(&mut self.clone());
+        }
+    }
+}
+
+impl Visit for Statements {
+    fn record_str(&mut self, field: &Field, text: &str) {
+        if field.name() == "text" {
+            // The steps of the schema hold comments, and run once on an empty store.
+            if text.contains("create table") || text.contains("alter table") {
+                return;
+            }
+            // No other text holds data or comments, and so no other semicolon.
+            self.0.lock().unwrap().extend(text.split(';').map(|one| one.trim().to_owned()));
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+fn json(text: &str) -> JsonText {
+    JsonText::parse(text).unwrap()
+}
+
+/// One request of each kind, and of each way in which its statements can look.
+fn requests() -> Vec<Request> {
+    let (name, owner) = ("n".to_owned(), "o".to_owned());
+    let selectors = || {
+        let range = Selector::Range { from: "a".to_owned(), to: "z".to_owned() };
+        [Selector::All, Selector::Prefix("a".to_owned()), range, Selector::Type("T".to_owned())]
+    };
+    let once = |operation: WriteOperation| Write {
+        operation,
+        once: Some("i".to_owned()),
+        fence: Some(Fence { lock: "n".to_owned(), token: 1 }),
+    };
+    let delete_part = Delete { offset: 1, limit: Some(2), ..Delete::prefix("a") };
+    let mut writes: Vec<Write> = vec![
+        WriteOperation::LockAcquire(LockAcquire {
+            name: name.clone(),
+            owner: owner.clone(),
+            duration_ms: 1_000,
+            fence: None,
+        })
+        .into(),
+        once(WriteOperation::Apply(Mutation::Put(Put::new("a", json("{}")).of_type("T")))),
+        Mutation::Put(Put::new("b", json("{}"))).into(),
+        Mutation::Patch(Patch::merge("a", json("{}"))).into(),
+        Mutation::Delete(Delete::keys(["b", "c"])).into(),
+        WriteOperation::Mutate(vec![
+            Mutation::Put(Put::new("m", json("1"))),
+            Mutation::Delete(Delete::prefix("m")),
+            Mutation::Delete(Delete::all()),
+        ])
+        .into(),
+        Mutation::Put(Put::new("a", json("{}"))).into(),
+        Mutation::Put(Put::new("ab", json("{}"))).into(),
+        Mutation::Delete(delete_part).into(),
+        Mutation::Delete(Delete::all()).into(),
+        WriteOperation::Trim(Trim::UpTo(2)).into(),
+        WriteOperation::ConsumerCommit(ConsumerCommit { name: name.clone(), seq: 3, holder: None }).into(),
+        WriteOperation::ConsumerDelete { name: name.clone() }.into(),
+        WriteOperation::LockRelease(LockRelease { name: name.clone(), owner, fence: None, refreshes: None })
+            .into(),
+    ];
+    let mut requests: Vec<Request> = writes.drain(..).map(Request::Write).collect();
+    let mut reads = vec![
+        Read::Get { key: "a".to_owned() },
+        Read::GetBatch { keys: vec!["a".to_owned(), "b".to_owned()] },
+        Read::StreamSeq,
+        Read::Identity,
+        Read::LockStatus { name: name.clone() },
+        Read::ConsumerStatus { name: name.clone() },
+        Read::ConsumerGet(ConsumerGet { name, start: Some(Start::Now), ..ConsumerGet::default() }),
+    ];
+    for selector in selectors() {
+        for (reverse, keys_only) in [(false, false), (true, false), (false, true), (true, true)] {
+            let list = List { selector: selector.clone(), reverse, keys_only, ..List::default() };
+            reads.push(Read::List(List { after: Some("b".to_owned()), ..list.clone() }));
+            reads.push(Read::List(List { offset: 3, limit: Some(2), ..list }));
+        }
+        reads.push(Read::Count(selector));
+    }
+    for prefix in ["", "a"] {
+        let prefix = prefix.to_owned();
+        for after in [None, Some("b".to_owned())] {
+            reads.push(Read::LockList(NameList { prefix: prefix.clone(), after: after.clone() }));
+            reads.push(Read::ConsumerList(NameList { prefix: prefix.clone(), after }));
+        }
+        for record_type in [None, Some("T".to_owned())] {
+            let prefix = Some(prefix.clone()).filter(|prefix| !prefix.is_empty());
+            reads.push(Read::Stream(Stream { prefix, record_type, ..Stream::default() }));
+        }
+    }
+    requests.extend(reads.into_iter().map(Request::Read));
+    requests
+}
+
+/// The keys of one batch, which SQLite cannot know to be in order.
+const IS_SORTED: &[&str] = &["order by k.key"];
+
+/// What is asked for has no bound in these: how many records there are, and which ones a delete has just appended to the
+/// stream, or a trim has just cut off.
+const IS_UNBOUNDED: &[&str] = &[
+    "(select count(*) from kv_record where true",
+    "(select \"key\" from kv_stream where seq >= ?)",
+    "delete from kv_stream where seq < ?",
+];
+
+/// Whether a scan is one of `kv_meta`, which has one row, of arguments, or of what a part of the statement with a limit found.
+fn is_small(step: &str) -> bool {
+    let what = step.trim_start_matches("SCAN ");
+    ["m", "kv_meta", "candidate", "d", "w", "t LEFT-JOIN"].contains(&what)
+        || what.starts_with('(')
+        || what.contains("VIRTUAL TABLE")
+}
+
+/// A statement that sorts, or looks through a table without a limit, is fast in every test and slow in every store.
+#[tokio::test]
+async fn no_statement_sorts_or_scans_without_a_bound() {
+    let statements = Statements::default();
+    let subscriber = tracing_subscriber::registry().with(statements.clone());
+    let guard = tracing::subscriber::set_default(subscriber);
+    let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:").unwrap(), Clock::System);
+    store.init().await.unwrap();
+    for request in requests() {
+        // Some are refused, after their statements were run.
+        let _ = store.call(request).await;
+    }
+    store.close().await;
+    drop(guard);
+
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+    for step in migrations::SQLITE {
+        run(&mut connection, step.sql, Arguments::default()).await.unwrap();
+    }
+    let is_explained = |text: &&String| {
+        {
+            !text.contains("kv_migration")
+                && ["select", "with", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb))
+        }
+    };
+    let statements = std::mem::take(&mut *statements.0.lock().unwrap());
+    let mut explained = 0;
+    for text in statements.iter().filter(is_explained) {
+        let plan =
+            run(&mut connection, format!("explain query plan {text}"), Arguments::default()).await.unwrap();
+        let steps: Vec<String> = plan[0].rows.iter().map(|row| column(row, 3).unwrap()).collect();
+        for step in &steps {
+            let sorts = step.contains("TEMP B-TREE") && !IS_SORTED.iter().any(|part| text.contains(part));
+            let scans = step.starts_with("SCAN") && !is_small(step);
+            let searches = step.starts_with("SEARCH") && step.contains(['<', '>']);
+            let is_unbounded =
+                searches && !text.contains("limit ") && !IS_UNBOUNDED.iter().any(|part| text.contains(part));
+            assert!(!sorts && !scans && !is_unbounded, "{step} in {text}\n{steps:#?}");
+        }
+        explained += 1;
+    }
+    assert!(explained > 40, "{explained} statements");
+}
