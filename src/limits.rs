@@ -127,10 +127,11 @@ pub const CONSUMER_LEASE_MS: u64 = 10_000;
 /// How often it does.
 pub const CONSUMER_RENEWAL: Duration = Duration::from_millis(CONSUMER_LEASE_MS / 3);
 
-/// Who waits for a lock looks at it again after this long at the latest, whatever its expiry is.
+/// The expiries of what is waited for are compared with the clock at least this often: clocks are set, and stand still while a
+/// machine sleeps.
 pub const LOCK_LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// And not sooner than this, unless it was released.
+/// The expiries of what is waited for are read at most this often, unless a lock changes.
 pub const LOCK_LOOK_MIN: Duration = Duration::from_millis(1);
 
 /// A batch gathers at most this many requests.

@@ -26,7 +26,7 @@ use crate::limits;
 use crate::protocol::{
     Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };
-use crate::store::waiting::Had;
+use crate::store::waiting::Claim;
 use crate::store::{Code, Error, Reply, Request, Write, WriteOperation};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
@@ -50,7 +50,7 @@ struct Acquired {
     /// It could be cancelled by this name.
     waited_as: Option<Id>,
     /// Given back, unless the client is told.
-    had: Option<Had>,
+    claim: Option<Claim>,
     /// Where it is a lock of this connection.
     of_session: Option<Held>,
     /// Whether it was that when it was asked for.
@@ -337,17 +337,18 @@ impl Connection {
                     (line, None)
                 }
                 Ready::Acquired(line, acquired) => {
-                    let Acquired { waited_as, had, of_session, refreshes, is_refused, attached } = *acquired;
+                    let Acquired { waited_as, claim, of_session, refreshes, is_refused, attached } =
+                        *acquired;
                     waited_as.inspect(|id| self.cancellable.remove(id));
-                    match (had, of_session) {
+                    match (claim, of_session) {
                         // From now on it is released with the connection.
-                        (Some(had), Some(held)) => {
-                            if let Ok(Reply::Granted(grant)) = had.keep() {
+                        (Some(claim), Some(held)) => {
+                            if let Ok(Reply::Granted(grant)) = claim.keep() {
                                 self.locks.add(held, grant, refreshes, attached);
                             }
                         }
                         (None, Some(held)) if refreshes && is_refused => self.locks.end_refresh(&held),
-                        (had, _) => told = had,
+                        (claim, _) => told = claim,
                     }
                     (line, None)
                 }
@@ -372,7 +373,7 @@ impl Connection {
                 }
             }
             self.send(&lines, Memory::is_short).await?;
-            told.map(Had::keep);
+            told.map(Claim::keep);
         }
         Ok(())
     }

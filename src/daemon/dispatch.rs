@@ -22,7 +22,7 @@ use crate::limits;
 use crate::protocol::{Acquire, Answer, Call, Hello, Incoming, Status};
 use crate::store::follow::Follower;
 use crate::store::session_name_of;
-use crate::store::waiting::{Had, Wanted};
+use crate::store::waiting::{Claim, Claimable};
 use crate::store::{
     Address, Code, ConsumerLeave, Error, Identity, LockRelease, Mutation, Read, Reply, Request, Result,
     Subscribe, Timestamp, Write, WriteOperation,
@@ -196,11 +196,11 @@ impl Dispatch {
         Acquire { acquire, wait, .. }: Acquire,
         timeout_ms: Option<u64>,
         given_up: CancellationToken,
-    ) -> impl Future<Output = Result<Had>> + use<> {
+    ) -> impl Future<Output = Result<Claim>> + use<> {
         let write = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
         let asked = write.check().map(|()| {
-            let wanted = Wanted::Lock(acquire);
-            self.lock_expiry.send(lock_expiry::Acquire { wanted, wait, given_up: given_up.clone() })
+            let claimable = Claimable::Lock(acquire);
+            self.lock_expiry.send(lock_expiry::Acquire { claimable, wait, given_up: given_up.clone() })
         });
         self.unless_given_up(asked, true, timeout_ms, given_up.drop_guard())
     }

@@ -78,6 +78,11 @@ impl Feed {
         receiver
     }
 
+    /// The newest level of the locks, as far as it is known.
+    pub(crate) fn lock_seq(&self) -> Option<u64> {
+        self.known.borrow().as_ref().map(|known| known.lock_seq)
+    }
+
     /// Asks the store where it stands, and tells all who wait.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(Bounds, Identity)> {
         let feed = Arc::clone(self);

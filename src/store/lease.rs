@@ -9,7 +9,7 @@ use super::batcher::WeakWrites;
 use super::error::{Error, Result};
 use super::request::{ConsumerCommit, ConsumerHold, ConsumerLeave, Write, WriteOperation};
 use super::waiting;
-use super::waiting::{Waiters, Wanted};
+use super::waiting::{Claimable, Waiters};
 use crate::limits;
 
 /// Given back when it is dropped.
@@ -30,7 +30,7 @@ impl Lease {
         let ConsumerHold { name, holder, .. } = hold.clone();
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
         let operation = WriteOperation::ConsumerHold(renewal);
-        let position = waiters.acquire(&Wanted::Consumer(hold), wait).await?.keep()?.into_position()?;
+        let position = waiters.acquire(&Claimable::Consumer(hold), wait).await?.keep()?.into_position()?;
         let writes = waiters.writes().downgrade();
         let (tell, lost) = watch::channel(None);
         let renewing = tokio::spawn(renew(writes.clone(), operation, tell));

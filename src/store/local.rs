@@ -20,7 +20,7 @@ use super::reply::{Grant, Lock, Page, Reply};
 use super::request::{ConsumerGet, List, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
-use super::waiting::{Waiters, Wanted};
+use super::waiting::{Claimable, Waiters};
 
 /// A store on a database that this process opens itself.
 ///
@@ -98,7 +98,7 @@ impl LocalStore {
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
         self.feed.closed.cancel();
-        drop(self.waiters);
+        self.waiters.close().await;
         if let Some(mut lookout) = self.lookout.into_inner() {
             lookout.0.abort();
             // It was looking just now, or not: either way it has let go of the database.
@@ -270,6 +270,6 @@ impl Store for LocalStore {
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
         let request = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
         request.check()?;
-        self.waiters().acquire(&Wanted::Lock(acquire), wait).await?.try_into()
+        self.waiters().acquire(&Claimable::Lock(acquire), wait).await?.try_into()
     }
 }

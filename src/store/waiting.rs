@@ -1,13 +1,19 @@
 //! Waiting for something that somebody else holds.
 
+mod wakeups;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use self::wakeups::Wakeups;
+
 use super::batcher::{WeakWrites, Writes};
+use super::engine::Holdable;
 use super::engine::page::ListQuery;
 use super::error::{Code, Error, Result};
 use super::feed::{Feed, detached};
@@ -16,56 +22,58 @@ use super::request::{ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Writ
 use super::time::Clock;
 use crate::limits;
 
-/// Those who wait in this process. For each lock they are served in the order in which they came.
+/// Those who wait in this process. For each lock and each consumer they are served in the order in which they came.
 pub(crate) struct Waiters {
     writes: Writes,
     feed: Arc<Feed>,
-    clock: Clock,
-    queues: Mutex<HashMap<String, Queue>>,
+    queues: Mutex<HashMap<Holdable, Queue>>,
+    wakeups: Arc<Wakeups>,
+    /// The task of the wake-ups, from the first one who waits on.
+    waking: OnceLock<JoinHandle<()>>,
 }
 
-/// Who has the turn is the one who tries. tokio's mutex gives turns in order.
+/// Whoever has the turn is the one who tries. tokio's mutex gives turns in order.
 type Queue = Arc<tokio::sync::Mutex<()>>;
 
-/// What somebody wants to have.
+/// A request for a lock or a consumer that others may hold.
 #[derive(Debug, Clone)]
-pub(crate) enum Wanted {
+pub(crate) enum Claimable {
     Lock(LockAcquire),
     Consumer(ConsumerHold),
 }
 
-impl Wanted {
-    /// Those who want the same wait in one queue.
-    fn queue(&self) -> String {
+impl Claimable {
+    /// What it is for. All requests for the same wait in one queue.
+    fn what(&self) -> Holdable {
         match self {
-            Wanted::Lock(acquire) => format!("lock {}", acquire.name),
-            Wanted::Consumer(hold) => format!("consumer {}", hold.name),
+            Claimable::Lock(acquire) => Holdable::Lock(acquire.name.clone()),
+            Claimable::Consumer(hold) => Holdable::Consumer(hold.name.clone()),
         }
     }
 
     fn write(&self) -> Write {
         match self.clone() {
-            Wanted::Lock(acquire) => WriteOperation::LockAcquire(acquire).into(),
-            Wanted::Consumer(hold) => WriteOperation::ConsumerHold(hold).into(),
+            Claimable::Lock(acquire) => WriteOperation::LockAcquire(acquire).into(),
+            Claimable::Consumer(hold) => WriteOperation::ConsumerHold(hold).into(),
         }
     }
 
-    /// Whether only one grant is wanted, which no wait can bring back.
+    /// Whether it is for one grant alone, which no wait can bring back.
     fn names_its_grant(&self) -> bool {
-        matches!(self, Wanted::Lock(LockAcquire { fence: Some(_), .. }))
+        matches!(self, Claimable::Lock(LockAcquire { fence: Some(_), .. }))
     }
 
-    /// Gives back what a reply brought; nothing for what one had before, or has refreshed since.
+    /// Gives back what a reply brought; nothing for what the caller had before, or has refreshed since.
     fn release(&self, reply: &Reply) -> Option<Write> {
         match (self, reply) {
-            (Wanted::Lock(LockAcquire { name, owner, .. }), Reply::Granted(grant))
+            (Claimable::Lock(LockAcquire { name, owner, .. }), Reply::Granted(grant))
                 if grant.refreshes == 0 =>
             {
                 let (name, owner, fence) = (name.clone(), owner.clone(), Some(grant.fence));
                 let release = LockRelease { name, owner, fence, refreshes: Some(grant.refreshes) };
                 Some(WriteOperation::LockRelease(release).into())
             }
-            (Wanted::Consumer(ConsumerHold { name, holder, .. }), Reply::Position { .. }) => {
+            (Claimable::Consumer(ConsumerHold { name, holder, .. }), Reply::Position { .. }) => {
                 let (name, holder) = (name.clone(), holder.clone());
                 Some(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into())
             }
@@ -73,38 +81,42 @@ impl Wanted {
         }
     }
 
+    /// The error of a request whose turn did not come within its time, while nobody holds what it is for.
     fn refusal(&self) -> Error {
         let message = "others have been waiting for it for longer";
         match self {
-            Wanted::Lock(_) => Error::new(Code::Locked, message),
-            Wanted::Consumer(_) => Error::new(Code::ConsumerBusy, message),
+            Claimable::Lock(_) => Error::new(Code::Locked, message),
+            Claimable::Consumer(_) => Error::new(Code::ConsumerBusy, message),
         }
     }
 }
 
-/// Something that was had. It is given back when nobody says that it is kept: so nothing stays held that was had for
-/// somebody who went away, whenever that was.
+/// A lock or consumer that was acquired for a caller. Released on drop unless [`keep`](Claim::keep) was called, so that
+/// nothing stays held for a caller that went away.
 #[derive(Debug)]
-pub(crate) struct Had {
+pub(crate) struct Claim {
     reply: Option<Reply>,
     release: Option<Write>,
     writes: WeakWrites,
 }
 
-impl Had {
-    /// What it was answered with.
+impl Claim {
+    /// The reply to the request, until it is kept.
     pub(crate) fn reply(&self) -> Option<&Reply> {
         self.reply.as_ref()
     }
 
-    /// The one who wanted it knows that it is had.
+    /// Leaves the lock or consumer to the caller, which knows of it.
+    ///
+    /// # Errors
+    /// `internal` when it was kept before.
     pub(crate) fn keep(mut self) -> Result<Reply> {
         self.release = None;
         self.reply.take().ok_or_else(|| Error::new(Code::Internal, "a reply was taken twice"))
     }
 }
 
-impl Drop for Had {
+impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
             self.writes.give_back(release);
@@ -112,9 +124,18 @@ impl Drop for Had {
     }
 }
 
+impl Drop for Waiters {
+    fn drop(&mut self) {
+        if let Some(waking) = self.waking.take() {
+            waking.abort();
+        }
+    }
+}
+
 impl Waiters {
     pub(crate) fn new(writes: Writes, feed: Arc<Feed>, clock: Clock) -> Waiters {
-        Waiters { writes, feed, clock, queues: Mutex::default() }
+        let wakeups = Arc::new(Wakeups::new(Arc::clone(&feed), clock));
+        Waiters { writes, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
     }
 
     /// Where it writes.
@@ -122,72 +143,89 @@ impl Waiters {
         &self.writes
     }
 
+    /// Ends the task of the wake-ups. Nobody waits any more.
+    pub(crate) async fn close(mut self) {
+        if let Some(waking) = self.waking.take() {
+            waking.abort();
+            // Cancelled, in the middle of a wait.
+            let _ = waking.await;
+        }
+    }
+
     /// Acquires, as soon as that is possible, for as long as `wait` allows, at most a day. Giving up leaves nothing
     /// behind.
     ///
     /// # Errors
-    /// `locked` or `consumer_busy` when somebody else has it at the end of that time.
-    pub(crate) async fn acquire(&self, wanted: &Wanted, wait: Duration) -> Result<Had> {
+    /// `locked` or `consumer_busy`, with the holder, when somebody else has it at the end of that time.
+    pub(crate) async fn acquire(&self, claimable: &Claimable, wait: Duration) -> Result<Claim> {
         let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
         // Who holds it already waits for nobody.
-        if wait.is_zero() || wanted.names_its_grant() || self.is_refresh(wanted).await? {
-            match self.attempt(wanted).await {
+        if wait.is_zero() || claimable.names_its_grant() || self.is_refresh(claimable).await? {
+            match self.attempt(claimable).await {
                 // It expired in between, and others were faster.
                 Err(error) if is_held(&error) && !wait.is_zero() => {}
                 outcome => return outcome,
             }
         }
-        let queue = wanted.queue();
-        let turn = Turn::take(self, &queue);
-        let Ok(_turn) = timeout_at(deadline, turn.get()).await else { return Err(wanted.refusal()) };
-        let mut known = self.feed.listen();
+        let what = claimable.what();
+        let turn = Turn::take(self, &what);
+        let Ok(_turn) = timeout_at(deadline, turn.get()).await else {
+            return Err(self.present_refusal(&what).await?.unwrap_or_else(|| claimable.refusal()));
+        };
+        self.waking.get_or_init(|| tokio::spawn(Arc::clone(&self.wakeups).run()));
+        // From before the first attempt on, so that no release by another process is missed.
+        let _listening = self.feed.listen();
         loop {
-            // Looked at before the attempt, so that no release behind it is missed.
-            let seen = known.borrow_and_update().as_ref().map(|known| known.lock_seq);
-            let refused = match self.attempt(wanted).await {
+            let lock_seq = self.feed.lock_seq();
+            let refused = match self.attempt(claimable).await {
                 Err(error) if is_held(&error) && Instant::now() < deadline => error,
                 outcome => return outcome,
             };
-            let until = deadline.min(Instant::now() + self.time_left(&refused));
-            let released = async {
-                while known.borrow_and_update().as_ref().map(|known| known.lock_seq) == seen {
-                    // The feed lives as long as this.
-                    let _ = known.changed().await;
-                }
-            };
-            // Whether it was released, expired, or is only to be looked at again, shows in the next attempt.
-            let _ = timeout_at(until, released).await;
+            let waiting = self.wakeups.wait(&what, refused.details.expires_ms, lock_seq);
+            // Whether it is free, or the time is over, shows in the next attempt.
+            let _ = timeout_at(deadline, waiting.woken()).await;
         }
     }
 
     /// Whether the same owner holds the lock.
-    async fn is_refresh(&self, wanted: &Wanted) -> Result<bool> {
-        let Wanted::Lock(LockAcquire { name, owner, .. }) = wanted else { return Ok(false) };
+    async fn is_refresh(&self, claimable: &Claimable) -> Result<bool> {
+        let Claimable::Lock(LockAcquire { name, owner, .. }) = claimable else { return Ok(false) };
         let (engine, query) = (Arc::clone(self.feed.engine()), ListQuery::of_one(name));
         let (now_ms, found) = detached(async move { engine.locks(&query).await }).await?;
         let holder = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
         Ok(holder.is_some_and(|lock| lock.owner == *owner))
     }
 
-    /// Until a lock expires, but at most a second: clocks are set, and stand still while a machine sleeps.
-    fn time_left(&self, refused: &Error) -> Duration {
-        let left_ms = refused.details.expires_ms.map_or(i64::MAX, |expires| expires - self.clock.now_ms());
-        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
-        left.clamp(limits::LOCK_LOOK_MIN, limits::LOCK_LOOK_MAX)
+    /// The error that an attempt would bring now; none when nobody holds it.
+    async fn present_refusal(&self, what: &Holdable) -> Result<Option<Error>> {
+        let (engine, what) = (Arc::clone(self.feed.engine()), what.clone());
+        detached(async move {
+            match what {
+                Holdable::Lock(name) => {
+                    let (now_ms, found) = engine.locks(&ListQuery::of_one(&name)).await?;
+                    Ok(found.fitting.first().and_then(|(name, row)| row.refusal(name, now_ms)))
+                }
+                Holdable::Consumer(name) => {
+                    let (now_ms, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
+                    Ok(found.fitting.first().and_then(|(name, row)| row.refusal(name, now_ms)))
+                }
+            }
+        })
+        .await
     }
 
-    /// In a task of its own: who gives up in the middle of an attempt must not keep what it brings.
-    async fn attempt(&self, wanted: &Wanted) -> Result<Had> {
+    /// In a task of its own: a caller that gives up in the middle of an attempt must not keep what it brings.
+    async fn attempt(&self, claimable: &Claimable) -> Result<Claim> {
         let (answer, answered) = oneshot::channel();
-        let (wanted, writes) = (wanted.clone(), self.writes.clone());
+        let (claimable, writes) = (claimable.clone(), self.writes.clone());
         tokio::spawn(async move {
-            let had = writes.write(wanted.write()).await.map(|reply| Had {
-                release: wanted.release(&reply),
+            let claim = writes.write(claimable.write()).await.map(|reply| Claim {
+                release: claimable.release(&reply),
                 reply: Some(reply),
                 writes: writes.downgrade(),
             });
             // When nobody is there any more, it is dropped, and so given back.
-            let _ = answer.send(had);
+            let _ = answer.send(claim);
         });
         answered
             .await
@@ -200,25 +238,25 @@ pub(crate) fn is_held(error: &Error) -> bool {
     matches!(error.code, Code::Locked | Code::ConsumerBusy)
 }
 
-impl TryFrom<Had> for Grant {
+impl TryFrom<Claim> for Grant {
     type Error = Error;
 
-    fn try_from(had: Had) -> Result<Grant> {
-        had.keep()?.try_into()
+    fn try_from(claim: Claim) -> Result<Grant> {
+        claim.keep()?.try_into()
     }
 }
 
 /// A place in a queue, which is forgotten with its last one.
 struct Turn<'a> {
     waiters: &'a Waiters,
-    name: &'a str,
+    what: &'a Holdable,
     queue: Option<Queue>,
 }
 
 impl<'a> Turn<'a> {
-    fn take(waiters: &'a Waiters, name: &'a str) -> Turn<'a> {
-        let queue = Arc::clone(queues(waiters).entry(name.to_owned()).or_default());
-        Turn { waiters, name, queue: Some(queue) }
+    fn take(waiters: &'a Waiters, what: &'a Holdable) -> Turn<'a> {
+        let queue = Arc::clone(queues(waiters).entry(what.clone()).or_default());
+        Turn { waiters, what, queue: Some(queue) }
     }
 
     async fn get(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -233,13 +271,87 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut queues = queues(self.waiters);
         self.queue = None;
-        if queues.get(self.name).is_some_and(|queue| Arc::strong_count(queue) == 1) {
-            queues.remove(self.name);
+        if queues.get(self.what).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            queues.remove(self.what);
         }
     }
 }
 
-fn queues(waiters: &Waiters) -> std::sync::MutexGuard<'_, HashMap<String, Queue>> {
+fn queues(waiters: &Waiters) -> std::sync::MutexGuard<'_, HashMap<Holdable, Queue>> {
     // Nobody panics while holding this mutex; a poisoned one would still hold good queues.
     waiters.queues.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::store::engine::sqlite::traced::Statements;
+    use crate::store::{Address, EngineKind, LocalStore, Store as _};
+
+    const OTHERS: usize = 400;
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn acquire(name: &str, owner: &str) -> LockAcquire {
+        LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 86_400_000, fence: None }
+    }
+
+    /// How often something was written, and how often it was read until when something is held.
+    fn costs(statements: &Statements) -> (usize, usize) {
+        let statements = statements.take();
+        let count = |part: &str| statements.iter().filter(|text| text.contains(part)).count();
+        (count("begin immediate"), count("union all"))
+    }
+
+    /// Lets others go on until something holds.
+    async fn until(holds: impl Fn() -> bool) {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// With a clock that runs when nothing else does.
+    #[tokio::test(start_paused = true)]
+    async fn waiting_costs_one_read_for_each_change_and_no_write() {
+        let (statements, _guard) = Statements::listen();
+        let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
+        let store = Arc::new(LocalStore::open(&address, Clock::System));
+        store.init().await.unwrap();
+        let names: Vec<String> = (0..OTHERS).map(|number| format!("other/{number}")).collect();
+        for held in join_all(names.iter().map(|name| store.lock_acquire(name, "holder", HOUR * 24))).await {
+            held.unwrap();
+        }
+        let waiting: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let (store, wanted) = (Arc::clone(&store), acquire(name, "waiter"));
+                tokio::spawn(async move { store.lock_acquire_within(wanted, HOUR * 12).await })
+            })
+            .collect();
+        until(|| store.waiters().wakeups.count() == OTHERS).await;
+        // Those who came while others acquired are read once more; then it is quiet.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        costs(&statements);
+
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(costs(&statements), (0, 0), "an hour in which nothing happens");
+
+        store.lock_acquire("unrelated", "a", HOUR).await.unwrap();
+        store.lock_release("unrelated", "a").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let (writes, reads) = costs(&statements);
+        assert!(writes == 2 && (1..=2).contains(&reads), "{writes} writes, {reads} reads");
+
+        // One is released: whoever waits for it gets it, and nobody else writes.
+        store.lock_release(&names[7], "holder").await.unwrap();
+        until(|| waiting[7].is_finished()).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let (writes, reads) = costs(&statements);
+        assert!(writes == 2 && (1..=2).contains(&reads), "{writes} writes, {reads} reads");
+        assert_eq!(waiting.iter().filter(|one| one.is_finished()).count(), 1);
+        for one in &waiting {
+            one.abort();
+        }
+    }
 }

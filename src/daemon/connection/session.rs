@@ -69,9 +69,10 @@ impl Connection {
         let of_session = (acquire.session || refreshes).then_some(held);
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: Pending = Box::pin(async move {
-            let (answer, had, is_refused) = match acquired.await {
-                Ok(had) => {
-                    (had.reply().cloned().map(Answer::Store).ok_or_else(trouble::ending), Some(had), false)
+            let (answer, claim, is_refused) = match acquired.await {
+                Ok(claim) => {
+                    let reply = claim.reply().cloned().map(Answer::Store).ok_or_else(trouble::ending);
+                    (reply, Some(claim), false)
                 }
                 // An attempt may have been under way when it was cancelled.
                 Err(error) => {
@@ -80,7 +81,7 @@ impl Connection {
                 }
             };
             let line = encode_reply(id.as_ref(), answer);
-            let acquired = Acquired { waited_as, had, of_session, refreshes, is_refused, attached };
+            let acquired = Acquired { waited_as, claim, of_session, refreshes, is_refused, attached };
             (Ready::Acquired(line, Box::new(acquired)), None)
         });
         if is_waiting {

@@ -64,6 +64,10 @@ pub(crate) trait Engine: Send + Sync {
     /// finished first; a repeat changes nothing.
     async fn restore(&self, epoch: &str) -> Result<Restored>;
 
+    /// When each of these expires that has a holder, in milliseconds since 1970 UTC, and the time by the clock that decides
+    /// about that.
+    async fn expiries(&self, names: &[Holdable]) -> Result<(i64, HashMap<Holdable, i64>)>;
+
     /// Whether somebody else may have committed since the last look; true where that is not known.
     async fn look(&self) -> Result<bool>;
 
@@ -76,6 +80,13 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Closes every connection.
     async fn close(&self);
+}
+
+/// What one holder at a time can have, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Holdable {
+    Lock(String),
+    Consumer(String),
 }
 
 /// What became of a batch.

@@ -28,8 +28,11 @@ mod retire;
 mod room;
 mod run;
 mod standing;
+#[cfg(test)]
+pub(crate) mod traced;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,7 +43,7 @@ use tokio::sync::Mutex;
 use self::database::Database;
 use self::retire::Opened;
 use super::page::{Bounds, ListQuery, StreamQuery};
-use super::{Candidates, Committed, Engine, Got};
+use super::{Candidates, Committed, Engine, Got, Holdable};
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 use crate::store::plan::{ConsumerRow, LockRow};
@@ -171,6 +174,10 @@ impl Engine for Sqlite {
 
     async fn restore(&self, epoch: &str) -> Result<Restored> {
         self.take_staged(epoch).await
+    }
+
+    async fn expiries(&self, names: &[Holdable]) -> Result<(i64, HashMap<Holdable, i64>)> {
+        Ok((self.clock.now_ms(), self.database().await?.expiries(names).await?))
     }
 
     async fn look(&self) -> Result<bool> {

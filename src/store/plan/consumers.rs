@@ -20,6 +20,11 @@ impl ConsumerRow {
         }
     }
 
+    /// The error of another session that wants it, while it is held.
+    pub(crate) fn refusal(&self, name: &str, now_ms: i64) -> Option<Error> {
+        self.held(now_ms).map(|lease| busy(name, lease))
+    }
+
     fn held(&self, now_ms: i64) -> Option<&Lease> {
         self.lease.as_ref().filter(|lease| lease.expires_ms > now_ms)
     }

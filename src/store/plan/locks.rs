@@ -24,6 +24,11 @@ impl LockRow {
         self.expires_ms > now_ms
     }
 
+    /// The error of another owner that wants it, while it is held.
+    pub(crate) fn refusal(&self, name: &str, now_ms: i64) -> Option<Error> {
+        self.is_held(now_ms).then(|| locked(name, self))
+    }
+
     /// Whether it expired so long ago that it counts as released.
     fn is_over(&self, now_ms: i64) -> bool {
         self.expires_ms.saturating_add(limits::LOCK_KEPT_MS) <= now_ms

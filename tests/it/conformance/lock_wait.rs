@@ -12,6 +12,7 @@ cases! {
     a_release_wakes_who_waits,
     an_expiry_wakes_who_waits,
     at_the_end_of_the_wait_the_holder_is_told,
+    everyone_who_waited_is_told_who_holds_the_lock,
     the_same_owner_does_not_wait,
     a_refresh_does_not_queue_behind_those_who_wait,
     a_release_of_one_grant_leaves_the_next_one_alone,
@@ -70,6 +71,20 @@ async fn at_the_end_of_the_wait_the_holder_is_told(world: &World) {
     let error = world.store.lock_acquire_within(acquire("deploy", "b"), wait).await.unwrap_err();
     assert_eq!((error.code, error.maybe, error.details.holder.as_deref()), (Code::Locked, false, Some("a")));
     assert!(begun.elapsed() >= wait);
+}
+
+/// Also those whose turn never came.
+async fn everyone_who_waited_is_told_who_holds_the_lock(world: &World) {
+    let grant = world.store.lock_acquire("deploy", "a", MINUTE).await.unwrap();
+    let at_once = world.store.lock_acquire("deploy", "b", MINUTE).await.unwrap_err();
+    assert_eq!(at_once.details.expires_ms, Some(grant.expires.unix_ms()));
+    let wait = |owner| world.store.lock_acquire_within(acquire("deploy", owner), Duration::from_millis(100));
+    for refused in join_all(["b", "c", "d"].map(wait)).await {
+        assert_eq!(refused.unwrap_err(), at_once);
+    }
+    // A lock that is free by then is nobody's, and the error says no more than that.
+    assert!(world.store.lock_release("deploy", "a").await.unwrap());
+    assert_eq!(wait_for(world, "d").await.unwrap().fence, grant.fence + 1);
 }
 
 async fn the_same_owner_does_not_wait(world: &World) {

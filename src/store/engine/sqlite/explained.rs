@@ -1,44 +1,16 @@
 //! What each statement of the engine costs, as SQLite plans it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sqlx::{Connection as _, SqliteConnection};
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::column::column;
 use super::run::{Arguments, run};
+use super::traced::Statements;
 use crate::store::engine::migrations;
 use crate::store::request::*;
 use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Start, Store as _};
-
-/// The statements that were run while it is the subscriber.
-#[derive(Clone, Default)]
-struct Statements(Arc<Mutex<BTreeSet<String>>>);
-
-impl<S: tracing::Subscriber> Layer<S> for Statements {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target().ends_with("sqlite::run") {
-            event.record(&mut self.clone());
-        }
-    }
-}
-
-impl Visit for Statements {
-    fn record_str(&mut self, field: &Field, text: &str) {
-        if field.name() == "text" {
-            // The steps of the schema hold comments, and run once on an empty store.
-            if text.contains("create table") || text.contains("alter table") {
-                return;
-            }
-            // No other text holds data or comments, and so no other semicolon.
-            self.0.lock().unwrap().extend(text.split(';').map(|one| one.trim().to_owned()));
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
-}
 
 fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
@@ -140,15 +112,21 @@ fn is_small(step: &str) -> bool {
 /// A statement that sorts, or looks through a table without a limit, is fast in every test and slow in every store.
 #[tokio::test]
 async fn no_statement_sorts_or_scans_without_a_bound() {
-    let statements = Statements::default();
-    let subscriber = tracing_subscriber::registry().with(statements.clone());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (statements, guard) = Statements::listen();
     let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:").unwrap(), Clock::System);
     store.init().await.unwrap();
     for request in requests() {
         // Some are refused, after their statements were run.
         let _ = store.call(request).await;
     }
+    let acquire = |owner: &str| LockAcquire {
+        name: "n".to_owned(),
+        owner: owner.to_owned(),
+        duration_ms: 60_000,
+        fence: None,
+    };
+    store.lock_acquire_within(acquire("a"), Duration::ZERO).await.unwrap();
+    store.lock_acquire_within(acquire("b"), Duration::from_millis(100)).await.unwrap_err();
     store.close().await;
     drop(guard);
 
@@ -162,7 +140,7 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
                 && ["select", "with", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb))
         }
     };
-    let statements = std::mem::take(&mut *statements.0.lock().unwrap());
+    let statements: BTreeSet<String> = statements.take().into_iter().collect();
     let mut explained = 0;
     for text in statements.iter().filter(is_explained) {
         let plan =
@@ -178,5 +156,6 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
         }
         explained += 1;
     }
+    assert!(statements.iter().any(|text| text.contains("union all")), "those who wait were not asked for");
     assert!(explained > 40, "{explained} statements");
 }

@@ -14,7 +14,7 @@ use super::named::{CONSUMERS, LOCKS, Named};
 use super::run::{Arguments, Stopped, run};
 use crate::limits;
 use crate::store::engine::page::{Bounds, ListQuery, StreamQuery};
-use crate::store::engine::{Candidates, Found, Got};
+use crate::store::engine::{Candidates, Found, Got, Holdable};
 use crate::store::error::Result;
 use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::record::{Action, Change, Record};
@@ -108,6 +108,29 @@ impl Database {
 
     pub(super) async fn consumers(&self, query: &ListQuery) -> Result<Candidates<(String, ConsumerRow)>> {
         self.named(query, CONSUMERS, "m.head", |row| consumer(row, 3, count(row, 1)?)).await
+    }
+
+    pub(super) async fn expiries(&self, names: &[Holdable]) -> Result<HashMap<Holdable, i64>> {
+        let text = "select 0, t.name, t.expires from json_each(?) k join kv_lock t on t.name = k.value
+            union all
+            select 1, t.name, t.expires from json_each(?) k join kv_consumer t on t.name = k.value
+            where t.expires is not null";
+        let (mut locks, mut consumers) = (Vec::new(), Vec::new());
+        for name in names {
+            match name {
+                Holdable::Lock(name) => locks.push(name),
+                Holdable::Consumer(name) => consumers.push(name),
+            }
+        }
+        self.read(text, Arguments::default().json(&locks).json(&consumers), |rows| {
+            let expiry = |row: &SqliteRow| {
+                let name = column(row, 1)?;
+                let what = if count(row, 0)? == 0 { Holdable::Lock(name) } else { Holdable::Consumer(name) };
+                Ok((what, time_ms(row, 2)?))
+            };
+            rows.iter().map(expiry).collect()
+        })
+        .await
     }
 
     /// Rows of a table that has names, each with what of `kv_meta` it is checked by in front of the name.

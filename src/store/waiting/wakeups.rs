@@ -1,0 +1,163 @@
+//! Wakes those who wait for a lock or a consumer, each when what it waits for is free.
+//!
+//! One task serves all who wait in this process. At a change of any lock it reads in one statement until when all that is
+//! waited for is held; at an expiry it reads that of what is due. So a change costs one read however many wait, and
+//! only whoever can get something writes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::limits;
+use crate::store::engine::Holdable;
+use crate::store::feed::{Feed, detached};
+use crate::store::time::Clock;
+
+/// Those who are next for something that others hold.
+pub(super) struct Wakeups {
+    feed: Arc<Feed>,
+    clock: Clock,
+    entries: Mutex<HashMap<Holdable, Entry>>,
+    /// An entry was added.
+    added: Notify,
+}
+
+/// One who is next, for one lock or consumer.
+struct Entry {
+    wake: Arc<Notify>,
+    /// When it expires that is waited for, in milliseconds since 1970 UTC by the clock of this process; none = that is to be
+    /// read.
+    expires_ms: Option<i64>,
+}
+
+/// The expiry of an entry that was woken: whether it got what it waited for shows in its next attempt.
+const WOKEN: Option<i64> = Some(i64::MAX);
+
+/// An entry for as long as somebody waits.
+pub(super) struct Waiting<'a> {
+    wakeups: &'a Wakeups,
+    what: &'a Holdable,
+    wake: Arc<Notify>,
+}
+
+impl Wakeups {
+    pub(super) fn new(feed: Arc<Feed>, clock: Clock) -> Wakeups {
+        Wakeups { feed, clock, entries: Mutex::default(), added: Notify::new() }
+    }
+
+    /// Begins to wait after an attempt was refused because of a holder until `expires_ms`. `lock_seq` is the level of the feed
+    /// before that attempt: when it has changed since, the refusal may be out of date.
+    pub(super) fn wait<'a>(
+        &'a self,
+        what: &'a Holdable,
+        expires_ms: Option<i64>,
+        lock_seq: Option<u64>,
+    ) -> Waiting<'a> {
+        let wake = Arc::new(Notify::new());
+        let mut entries = self.entries();
+        let is_current = self.feed.lock_seq() == lock_seq;
+        let expires_ms = expires_ms.filter(|_| is_current);
+        entries.insert(what.clone(), Entry { wake: Arc::clone(&wake), expires_ms });
+        drop(entries);
+        self.added.notify_one();
+        Waiting { wakeups: self, what, wake }
+    }
+
+    /// Wakes them, for ever.
+    pub(super) async fn run(self: Arc<Self>) {
+        // The level that was looked at last, also before somebody waited.
+        let mut seen = None;
+        loop {
+            // While nobody waits, nobody has to look for what other processes commit.
+            while self.entries().is_empty() {
+                self.added.notified().await;
+            }
+            let mut level = self.feed.listen();
+            while !self.entries().is_empty() {
+                let lock_seq = level.borrow_and_update().as_ref().map(|bounds| bounds.lock_seq);
+                if lock_seq != seen {
+                    seen = lock_seq;
+                    self.entries().values_mut().for_each(|entry| entry.expires_ms = None);
+                }
+                self.wake_those_who_can().await;
+                tokio::select! {
+                    // The feed lives as long as this task.
+                    _ = level.changed() => {}
+                    () = self.added.notified() => {}
+                    () = tokio::time::sleep(self.time_left()) => {}
+                }
+            }
+        }
+    }
+
+    /// Reads until when that is held which may be free by now.
+    async fn wake_those_who_can(&self) {
+        let now_ms = self.clock.now_ms();
+        let due: HashMap<Holdable, Arc<Notify>> = self
+            .entries()
+            .iter()
+            .filter(|(_, entry)| entry.expires_ms.is_none_or(|expires_ms| expires_ms <= now_ms))
+            .map(|(what, entry)| (what.clone(), Arc::clone(&entry.wake)))
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let (engine, names) = (Arc::clone(self.feed.engine()), due.keys().cloned().collect::<Vec<_>>());
+        let read = detached(async move { engine.expiries(&names).await }).await;
+        let now_ms = self.clock.now_ms();
+        let mut entries = self.entries();
+        for (what, wake) in due {
+            // Somebody else may wait for the same by now, who knows more than what was read.
+            let Some(entry) = entries.get_mut(&what).filter(|entry| Arc::ptr_eq(&entry.wake, &wake)) else {
+                continue;
+            };
+            let left_ms = match &read {
+                // By the clock that decides about the expiry, which need not be the one of this process.
+                Ok((database_ms, expiries)) => expiries.get(&what).map(|expires_ms| expires_ms - database_ms),
+                // What is wrong shows in the attempt of the one who waits.
+                Err(_) => None,
+            };
+            entry.expires_ms = match left_ms {
+                Some(left_ms) if left_ms > 0 => Some(now_ms.saturating_add(left_ms)),
+                _ => {
+                    wake.notify_one();
+                    WOKEN
+                }
+            };
+        }
+    }
+
+    /// Until the first expiry, but at most a second: clocks are set, and stand still while a machine sleeps.
+    fn time_left(&self) -> Duration {
+        let first_ms = self.entries().values().filter_map(|entry| entry.expires_ms).min();
+        let left_ms = first_ms.unwrap_or(i64::MAX).saturating_sub(self.clock.now_ms());
+        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+        left.clamp(limits::LOCK_LOOK_MIN, limits::LOCK_LOOK_MAX)
+    }
+
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.entries().len()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<Holdable, Entry>> {
+        // Nobody panics while holding this mutex; a poisoned one would still hold good entries.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    /// Waits until it may be free.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.wakeups.entries().remove(self.what);
+    }
+}
