@@ -17,7 +17,7 @@ pub(crate) mod stream_notifier;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
-use crate::store::{Code, Error, Result};
+use crate::store::{Result, cancelled};
 
 /// Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
 const MAILBOX: usize =
@@ -27,6 +27,6 @@ const MAILBOX: usize =
 async fn unless_given_up<T>(given_up: CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         outcome = work => outcome,
-        () = given_up.cancelled() => Err(Error::new(Code::Cancelled, "the request was cancelled")),
+        () = given_up.cancelled() => Err(cancelled()),
     }
 }

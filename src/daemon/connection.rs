@@ -24,10 +24,10 @@ use super::subscriptions::{Active, Subscriptions};
 use super::trouble;
 use crate::limits;
 use crate::protocol::{
-    Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
+    Acquire, Answer, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };
 use crate::store::waiting::Claim;
-use crate::store::{Code, Error, Reply, Request, Write, WriteOperation};
+use crate::store::{Code, Error, Reply, Request, Write, WriteOperation, cancelled};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
 type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
@@ -35,6 +35,8 @@ type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)
 enum Ready {
     /// An encoded reply, with its place when it is a large one.
     Line(Vec<u8>, Option<OwnedSemaphorePermit>),
+    /// The reply to a `get` of a small value, of the snapshot with this head; and how to ask for it again.
+    Got(Vec<u8>, u64, Option<Id>, Large),
     /// A reply that is only loaded when its turn has come, so that a connection holds one at a time.
     Large(Option<Id>, Large),
     /// The reply to a `subscribe`, behind which the events come.
@@ -77,6 +79,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         waits_in_turn: false,
         waiting: FuturesUnordered::new(),
         cancellable: Cancellable::default(),
+        large_seq: 0,
         locks: SessionLocks::default(),
         peer_pid,
         is_owner,
@@ -117,6 +120,9 @@ struct Connection {
     /// Requests that answer when their time has come, out of order.
     waiting: FuturesUnordered<Pending>,
     cancellable: Cancellable,
+    /// The head of the snapshot of the last large value among the replies that are under way: what was read earlier behind it
+    /// is read again, so that a later reply never shows an earlier state.
+    large_seq: u64,
     locks: SessionLocks,
     /// The process at the other end, for people.
     peer_pid: Option<i32>,
@@ -132,6 +138,7 @@ impl Connection {
         let dispatch = Arc::clone(&self.dispatch);
         loop {
             if self.pending.is_empty() {
+                self.large_seq = 0;
                 if let Some((incoming, permit)) = self.held.take() {
                     self.start(incoming, permit);
                 } else if !self.reading && self.subscriptions.is_empty() && self.waiting.is_empty() {
@@ -308,6 +315,10 @@ impl Connection {
                     let released = released.filter(|_| answer.is_ok());
                     Ready::Released(encode_reply(id.as_ref(), answer), released)
                 }
+                Answered::Got(reply, seq, large) => {
+                    let line = encode_reply(id.as_ref(), Ok(Answer::Store(reply)));
+                    Ready::Got(line, seq, id, large)
+                }
                 Answered::Now(answer, place) => Ready::line(encode_reply(id.as_ref(), answer), place),
                 Answered::Large(large) => Ready::Large(id, large),
             };
@@ -326,8 +337,9 @@ impl Connection {
         while let Some((ready, permit)) = next.take() {
             // What is given back, should the client be gone before it is told.
             let mut told = None;
-            let (mut lines, place) = match ready {
+            let (mut lines, place) = match self.in_order(ready) {
                 Ready::Line(line, place) => (line, place),
+                Ready::Got(line, ..) => (line, None),
                 Ready::Subscribed(line, active) if self.stopping => {
                     let error = trouble::ending();
                     ([line, encode_end(&active.id, error)].concat(), None)
@@ -339,7 +351,13 @@ impl Connection {
                 Ready::Acquired(line, acquired) => {
                     let Acquired { waited_as, claim, of_session, refreshes, is_refused, attached } =
                         *acquired;
-                    waited_as.inspect(|id| self.cancellable.remove(id));
+                    // A cancel that was answered ok is one, whatever happened in the meantime.
+                    let is_cancelled = waited_as.as_ref().is_some_and(|id| self.cancellable.remove(id));
+                    let (line, claim, is_refused) = if is_cancelled {
+                        (encode_reply(waited_as.as_ref(), Err(cancelled())), None, false)
+                    } else {
+                        (line, claim, is_refused)
+                    };
                     match (claim, of_session) {
                         // From now on it is released with the connection.
                         (Some(claim), Some(held)) => {
@@ -358,12 +376,20 @@ impl Connection {
                 }
                 Ready::Large(id, large) => {
                     let (answer, place) = self.dispatch.load(large).await;
+                    if let Ok(Answer::Store(Reply::Get { seq, .. })) = &answer {
+                        self.large_seq = self.large_seq.max(*seq);
+                    }
                     (encode_reply(id.as_ref(), answer), Some(place))
                 }
             };
             let mut permits = vec![permit, place];
             while lines.len() < limits::REPLY_BUFFER_BYTES && next.is_none() {
-                match self.pending.next().now_or_never().flatten() {
+                let ready = self.pending.next().now_or_never().flatten();
+                match ready.map(|(ready, permit)| (self.in_order(ready), permit)) {
+                    Some((Ready::Got(line, ..), permit)) => {
+                        lines.extend_from_slice(&line);
+                        permits.push(permit);
+                    }
                     Some((Ready::Line(line, place), permit)) => {
                         lines.extend_from_slice(&line);
                         permits.extend([permit, place]);
@@ -376,6 +402,14 @@ impl Connection {
             told.map(Claim::keep);
         }
         Ok(())
+    }
+
+    /// What was read before the large value in front of it was loaded is read again.
+    fn in_order(&self, ready: Ready) -> Ready {
+        match ready {
+            Ready::Got(_, seq, id, large) if seq < self.large_seq => Ready::Large(id, large),
+            ready => ready,
+        }
     }
 
     /// `is_short`: whether others wait for the memory of these lines.

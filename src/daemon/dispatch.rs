@@ -34,7 +34,8 @@ use crate::store::{
 pub(super) enum Lane {
     Read,
     Write,
-    /// Runs alone: what ends or creates something, and what is answered with a reply that may be large.
+    /// Runs alone: what ends or creates something, what reads more than one key, and what is answered with a reply that may
+    /// be large.
     Alone,
 }
 
@@ -42,11 +43,14 @@ pub(super) enum Lane {
 pub(super) enum Answered {
     /// An answer, with its place when one was taken for a reply that may be large.
     Now(Result<Answer>, Option<OwnedSemaphorePermit>),
+    /// The reply to a `get` of a small value, of the snapshot with this head; and the request, should it have to be asked
+    /// again.
+    Got(Reply, u64, Large),
     /// The value is large, so it is loaded by itself.
     Large(Large),
 }
 
-/// A read of one large value that is still to be done.
+/// A read of one value by itself that is still to be done.
 pub(super) struct Large {
     request: Request,
     timeout: Option<Timeout>,
@@ -87,7 +91,10 @@ impl Dispatch {
     pub(super) fn lane(call: &Call) -> Lane {
         match call {
             _ if has_large_reply(call) => Lane::Alone,
-            Call::Store(Request::Read(_)) | Call::Hello | Call::Status => Lane::Read,
+            // These are read in batches, in the order in which they came. Two reads of another kind could see the store
+            // the other way round, so the connection waits for each.
+            Call::Store(Request::Read(Read::Get { .. })) | Call::Hello | Call::Status => Lane::Read,
+            Call::Store(Request::Read(_)) => Lane::Alone,
             // Whose lock it is, is known before the next one.
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_),
@@ -125,12 +132,11 @@ impl Dispatch {
             let asked = self.backend.send(AskSmall(key.clone()));
             return Box::pin(async move {
                 let small = async { asked.await.map_err(|_| trouble::ending())? };
+                let large = |key| Large { request: Request::Read(Read::Get { key }), timeout };
                 match in_time(timeout, false, small).await {
+                    Ok(Some(reply @ Reply::Get { seq, .. })) => Answered::Got(reply, seq, large(key)),
                     Ok(Some(reply)) => Answered::Now(Ok(Answer::Store(reply)), None),
-                    Ok(None) => {
-                        let request = Request::Read(Read::Get { key });
-                        Answered::Large(Large { request, timeout })
-                    }
+                    Ok(None) => Answered::Large(large(key)),
                     Err(error) => Answered::Now(Err(error), None),
                 }
             });

@@ -108,28 +108,38 @@ impl SessionLocks {
 
 /// The requests that can be cancelled.
 #[derive(Default)]
-pub(super) struct Cancellable(HashMap<Id, CancellationToken>);
+pub(super) struct Cancellable(HashMap<Id, CancellableRequest>);
+
+struct CancellableRequest {
+    given_up: CancellationToken,
+    /// A `cancel` of it was answered ok.
+    is_cancelled: bool,
+}
 
 impl Cancellable {
     pub(super) fn add(&mut self, id: Id, given_up: CancellationToken) -> Result<()> {
         if self.0.contains_key(&id) {
             return Err(Error::bad_field("id", format!("a request {} waits already", id.as_json())));
         }
-        self.0.insert(id, given_up);
+        self.0.insert(id, CancellableRequest { given_up, is_cancelled: false });
         Ok(())
     }
 
-    /// Answers whether such a request waits.
-    pub(super) fn cancel(&self, id: &Id) -> bool {
-        self.0.get(id).inspect(|given_up| given_up.cancel()).is_some()
+    /// Answers whether such a request waits: then it is cancelled, also when its outcome is on its way already.
+    pub(super) fn cancel(&mut self, id: &Id) -> bool {
+        let Some(request) = self.0.get_mut(id) else { return false };
+        request.is_cancelled = true;
+        request.given_up.cancel();
+        true
     }
 
     pub(super) fn cancel_all(&self) {
-        self.0.values().for_each(CancellationToken::cancel);
+        self.0.values().for_each(|request| request.given_up.cancel());
     }
 
-    pub(super) fn remove(&mut self, id: &Id) {
-        self.0.remove(id);
+    /// Forgets a request that is answered now, and answers whether it was cancelled.
+    pub(super) fn remove(&mut self, id: &Id) -> bool {
+        self.0.remove(id).is_some_and(|request| request.is_cancelled)
     }
 }
 

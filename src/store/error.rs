@@ -184,6 +184,11 @@ impl Error {
     }
 }
 
+/// The error of a request that its client has cancelled.
+pub(crate) fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "the request was cancelled")
+}
+
 impl From<JsonTextError> for Error {
     fn from(error: JsonTextError) -> Error {
         match error.kind {

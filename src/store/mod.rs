@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub(crate) use error::cancelled;
 pub use error::{Code, Details, Error, Result};
 pub use guarded::Guarded;
 pub use json_text::JsonText;

@@ -1,6 +1,7 @@
 //! Lines over the socket, by the real daemon and the real nc.
 
 mod hostile;
+mod order;
 mod pipes;
 mod schema;
 

@@ -451,3 +451,40 @@ fn a_command_whose_lock_is_lost_is_ended_and_its_fenced_writes_are_refused() {
     );
     assert_eq!(printed, "thief\n(fenced)\n5\nTERM\ndeploy was lost\n");
 }
+
+/// Exactly one of the two is answered ok, whatever the other is about to be told.
+#[test]
+fn a_request_is_either_cancelled_or_answered() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let socket = socket(&kv);
+    runtime().block_on(async {
+        let (mut wire, mut holder) = (Wire::connect(&socket).await, Wire::connect(&socket).await);
+        let mut counts = [0, 0];
+        for round in 0..300 {
+            let lock = format!(r#""name":"l{round}","duration_ms":600000"#);
+            holder.ask(&format!(r#"{{"op":"lock.acquire","owner":"h",{lock}}}"#)).await;
+            wire.send(&format!(r#"{{"id":"w","op":"lock.acquire","owner":"o",{lock},"wait_ms":10000}}"#))
+                .await;
+            // Each round the cancel comes a little later behind the release that lets the other have the lock.
+            holder.send(&format!(r#"{{"op":"lock.release","owner":"h","name":"l{round}"}}"#)).await;
+            tokio::time::sleep(Duration::from_micros(20 * (round % 100))).await;
+            wire.send(r#"{"id":"c","op":"cancel","target":"w"}"#).await;
+            holder.next().await.unwrap();
+            let replies = [wire.next().await.unwrap(), wire.next().await.unwrap()];
+            let reply = |id: &str| replies.iter().find(|reply| reply["id"] == id).unwrap();
+            let (waited, cancel) = (reply("w"), reply("c"));
+            if cancel["ok"] == true {
+                assert_eq!(waited["error"]["code"], "cancelled", "round {round}: {waited}");
+            } else {
+                assert_eq!((&cancel["error"]["code"], &waited["ok"]), (&"not_found".into(), &true.into()));
+            }
+            counts[usize::from(waited["ok"] == true)] += 1;
+        }
+        // Nothing that was cancelled is held.
+        let granted = counts[1];
+        wait_until("the release of what was cancelled", || {
+            kv.ok("kv lock list | jq length").trim() == granted.to_string()
+        });
+    });
+}
