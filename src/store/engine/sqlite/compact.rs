@@ -27,6 +27,8 @@ impl Sqlite {
             return Err(failed());
         }
         let database = self.database().await?;
+        // Else what was trimmed is copied along.
+        while self.sweep_trimmed(&database).await? {}
         let turn = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, database.writer.lock()).await;
         let _turn = turn.map_err(|_| in_use(&self.place))?;
         let before = bytes(path);
