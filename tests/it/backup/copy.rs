@@ -77,6 +77,8 @@ fn a_backup_goes_to_stdout_and_only_data_does() {
         kv.ok("TMPDIR=$PWD/temporary kv backup - | wc -c; ls temporary"),
         kv.ok("stat -c %s piped.db")
     );
+    // More than a pipe holds, so that it cannot all be written before the reader has gone.
+    put_large(&kv, 300_000);
     let (code, stderr) = kv.fails("set -o pipefail; kv backup - | true; exit ${PIPESTATUS[0]}");
     assert!(code == 6 && stderr.contains("not complete"), "{code} {stderr}");
     if std::path::Path::new("/dev/full").exists() {
