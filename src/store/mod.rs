@@ -50,6 +50,7 @@ pub use local::LocalStore;
 pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
+use reply::unexpected;
 pub use reply::{
     Changes, Compacted, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Restored,
     Written,
@@ -473,29 +474,4 @@ pub trait Store: Send + Sync {
             other => Err(unexpected(&other)),
         }
     }
-}
-
-impl TryFrom<Reply> for Grant {
-    type Error = Error;
-
-    fn try_from(reply: Reply) -> Result<Grant> {
-        match reply {
-            Reply::Granted(grant) => Ok(grant),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-impl Reply {
-    /// The position of a consumer.
-    pub(crate) fn into_position(self) -> Result<u64> {
-        match self {
-            Reply::Position { position } => Ok(position),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-fn unexpected(reply: &Reply) -> Error {
-    Error::new(Code::Internal, format!("the store answered something else: {reply:?}"))
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::error::{Code, Error, Result};
 use super::json_text::JsonText;
 use super::record::{Change, Record};
 use super::time::Timestamp;
@@ -234,6 +235,32 @@ pub struct Restored {
 /// Tells a value that is null from one that is not there.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
-) -> Result<Option<T>, D::Error> {
+) -> std::result::Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+impl TryFrom<Reply> for Grant {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<Grant> {
+        match reply {
+            Reply::Granted(grant) => Ok(grant),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Reply {
+    /// The position of a consumer.
+    pub(crate) fn into_position(self) -> Result<u64> {
+        match self {
+            Reply::Position { position } => Ok(position),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// The error for a reply that answers another request.
+pub(super) fn unexpected(reply: &Reply) -> Error {
+    Error::new(Code::Internal, format!("the store answered something else: {reply:?}"))
 }

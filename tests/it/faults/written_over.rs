@@ -148,3 +148,24 @@ fn the_log_becomes_short_again_when_a_reader_is_gone() {
     reader.wait().unwrap();
     wait_until("a short log", || log_bytes() <= kv::limits::SQLITE_LOG_BYTES);
 }
+
+/// The first thing that a checkpoint writes is the header with the new size. A process that is killed then leaves a file that
+/// is shorter than it says, and the log that makes it whole.
+#[test]
+fn a_checkpoint_that_was_cut_short_is_finished_by_the_next_process() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1; kv daemon stop; kv put b --value 1");
+    put(&kv, "k", 300);
+    kv.kill_daemon(kv.daemon_pid());
+    kv.ok("python3 -c '
+import struct
+log = open(\"data.db-wal\", \"rb\").read()
+page = struct.unpack(\">I\", log[8:12])[0]
+frames = range(32, len(log) - page, page + 24)
+first = [log[at + 24:at + 24 + page] for at in frames if log[at:at + 4] == bytes([0, 0, 0, 1]) and log[at + 8:at + 16] == log[16:24]][-1]
+open(\"data.db\", \"r+b\").write(first)
+assert struct.unpack(\">I\", first[28:32])[0] * page > len(open(\"data.db\", \"rb\").read())
+'");
+    assert_eq!(kv.ok("kv count all"), "302\n");
+    assert_whole(&kv, 302);
+}

@@ -55,9 +55,7 @@ impl Sqlite {
 
 fn compact(path: &Path) -> rusqlite::Result<()> {
     let connection = direct::connect(path, false)?;
-    // What was trimmed is else removed bit by bit.
-    let trimmed = "delete from kv_stream where seq < (select first from kv_meta)";
-    let compacted = connection.execute(trimmed, []).and_then(|_| connection.execute_batch("vacuum"));
+    let compacted = connection.execute_batch("vacuum");
     // The file shrinks when the log is written back; also what a failed attempt left in the log is given back.
     let written_back = shrink_log(&connection);
     compacted.and(written_back)

@@ -105,7 +105,9 @@ impl Database {
 
     /// Whether the database file lacks pages that it should have.
     pub(super) fn is_cut_off(&self) -> bool {
-        self.history.as_ref().is_some_and(|history| left_log::is_cut_off(history.main()))
+        let SqlitePlace::File { path, .. } = &self.place else { return false };
+        let log = files::log_path(path);
+        self.history.as_ref().is_some_and(|history| left_log::is_cut_off(history.main(), &log))
     }
 
     /// Whether the database file has no name any more.

@@ -22,7 +22,7 @@ const PAGE_HEADER_BYTES: u64 = 24;
 
 /// Refuses a file that is not there as a whole, and takes the log that another database left out of its way.
 pub(super) fn check(path: &Path, place: &SqlitePlace) -> Result<()> {
-    if MainFile::open(path).is_ok_and(|main| is_cut_off(&main)) {
+    if MainFile::open(path).is_ok_and(|main| is_cut_off(&main, &log_path(path))) {
         let message = format!("{place} is shorter than it says: it is being copied, or was cut off");
         return Err(
             Error::new(Code::Busy, message).hint("try again when the copy is complete, or restore a backup")
@@ -62,11 +62,14 @@ fn is_foreign(main: &MainFile, log: &Path) -> bool {
 }
 
 /// Whether a database file lacks pages that its header counts: it was cut off, or is still being copied.
-pub(super) fn is_cut_off(main: &MainFile) -> bool {
+///
+/// A process that was killed in the middle of a checkpoint leaves such a file too. It wrote the header first, out of the log at
+/// this path, which still holds it and all the pages behind it.
+pub(super) fn is_cut_off(main: &MainFile, log: &Path) -> bool {
     holds_still(|| {
-        main.header().is_ok_and(|header| {
-            header.is_database() && main.size_bytes().is_ok_and(|bytes| bytes < header.size_bytes())
-        })
+        let Some(header) = main.header().ok().filter(Header::is_database) else { return false };
+        let is_short = main.size_bytes().is_ok_and(|bytes| bytes < header.size_bytes());
+        is_short && !File::open(log).is_ok_and(|log| headers(&log).unwrap_or_default().contains(&header))
     })
 }
 
@@ -92,7 +95,9 @@ fn headers(log: &File) -> Option<Vec<Header>> {
     // What is left of an earlier life of the log stands behind its last page, with other salts.
     while log.read_exact_at(&mut page, at).is_ok() && page[8..16] == *salts {
         if page[..4] == [0, 0, 0, 1] {
-            headers.push(Header::at(log, at + PAGE_HEADER_BYTES).ok()?);
+            // A process that was killed may have written a part of its last page only.
+            let Ok(header) = Header::at(log, at + PAGE_HEADER_BYTES) else { break };
+            headers.push(header);
         }
         at += PAGE_HEADER_BYTES + u64::from(page_bytes.max(512));
     }

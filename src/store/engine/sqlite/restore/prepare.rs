@@ -11,6 +11,7 @@ use crate::store::engine::sqlite::error::{describe, is_full};
 use crate::store::engine::sqlite::header::MainFile;
 use crate::store::engine::sqlite::{backup, direct, left_log};
 use crate::store::error::{Code, Error, Result};
+use crate::store::files::log_path;
 use crate::store::maintenance::Watcher;
 use crate::store::open::SqlitePlace;
 
@@ -43,7 +44,7 @@ pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Resu
         return Err(Error::new(Code::Unsupported, format!("{name} is not a SQLite database"))
             .hint("kv backup makes what can be restored"));
     }
-    if MainFile::open(copy).is_ok_and(|main| left_log::is_cut_off(&main)) {
+    if MainFile::open(copy).is_ok_and(|main| left_log::is_cut_off(&main, &log_path(copy))) {
         let mut error =
             Error::new(Code::Unavailable, format!("{name} is damaged: it is shorter than it says"));
         error.retry = false;
