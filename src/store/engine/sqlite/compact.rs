@@ -6,9 +6,8 @@ use std::sync::atomic::Ordering;
 use rusqlite::Connection;
 
 use super::direct;
-use super::error::{describe, in_use, is_fatal};
+use super::error::{describe, is_fatal};
 use super::{Sqlite, failed};
-use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::files::log_path;
 use crate::store::open::SqlitePlace;
@@ -29,8 +28,7 @@ impl Sqlite {
         let database = self.database().await?;
         // Else what was trimmed is copied along.
         while self.sweep_trimmed(&database).await? {}
-        let turn = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, database.writer.lock()).await;
-        let _turn = turn.map_err(|_| in_use(&self.place))?;
+        let _turn = self.in_turn(database.writer.lock()).await?;
         let before = bytes(path);
         let file = path.clone();
         let compacted = tokio::task::spawn_blocking(move || compact(&file))

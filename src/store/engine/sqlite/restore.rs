@@ -47,7 +47,18 @@ impl Sqlite {
 
     /// The connections, unless somebody keeps them for long.
     pub(super) async fn lock_open(&self) -> Result<MutexGuard<'_, Opened>> {
-        let locked = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, self.open.lock()).await;
-        locked.map_err(|_| in_use(&self.place))
+        self.in_turn(self.open.lock()).await
+    }
+
+    /// Waits for what others have in hand, as long as any request may take. Only a compact and a restore keep it for longer,
+    /// and a memory store knows neither.
+    ///
+    /// # Errors
+    /// `busy` when that is not enough.
+    pub(super) async fn in_turn<T>(&self, turn: impl Future<Output = T>) -> Result<T> {
+        if self.place == SqlitePlace::Memory {
+            return Ok(turn.await);
+        }
+        tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, turn).await.map_err(|_| in_use(&self.place))
     }
 }

@@ -13,7 +13,6 @@ use super::load::{LoadError, load};
 use super::room::no_room;
 use super::run::{Arguments, Script, Stopped, run};
 use super::{Sqlite, apply};
-use crate::limits;
 use crate::store::engine::Committed;
 use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error, Result};
@@ -47,9 +46,7 @@ struct Decided {
 
 impl Sqlite {
     pub(super) async fn write_batch(&self, database: &Database, batch: &[Write]) -> Committed {
-        // Only what has the whole store in hand keeps it for long.
-        let turn = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, database.writer.lock()).await;
-        let Ok(mut writer) = turn else {
+        let Ok(mut writer) = self.in_turn(database.writer.lock()).await else {
             let error = in_use(&self.place);
             let outcomes = batch.iter().map(|_| Err(error.clone())).collect();
             return Committed { outcomes, bounds: None, has_trimmed: false };
