@@ -7,9 +7,9 @@ use rusqlite::Connection;
 
 use super::direct;
 use super::error::{describe, is_fatal};
+use super::files::{length_bytes, log_path};
 use super::{Sqlite, failed};
 use crate::store::error::{Code, Error, Result};
-use crate::store::files::log_path;
 use crate::store::open::SqlitePlace;
 use crate::store::reply::Compacted;
 
@@ -66,6 +66,5 @@ fn shrink_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// What the store takes on the disk.
 fn bytes(path: &Path) -> u64 {
-    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    size(path) + size(&log_path(path))
+    length_bytes(path) + length_bytes(&log_path(path))
 }

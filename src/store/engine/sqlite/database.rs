@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::error::{describe, in_use};
-use super::files::{self, Files};
+use super::files::{Files, length_bytes, log_path};
 use super::history::History;
 use super::left_log;
 use super::standing::Standing;
@@ -106,7 +107,7 @@ impl Database {
     /// Whether the database file lacks pages that it should have.
     pub(super) fn is_cut_off(&self) -> bool {
         let SqlitePlace::File { path, .. } = &self.place else { return false };
-        let log = files::log_path(path);
+        let log = log_path(path);
         self.history.as_ref().is_some_and(|history| left_log::is_cut_off(history.main(), &log))
     }
 
@@ -128,22 +129,11 @@ impl Database {
 
     /// Shrinks a log that was left large, in a moment in which nobody writes. Others who read keep it as it is.
     pub(super) async fn shrink_log(&self, path: &Path) {
-        if !files::is_longer(&files::log_path(path), limits::SQLITE_LOG_BYTES)
-            || !self.is_sound().await
-            || self.is_cut_off()
-        {
+        if length_bytes(&log_path(path)) <= limits::SQLITE_LOG_BYTES || !self.is_sound().await {
             return;
         }
-        let Ok(mut writer) = self.writer.try_lock() else { return };
-        let without_waiting = "pragma busy_timeout = 0; pragma wal_checkpoint(truncate)";
-        let shrunk = sqlx::raw_sql(without_waiting).execute(&mut *writer).await;
-        let waiting = format!("pragma busy_timeout = {}", limits::SQLITE_BUSY_TIMEOUT.as_millis());
-        let restored = sqlx::raw_sql(sqlx::AssertSqlSafe(waiting)).execute(&mut *writer).await;
-        if let Err(error) = shrunk.and(restored) {
-            tracing::debug!(%error, "the log could not be shrunk");
-        }
-        if let Some(history) = &self.history {
-            history.goes_on(&mut writer).await;
+        if let Ok(mut writer) = self.writer.try_lock() {
+            self.shorten_log(&mut writer, Duration::ZERO).await;
         }
     }
 

@@ -122,11 +122,6 @@ fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, Unfit>> {
     Ok(if names > 1 { Err(Unfit::Linked(names)) } else { Ok(FileId::of_metadata(&found)) })
 }
 
-/// Whether a file has more than so many bytes.
-pub(super) fn is_longer(path: &Path, bytes: u64) -> bool {
-    length_bytes(path) > bytes
-}
-
 /// The length of a file, 0 where there is none. Its times are not asked for, see [`FileId`].
 pub(super) fn length_bytes(path: &Path) -> u64 {
     #[cfg(target_os = "linux")]

@@ -77,7 +77,7 @@ impl Sqlite {
         let is_elsewhere = !is_in_place && database.is_deleted() && path.exists();
         (database.is_written_over() || is_elsewhere)
             && database.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
-            && files::is_longer(&log, 0)
+            && files::length_bytes(&log) > 0
     }
 
     /// Closes every connection, so that another file can be put at the path. What cannot be closed stays open.
@@ -136,7 +136,7 @@ impl Sqlite {
         let is_log_stale = !read_only
             && (is_written_over || (!is_in_place && path.exists()))
             && old.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
-            && files::is_longer(&log, 0);
+            && files::length_bytes(&log) > 0;
         // SQLite removes the log of a file that is in its place, and leaves any other.
         if is_written_over && is_log_stale {
             lay_log_aside(path);

@@ -2,6 +2,7 @@
 //! grow so far that what it holds could not be written back: then nothing could be written any more.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
@@ -60,21 +61,20 @@ impl Database {
         if !second.is_short() {
             return second;
         }
-        self.shorten_log(writer).await;
+        self.shorten_log(writer, limits::LOG_READERS_TIMEOUT).await;
         free_bytes(path).map_or(second, |free| room(free, log(), kept))
     }
 
     /// Writes the log back and empties it, as far as nobody reads it: what it held is then free on the disk.
-    pub(super) async fn shorten_log(&self, writer: &mut SqliteConnection) {
+    pub(super) async fn shorten_log(&self, writer: &mut SqliteConnection, patience: Duration) {
         if let Some(history) = &self.history
             && (!history.goes_on(writer).await || self.is_cut_off())
         {
             return;
         }
-        let timeout = |timeout: std::time::Duration| format!("pragma busy_timeout = {}", timeout.as_millis());
+        let timeout = |timeout: Duration| format!("pragma busy_timeout = {}", timeout.as_millis());
         let usual = timeout(limits::SQLITE_BUSY_TIMEOUT);
-        let text =
-            format!("{}; pragma wal_checkpoint(truncate); {usual}", timeout(limits::LOG_READERS_TIMEOUT));
+        let text = format!("{}; pragma wal_checkpoint(truncate); {usual}", timeout(patience));
         if let Err(Stopped { error, .. }) = run(writer, text, Arguments::default()).await {
             tracing::debug!(%error, place = %self.place, "the log could not be written back");
             if let Err(Stopped { error, .. }) = run(writer, usual, Arguments::default()).await {

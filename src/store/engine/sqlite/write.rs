@@ -13,6 +13,7 @@ use super::load::{LoadError, load};
 use super::room::no_room;
 use super::run::{Arguments, Script, Stopped, run};
 use super::{Sqlite, apply};
+use crate::limits;
 use crate::store::engine::Committed;
 use crate::store::engine::page::Bounds;
 use crate::store::error::{Code, Error, Result};
@@ -67,7 +68,7 @@ impl Sqlite {
                 }
                 // The log may hold much that is in the database by now, or could be.
                 Err(Failure::Rejected(Error { code: Code::StoreFull, .. }, _)) if steps == Steps::One => {
-                    database.shorten_log(&mut writer).await;
+                    database.shorten_log(&mut writer, limits::LOG_READERS_TIMEOUT).await;
                     steps = Steps::Many;
                 }
                 Err(Failure::Rejected(_, Rerun::OneByOne)) if rest.len() > 1 => at_once = 1,
@@ -142,7 +143,7 @@ impl Sqlite {
         // Until then the file is, byte for byte, what a copy of it is that was made while nobody had it open: who puts that
         // copy back could not be noticed.
         if database.history.as_ref().is_some_and(History::is_first_commit) {
-            database.shorten_log(writer).await;
+            database.shorten_log(writer, limits::LOG_READERS_TIMEOUT).await;
         }
         let bounds = Some(Bounds::of(plan.meta, database.opened));
         Ok(Decided { outcomes: plan.outcomes, bounds, leaves_trimmed })
