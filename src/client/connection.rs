@@ -69,6 +69,8 @@ async fn run(stream: UnixStream, mut calls: mpsc::Receiver<Sent>) {
     let mut unsent: Vec<u8> = Vec::new();
     let mut sent_bytes = 0;
     let mut writing = true;
+    // A daemon that has no place for the connection says so before it is asked anything, and closes.
+    let mut refusal = None;
     loop {
         tokio::select! {
             call = calls.recv(), if writing && unsent.len() < limits::REPLY_BUFFER_BYTES => match call {
@@ -92,15 +94,41 @@ async fn run(stream: UnixStream, mut calls: mpsc::Receiver<Sent>) {
                 Some(Ok(Line::Whole(line))) => match waiting.pop_front() {
                     // A caller that timed out is not there any more; its reply is dropped.
                     Some(Waiting { answer, .. }) => drop(answer.send(Ok(line))),
-                    None => break,
+                    None => {
+                        refusal = Some(line);
+                        break;
+                    }
                 },
                 _ => break,
             },
         }
     }
+    if let Some(line) = refusal
+        && let Some(Sent { answer, .. }) = calls.recv().await
+    {
+        // The caller may be gone by now.
+        let _ = answer.send(Ok(line));
+    }
     for Waiting { sent_at_bytes, answer } in waiting {
         let lost = if sent_at_bytes > sent_bytes { Lost::NotTaken } else { Lost::Unanswered };
         // As above, the caller may be gone.
         let _ = answer.send(Err(lost));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_daemon_says_before_it_is_asked_answers_the_first_call() {
+        let (client, mut daemon) = UnixStream::pair().unwrap();
+        daemon.write_all(b"{\"ok\":false}\n").await.unwrap();
+        drop(daemon);
+        let connection = Connection::new(client);
+        // The connection has read it by then.
+        tokio::task::yield_now().await;
+        assert_eq!(connection.ask(b"{}\n".to_vec()).await, Ok(Bytes::from_static(b"{\"ok\":false}")));
+        assert_eq!(connection.ask(b"{}\n".to_vec()).await, Err(Lost::NotTaken));
     }
 }
