@@ -249,7 +249,8 @@ impl Model {
         let LockAcquire { name, owner, fence, .. } = acquire;
         let mut held = self.held(name, now_ms);
         if let Some(fence) = fence {
-            let last = self.locks.get(name).filter(|lock| lock.owner == *owner && lock.fence == *fence);
+            let last = self.last_grant(name, now_ms);
+            let last = last.filter(|lock| lock.owner == *owner && lock.fence == *fence);
             if last.is_none() {
                 return failure(Code::NotOwner, held.as_ref().map_or_else(Details::default, holder));
             }
