@@ -162,12 +162,17 @@ pub const WORK_OF_ELEMENT: u64 = 128;
 /// What an element or member counts for when it is visited, or shifted to make room.
 pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
 
-/// A batch whose requests and values are over this many bytes, or that holds a JSON Patch, is decided on a thread of its own:
-/// merging 1 MiB takes milliseconds, in which a daemon would answer nobody.
-pub const PLAN_ASIDE_BYTES: usize = 1_024 * 1_024;
-
 /// Requests that wait for the batcher; a caller beyond that waits for a place.
 pub const QUEUE_REQUESTS: usize = 4_096;
+
+/// How often a batch is planned, when other processes commit between its reads and its commit.
+pub const STALE_TRIES: usize = 8;
+
+/// The shortest pause between two of these attempts; it doubles from one to the next, and has jitter.
+pub const STALE_PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// The longest pause between two of these attempts, without its jitter.
+pub const STALE_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A record's time runs at most this far ahead of the clock after the clock was set back, in milliseconds.
 pub const CLOCK_LEAD_MS: i64 = 1_000;
@@ -233,7 +238,10 @@ pub const FILE_LOOKS: u32 = 3;
 pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connections that read a SQLite file beside the one that writes.
-pub const SQLITE_READERS: u32 = 4;
+pub const SQLITE_READERS: usize = 4;
+
+/// How many prepared statements a connection to a SQLite file keeps.
+pub const SQLITE_STATEMENTS: usize = 64;
 
 /// Pages that a backup copies before it tells how far it is and hears whether to go on: 256 KiB by SQLite's usual size.
 pub const BACKUP_STEP_PAGES: i32 = 64;

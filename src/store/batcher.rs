@@ -3,25 +3,26 @@
 //! There is no timer. A lone request is a batch of one and waits for nobody; under load the batches grow by
 //! themselves. Writes and point reads have a lane each, so a read never waits behind a commit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::engine::page::{fits, weight_bytes};
-use super::engine::{Committed, Engine, Found, Got};
+use super::commit::write_lane;
+use super::engine::{Engine, Found, Snapshot};
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
+use super::page::{fits, weight_bytes};
 use super::plan::Outcome;
+use super::record::Record;
 use super::reply::{Page, Reply};
 use super::request::Write;
 use crate::limits;
 
 /// One request that waits, with the place for its answer.
 #[derive(Debug)]
-struct Waiting<T> {
+pub(super) struct Waiting<T> {
     request: T,
     answer: oneshot::Sender<Outcome>,
 }
@@ -147,45 +148,6 @@ fn ended() -> Error {
     Error::new(Code::Unavailable, "the store is closing")
 }
 
-async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::Receiver<Waiting<Write>>) {
-    let mut gathering = Gathering::default();
-    let mut has_trimmed = false;
-    loop {
-        if has_trimmed && gathering.is_idle(&queue) {
-            has_trimmed = sweep(&engine).await;
-            continue;
-        }
-        let next = gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await;
-        let Some((batch, answers)) = next else { break };
-        let begun = Instant::now();
-        let Committed { outcomes, bounds, has_trimmed: trimmed } = engine.write(&batch).await;
-        if begun.elapsed() > limits::SLOW_COMMIT {
-            tracing::warn!(elapsed = ?begun.elapsed(), writes = batch.len(), "a commit was slow");
-        }
-        has_trimmed = trimmed;
-        if let Some(bounds) = bounds {
-            feed.publish(bounds);
-        }
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller who went away is not told; the write stands.
-            let _ = answer.send(outcome);
-        }
-    }
-    let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
-    while has_trimmed && Instant::now() < deadline {
-        has_trimmed = sweep(&engine).await;
-    }
-}
-
-/// One step of removing what was trimmed; answers whether there is another one.
-async fn sweep(engine: &Arc<dyn Engine>) -> bool {
-    engine.sweep().await.unwrap_or_else(|error| {
-        // The next write comes upon the rest.
-        tracing::warn!(%error, "what was trimmed could not be removed yet");
-        false
-    })
-}
-
 async fn point_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<Point>>) {
     let mut gathering = Gathering::default();
     let keys_of = |point: &Point| point.keys().len();
@@ -195,10 +157,10 @@ async fn point_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<P
             keys.sort_unstable();
             keys.dedup();
         }
-        let got = engine.get(&keys).await;
+        let found = engine.point(&keys, limits::INLINE_VALUE_BYTES).await;
         for (point, answer) in batch.into_iter().zip(answers) {
-            match &got {
-                Ok(got) => answer_point(&engine, got, point, answer),
+            match &found {
+                Ok(found) => answer_point(&engine, found, point, answer),
                 Err(error) => drop(answer.send(Err(error.clone()))),
             }
         }
@@ -206,7 +168,7 @@ async fn point_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<P
 }
 
 /// The requests of the next batch.
-struct Gathering<T> {
+pub(super) struct Gathering<T> {
     /// The request that did not fit the batch before.
     left_over: Option<Waiting<T>>,
 }
@@ -219,12 +181,12 @@ impl<T> Default for Gathering<T> {
 
 impl<T> Gathering<T> {
     /// Whether nothing waits, and something still may come.
-    fn is_idle(&self, queue: &mpsc::Receiver<Waiting<T>>) -> bool {
+    pub(super) fn is_idle(&self, queue: &mpsc::Receiver<Waiting<T>>) -> bool {
         self.left_over.is_none() && queue.is_empty() && !queue.is_closed()
     }
 
     /// Waits for one request and takes what else is there, up to a weight; none when the queue has ended.
-    async fn next(
+    pub(super) async fn next(
         &mut self,
         queue: &mut mpsc::Receiver<Waiting<T>>,
         weight_max: usize,
@@ -250,29 +212,41 @@ impl<T> Gathering<T> {
     }
 }
 
-fn answer_point(engine: &Arc<dyn Engine>, got: &Got, point: Point, answer: oneshot::Sender<Outcome>) {
-    let seq = got.seq;
+type Points = Snapshot<HashMap<String, Found>>;
+
+fn answer_point(engine: &Arc<dyn Engine>, found: &Points, point: Point, answer: oneshot::Sender<Outcome>) {
+    let seq = found.seq();
     let large = match point {
-        Point::Small(key) if matches!(got.records.get(&key), Some(Found::Large)) => {
+        Point::Small(key) if matches!(found.rows.get(&key), Some(Found::Large)) => {
             return drop(answer.send(Err(Error::new(Code::TooLarge, "the value is read by itself"))));
         }
-        Point::One(key) | Point::Small(key) => match got.records.get(&key) {
+        Point::One(key) | Point::Small(key) => match found.rows.get(&key) {
             Some(Found::Large) => key,
             Some(Found::Inline(record)) => {
                 return drop(answer.send(Ok(Reply::Get { seq, record: Some(record.clone()) })));
             }
             None => return drop(answer.send(Ok(Reply::Get { seq, record: None }))),
         },
-        Point::Many(keys) => match page_of(got, keys) {
+        Point::Many(keys) => match page_of(found, keys) {
             Ok(page) => return drop(answer.send(Ok(Reply::Records(page)))),
-            Err(first_and_next) => return answer_large_first(Arc::clone(engine), first_and_next, answer),
+            Err(large) => return answer_large_first(Arc::clone(engine), large, answer),
         },
     };
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
-        let outcome = engine.get_one(&large).await.map(|(seq, record)| Reply::Get { seq, record });
+        let outcome = whole(&*engine, &large).await.map(|(seq, record)| Reply::Get { seq, record });
         let _ = answer.send(outcome);
     });
+}
+
+/// One record, whatever its size, and the head of its snapshot.
+async fn whole(engine: &dyn Engine, key: &str) -> Result<(u64, Option<Record>)> {
+    let mut found = engine.point(&[key], usize::MAX).await?;
+    let record = found.rows.remove(key).and_then(|found| match found {
+        Found::Inline(record) => Some(record),
+        Found::Large => None,
+    });
+    Ok((found.seq(), record))
 }
 
 /// A page whose first record is large holds that record alone.
@@ -281,28 +255,28 @@ struct LargeFirst {
     next: Option<String>,
 }
 
-fn page_of(got: &Got, keys: Vec<String>) -> std::result::Result<Page<super::record::Record>, LargeFirst> {
+fn page_of(found: &Points, keys: Vec<String>) -> std::result::Result<Page<Record>, LargeFirst> {
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut seen = HashSet::new();
     let mut keys = keys.into_iter().filter(|key| seen.insert(key.clone()));
     while let Some(key) = keys.next() {
-        match got.records.get(&key) {
+        match found.rows.get(&key) {
             None => {}
             Some(Found::Inline(record)) if fits(&items, record, bytes) => {
                 bytes += weight_bytes(record);
                 items.push(record.clone());
             }
             Some(Found::Large) if items.is_empty() => return Err(LargeFirst { key, next: keys.next() }),
-            Some(_) => return Ok(Page { seq: got.seq, items, next: Some(key) }),
+            Some(_) => return Ok(Page { seq: found.seq(), items, next: Some(key) }),
         }
     }
-    Ok(Page { seq: got.seq, items, next: None })
+    Ok(Page { seq: found.seq(), items, next: None })
 }
 
 fn answer_large_first(engine: Arc<dyn Engine>, large: LargeFirst, answer: oneshot::Sender<Outcome>) {
     tokio::spawn(async move {
-        let outcome: Result<Reply> = engine.get_one(&large.key).await.map(|(seq, record)| {
+        let outcome = whole(&*engine, &large.key).await.map(|(seq, record)| {
             Reply::Records(Page { seq, items: record.into_iter().collect(), next: large.next })
         });
         let _ = answer.send(outcome);
