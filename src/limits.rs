@@ -162,9 +162,6 @@ pub const WORK_OF_ELEMENT: u64 = 128;
 /// What an element or member counts for when it is visited, or shifted to make room.
 pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
 
-/// Requests that wait for the batcher; a caller beyond that waits for a place.
-pub const QUEUE_REQUESTS: usize = 4_096;
-
 /// How often a batch is planned, when other processes commit between its reads and its commit.
 pub const STALE_TRIES: usize = 8;
 
@@ -239,6 +236,12 @@ pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connections that read a SQLite file beside the one that writes.
 pub const SQLITE_READERS: usize = 4;
+
+/// How many plain requests of a connection are sent on together, so that others have their turn.
+pub const GROUP_REQUESTS: usize = 128;
+
+/// A group of plain requests is full when they and their replies may take this much, in bytes.
+pub const GROUP_BYTES: usize = 1_024 * 1_024;
 
 /// How many prepared statements a connection to a SQLite file keeps.
 pub const SQLITE_STATEMENTS: usize = 64;

@@ -13,6 +13,7 @@ pub(crate) mod location;
 mod lock_file;
 pub mod log;
 mod memory;
+mod outlet;
 pub mod place;
 mod resources;
 mod session_locks;

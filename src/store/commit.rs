@@ -3,14 +3,15 @@
 //!
 //! Each write is answered, and its changes are published, as soon as the attempt that held it has ended.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::batcher::{Gathering, Waiting};
+use super::batcher::{Gathering, Told, Writes};
 use super::engine::{Decision, Engine, Failure};
 use super::error::{Code, Error};
 use super::feed::Feed;
@@ -64,23 +65,55 @@ impl Batch {
     }
 }
 
+/// The callers of a batch, in the order of their writes.
+struct Callers(VecDeque<(usize, Told)>);
+
+impl Callers {
+    /// The callers of these writes, and the writes.
+    fn of(gathered: Vec<Writes>) -> (Callers, Vec<Write>) {
+        let mut writes = Vec::with_capacity(gathered.iter().map(|caller| caller.writes.len()).sum());
+        let mut callers = VecDeque::with_capacity(gathered.len());
+        for Writes { writes: more, told } in gathered {
+            callers.push_back((more.len(), told));
+            writes.extend(more);
+        }
+        (Callers(callers), writes)
+    }
+
+    /// Tells those whose writes come next.
+    fn tell(&mut self, outcomes: Vec<Outcome>) {
+        let mut outcomes = outcomes.into_iter();
+        while let Some((waiting, told)) = self.0.front_mut() {
+            let own: Vec<Outcome> = outcomes.by_ref().take(*waiting).collect();
+            *waiting -= own.len();
+            let is_done = *waiting == 0;
+            if own.is_empty() && !is_done {
+                return;
+            }
+            told(own);
+            if is_done {
+                self.0.pop_front();
+            }
+        }
+    }
+}
+
 /// Commits what waits until nobody can send any more.
 pub(super) async fn write_lane(
     engine: Arc<dyn Engine>,
     feed: Arc<Feed>,
-    mut queue: mpsc::Receiver<Waiting<Write>>,
+    queue: mpsc::UnboundedReceiver<Writes>,
 ) {
-    let mut gathering = Gathering::default();
+    let mut gathering = Gathering::new(queue);
     let mut leaves_trimmed = false;
     loop {
-        if leaves_trimmed && gathering.is_idle(&queue) {
+        if leaves_trimmed && gathering.is_idle() {
             leaves_trimmed = sweep(&*engine).await;
             continue;
         }
-        let next = gathering.next(&mut queue, engine.batch_bytes_max(), Write::weight_bytes).await;
-        let Some((writes, answers)) = next else { break };
+        let Some(gathered) = gathering.next(engine.batch_bytes_max()).await else { break };
         let publish = |position| feed.publish(position);
-        leaves_trimmed = drive(&*engine, publish, Batch::new(writes), answers).await;
+        leaves_trimmed = drive(&*engine, publish, gathered).await;
     }
     let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
     while leaves_trimmed && Instant::now() < deadline {
@@ -97,16 +130,11 @@ async fn sweep(engine: &dyn Engine) -> bool {
     })
 }
 
-/// Answers every write of a batch, and tells whether what was trimmed may still take space.
-async fn drive(
-    engine: &dyn Engine,
-    publish: impl Fn(Position),
-    batch: Batch,
-    answers: Vec<oneshot::Sender<Outcome>>,
-) -> bool {
-    let mut answers = answers.into_iter();
-    let mut at_once = batch.len();
-    let mut rest = batch;
+/// Drives writes to their ends, and answers whether what was trimmed may still take space.
+async fn drive(engine: &dyn Engine, publish: impl Fn(Position), gathered: Vec<Writes>) -> bool {
+    let (mut callers, writes) = Callers::of(gathered);
+    let mut rest = Batch::new(writes);
+    let mut at_once = rest.len();
     let mut leaves_trimmed = false;
     while rest.len() > 0 {
         let batch = rest.first(at_once);
@@ -130,10 +158,7 @@ async fn drive(
             }
         };
         rest = rest.skip(outcomes.len());
-        for (outcome, answer) in outcomes.into_iter().zip(&mut answers) {
-            // A caller that went away is not told; the write stands.
-            let _ = answer.send(outcome);
-        }
+        callers.tell(outcomes);
     }
     leaves_trimmed
 }
@@ -193,7 +218,6 @@ mod tests {
     use std::cell::RefCell;
 
     use futures_util::FutureExt as _;
-    use futures_util::future::join_all;
     use tokio::sync::Notify;
 
     use super::*;
@@ -202,19 +226,33 @@ mod tests {
     use crate::store::request::{Mutation, Put};
     use crate::store::{JsonText, Reply};
 
-    fn puts(keys: &[&str]) -> Vec<Write> {
+    /// The puts of one caller for each of these, and what each caller is told.
+    fn puts(callers: &[&[&str]]) -> (Vec<Writes>, Vec<mpsc::UnboundedReceiver<Vec<Outcome>>>) {
         let put = |key: &&str| Mutation::Put(Put::new(*key, JsonText::of(&1).unwrap())).into();
-        keys.iter().map(put).collect()
+        let caller = |keys: &&[&str]| {
+            let (tell, told) = mpsc::unbounded_channel();
+            let told_of = move |outcomes| tell.send(outcomes).unwrap();
+            (Writes { writes: keys.iter().map(put).collect(), told: Box::new(told_of) }, told)
+        };
+        callers.iter().map(caller).unzip()
     }
 
     /// Drives a batch of puts; answers what each was told, and the heads that were published.
     async fn driven(engine: &Fake, keys: &[&str]) -> (Vec<Outcome>, Vec<u64>) {
-        let (answers, told): (Vec<_>, Vec<_>) = keys.iter().map(|_| oneshot::channel()).unzip();
         let heads = RefCell::new(Vec::new());
         let publish = |position: Position| heads.borrow_mut().push(position.head);
-        drive(engine, publish, Batch::new(puts(keys)), answers).await;
-        let told = join_all(told).await.into_iter().map(|outcome| outcome.unwrap()).collect();
-        (told, heads.into_inner())
+        let callers: Vec<&[&str]> = keys.chunks(3).collect();
+        let (gathered, told) = puts(&callers);
+        drive(engine, publish, gathered).await;
+        let mut outcomes = Vec::new();
+        for mut told in told {
+            while let Ok(more) = told.try_recv() {
+                outcomes.extend(more);
+            }
+            assert_eq!(told.try_recv(), Err(mpsc::error::TryRecvError::Disconnected), "nobody is told later");
+        }
+        assert_eq!(outcomes.len(), keys.len(), "each is told once");
+        (outcomes, heads.into_inner())
     }
 
     /// The revision that a put was told, or the code of its error and whether it may have been applied.
@@ -286,18 +324,16 @@ mod tests {
         let go_on = Arc::new(Notify::new());
         let faults = [Fault::Rejected { writes_max: 1 }, Fault::Slow(Arc::clone(&go_on))];
         let engine = Fake::new(faults);
-        let (first, told_first) = oneshot::channel();
-        let (second, mut told_second) = oneshot::channel();
+        let (gathered, mut told) = puts(&[&["a"], &["b"]]);
         let heads = RefCell::new(Vec::new());
         let publish = |position: Position| heads.borrow_mut().push(position.head);
-        let mut driving =
-            Box::pin(drive(&*engine, publish, Batch::new(puts(&["a", "b"])), vec![first, second]));
+        let mut driving = Box::pin(drive(&*engine, publish, gathered));
         assert!((&mut driving).now_or_never().is_none());
-        assert!(told_first.now_or_never().unwrap().unwrap().is_ok());
+        assert!(told[0].try_recv().unwrap()[0].is_ok());
         assert_eq!(*heads.borrow(), [1], "it is published as well");
-        assert!(told_second.try_recv().is_err());
+        assert!(told[1].try_recv().is_err());
         go_on.notify_one();
         driving.await;
-        assert!(told_second.await.unwrap().is_ok());
+        assert!(told[1].try_recv().unwrap()[0].is_ok());
     }
 }

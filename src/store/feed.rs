@@ -125,12 +125,7 @@ impl Feed {
 
     /// A page that begins at this seq, or before it. It may hold more than what is wanted, but all of that up to its
     /// `next`.
-    pub(crate) async fn page(
-        &self,
-        wanted: &Subscribe,
-        store: &Position,
-        seq: u64,
-    ) -> Result<Arc<Page>> {
+    pub(crate) async fn page(&self, wanted: &Subscribe, store: &Position, seq: u64) -> Result<Arc<Page>> {
         if let Some(page) = self.tail().find(store, seq) {
             return Ok(page);
         }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::Store;
-use super::batcher::{Batcher, Point};
-use super::engine::Engine;
-use super::error::{Code, Result};
+use super::batcher::{Batcher, Keys, Writer};
+use super::engine::{Engine, Point, Snapshot};
+use super::error::Result;
 use super::feed::Feed;
 use super::follow::{Follower, Following};
 use super::lease::session_name;
@@ -21,6 +21,7 @@ use super::request::{ConsumerGet, LockAcquire, NameList, Read, Request, Stream, 
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
 use super::waiting::{Claimable, Waiters};
+use crate::limits;
 
 /// A store on a database that this process opens itself.
 ///
@@ -64,7 +65,7 @@ impl LocalStore {
     pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock) -> LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
         let batcher = Batcher::start(&engine, &feed);
-        let waiters = Waiters::new(batcher.writes().clone(), Arc::clone(&feed), clock);
+        let waiters = Waiters::new(batcher.writer().clone(), Arc::clone(&feed), clock);
         LocalStore { engine, batcher, feed, waiters, foreign_commits: OnceLock::new() }
     }
 
@@ -105,22 +106,21 @@ impl LocalStore {
         self.engine.close().await;
     }
 
-    /// Reads one record, unless its value is large: then none, and [`Read::Get`] loads it by itself.
-    pub(crate) async fn get_small(&self, key: String) -> Result<Option<Reply>> {
-        let request = Request::Read(Read::Get { key });
-        request.check()?;
-        let Request::Read(Read::Get { key }) = request else { return Ok(None) };
-        match self.batcher.point(Point::Small(key)).await {
-            Err(error) if error.code == Code::TooLarge => Ok(None),
-            outcome => outcome.map(Some),
-        }
+    /// What stands under each of these keys, which were checked.
+    pub(crate) async fn points(&self, keys: &[&str]) -> Result<Snapshot<Vec<Point>>> {
+        self.engine.point(keys, limits::INLINE_VALUE_BYTES).await
+    }
+
+    /// Where writes are taken that were checked.
+    pub(crate) fn writer(&self) -> &Writer {
+        self.batcher.writer()
     }
 
     async fn read(&self, read: Read) -> Result<Reply> {
         let engine = &*self.engine;
         Ok(match read {
-            Read::Get { key } => return self.batcher.point(Point::One(key)).await,
-            Read::GetBatch { keys } => return self.batcher.point(Point::Many(keys)).await,
+            Read::Get { key } => return self.batcher.read(Keys::One(key)).await,
+            Read::GetBatch { keys } => return self.batcher.read(Keys::Many(keys)).await,
             Read::List(list) => {
                 let query = ListQuery::of(&list);
                 if list.keys_only {
@@ -211,7 +211,7 @@ impl Store for LocalStore {
         request.check()?;
         match request {
             Request::Init => self.engine.init().await.map(|created| Reply::Init { created }),
-            Request::Write(write) => self.batcher.writes().write(write).await,
+            Request::Write(write) => self.batcher.writer().write(write).await,
             Request::Compact => self.engine.compact().await.map(Reply::Compacted),
             Request::Restore { epoch } => {
                 let restored = self.engine.restore(&epoch).await;

@@ -193,7 +193,8 @@ impl StreamQuery {
     ) -> std::result::Result<(), Damage> {
         let seqs = self.seqs(position);
         let is_whole = found.more || found.rows.len() as u64 == seqs.end - seqs.start;
-        if self.is_filtered() || (is_whole && found.rows.iter().zip(seqs).all(|(change, seq)| change.seq == seq))
+        if self.is_filtered()
+            || (is_whole && found.rows.iter().zip(seqs).all(|(change, seq)| change.seq == seq))
         {
             return Ok(());
         }

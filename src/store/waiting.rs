@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::wakeups::Wakeups;
 
-use super::batcher::{WeakWrites, Writes};
+use super::batcher::{WeakWriter, Writer};
 use super::engine::Holdable;
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
@@ -24,7 +24,7 @@ use crate::limits;
 
 /// Those who wait in this process. For each lock and each consumer they are served in the order in which they came.
 pub(crate) struct Waiters {
-    writes: Writes,
+    writer: Writer,
     feed: Arc<Feed>,
     queues: Mutex<HashMap<Holdable, Queue>>,
     wakeups: Arc<Wakeups>,
@@ -97,7 +97,7 @@ impl Claimable {
 pub(crate) struct Claim {
     reply: Option<Reply>,
     release: Option<Write>,
-    writes: WeakWrites,
+    writer: WeakWriter,
 }
 
 impl Claim {
@@ -119,7 +119,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
-            self.writes.give_back(release);
+            self.writer.give_back(release);
         }
     }
 }
@@ -133,14 +133,14 @@ impl Drop for Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn new(writes: Writes, feed: Arc<Feed>, clock: Clock) -> Waiters {
+    pub(crate) fn new(writer: Writer, feed: Arc<Feed>, clock: Clock) -> Waiters {
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&feed), clock));
-        Waiters { writes, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
+        Waiters { writer, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
     }
 
     /// Where it writes.
-    pub(crate) fn writes(&self) -> &Writes {
-        &self.writes
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Ends the task of the wake-ups. Nobody waits any more.
@@ -213,12 +213,12 @@ impl Waiters {
     /// In a task of its own: a caller that gives up in the middle of an attempt must not keep what it brings.
     async fn attempt(&self, claimable: &Claimable) -> Result<Claim> {
         let (answer, answered) = oneshot::channel();
-        let (claimable, writes) = (claimable.clone(), self.writes.clone());
+        let (claimable, writer) = (claimable.clone(), self.writer.clone());
         tokio::spawn(async move {
-            let claim = writes.write(claimable.write()).await.map(|reply| Claim {
+            let claim = writer.write(claimable.write()).await.map(|reply| Claim {
                 release: claimable.release(&reply),
                 reply: Some(reply),
-                writes: writes.downgrade(),
+                writer: writer.downgrade(),
             });
             // When nobody is there any more, it is dropped, and so given back.
             let _ = answer.send(claim);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::{Decision, Engine, Failure, Found, Holdable, Snapshot};
+use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery};
@@ -230,10 +230,10 @@ impl Engine for Fake {
         Ok(false)
     }
 
-    async fn point(&self, keys: &[&str], _: usize) -> Result<Snapshot<HashMap<String, Found>>> {
+    async fn point(&self, keys: &[&str], _: usize) -> Result<Snapshot<Vec<Point>>> {
         Ok(self.snapshot(|tables| {
-            let rows = found(&tables.records, keys).into_iter();
-            rows.map(|(key, row)| (key.clone(), Found::Inline(record(&key, &row)))).collect()
+            let point = |key: &str| Some(Point::Record(record(key, tables.records.get(key)?)));
+            keys.iter().map(|key| point(key).unwrap_or(Point::Absent)).collect()
         }))
     }
 
@@ -258,9 +258,7 @@ impl Engine for Fake {
     }
 
     async fn count(&self, query: ListQuery) -> Result<Snapshot<u64>> {
-        Ok(self.snapshot(|tables| {
-            tables.records.range((query.span.lower, query.span.upper)).count() as u64
-        }))
+        Ok(self.snapshot(|tables| tables.records.range((query.span.lower, query.span.upper)).count() as u64))
     }
 
     async fn changes(&self, _: StreamQuery) -> Result<Snapshot<PageRows<Change>>> {

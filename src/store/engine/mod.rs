@@ -44,12 +44,9 @@ pub(crate) trait Engine: Send + Sync {
     /// Removes a part of what was trimmed, and answers whether something is left.
     async fn sweep(&self) -> Result<bool>;
 
-    /// The records of these keys that exist, by key. A value of more than `inline_bytes_max` bytes is not loaded.
-    async fn point(
-        &self,
-        keys: &[&str],
-        inline_bytes_max: usize,
-    ) -> Result<Snapshot<HashMap<String, Found>>>;
+    /// What stands under each of these keys, in their order; a key may come twice. A value of more than `inline_bytes_max`
+    /// bytes is not loaded.
+    async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
 
     /// A page of records.
     async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>>;
@@ -156,11 +153,23 @@ pub(crate) enum Failure {
     },
 }
 
-/// A record that exists.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// With its value.
-    Inline(Record),
-    /// Its value is so large that a read of its own answers it, to bound what a batch holds in memory.
+/// What stands under a key.
+#[derive(Debug, Clone)]
+pub(crate) enum Point {
+    /// Nothing.
+    Absent,
+    /// A record with its value.
+    Record(Record),
+    /// A record whose value is so large that a read of its own answers it, to bound what a batch holds in memory.
     Large,
+}
+
+impl Point {
+    /// The record, as far as it was loaded.
+    pub(crate) fn into_record(self) -> Option<Record> {
+        match self {
+            Point::Record(record) => Some(record),
+            Point::Absent | Point::Large => None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!
-//! A batch runs as a whole on one thread that may be held up. Point reads run on the thread of whoever asks, because they
+//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of whoever asks, because they
 //! take a few microseconds and a change of threads takes more; every other read runs aside.
 
 mod apply;
@@ -33,18 +33,20 @@ mod retire;
 mod room;
 mod standing;
 mod statement;
+mod worker;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::OwnedMutexGuard;
 
 use self::database::{Continuity, Database};
 use self::error::in_use;
 use self::retire::Opened;
-use super::{Decision, Engine, Failure, Found, Holdable, Snapshot};
+use self::worker::{Turn, Worker};
+use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
@@ -58,7 +60,7 @@ use crate::store::time::Clock;
 /// A store in a SQLite file, or in memory.
 pub(crate) struct Sqlite {
     core: Arc<Core>,
-    opened: Arc<tokio::sync::Mutex<Opened>>,
+    worker: Worker,
 }
 
 /// What the threads of an engine share.
@@ -83,8 +85,11 @@ impl Core {
         if !self.has_failed() {
             return Ok(());
         }
-        Err(Error::new(Code::Unavailable, "a commit failed with an I/O error, so this process writes no more")
-            .hint("run the command again: a fresh process recovers the store"))
+        Err(Error::new(
+            Code::Unavailable,
+            "a commit failed with an I/O error, so this process writes no more",
+        )
+        .hint("run the command again: a fresh process recovers the store"))
     }
 
     /// Lets those who read use a store, or no store.
@@ -101,7 +106,7 @@ impl Core {
 impl Sqlite {
     pub(crate) fn new(place: SqlitePlace, clock: Clock) -> Sqlite {
         let core = Core { place, clock, database: Mutex::default(), failed: AtomicBool::new(false) };
-        Sqlite { core: Arc::new(core), opened: Arc::default() }
+        Sqlite { core: Arc::new(core), worker: Worker::default() }
     }
 
     /// Checks that a store is at its place or can be made there, and leaves everything as it is. What may pass is not
@@ -111,7 +116,7 @@ impl Sqlite {
         aside(move || core.check_place()).await?
     }
 
-    /// Does something with what is open, on a thread that may be held up, to its end.
+    /// Does something with what is open, on the thread that writes.
     ///
     /// # Errors
     /// `busy` when others have the store in hand for longer than any request may take. Only a compact and a restore do,
@@ -120,23 +125,17 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Core, &mut Opened) -> T + Send + 'static,
     ) -> Result<T> {
-        let turn = Arc::clone(&self.opened).lock_owned();
-        let opened = match self.core.place {
-            SqlitePlace::Memory => turn.await,
-            SqlitePlace::File { .. } => tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, turn)
-                .await
-                .map_err(|_| in_use(&self.core.place))?,
+        let turn = match self.core.place {
+            SqlitePlace::Memory => self.worker.turn().await,
+            SqlitePlace::File { .. } => {
+                self.turn_within(limits::SQLITE_BUSY_TIMEOUT).await.ok_or_else(|| in_use(&self.core.place))?
+            }
         };
-        self.with(opened, work).await
+        self.worker.run(&self.core, turn, work).await
     }
 
-    async fn with<T: Send + 'static>(
-        &self,
-        mut opened: OwnedMutexGuard<Opened>,
-        work: impl FnOnce(&Core, &mut Opened) -> T + Send + 'static,
-    ) -> Result<T> {
-        let core = Arc::clone(&self.core);
-        aside(move || work(&core, &mut opened)).await
+    async fn turn_within(&self, patience: Duration) -> Option<Turn> {
+        tokio::time::timeout(patience, self.worker.turn()).await.ok()
     }
 
     /// The open store; opens it when it is not, or when its files are no longer those that were opened.
@@ -144,7 +143,17 @@ impl Sqlite {
         if let Some(database) = self.current()? {
             return Ok(database);
         }
-        self.with_opened(|core, opened| Ok(Arc::clone(&opened.open(core)?.database))).await?
+        let open = |core: &Core, opened: &mut Opened| Ok(Arc::clone(&opened.open(core)?.database));
+        if self.core.published().is_none() {
+            return self.with_opened(open).await?;
+        }
+        // What is under way may take long, and whoever asks for the new files is to hear why there are none.
+        let Some(turn) = self.turn_within(limits::RETIRE_PATIENCE).await else {
+            return Err(self
+                .core
+                .replaced("a request is still under way with the files that were there before"));
+        };
+        self.worker.run(&self.core, turn, open).await?
     }
 
     /// The open store, when it is certain that its files are still those at its place.
@@ -163,7 +172,7 @@ impl Sqlite {
         match database.continuity() {
             Continuity::Certain => Some(true),
             Continuity::Broken => Some(false),
-            Continuity::Doubtful if self.opened.try_lock().is_err() => Some(true),
+            Continuity::Doubtful if self.worker.is_busy() => Some(true),
             Continuity::Doubtful => None,
         }
     }
@@ -201,11 +210,7 @@ impl Engine for Sqlite {
         self.with_opened(|core, opened| opened.open(core)?.sweep(core)).await?
     }
 
-    async fn point(
-        &self,
-        keys: &[&str],
-        inline_bytes_max: usize,
-    ) -> Result<Snapshot<HashMap<String, Found>>> {
+    async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>> {
         if inline_bytes_max <= limits::INLINE_VALUE_BYTES
             && let Some(found) = self.read_at_once(|source| source.point(keys, inline_bytes_max))?
         {
@@ -278,14 +283,16 @@ impl Engine for Sqlite {
     }
 
     async fn tend(&self) {
-        let Ok(opened) = Arc::clone(&self.opened).try_lock_owned() else { return };
-        // What could not be done now is done the next time.
-        let _ = self.with(opened, |core, opened| opened.let_go_or_shrink(core)).await;
+        let Some(turn) = self.worker.turn_now() else { return };
+        let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;
+        if let Err(error) = tended {
+            tracing::debug!(%error, "the store could not be looked after");
+        }
     }
 
     async fn close(&self) {
-        let opened = Arc::clone(&self.opened).lock_owned().await;
-        if let Err(error) = self.with(opened, |core, opened| opened.close_all(core)).await {
+        let turn = self.worker.turn().await;
+        if let Err(error) = self.worker.run(&self.core, turn, |core, opened| opened.close_all(core)).await {
             tracing::error!(%error, "closing the store");
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
+use super::Core;
 use super::apply::{self, Steps};
 use super::database::Open;
 use super::error::{describe, is_cut_off, is_fatal, is_pointless_alone};
@@ -12,7 +13,6 @@ use super::load::{Loaded, load, load_meta};
 use super::retire::Opened;
 use super::room::no_room;
 use super::statement::{Trouble, execute};
-use super::Core;
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::engine::{Decision, Failure};
@@ -87,11 +87,11 @@ impl Open {
             return Ok(Decision { outcomes: plan.outcomes, position: None, leaves_trimmed });
         }
         plan.meta.check().map_err(|damage| transaction.failure(&damage.into()))?;
-        room.check(&plan, &core.place)
-            .map_err(|error| Failure::Rejected { error, alone_may_help: true })?;
+        room.check(&plan, &core.place).map_err(|error| Failure::Rejected { error, alone_may_help: true })?;
         transaction.prepare(History::rows_of(&plan))?;
         let steps = if room.is_short() { Steps::Many } else { steps };
-        apply::apply(&self.writer, &plan, oldest, steps).map_err(|error| transaction.failure(&error.into()))?;
+        apply::apply(&self.writer, &plan, oldest, steps)
+            .map_err(|error| transaction.failure(&error.into()))?;
         if room.is_to_be_watched(&plan) && !database.fits(&self.writer) {
             return Err(Failure::Rejected { error: no_room(&core.place), alone_may_help: true });
         }

@@ -7,8 +7,8 @@ use super::error::describe;
 use super::standing::Standing;
 use super::statement::{self, each_row};
 use super::{Core, files, place};
-use crate::store::engine::sql;
 use crate::store::engine::migrations::not_initialized;
+use crate::store::engine::sql;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 

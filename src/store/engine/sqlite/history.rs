@@ -45,8 +45,7 @@ impl History {
     pub(super) fn begin(main: MainFile, writer: &Connection) -> Result<History> {
         // A file that another process is making has no header yet, and what it holds is looked at by others.
         let header = main.header().map_err(|error| Damage::new(error.to_string()))?;
-        let known =
-            Known { header, checkpoints: checkpoints(writer)?, data_version: data_version(writer)? };
+        let known = Known { header, checkpoints: checkpoints(writer)?, data_version: data_version(writer)? };
         Ok(History {
             main,
             known: Mutex::new(known),

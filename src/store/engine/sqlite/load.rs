@@ -49,7 +49,8 @@ pub(super) fn load_meta(writer: &Connection) -> Result<(Meta, Option<u64>)> {
     const META: &str = concat!("select ", sql::columns!(meta), " from kv_meta");
     // A select for each end: SQLite would look through all of the stream for both in one.
     const ENDS: &str = "select (select min(seq) from kv_stream), (select max(seq) from kv_stream)";
-    let meta = first_row(writer, META, &[], |row| sql::meta(row))?.ok_or_else(|| Damage::new("kv_meta is empty"))?;
+    let meta =
+        first_row(writer, META, &[], |row| sql::meta(row))?.ok_or_else(|| Damage::new("kv_meta is empty"))?;
     let ends = first_row(writer, ENDS, &[], |row| {
         let seq = |index| row.integer(index)?.map(damage::count).transpose();
         Ok(StreamEnds { oldest: seq(0)?, newest: seq(1)? })

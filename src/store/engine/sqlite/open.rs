@@ -54,7 +54,8 @@ impl Core {
         let mut keeper = None;
         let history = match main {
             Some(main) => {
-                let history = History::begin(main, &writer).map_err(|trouble| trouble.describe(&self.place))?;
+                let history =
+                    History::begin(main, &writer).map_err(|trouble| trouble.describe(&self.place))?;
                 let connection = self.connect(path, Access::Read)?;
                 // It takes part from the first statement on.
                 number(&connection, "select count(*) from kv_meta", &[])

@@ -14,9 +14,8 @@ use crate::limits;
 use crate::store::damage::{self, Damage};
 use crate::store::engine::migrations::not_initialized;
 use crate::store::engine::sql::{self, Statement, Value, Wanted};
-use crate::store::engine::{Found, Holdable, Snapshot};
+use crate::store::engine::{Holdable, Point, Snapshot};
 use crate::store::error::{Error, Result};
-use crate::store::open::SqlitePlace;
 use crate::store::page::{ListQuery, NameQuery, PageRows, PageSize, StreamQuery, weight_bytes};
 use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::position::Position;
@@ -39,10 +38,6 @@ impl Sqlite {
         &self,
         read: impl FnOnce(&Source<'_>) -> Read<T>,
     ) -> Result<Option<Snapshot<T>>> {
-        if self.core.place == SqlitePlace::Memory {
-            let Ok(opened) = self.opened.try_lock() else { return Ok(None) };
-            return self.snapshot(read_in_memory(&opened, read)?).map(Some);
-        }
         let Some(database) = self.current()? else { return Ok(None) };
         let Some(readers) = &database.readers else { return Ok(None) };
         let found = readers.at_once(|connection| read(&Source { connection, opened: database.opened }));
@@ -60,9 +55,8 @@ impl Sqlite {
     ) -> Result<Snapshot<T>> {
         let database = self.database().await?;
         let Some(readers) = &database.readers else {
-            let opened = Arc::clone(&self.opened).lock_owned().await;
-            let found = aside(move || read_in_memory(&opened, read)).await??;
-            return self.snapshot(found);
+            let found = self.with_opened(move |_, opened| read_in_memory(opened, read)).await?;
+            return self.snapshot(found?);
         };
         let turn = Arc::clone(&readers.turns).acquire_owned();
         let Ok(Ok(turn)) = tokio::time::timeout(limits::SQLITE_BUSY_TIMEOUT, turn).await else {
@@ -111,11 +105,7 @@ pub(super) fn no_memory_store() -> Error {
 
 impl Source<'_> {
     /// The records of these keys. A loop over one prepared statement is faster than a join with an array of them.
-    pub(super) fn point(
-        &self,
-        keys: &[impl AsRef<str>],
-        inline_bytes_max: usize,
-    ) -> Read<HashMap<String, Found>> {
+    pub(super) fn point(&self, keys: &[impl AsRef<str>], inline_bytes_max: usize) -> Read<Vec<Point>> {
         const TEXT: &str = concat!(
             "select ",
             sql::columns!(record_head),
@@ -123,24 +113,21 @@ impl Source<'_> {
         );
         self.at_one_instant(|position, _| {
             let inline_bytes_max = Value::count(inline_bytes_max as u64);
-            let mut records = HashMap::with_capacity(keys.len());
-            for key in keys {
-                let key = key.as_ref();
-                let found = first_row(self.connection, TEXT, &[Value::Text(key), inline_bytes_max], |row| {
-                    Ok(sql::record(row, position.head)?.map_or(Found::Large, Found::Inline))
-                })?;
-                if let Some(found) = found {
-                    records.insert(key.to_owned(), found);
-                }
-            }
-            Ok(records)
+            let point = |key: &str| {
+                let values = [Value::Text(key), inline_bytes_max];
+                first_row(self.connection, TEXT, &values, |row| {
+                    Ok(sql::record(row, position.head)?.map_or(Point::Large, Point::Record))
+                })
+            };
+            keys.iter().map(|key| Ok(point(key.as_ref())?.unwrap_or(Point::Absent))).collect()
         })
     }
 
     pub(super) fn records(&self, query: &ListQuery) -> Read<PageRows<Record>> {
         self.at_one_instant(|position, _| {
             self.page(&sql::list(query, Wanted::Records), query.size, |row| {
-                let record = sql::record(row, position.head)?.ok_or_else(|| Damage::new("a value is null"))?;
+                let record =
+                    sql::record(row, position.head)?.ok_or_else(|| Damage::new("a value is null"))?;
                 let bytes = weight_bytes(&record);
                 Ok((record, bytes))
             })
@@ -199,7 +186,8 @@ impl Source<'_> {
                     Holdable::Lock(name) => ("select expires from kv_lock where name = ?", name),
                     Holdable::Consumer(name) => ("select expires from kv_consumer where name = ?", name),
                 };
-                let expires = first_row(self.connection, text, &[Value::Text(name)], |row| sql::optional_time_ms(row))?;
+                let expires =
+                    first_row(self.connection, text, &[Value::Text(name)], |row| sql::optional_time_ms(row))?;
                 if let Some(expires_ms) = expires.flatten() {
                     expiries.insert(what.clone(), expires_ms);
                 }

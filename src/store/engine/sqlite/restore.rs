@@ -5,8 +5,8 @@ mod swap;
 mod users;
 
 pub(crate) use self::prepare::{Prepared, copy, prepare};
-pub(crate) use super::place::mode_of_new;
 use super::Sqlite;
+pub(crate) use super::place::mode_of_new;
 use crate::store::engine::Engine as _;
 use crate::store::error::{Code, Error, Result};
 use crate::store::files;

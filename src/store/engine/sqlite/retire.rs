@@ -129,7 +129,9 @@ impl Opened {
         while Arc::strong_count(&leaving.database) > 1 {
             if since.elapsed() >= patience {
                 self.leaving = Some((leaving, since));
-                return Err(core.replaced("a request is still under way with the files that were there before"));
+                return Err(
+                    core.replaced("a request is still under way with the files that were there before")
+                );
             }
             sleep(PAUSE);
         }

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
-use rusqlite::Connection;
 
 use super::database::Database;
 use super::files::{length_bytes, log_path};

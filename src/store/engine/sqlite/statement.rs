@@ -62,9 +62,9 @@ impl Cells for Row<'_> {
 
     fn text(&self, index: usize) -> damage::Result<Option<&str>> {
         match self.get_ref(index) {
-            Ok(ValueRef::Text(text)) => {
-                std::str::from_utf8(text).map(Some).map_err(|error| Damage::new(format!("a text is not UTF-8: {error}")))
-            }
+            Ok(ValueRef::Text(text)) => std::str::from_utf8(text)
+                .map(Some)
+                .map_err(|error| Damage::new(format!("a text is not UTF-8: {error}"))),
             Ok(ValueRef::Null) => Ok(None),
             other => Err(unfit(other, "a text")),
         }
