@@ -7,17 +7,17 @@ use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
 use super::{MAILBOX, unless_given_up};
-use crate::store::waiting::{Claim, Claimable};
-use crate::store::{LocalStore, Result};
+use crate::store::Result;
+use crate::store::waiting::{Claim, Claimable, Waiters};
 
-/// Holds nothing but the store. Who waits sleeps until the lock that it waits for is released or expires.
+/// Has the queues of those that wait, and the one timer that wakes them when what they wait for is released or expires.
 pub(crate) struct LockExpiry {
-    store: Arc<LocalStore>,
+    waiters: Arc<Waiters>,
 }
 
 impl LockExpiry {
-    pub(crate) fn new(store: Arc<LocalStore>) -> LockExpiry {
-        LockExpiry { store }
+    pub(crate) fn new(waiters: Arc<Waiters>) -> LockExpiry {
+        LockExpiry { waiters }
     }
 }
 
@@ -50,7 +50,7 @@ impl Handler<Acquire> for LockExpiry {
         Acquire { claimable, wait, given_up }: Acquire,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let store = Arc::clone(&self.store);
-        Box::pin(unless_given_up(given_up, async move { store.waiters().acquire(&claimable, wait).await }))
+        let waiters = Arc::clone(&self.waiters);
+        Box::pin(unless_given_up(given_up, async move { waiters.acquire(&claimable, wait).await }))
     }
 }

@@ -6,19 +6,22 @@ use actix::{Actor, Context, Handler, Message, ResponseFuture};
 use tokio_util::sync::CancellationToken;
 
 use super::{MAILBOX, unless_given_up};
+use crate::store::feed::Feed;
 use crate::store::follow::Follower;
-use crate::store::reply::Identity;
-use crate::store::{LocalStore, Result, Subscribe};
+use crate::store::waiting::Waiters;
+use crate::store::{Identity, Result, Subscribe};
 
-/// Hands out cursors that are woken when the stream goes on, whoever wrote to it. A cursor is read by the connection
-/// that has it, when its socket can take more: this actor holds nothing of it.
+/// Has the feed, whose signal tells that the stream goes on, whoever wrote to it, and hands out cursors that it wakes. A
+/// cursor is read by the connection that has it, when its socket can take more: this actor holds nothing of it.
 pub(crate) struct StreamNotifier {
-    store: Arc<LocalStore>,
+    feed: Arc<Feed>,
+    /// For a consumer, which one session at a time follows as.
+    waiters: Arc<Waiters>,
 }
 
 impl StreamNotifier {
-    pub(crate) fn new(store: Arc<LocalStore>) -> StreamNotifier {
-        StreamNotifier { store }
+    pub(crate) fn new(feed: Arc<Feed>, waiters: Arc<Waiters>) -> StreamNotifier {
+        StreamNotifier { feed, waiters }
     }
 }
 
@@ -52,7 +55,8 @@ impl Handler<Follow> for StreamNotifier {
         Follow { subscribe, session, given_up }: Follow,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let store = Arc::clone(&self.store);
-        Box::pin(unless_given_up(given_up, async move { Follower::begin(&store, subscribe, session).await }))
+        let (feed, waiters) = (Arc::clone(&self.feed), Arc::clone(&self.waiters));
+        let begun = async move { Follower::begin(&feed, &waiters, subscribe, session).await };
+        Box::pin(unless_given_up(given_up, begun))
     }
 }

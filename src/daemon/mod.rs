@@ -69,8 +69,8 @@ pub async fn run(
 ) {
     let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
     let backend = Backend::new(Arc::clone(&store)).start();
-    let lock_expiry = LockExpiry::new(Arc::clone(&store)).start();
-    let stream_notifier = StreamNotifier::new(Arc::clone(&store)).start();
+    let lock_expiry = LockExpiry::new(Arc::clone(store.waiters())).start();
+    let stream_notifier = StreamNotifier::new(Arc::clone(store.feed()), Arc::clone(store.waiters())).start();
     let clients = Arc::new(Clients::default());
     let connections_max = resources::connections();
     let dispatch = Arc::new(Dispatch {

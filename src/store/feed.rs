@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::engine::{Engine, Snapshot};
 use super::error::Result;
@@ -35,6 +36,7 @@ pub(crate) struct Feed {
     replays: Arc<Semaphore>,
     /// The store is closing.
     pub(crate) closed: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Feed {
@@ -47,7 +49,26 @@ impl Feed {
             reading: tokio::sync::Mutex::default(),
             replays: Arc::new(Semaphore::new(limits::REPLAY_READS)),
             closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
+    }
+
+    /// Runs a task until the store is closed.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.closed.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = closed.cancelled() => {}
+            }
+        });
+    }
+
+    /// Ends every task, and whatever waits for news.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     pub(crate) fn engine(&self) -> &Arc<dyn Engine> {

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use super::error::{Code, Error, Result};
 use super::feed::{Feed, Page, event_bytes};
 use super::lease::Lease;
-use super::local::LocalStore;
 use super::position::Position;
 use super::record::Change;
 use super::reply::Identity;
 use super::request::ConsumerHold;
 use super::subscription::{Event, Source, Start, Subscribe, check_position, epoch_changed, no_consumer};
+use super::waiting::Waiters;
 use crate::limits;
 
 /// A place in the stream that moves on.
@@ -65,12 +65,13 @@ impl Follower {
     ///
     /// `session` is who holds a consumer.
     pub(crate) async fn begin(
-        store: &LocalStore,
+        feed: &Arc<Feed>,
+        waiters: &Waiters,
         mut wanted: Subscribe,
         session: String,
     ) -> Result<(Follower, u64, Identity)> {
         wanted.check()?;
-        let feed = Arc::clone(store.feed());
+        let feed = Arc::clone(feed);
         // It listens before it asks, so that it hears of what is committed in between.
         let latest = feed.listen();
         let lease = match &wanted.consumer {
@@ -85,7 +86,7 @@ impl Follower {
                     start: wanted.start.take(),
                     renew: false,
                 };
-                let (lease, position) = Lease::gain(store.waiters(), hold, wanted.wait).await?;
+                let (lease, position) = Lease::gain(waiters, hold, wanted.wait).await?;
                 wanted.start = Some(Start::After(position));
                 Some(lease)
             }
@@ -275,7 +276,7 @@ impl Source for Following {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Address, Clock, EngineKind, JsonText, Put, Store as _};
+    use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store as _};
 
     fn at(first: u64, head: u64) -> Position {
         Position { epoch: "e".to_owned(), opened: 0, head, first, lock_seq: 0 }

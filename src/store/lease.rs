@@ -31,7 +31,7 @@ impl Lease {
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
         let operation = WriteOperation::ConsumerHold(renewal);
         let position = waiters.acquire(&Claimable::Consumer(hold), wait).await?.keep()?.into_position()?;
-        let writer = waiters.writer().downgrade();
+        let writer = waiters.writer().clone();
         let (tell, lost) = watch::channel(None);
         let renewing = tokio::spawn(renew(writer.clone(), operation, tell));
         Ok((Lease { name, holder, writer, renewing, lost }, position))

@@ -1,10 +1,10 @@
 //! A store on a database of this process.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinHandle;
+use tokio_util::sync::DropGuard;
 
 use super::Store;
 use super::batcher::{Batcher, Keys, Writer};
@@ -49,9 +49,9 @@ pub struct LocalStore {
     engine: Arc<dyn Engine>,
     batcher: Batcher,
     feed: Arc<Feed>,
-    waiters: Waiters,
-    /// Follows what other processes commit. It begins with the first caller that waits for that.
-    foreign_commits: OnceLock<Task>,
+    waiters: Arc<Waiters>,
+    /// Ends the tasks of a store that is dropped without being closed.
+    _tasks: DropGuard,
 }
 
 impl LocalStore {
@@ -65,19 +65,20 @@ impl LocalStore {
     pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock) -> LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
         let batcher = Batcher::start(&engine, &feed);
-        let waiters = Waiters::new(batcher.writer().clone(), Arc::clone(&feed), clock);
-        LocalStore { engine, batcher, feed, waiters, foreign_commits: OnceLock::new() }
+        let waiters = Arc::new(Waiters::new(batcher.writer().downgrade(), Arc::clone(&feed), clock));
+        // It asks for nothing before somebody listens.
+        feed.spawn(Arc::clone(&feed).follow_others());
+        let tasks = feed.closed.clone().drop_guard();
+        LocalStore { engine, batcher, feed, waiters, _tasks: tasks }
     }
 
-    /// What all who wait for this store share.
+    /// What all who follow the stream of this store share.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
-        self.foreign_commits.get_or_init(|| Task(tokio::spawn(Arc::clone(&self.feed).follow_others())));
         &self.feed
     }
 
-    /// Those who wait for something that others hold.
-    pub(crate) fn waiters(&self) -> &Waiters {
-        self.feed();
+    /// The callers that wait for something that others hold.
+    pub(crate) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
     }
 
@@ -95,13 +96,7 @@ impl LocalStore {
 
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
-        self.feed.closed.cancel();
-        self.waiters.close().await;
-        if let Some(mut task) = self.foreign_commits.into_inner() {
-            task.0.abort();
-            // Whether or not it was reading, it holds nothing of the database from here on.
-            let _ = (&mut task.0).await;
-        }
+        self.feed.close().await;
         self.batcher.close().await;
         self.engine.close().await;
     }
@@ -196,15 +191,6 @@ impl LocalStore {
     }
 }
 
-/// A task that ends with its store.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 #[async_trait]
 impl Store for LocalStore {
     async fn call(&self, request: Request) -> Result<Reply> {
@@ -226,13 +212,14 @@ impl Store for LocalStore {
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
-        let (follower, seq, identity) = Follower::begin(self, subscribe, session_name()).await?;
+        let (follower, seq, identity) =
+            Follower::begin(&self.feed, &self.waiters, subscribe, session_name()).await?;
         Ok(Subscription::new(identity, seq, Following::new(follower)))
     }
 
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
         let request = Request::Write(WriteOperation::LockAcquire(acquire.clone()).into());
         request.check()?;
-        self.waiters().acquire(&Claimable::Lock(acquire), wait).await?.try_into()
+        self.waiters.acquire(&Claimable::Lock(acquire), wait).await?.try_into()
     }
 }

@@ -3,16 +3,15 @@
 mod wakeups;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use self::wakeups::Wakeups;
 
-use super::batcher::{WeakWriter, Writer};
+use super::batcher::WeakWriter;
 use super::engine::Holdable;
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
@@ -24,12 +23,12 @@ use crate::limits;
 
 /// Those who wait in this process. For each lock and each consumer they are served in the order in which they came.
 pub(crate) struct Waiters {
-    writer: Writer,
+    writer: WeakWriter,
     feed: Arc<Feed>,
     queues: Mutex<HashMap<Holdable, Queue>>,
     wakeups: Arc<Wakeups>,
     /// The task of the wake-ups, from the first one who waits on.
-    waking: OnceLock<JoinHandle<()>>,
+    waking: Once,
 }
 
 /// Whoever has the turn is the one who tries. tokio's mutex gives turns in order.
@@ -124,32 +123,15 @@ impl Drop for Claim {
     }
 }
 
-impl Drop for Waiters {
-    fn drop(&mut self) {
-        if let Some(waking) = self.waking.take() {
-            waking.abort();
-        }
-    }
-}
-
 impl Waiters {
-    pub(crate) fn new(writer: Writer, feed: Arc<Feed>, clock: Clock) -> Waiters {
+    pub(crate) fn new(writer: WeakWriter, feed: Arc<Feed>, clock: Clock) -> Waiters {
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&feed), clock));
-        Waiters { writer, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
+        Waiters { writer, feed, queues: Mutex::default(), wakeups, waking: Once::new() }
     }
 
     /// Where it writes.
-    pub(crate) fn writer(&self) -> &Writer {
+    pub(crate) fn writer(&self) -> &WeakWriter {
         &self.writer
-    }
-
-    /// Ends the task of the wake-ups. Nobody waits any more.
-    pub(crate) async fn close(mut self) {
-        if let Some(waking) = self.waking.take() {
-            waking.abort();
-            // Cancelled, in the middle of a wait.
-            let _ = waking.await;
-        }
     }
 
     /// Acquires, as soon as that is possible, for as long as `wait` allows, at most a day. Giving up leaves nothing
@@ -172,7 +154,7 @@ impl Waiters {
         let Ok(_turn) = timeout_at(deadline, turn.get()).await else {
             return Err(self.present_refusal(&what).await?.unwrap_or_else(|| claimable.refusal()));
         };
-        self.waking.get_or_init(|| tokio::spawn(Arc::clone(&self.wakeups).run()));
+        self.waking.call_once(|| self.feed.spawn(Arc::clone(&self.wakeups).run()));
         // From before the first attempt on, so that no release by another process is missed.
         let _listening = self.feed.listen();
         loop {
@@ -218,7 +200,7 @@ impl Waiters {
             let claim = writer.write(claimable.write()).await.map(|reply| Claim {
                 release: claimable.release(&reply),
                 reply: Some(reply),
-                writer: writer.downgrade(),
+                writer: writer.clone(),
             });
             // When nobody is there any more, it is dropped, and so given back.
             let _ = answer.send(claim);

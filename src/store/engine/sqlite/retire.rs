@@ -202,7 +202,7 @@ impl Opened {
             // Without a file at its path the log stays where it is: the file may yet be put back beside it.
             let is_current = core.files().map_or(true, |files| files == open.database.files);
             if is_current && open.goes_on() {
-                if open.close().is_err() {
+                if !open.is_left_within(limits::SQLITE_BUSY_TIMEOUT) || open.close().is_err() {
                     tracing::warn!("a request is under way: the next process recovers its outcome");
                 }
                 return;
@@ -214,6 +214,20 @@ impl Opened {
         {
             tracing::error!(%error, "what the log held could not be saved");
         }
+    }
+}
+
+impl Open {
+    /// Waits until nobody reads any more.
+    fn is_left_within(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        while Arc::strong_count(&self.database) > 1 {
+            if begun.elapsed() >= patience {
+                return false;
+            }
+            sleep(PAUSE);
+        }
+        true
     }
 }
 
