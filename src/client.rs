@@ -4,6 +4,7 @@ mod connect;
 mod connection;
 mod deaths;
 mod own_connection;
+mod spawn;
 mod subscription;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +21,9 @@ pub use self::connect::Target;
 use self::connection::Lost;
 use self::deaths::Deaths;
 use self::own_connection::OwnConnection;
-use crate::daemon::place::Place;
+pub use self::spawn::{Launch, Program};
 use crate::limits;
+use crate::meeting::place::Place;
 use crate::protocol::{Acquire, Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
 use crate::store::{
     Code, Error, Grant, LockAcquire, LockRelease, Reply, Request, Result, Store, Subscribe, Subscription,

@@ -9,12 +9,12 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::connection::{Connection, Lost};
-use crate::daemon::instance::is_alive_as;
-use crate::daemon::location;
-use crate::daemon::place::{Place, check_peer, is_system};
-use crate::daemon::spawn::{self, Launch};
-use crate::daemon::store_lock::Holder;
+use super::spawn::{self, Launch};
 use crate::limits;
+use crate::meeting::location;
+use crate::meeting::place::{Place, check_peer, is_system};
+use crate::meeting::presence::is_alive_as;
+use crate::meeting::store_holder::StoreHolder;
 use crate::protocol::{Call, Hello, Id, PROTOCOL, decode_own, encode_request};
 use crate::store::{Address, Code, Error, Result};
 
@@ -99,7 +99,7 @@ impl Target {
     /// The daemon that has the lock beside the store: another environment may have put its socket elsewhere.
     async fn find_holder(&self) -> Result<Option<Greeted>> {
         let begun = Instant::now();
-        while let Some(holder) = self.exclusive_file().and_then(Holder::of) {
+        while let Some(holder) = self.exclusive_file().and_then(StoreHolder::of) {
             match self.greet(&holder.socket).await? {
                 Some(Ok(found)) => return Ok(Some(found)),
                 // Its store was moved, and the lock with it. It has let go of that lock by now.

@@ -18,11 +18,11 @@ use tokio_util::codec::FramedRead;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::memory::Memory;
-use super::place::{Admission, refused};
 use super::session_locks::{Cancellable, Held, SessionLocks};
 use super::subscriptions::{Active, Subscriptions};
 use super::trouble;
 use crate::limits;
+use crate::meeting::place::{Admission, refused};
 use crate::protocol::{
     Acquire, Answer, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };

@@ -9,13 +9,14 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
-use super::lock_file::{self, LockFile};
-use super::place::{Admission, Place, refused};
 use crate::limits;
+use crate::meeting::lock_file::LockFile;
+use crate::meeting::place::{Admission, Place, refused};
+use crate::meeting::presence::listens;
 use crate::store::file_id::FileId;
 use crate::store::{Code, Error, Result};
 
@@ -161,32 +162,10 @@ fn listen(place: &Place) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// Whether somebody listens at a socket. Does not block.
-pub(super) fn listens(socket: &Path) -> bool {
-    let connected = || -> rustix::io::Result<()> {
-        let stream = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-        rustix::io::fcntl_setfd(&stream, FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&stream, true)?;
-        rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)
-    };
-    // Whoever does not accept for so long that its queue is full listens all the same.
-    matches!(connected(), Ok(()) | Err(Errno::AGAIN))
-}
-
-/// Whether a daemon lives at this place.
-pub fn is_alive(place: &Place) -> bool {
-    lock_file::is_held(&place.life_lock()).unwrap_or(false)
-}
-
-/// Whether the daemon in this process lives at this place; the next one may be there by the time that it has ended.
-pub fn is_alive_as(place: &Place, pid: u32) -> bool {
-    let holder = lock_file::read(&place.life_lock()).unwrap_or_default();
-    is_alive(place) && holder.trim_ascii() == pid.to_string().as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meeting::presence::is_alive;
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_by_the_one_who_has_the_lock() {

@@ -12,10 +12,11 @@ use std::time::Instant;
 use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 
-use super::lock_file::open_own;
 use crate::environment::variable;
 use crate::limits;
+use crate::meeting::lock_file::open_own;
 use crate::store::file_id::FileId;
+use crate::store::files::beside;
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "warn,kv=info";
@@ -61,9 +62,7 @@ pub(super) fn keep(path: &Path) {
 /// The file that holds what was logged before the log of this path.
 #[must_use]
 pub fn older(path: &Path) -> PathBuf {
-    let mut older = path.as_os_str().to_owned();
-    older.push(".old");
-    PathBuf::from(older)
+    beside(path, ".old")
 }
 
 struct Stderr;

@@ -1,22 +1,17 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
-//! - [`place`], [`instance`], [`spawn`], [`launch`]: where a daemon lives, that it is the only one, how it is started
+//! - [`launch`], [`instance`], [`store_lock`]: how it begins, and that it is the only one
 //! - `connection`, `dispatch`: one client's life; from a request to who answers it
 
 mod clients;
 mod connection;
-pub mod discovery;
 mod dispatch;
 pub mod instance;
 pub mod launch;
-pub(crate) mod location;
-mod lock_file;
 pub mod log;
 mod memory;
-pub mod place;
 mod resources;
 mod session_locks;
-pub mod spawn;
 pub mod store_lock;
 mod subscriptions;
 mod trouble;
@@ -35,12 +30,12 @@ use self::dispatch::Dispatch;
 use self::instance::Instance;
 use self::log::Repeats;
 use self::memory::Memory;
-use self::place::{Admission, Place};
 use self::store_lock::StoreLock;
 use crate::actors::backend::Backend;
 use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
+use crate::meeting::place::{Admission, Place};
 use crate::protocol::encode_reply;
 use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
 

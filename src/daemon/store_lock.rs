@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::instance::listens;
-use super::lock_file::{self, LockFile};
 use crate::limits;
+use crate::meeting::lock_file::LockFile;
+use crate::meeting::presence::listens;
+use crate::meeting::store_holder::{lock_path, told_socket};
 use crate::store::foreign_owner;
 
 /// The lock of the store that this daemon serves.
@@ -61,7 +62,7 @@ impl StoreLock {
                 || state.is_denied
                 || self.database_file.as_ref().is_none_or(|file| !file.exists());
             if state.is_redundant {
-                return self.database_file.as_deref().and_then(|file| holder(&lock_path(file)));
+                return self.database_file.as_deref().and_then(|file| told_socket(&lock_path(file)));
             }
             if is_settled || Instant::now() >= deadline {
                 return None;
@@ -101,7 +102,7 @@ impl StoreLock {
             // Others also take it for a moment, to look whether it is held: then it is free the next time.
             Ok(None) => {
                 // In another container the same path is another socket.
-                let other = holder(&path).filter(|other| !state.is_bound || *other != state.socket);
+                let other = told_socket(&path).filter(|other| !state.is_bound || *other != state.socket);
                 state.is_redundant = other.is_some_and(|other| listens(&other));
             }
             // As in a directory that is read-only.
@@ -139,55 +140,12 @@ fn tell(lock: &LockFile, socket: &Path) {
     }
 }
 
-/// The daemon that has the lock of a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Where it says that it listens.
-    pub socket: PathBuf,
-    /// Its process, where the system tells that.
-    pub pid: Option<u32>,
-}
-
-impl Holder {
-    /// The daemon that has the lock of the store in this file, wherever that is.
-    #[must_use]
-    pub fn of(database_file: &Path) -> Option<Holder> {
-        let path = lock_path(database_file);
-        let is_held = lock_file::is_held(&path).unwrap_or(false);
-        is_held.then(|| Some(Holder { socket: holder(&path)?, pid: lock_file::holder(&path) })).flatten()
-    }
-
-    /// Why it is of no use here.
-    pub(crate) fn unreachable(&self) -> String {
-        let process =
-            self.pid.map_or_else(|| "a daemon".to_owned(), |pid| format!("the daemon, process {pid},"));
-        format!("{process} that holds the store listens there, but nobody can be reached")
-    }
-}
-
-/// The socket of the daemon that had the lock of the store in this file last, whether or not it lives.
-#[must_use]
-pub fn last_socket(database_file: &Path) -> Option<PathBuf> {
-    holder(&lock_path(database_file))
-}
-
-fn lock_path(database_file: &Path) -> PathBuf {
-    let mut path = database_file.as_os_str().to_owned();
-    path.push(".kv-lock");
-    PathBuf::from(path)
-}
-
-fn holder(path: &Path) -> Option<PathBuf> {
-    let content = lock_file::read(path).ok()?;
-    let socket = PathBuf::from(String::from_utf8(content).ok()?);
-    socket.is_absolute().then_some(socket)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::meeting::store_holder::StoreHolder;
 
     #[test]
     fn the_lock_of_a_store_names_the_socket_of_its_daemon() {
@@ -203,7 +161,7 @@ mod tests {
         let second = StoreLock::new(Some(&file), &directory.path().join("second.sock"));
         assert_eq!(second.claim().as_ref(), Some(&socket));
         assert!(second.is_redundant());
-        assert_eq!(Holder::of(&file).map(|holder| holder.socket), Some(socket.clone()));
+        assert_eq!(StoreHolder::of(&file).map(|holder| holder.socket), Some(socket.clone()));
         drop(first);
         assert_eq!(second.claim(), None);
         assert!(!second.is_redundant());
@@ -231,13 +189,13 @@ mod tests {
         let lock = StoreLock::new(Some(&file), Path::new("/first.sock"));
         lock.keep(false);
         std::fs::rename(&here, &there).unwrap();
-        assert!(Holder::of(&there.join("data.db")).is_some(), "it moved along");
+        assert!(StoreHolder::of(&there.join("data.db")).is_some(), "it moved along");
         lock.keep(false);
-        assert_eq!(Holder::of(&there.join("data.db")), None);
+        assert_eq!(StoreHolder::of(&there.join("data.db")), None);
         std::fs::create_dir(&here).unwrap();
         std::fs::write(&file, "").unwrap();
         lock.keep(false);
-        let holder = Holder::of(&file).unwrap();
+        let holder = StoreHolder::of(&file).unwrap();
         assert_eq!(holder.socket, Path::new("/first.sock"));
         if cfg!(target_os = "linux") {
             assert_eq!(holder.pid, Some(std::process::id()));

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+/// The source files below a folder, and the file of the module that it belongs to: `src/client` is `src/client.rs` too.
 fn sources(directory: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let module = folder.with_extension("rs");
+    if let Ok(text) = std::fs::read_to_string(&module) {
+        found.push((module, text));
+    }
+    let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -34,6 +40,16 @@ fn the_store_knows_nothing_of_actors_sockets_and_words() {
     }
 }
 
+/// A client and a daemon agree on what `meeting` says, and on the protocol; either can change without the other.
+#[test]
+fn client_and_daemon_meet_in_a_module_that_neither_owns() {
+    only_in("crate::client", "src/daemon", &[]);
+    only_in("crate::daemon", "src/client", &[]);
+    for word in ["crate::daemon", "crate::client", "crate::actors"] {
+        only_in(word, "src/meeting", &[]);
+    }
+}
+
 #[test]
 fn the_plan_has_no_io_no_clock_and_no_engine() {
     for word in ["async", "std::fs", "sqlx", "Clock", "super::engine", "store::engine"] {
@@ -55,7 +71,7 @@ fn the_wire_is_spelled_only_in_the_protocol() {
 
 #[test]
 fn one_door_to_stdout() {
-    only_in("stdout()", "src", &["src/cli/output.rs", "src/daemon/spawn.rs"]);
+    only_in("stdout()", "src", &["src/cli/output.rs", "src/meeting/handover.rs"]);
     only_in("process::exit", "src", &[]);
 }
 

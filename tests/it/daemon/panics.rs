@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context};
 use kv::daemon::instance::Instance;
-use kv::daemon::place::Place;
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
+use kv::meeting::place::Place;
 use kv::store::Clock;
 use tokio_util::sync::CancellationToken;
 

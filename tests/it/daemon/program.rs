@@ -4,9 +4,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use kv::Client;
-use kv::client::Target;
-use kv::daemon::place::Place;
-use kv::daemon::spawn::{Handover, Launch, Program};
+use kv::client::{Launch, Program, Target};
+use kv::meeting::handover::Handover;
+use kv::meeting::place::Place;
 use kv::store::{Code, Put, Store as _};
 use rustix::io::FdFlags;
 

@@ -23,9 +23,13 @@ use self::own::{ELSEWHERE, own_directory};
 pub use self::peer::{Admission, check_peer, is_system};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
+use crate::store::files::beside;
 
 /// Where a system service of kv listens; only root can create it.
 const SYSTEM_DIRECTORY: &str = "/run/kv";
+
+/// The name of a daemon's life lock is that of its socket with this behind it.
+pub(super) const LIFE_LOCK: &str = ".life-lock";
 
 /// How many bytes of the hash of a store's identity make its name.
 const NAME_BYTES: usize = 8;
@@ -126,19 +130,19 @@ impl Place {
     /// The lock that one client holds while it starts a daemon.
     #[must_use]
     pub fn start_lock(&self) -> PathBuf {
-        self.beside(".start-lock")
+        beside(&self.socket, ".start-lock")
     }
 
     /// The lock that the daemon holds for its life.
     #[must_use]
     pub fn life_lock(&self) -> PathBuf {
-        self.beside(".life-lock")
+        beside(&self.socket, LIFE_LOCK)
     }
 
     /// What a spawned daemon writes to stderr.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.beside(".log")
+        beside(&self.socket, ".log")
     }
 
     /// The sockets where a client looks for a daemon, in this order.
@@ -179,7 +183,7 @@ impl Place {
     }
 
     /// Opens a socket that was just bound, for its owner alone, to the group that may use it.
-    pub(super) fn let_group_in(&self) -> io::Result<()> {
+    pub(crate) fn let_group_in(&self) -> io::Result<()> {
         let Guard::Group(group) = &self.guard else { return Ok(()) };
         // In this order the mode is never wider than it will be: for the group it opens last.
         rustix::fs::chown(&self.socket, None, Some(rustix::fs::Gid::from_raw(group.gid)))?;
@@ -192,7 +196,7 @@ impl Place {
     }
 
     /// Whether a group uses it too.
-    pub(super) fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         matches!(self.guard, Guard::Group(_))
     }
 
@@ -211,7 +215,7 @@ impl Place {
 
     /// Keeps those who sweep old files out of the directory of a daemon, for as long as what is answered lives
     /// (tmpfiles.d(5)): a socket and locks are used without being touched.
-    pub(super) fn keep_from_being_swept(&self) -> Option<File> {
+    pub(crate) fn keep_from_being_swept(&self) -> Option<File> {
         if !self.is_in_shared_directory() {
             return None;
         }
@@ -222,12 +226,6 @@ impl Place {
     fn directory(&self) -> &Path {
         // Both constructors made sure that the socket has a file name and an absolute path, so a parent as well.
         self.socket.parent().unwrap_or(Path::new("/"))
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut path = self.socket.clone().into_os_string();
-        path.push(suffix);
-        PathBuf::from(path)
     }
 }
 
@@ -256,7 +254,7 @@ fn check_length(socket: &Path) -> Result<()> {
 }
 
 /// `unavailable`, but nothing that passes by itself.
-pub(super) fn refused(message: impl Into<String>) -> Error {
+pub(crate) fn refused(message: impl Into<String>) -> Error {
     let mut error = Error::new(Code::Unavailable, message);
     error.retry = false;
     error

@@ -1,7 +1,7 @@
-//! How a client starts a daemon and hears "ready", or why not.
+//! How a client starts a daemon and hears that it listens, or why it does not.
 //!
-//! Connect; else take the start lock, connect again, start the launcher (see [`launch`](super::launch)), wait for the
-//! one line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
+//! Connect; else take the start lock, connect again, start the launcher (the daemon's first process), wait for the one
+//! line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, OFlags};
-use serde::{Deserialize, Serialize};
 
-use super::instance;
-use super::lock_file::{LockFile, open_own};
-use super::place::Place;
 use crate::environment::variable;
 use crate::limits;
+use crate::meeting::handover::{Handover, Report};
+use crate::meeting::lock_file::{LockFile, open_own};
+use crate::meeting::place::Place;
+use crate::meeting::presence::is_alive;
 use crate::store::{Code, Error, Result};
 
 /// What the daemon may know of the environment of whoever happened to start it: where things are, the language and
@@ -63,9 +63,9 @@ impl Program {
 ///
 /// ```no_run
 /// use kv::Client;
-/// use kv::client::Target;
-/// use kv::daemon::place::Place;
-/// use kv::daemon::spawn::{Handover, Launch, Program};
+/// use kv::client::{Launch, Program, Target};
+/// use kv::meeting::handover::Handover;
+/// use kv::meeting::place::Place;
 /// use kv::store::{Address, EngineKind, Result};
 ///
 /// async fn open(file: &str) -> Result<Client> {
@@ -90,79 +90,13 @@ pub struct Launch {
     pub handover: Handover,
 }
 
-/// What a spawned daemon is to do. It travels over stdin, never in argv, where everybody could read it.
-///
-/// It has no `Debug`: the connection string may hold a password.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Handover {
-    /// The kind of engine.
-    pub engine: String,
-    /// The connection string, with absolute paths: the daemon runs in `/`.
-    pub connection: String,
-    /// Where to listen.
-    pub socket: PathBuf,
-    /// The bound without connections after which it ends, in seconds; 0 = never.
-    pub idle_timeout_s: u64,
-    /// Who starts it, for its log; filled in when it is started.
-    #[serde(default)]
-    pub started_by: String,
-}
-
-/// What the daemon answers over its stdout: one line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
-    /// It listens.
-    Ready,
-    /// It cannot.
-    Error {
-        /// The code of the error.
-        code: String,
-        /// The message for people.
-        message: String,
-        /// What to do.
-        hint: Option<String>,
-    },
-    /// Another daemon serves this store there.
-    ServedAt(PathBuf),
-}
-
-/// The daemon's side: reads what is to be done.
-///
-/// # Errors
-/// `bad_request` when stdin holds no handover.
-pub fn receive() -> Result<Handover> {
-    let failed =
-        |reason: String| Error::new(Code::BadRequest, format!("this is no spawned daemon: {reason}"));
-    // It was started by the path of its running image, which is not how people look for it.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::set_name(c"kv");
-    let mut line = String::new();
-    let stdin = std::io::stdin().lock();
-    stdin.take(limits::HANDOVER_BYTES).read_line(&mut line).map_err(|error| failed(error.to_string()))?;
-    // serde's own words may quote the line.
-    serde_json::from_str(&line).map_err(|_| failed("stdin holds no handover".to_owned()))
-}
-
-/// The daemon's side: tells the one who started it, and lets go of the pipes.
-pub fn report(report: &Report) {
-    let line = serde_json::to_string(report).unwrap_or_default();
-    let mut stdout = std::io::stdout();
-    // Whoever started the daemon may be gone; it goes on without them.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-    }
-}
-
 /// Makes sure that a daemon listens, and answers where. Blocks the thread.
 ///
 /// Nothing of this process is changed: neither its descriptors nor its signals.
 ///
 /// # Errors
 /// What kept the daemon from starting; `unavailable` when there is no kv binary where the launch says.
-pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
+pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
     place.ensure()?;
     let deadline = Instant::now() + limits::START_TIMEOUT;
     let lock = loop {
@@ -200,7 +134,7 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
             error.hint = hint;
             Err(error)
         }
-        None if instance::is_alive(place) => Ok(place.socket().to_owned()),
+        None if is_alive(place) => Ok(place.socket().to_owned()),
         None => {
             let what = format!("the daemon did not start: {} said nothing", program.path.display());
             Err(no_answer(place, logged_bytes, &what))

@@ -24,13 +24,13 @@ const REPLACED_TRIES: u32 = 8;
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     file: File,
 }
 
 impl LockFile {
     /// Takes the lock, or answers `None` when another open file holds it. Creates the file, never its directory.
-    pub(super) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
+    pub(crate) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
         for _ in 0..REPLACED_TRIES {
             let file = open_own(path, OFlags::RDWR | OFlags::CREATE)?;
             // A umask may have taken away even what its owner needs to open it again.
@@ -53,7 +53,7 @@ impl LockFile {
 
     /// Like [`try_lock`](Self::try_lock), but tries again for a while: [`is_held`] takes a lock for a moment. Blocks
     /// the thread.
-    pub(super) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
+    pub(crate) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
         const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
         loop {
@@ -68,13 +68,13 @@ impl LockFile {
 
     /// Whether the path still leads to this file: it may have been moved together with what stands beside it, or
     /// removed, and then the lock excludes nobody there.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         let held = self.file.metadata().map(|metadata| FileId::of_metadata(&metadata)).ok();
         held.is_some() && FileId::at(path).is_ok_and(|found| found == held)
     }
 
     /// Replaces the content. It says who holds the lock, and counts only while the lock is held.
-    pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, content: &[u8]) -> io::Result<()> {
         let mut file = &self.file;
         file.set_len(0)?;
         file.rewind()?;
@@ -94,7 +94,7 @@ impl Drop for LockFile {
 }
 
 /// Whether some process holds the lock. Creates nothing; to find out, takes the lock for a moment.
-pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
     let file = match open_own(path, OFlags::RDWR) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -111,7 +111,7 @@ pub(super) fn is_held(path: &Path) -> io::Result<bool> {
 }
 
 /// The process that holds the lock, where the system tells that (`/proc/locks`, proc(5)).
-pub(super) fn holder(path: &Path) -> Option<u32> {
+pub(crate) fn holder(path: &Path) -> Option<u32> {
     let inode = path.symlink_metadata().ok()?.ino().to_string();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:123456 0 EOF
@@ -123,7 +123,7 @@ pub(super) fn holder(path: &Path) -> Option<u32> {
 }
 
 /// The content of a lock file, which another process may be writing at this moment.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_own(path, OFlags::RDONLY)?.take(CONTENT_BYTES).read_to_end(&mut content)?;
     Ok(content)
@@ -132,7 +132,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Opens a file that must be a plain one and ours alone: what stands there may have been planted.
 ///
 /// An error of kind `PermissionDenied` also says that the file is another user's, a link or a special file.
-pub(super) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
+pub(crate) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     // NONBLOCK and NOCTTY matter only for what is refused below: a pipe must not stop us here, nor a terminal
     // become ours.

@@ -5,12 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::instance::{is_alive, listens};
 use super::lock_file;
-use super::place::{Place, is_system, own_directories};
-
-/// What the name of a daemon's life lock has behind that of its socket.
-const LIFE_LOCK: &str = ".life-lock";
+use super::place::{LIFE_LOCK, Place, is_system, own_directories};
+use super::presence::{is_alive, listens};
+use crate::store::files::beside;
 
 /// A daemon that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +62,7 @@ fn bound_sockets() -> Vec<PathBuf> {
         let start = line.iter().position(|byte| *byte == b'/')?;
         Some(PathBuf::from(OsString::from_vec(line[start..].to_vec())))
     });
-    let has_lock = |socket: &PathBuf| {
-        let mut lock = socket.clone().into_os_string();
-        lock.push(LIFE_LOCK);
-        Path::new(&lock).is_file()
-    };
+    let has_lock = |socket: &PathBuf| beside(socket, LIFE_LOCK).is_file();
     let mut sockets: Vec<PathBuf> = paths.filter(has_lock).collect();
     sockets.sort_unstable();
     sockets.dedup();

@@ -88,7 +88,7 @@ pub(super) fn is_last_resort(directory: &Path) -> bool {
 
 /// Every directory in which a daemon of this user may listen, whichever environment it was started from, as far as this
 /// one tells.
-pub(in crate::daemon) fn own_directories() -> Vec<PathBuf> {
+pub(in crate::meeting) fn own_directories() -> Vec<PathBuf> {
     with_bases(|bases| bases.all())
 }
 
