@@ -4,14 +4,14 @@
 //! file that were unlinked could be held by one process and created again by the next, and both would be "the only
 //! one": that is why it stays.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::store::file_id::FileId;
@@ -37,10 +37,10 @@ impl LockFile {
             if file.metadata()?.mode() & 0o600 != 0o600 {
                 file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
             }
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match file.try_lock() {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
             // Somebody else than kv may have removed the file between open and flock; the lock on a file that no
             // path leads to would exclude nobody.
@@ -87,8 +87,8 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         // Closing would unlock too, but not while a child of another thread stands between fork and exec with a
         // copy of the descriptor.
-        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
-            tracing::debug!(%errno, "a lock file could not be unlocked; closing it does");
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a lock file could not be unlocked; closing it does");
         }
     }
 }
@@ -100,13 +100,13 @@ pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
+    match file.try_lock_shared() {
         Ok(()) => {
-            flock(&file, FlockOperation::Unlock)?;
+            file.unlock()?;
             Ok(false)
         }
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(errno) => Err(errno.into()),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

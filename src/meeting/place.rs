@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::fs::Mode;
 use sha2::{Digest, Sha256};
 
 use self::directory::{check_private, check_shared, create_private};
@@ -220,7 +220,7 @@ impl Place {
             return None;
         }
         let directory = File::open(self.directory()).ok()?;
-        flock(&directory, FlockOperation::NonBlockingLockShared).is_ok().then_some(directory)
+        directory.try_lock_shared().is_ok().then_some(directory)
     }
 
     fn directory(&self) -> &Path {
