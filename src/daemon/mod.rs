@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// Serves the store until `stop` is cancelled, a client asks for the end, or nobody was there for the idle time;
-/// then answers what is in flight and ends. Must run on an actix `System`.
+/// then answers what is in flight and ends. Must run within [`block_on`].
 pub async fn run(
     config: Config,
     mut listener: UnixListener,
@@ -100,7 +100,7 @@ pub async fn run(
     let (mut is_looked_for, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tending = actix_rt::spawn(async {});
+    let mut tending = tokio::task::spawn_local(async {});
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
             if let Some(left_out) = refusals.to_log(&error.message) {
@@ -111,7 +111,7 @@ pub async fn run(
         } else {
             let present = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let dispatch = Arc::clone(&dispatch);
-            actix_rt::spawn(async move {
+            tokio::task::spawn_local(async move {
                 connection::serve(stream, dispatch).await;
                 drop(present);
             });
@@ -143,14 +143,14 @@ pub async fn run(
                     && idle_since.elapsed() >= limits::STORELESS_IDLE_TIMEOUT
                 {
                     is_looked_for = true;
-                    actix_rt::spawn(look_for_store(Arc::clone(&store), Arc::clone(&is_storeless)));
+                    tokio::task::spawn_local(look_for_store(Arc::clone(&store), Arc::clone(&is_storeless)));
                 }
                 let storeless = is_alone && is_storeless.load(Ordering::SeqCst);
                 dispatch.store_lock.keep(false);
                 // It may wait for the disk, and nobody is to wait for it.
                 if tending.is_finished() {
                     let store = Arc::clone(&store);
-                    tending = actix_rt::spawn(async move { store.tend().await });
+                    tending = tokio::task::spawn_local(async move { store.tend().await });
                 }
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
@@ -188,20 +188,20 @@ pub async fn run(
         while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
             serve(stream);
         }
-        let deadline = Instant::now() + limits::CALL_TIMEOUT;
-        while clients.connections() > 0 && Instant::now() < deadline && !stop.is_cancelled() {
-            tokio::time::sleep(limits::DRAIN_PAUSE).await;
+        tokio::select! {
+            () = clients.all_gone() => {}
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(limits::CALL_TIMEOUT) => {}
         }
         stop.cancel();
     }
     // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
     drop(listener);
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
-    while clients.connections() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(limits::DRAIN_PAUSE).await;
-    }
+    // A connection that is not done by then loses its replies.
+    let _ = tokio::time::timeout_at(deadline.into(), clients.all_gone()).await;
     drop(dispatch);
-    // The actor and the last connections let go of the store a moment later.
+    // The actors let go of the store a moment later, once they have dropped what they were asked.
     let mut store = store;
     loop {
         match Arc::try_unwrap(store) {
@@ -213,6 +213,11 @@ pub async fn run(
     }
     tracing::info!(pid = std::process::id(), "the daemon has ended");
     drop(instance);
+}
+
+/// Runs a future to its end on the actix `System` that [`run`] needs. Blocks the thread.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(work)
 }
 
 /// Binds the socket anew after its path was lost; none while that cannot be done.

@@ -60,7 +60,7 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
-    actix_rt::System::new().block_on(async {
+    daemon::block_on(async {
         survive_file_size_limit()?;
         // Whoever waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
         address.check().await?;
