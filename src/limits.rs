@@ -1,7 +1,7 @@
 //! Every bound of the program, with its unit and its reason.
 //!
-//! No other file holds a number that limits something: a reader finds here what can be refused, and a test can
-//! hold one case for each.
+//! No other file holds a number that limits something (`tests/it/tidy.rs` looks for them): a reader finds here what can be
+//! refused, and a test can hold one case for each.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -324,6 +324,15 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// A new daemon waits this long for the life lock of one that is just ending.
 pub const LIFE_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often a lock file is opened again whose path led to another file by the time that its lock was gained.
+pub const LOCK_FILE_TRIES: u32 = 8;
+
+/// Pause before a lock file that another process has locked is tried again.
+pub const LOCK_FILE_PAUSE: Duration = Duration::from_millis(5);
+
+/// The most bytes of a lock file that are read: a pid or the path of a socket is far shorter.
+pub const LOCK_FILE_BYTES: u64 = 4_096;
+
 /// A daemon that starts waits this long for a store whose lock is held by a daemon that nobody can reach, then serves it
 /// beside that one. Most such daemons are ending, or bind their socket anew ([`WATCH_INTERVAL`]).
 pub const STORE_LOCK_TIMEOUT: Duration = Duration::from_millis(800);
@@ -388,6 +397,9 @@ pub const HANDOVER_BYTES: u64 = 64 * 1_024;
 
 /// The log of a daemon is begun anew when it is larger than this; the one before it is kept.
 pub const LOG_BYTES: u64 = 1_024 * 1_024;
+
+/// Lines at the end of a daemon's log that are quoted when the daemon did not start.
+pub const LOG_LINES_TOLD: usize = 3;
 
 /// What happens again and again is logged once in this time.
 pub const LOG_REPEAT_INTERVAL: Duration = Duration::from_secs(10);

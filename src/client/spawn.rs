@@ -6,7 +6,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{Access, OFlags};
 
@@ -107,7 +107,7 @@ pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Res
         match lock {
             Some(lock) => break lock,
             // Whoever holds the lock starts the daemon that we want.
-            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            None if Instant::now() < deadline => std::thread::sleep(limits::LOCK_FILE_PAUSE),
             None => {
                 return Err(no_answer(place, 0, "another command has been starting the daemon for too long"));
             }
@@ -215,7 +215,7 @@ fn no_answer(place: &Place, logged_bytes: u64, what: &str) -> Error {
     }
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("\n");
+    let last = lines[lines.len().saturating_sub(limits::LOG_LINES_TOLD)..].join("\n");
     let last = if last.is_empty() { String::new() } else { format!(":\n{last}") };
     Error::new(Code::Unavailable, format!("{what}{last}")).hint(format!("its log is {}", log.display()))
 }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits;
 use crate::meeting::lock_file::LockFile;
@@ -53,7 +53,6 @@ impl StoreLock {
     /// A holder whose socket nobody listens at is just ending, binds its socket anew, or lives in another container. It
     /// has a moment; then this daemon serves the store beside it. Blocks the thread for as long.
     pub fn claim(&self) -> Option<PathBuf> {
-        const PAUSE: Duration = Duration::from_millis(5);
         let deadline = Instant::now() + limits::STORE_LOCK_TIMEOUT;
         loop {
             self.keep(false);
@@ -68,7 +67,7 @@ impl StoreLock {
                 return None;
             }
             drop(state);
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(limits::LOCK_FILE_PAUSE);
         }
     }
 

@@ -14,13 +14,8 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::limits;
 use crate::store::file_id::FileId;
-
-/// The longest content of a lock file that is read, in bytes: a pid and the path of a socket are far shorter.
-const CONTENT_BYTES: u64 = 4_096;
-
-/// How often a lock is tried again when the path led to another file by the time that the lock was gained.
-const REPLACED_TRIES: u32 = 8;
 
 /// A lock that is held until this value is dropped or the process ends.
 #[derive(Debug)]
@@ -31,7 +26,7 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Takes the lock, or answers `None` when another open file holds it. Creates the file, never its directory.
     pub(crate) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
-        for _ in 0..REPLACED_TRIES {
+        for _ in 0..limits::LOCK_FILE_TRIES {
             let file = open_own(path, OFlags::RDWR | OFlags::CREATE)?;
             // A umask may have taken away even what its owner needs to open it again.
             if file.metadata()?.mode() & 0o600 != 0o600 {
@@ -54,15 +49,14 @@ impl LockFile {
     /// Like [`try_lock`](Self::try_lock), but tries again for a while: [`is_held`] takes a lock for a moment. Blocks
     /// the thread.
     pub(crate) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
-        const PAUSE: Duration = Duration::from_millis(5);
         let mut left = patience;
         loop {
             let lock = LockFile::try_lock(path)?;
             if lock.is_some() || left.is_zero() {
                 return Ok(lock);
             }
-            thread::sleep(PAUSE);
-            left = left.saturating_sub(PAUSE);
+            thread::sleep(limits::LOCK_FILE_PAUSE);
+            left = left.saturating_sub(limits::LOCK_FILE_PAUSE);
         }
     }
 
@@ -125,7 +119,7 @@ pub(crate) fn holder(path: &Path) -> Option<u32> {
 /// The content of a lock file, which another process may be writing at this moment.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    open_own(path, OFlags::RDONLY)?.take(CONTENT_BYTES).read_to_end(&mut content)?;
+    open_own(path, OFlags::RDONLY)?.take(limits::LOCK_FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
 }
 
