@@ -1,4 +1,4 @@
-//! Which daemons of this user live, whatever store they serve and from whatever environment they were started.
+//! The daemons of this user that live, whatever store they serve and from whatever environment they were started.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,19 +12,20 @@ use crate::store::files::beside;
 
 /// A daemon that lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Where it listens.
+pub struct LiveDaemon {
+    /// The place around its socket.
     pub place: Place,
-    /// Its process, as it said itself when it began.
+    /// Its process, as it wrote into its life lock when it began; none when that cannot be read.
     pub pid: Option<u32>,
 }
 
-/// The daemons of this user, and those of system services that may be seen, by their sockets.
+/// The daemons of this user, and those of system services that this user can see.
 ///
-/// They are looked for in the directories where daemons listen, and among the sockets that the system knows: so those whose
-/// socket was chosen are found too, as long as they run in the same network namespace.
+/// They are searched in the directories where daemons listen, and among the sockets that the system lists
+/// (`/proc/net/unix`). So a daemon whose socket was chosen with `--socket` is found too, as long as it runs in the same
+/// network namespace.
 #[must_use]
-pub fn daemons() -> Vec<Found> {
+pub fn daemons() -> Vec<LiveDaemon> {
     let mut found = BTreeMap::new();
     for socket in own_directories().iter().flat_map(|directory| sockets_in(directory)).chain(bound_sockets())
     {
@@ -33,7 +34,7 @@ pub fn daemons() -> Vec<Found> {
             // One directory may have several paths.
             let key = place.life_lock().canonicalize().unwrap_or(socket);
             let pid = lock_file::read(&place.life_lock()).ok().and_then(|text| pid(&text));
-            found.entry(key).or_insert(Found { place, pid });
+            found.entry(key).or_insert(LiveDaemon { place, pid });
         }
     }
     found.into_values().collect()
@@ -43,7 +44,7 @@ fn pid(text: &[u8]) -> Option<u32> {
     str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
-/// The sockets of daemons in a directory, by their lock files: the socket itself may have been lost.
+/// The sockets of daemons in a directory, by their life locks: the socket itself may have been removed.
 fn sockets_in(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = directory.read_dir() else { return Vec::new() };
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
@@ -54,7 +55,7 @@ fn sockets_in(directory: &Path) -> Vec<PathBuf> {
     sockets.collect()
 }
 
-/// The Unix sockets that are bound to a path beside which there is the lock of a daemon (`/proc/net/unix`, proc(5)).
+/// The Unix sockets that are bound to a path beside which there is the life lock of a daemon (`/proc/net/unix`, proc(5)).
 fn bound_sockets() -> Vec<PathBuf> {
     let table = std::fs::read("/proc/net/unix").unwrap_or_default();
     let paths = table.split(|byte| *byte == b'\n').filter_map(|line| {

@@ -11,51 +11,52 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
-/// What a spawned daemon is to do. It travels over stdin, never in argv, where everybody could read it.
+/// What a client tells the daemon that it starts.
 ///
 /// It has no `Debug`: the connection string may hold a password.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Handover {
-    /// The kind of engine.
+    /// The kind of engine, as [`EngineKind::as_str`](crate::store::EngineKind::as_str) names it.
     pub engine: String,
-    /// The connection string, with absolute paths: the daemon runs in `/`.
+    /// The connection string of the store, with absolute paths: the daemon runs in `/`.
     pub connection: String,
-    /// Where to listen.
+    /// The path of the socket on which the daemon is to listen.
     pub socket: PathBuf,
-    /// The bound without connections after which it ends, in seconds; 0 = never.
+    /// How long the daemon goes on without any connection before it ends, in seconds; 0 = for ever.
     pub idle_timeout_s: u64,
-    /// Who starts it, for its log; filled in when it is started.
+    /// The process that starts the daemon, for the daemon's log. The client fills it in when it starts one.
     #[serde(default)]
     pub started_by: String,
 }
 
-/// What the daemon answers over its stdout: one line.
+/// What a daemon answers the client that started it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// It listens.
+    /// The daemon listens on the socket of its handover.
     Ready,
-    /// It cannot.
+    /// The daemon could not start.
     Error {
-        /// The code of the error.
+        /// The code of the error, as [`Code::as_str`] names it.
         code: String,
         /// The message for people.
         message: String,
-        /// What to do.
+        /// What the user can do about it.
         hint: Option<String>,
     },
-    /// Another daemon serves this store there.
+    /// Another daemon serves the store already, on this socket.
     ServedAt(PathBuf),
 }
 
-/// The daemon's side: reads what is to be done.
+/// Reads the handover from the stdin of this process, which a client has started as a daemon.
 ///
 /// # Errors
-/// `bad_request` when stdin holds no handover.
+/// `bad_request` when stdin cannot be read or holds no handover: the process was not started by a client.
 pub fn receive() -> Result<Handover> {
-    let failed =
-        |reason: String| Error::new(Code::BadRequest, format!("this is no spawned daemon: {reason}"));
-    // It was started by the path of its running image, which is not how people look for it.
+    let failed = |reason: String| {
+        Error::new(Code::BadRequest, format!("this process was not started as a daemon by kv: {reason}"))
+    };
+    // It was started by the path of its running image, so `ps` and `pgrep` would show "exe".
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::set_name(c"kv");
     let mut line = String::new();
@@ -65,11 +66,11 @@ pub fn receive() -> Result<Handover> {
     serde_json::from_str(&line).map_err(|_| failed("stdin holds no handover".to_owned()))
 }
 
-/// The daemon's side: tells the one who started it, and lets go of the pipes.
+/// Writes the report of this daemon to its stdout, and then replaces stdin and stdout by `/dev/null`.
 pub fn report(report: &Report) {
     let line = serde_json::to_string(report).unwrap_or_default();
     let mut stdout = std::io::stdout();
-    // Whoever started the daemon may be gone; it goes on without them.
+    // The client that started the daemon may have ended; the daemon goes on without it.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdin(&null);

@@ -1,10 +1,9 @@
 //! Where a client and a daemon meet: what both have to agree on before one can connect to the other.
 //!
-//! Neither owns it, and neither depends on the other: `client` and `daemon` know this module, and it knows neither of
-//! them.
+//! `client` and `daemon` depend on this module and not on each other, and it depends on neither of them.
 //!
 //! - [`place`]: the directory, the socket and the lock files of a daemon, and which users may use them
-//! - `lock_file`: the locks that say who is alive, on files that are never unlinked
+//! - `lock_file`: locks that a process holds for as long as it lives, on files that are never unlinked
 //! - `presence`: whether a daemon lives at a place, and whether anything listens at a socket
 //! - [`store_holder`]: which daemon has the lock beside a database file
 //! - `location`: whether two paths lead to the same store

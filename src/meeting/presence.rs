@@ -1,4 +1,4 @@
-//! Whether a daemon is there: by the lock that it holds for its life, and by its socket.
+//! Whether a daemon lives at a place: by the lock that it holds for its life, and by its socket.
 
 use std::path::Path;
 

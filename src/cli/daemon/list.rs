@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use kv::client::{Client, Target};
 use kv::limits;
-use kv::meeting::discovery::{self, Found};
+use kv::meeting::discovery::{self, LiveDaemon as Found};
 use kv::protocol::{Hello, Status};
 use kv::store::{Address, Code, EngineKind, Error, Result};
 use serde::Serialize;
