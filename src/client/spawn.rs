@@ -18,8 +18,8 @@ use crate::meeting::place::Place;
 use crate::meeting::presence::is_alive;
 use crate::store::{Code, Error, Result};
 
-/// What the daemon may know of the environment of whoever happened to start it: where things are, the language and
-/// the level of its log. Everything else comes by the handover.
+/// The variables of its caller's environment that a daemon gets: they say where its files are, which language it speaks
+/// and how much it logs. Everything else comes by the handover.
 const ENVIRONMENT: &[&str] = &[
     "HOME",
     "LANG",
@@ -33,7 +33,8 @@ const ENVIRONMENT: &[&str] = &[
     "XDG_STATE_HOME",
 ];
 
-/// The kv binary that is started as the daemon. A library never starts the program that it is linked into.
+/// The kv binary that is started as the daemon. A program that uses this library names it: the library never starts the
+/// program that it is linked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     path: PathBuf,
@@ -41,25 +42,26 @@ pub struct Program {
 }
 
 impl Program {
-    /// The kv binary at this path, whichever is there when a daemon is started.
+    /// The kv binary that is at this path when a daemon is started.
     pub fn at(path: impl Into<PathBuf>) -> Program {
         Program { path: path.into(), otherwise: None }
     }
 
-    /// Started where the first path leads to no program: a binary may be replaced while a client of it runs.
+    /// Adds a second path, which is used when the first one leads to no program by then: a binary may be replaced while a
+    /// client of it runs.
     #[must_use]
     pub fn or(self, path: impl Into<PathBuf>) -> Program {
         Program { otherwise: Some(path.into()), ..self }
     }
 
-    /// Those that can be started, the wanted one first.
-    fn found(&self) -> impl Iterator<Item = &Path> {
+    /// The paths that lead to a program now, the preferred one first.
+    fn candidates(&self) -> impl Iterator<Item = &Path> {
         let is_program = |path: &&Path| path.is_file() && rustix::fs::access(*path, Access::EXEC_OK).is_ok();
         std::iter::once(&self.path).chain(&self.otherwise).map(PathBuf::as_path).filter(is_program)
     }
 }
 
-/// How a daemon is started that does not run yet.
+/// How a daemon is started when none runs.
 ///
 /// ```no_run
 /// use kv::Client;
@@ -84,18 +86,20 @@ impl Program {
 /// ```
 #[derive(Clone)]
 pub struct Launch {
-    /// What is started.
+    /// The program that is started.
     pub program: Program,
-    /// What it is to do.
+    /// What it is told: the store, the socket, and how long it stays.
     pub handover: Handover,
 }
 
-/// Makes sure that a daemon listens, and answers where. Blocks the thread.
+/// Makes sure that a daemon listens, and returns the path of its socket. Blocks the thread for up to twice
+/// [`limits::START_TIMEOUT`].
 ///
 /// Nothing of this process is changed: neither its descriptors nor its signals.
 ///
 /// # Errors
-/// What kept the daemon from starting; `unavailable` when there is no kv binary where the launch says.
+/// The error that the daemon reports; `unavailable` when it reports nothing in time, when its lock or log cannot be opened,
+/// and when there is no kv binary where the launch says.
 pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
     place.ensure()?;
     let deadline = Instant::now() + limits::START_TIMEOUT;
@@ -106,7 +110,7 @@ pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Res
         })?;
         match lock {
             Some(lock) => break lock,
-            // Whoever holds the lock starts the daemon that we want.
+            // The process that holds the lock starts the daemon that is wanted here.
             None if Instant::now() < deadline => std::thread::sleep(limits::LOCK_FILE_PAUSE),
             None => {
                 return Err(no_answer(place, 0, "another command has been starting the daemon for too long"));
@@ -121,10 +125,11 @@ pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Res
     let answer = wait_for_report(&mut launcher);
     drop(lock);
     if answer.is_none() {
-        // It may hang, and must not be waited for then; one that has ended is not harmed.
+        // It may hang, and would be waited for below for ever; if it has ended, this does nothing.
         let _ = launcher.kill();
     }
-    // It ends as soon as the daemon is started, and must not stay as a zombie. A program that ignores SIGCHLD has none.
+    // It ends as soon as the daemon is started, and must not stay as a zombie. In a program that ignores SIGCHLD there are
+    // none, and this fails.
     let _ = launcher.wait();
     match answer {
         Some(Report::Ready) => Ok(place.socket().to_owned()),
@@ -142,12 +147,13 @@ pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Res
     }
 }
 
+/// Starts the launcher and sends it the handover.
 fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child> {
     let failed = |what: String| Error::new(Code::Unavailable, what).hint("try: kv daemon run");
     let log = open_own(&place.log(), OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
         .map_err(|error| failed(format!("{} cannot be opened: {error}", place.log().display())))?;
     let mut launcher = None;
-    for path in program.found() {
+    for path in program.candidates() {
         let log = log.try_clone().map_err(|error| failed(format!("the log cannot be passed on: {error}")))?;
         let mut command = Command::new(path);
         command
@@ -169,12 +175,13 @@ fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child>
     if let Some(mut stdin) = launcher.stdin.take() {
         let handover = Handover { started_by: this_process(), ..handover.clone() };
         let line = serde_json::to_string(&handover).unwrap_or_default();
-        // One that is dead already is noticed by its silence.
+        // If it has ended already, no report comes, which is noticed.
         let _ = writeln!(stdin, "{line}");
     }
     Ok(launcher)
 }
 
+/// The error when no path of a program leads to one.
 fn no_program(program: &Program) -> Error {
     let mut error =
         Error::new(Code::Unavailable, format!("there is no program at {}", program.path.display()));
@@ -182,14 +189,14 @@ fn no_program(program: &Program) -> Error {
     error.hint("kv starts its daemon from there: install kv, or start one first with: kv daemon start")
 }
 
-/// This process as the log of the daemon names it. Its arguments stay out of it: they may hold what nobody else may see.
+/// This process as the log of the daemon names it, without its arguments: they may hold secrets.
 fn this_process() -> String {
     let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     format!("{name}, process {} of user {}", std::process::id(), rustix::process::getuid().as_raw())
 }
 
-/// The daemon's line, or none when it said nothing in time.
+/// The report of the daemon; none when it reported nothing within [`limits::START_TIMEOUT`].
 fn wait_for_report(launcher: &mut Child) -> Option<Report> {
     let stdout = launcher.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -202,12 +209,12 @@ fn wait_for_report(launcher: &mut Child) -> Option<Report> {
     serde_json::from_str(&line).ok()
 }
 
-/// Tells that nobody answered, with the last of what was logged behind a position.
+/// The error when no daemon answered, with the last lines that were logged behind the first `logged_bytes` bytes.
 fn no_answer(place: &Place, logged_bytes: u64, what: &str) -> Error {
     let log = place.log();
     let mut text = Vec::new();
     if let Ok(mut file) = open_own(&log, OFlags::RDONLY) {
-        // The log may have been begun anew meanwhile.
+        // The log may have been started anew in the meantime.
         let behind = file.metadata().map_or(0, |log| if log.len() < logged_bytes { 0 } else { logged_bytes });
         let _ = file
             .seek(SeekFrom::Start(behind))

@@ -78,7 +78,7 @@ pub(crate) fn check(address: &Address, hello: &Hello) -> Result<(), Mismatch> {
     match is_same {
         true => Ok(()),
         false if is_same_path => {
-            mismatch(", which another file of this name is here: it runs in another mount namespace")
+            mismatch(": here this path leads to another file, so that daemon runs in another mount namespace")
         }
         false => mismatch(""),
     }
