@@ -18,12 +18,12 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Counts a connection of the process `pid` until the returned value is dropped.
-    pub(super) fn enter(self: &Arc<Self>, pid: Option<i32>) -> Presence {
+    pub(super) fn enter(self: &Arc<Self>, pid: Option<i32>) -> CountedConnection {
         let pid = pid.filter(|pid| *pid > 0);
         if let Some(pid) = pid {
             *self.processes_locked().entry(pid).or_default() += 1;
         }
-        Presence { clients: Arc::clone(self), pid, _counted: self.connections.token() }
+        CountedConnection { clients: Arc::clone(self), pid, _counted: self.connections.token() }
     }
 
     /// How many connections are served now.
@@ -44,20 +44,20 @@ impl Clients {
     }
 
     fn processes_locked(&self) -> MutexGuard<'_, BTreeMap<i32, usize>> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection that is counted.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub(super) struct CountedConnection {
     clients: Arc<Clients>,
     pid: Option<i32>,
     _counted: TaskTrackerToken,
 }
 
-impl Drop for Presence {
+impl Drop for CountedConnection {
     fn drop(&mut self) {
         let Some(pid) = self.pid else { return };
         let mut processes = self.clients.processes_locked();

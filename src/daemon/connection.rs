@@ -18,8 +18,8 @@ use tokio_util::codec::FramedRead;
 
 use super::dispatch::{Answered, Dispatch, Lane, Large};
 use super::memory::Memory;
-use super::session_locks::{Cancellable, Held, SessionLocks};
-use super::subscriptions::{Active, Subscriptions};
+use super::session_locks::{CancellableRequests as Cancellable, OwnedLock as Held, SessionLocks};
+use super::subscriptions::{ActiveSubscription as Active, Subscriptions};
 use super::trouble;
 use crate::limits;
 use crate::meeting::place::{Admission, refused};
