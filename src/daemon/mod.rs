@@ -1,7 +1,7 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
-//! - [`launch`], [`instance`], [`store_lock`]: how it begins, and that it is the only one
-//! - `connection`, `dispatch`: one client's life; from a request to who answers it
+//! - [`launch`], [`instance`], [`store_lock`]: how it starts, and that it is the only one
+//! - `connection`, `dispatch`: the requests of one client in order; from a request to the actor that answers it
 
 mod clients;
 mod connection;
@@ -39,21 +39,24 @@ use crate::meeting::place::{Admission, Place};
 use crate::protocol::encode_reply;
 use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
 
-/// What a daemon serves, and how long.
+/// The store that a daemon serves, and how long it does.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The store.
     pub address: Address,
-    /// Where `now` comes from.
+    /// The clock that decides about times and expiries.
     pub clock: Clock,
-    /// Whether a command started this daemon, so that a newer kv may replace it.
+    /// Whether a command has started this daemon, so that a newer kv may replace it.
     pub spawned: bool,
-    /// Ends after this long without a connection; none = never.
+    /// How long the daemon goes on without any connection before it ends; none = for ever.
     pub idle_timeout: Option<Duration>,
 }
 
-/// Serves the store until `stop` is cancelled, a client asks for the end, or nobody was there for the idle time;
-/// then answers what is in flight and ends. Must run within [`block_on`].
+/// Serves the store on the listener of `instance`, until `stop` is cancelled, a client sends `shutdown`, or there was no
+/// connection for the idle time; then answers the requests in flight, for up to [`limits::DRAIN_TIMEOUT`], and closes the
+/// store. Without an `instance`, other code owns the socket.
+///
+/// Must run within [`block_on`].
 pub async fn run(
     config: Config,
     mut listener: UnixListener,
@@ -96,11 +99,11 @@ pub async fn run(
     );
     let refusals = Repeats::new();
     let mut idle_since = Instant::now();
-    // Looked at once after each time that somebody was connected.
-    let (mut is_looked_for, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
+    // Whether there is a store is checked once in each time without connections.
+    let (mut is_store_checked, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tending = tokio::task::spawn_local(async {});
+    let mut maintenance = tokio::task::spawn_local(async {});
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
             if let Some(left_out) = refusals.to_log(&error.message) {
@@ -125,7 +128,7 @@ pub async fn run(
                     serve(stream);
                 }
                 Err(error) => {
-                    // Out of descriptors: those who are here go on, and free some.
+                    // Out of descriptors: the connections that there are go on, and free some.
                     if let Some(left_out) = refusals.to_log("accept") {
                         tracing::warn!(%error, left_out, "a connection could not be accepted");
                     }
@@ -136,21 +139,21 @@ pub async fn run(
                 let is_alone = clients.connections() == 0;
                 if !is_alone {
                     idle_since = Instant::now();
-                    is_looked_for = false;
+                    is_store_checked = false;
                     is_storeless.store(false, Ordering::SeqCst);
                 } else if config.spawned
-                    && !is_looked_for
+                    && !is_store_checked
                     && idle_since.elapsed() >= limits::STORELESS_IDLE_TIMEOUT
                 {
-                    is_looked_for = true;
-                    tokio::task::spawn_local(look_for_store(Arc::clone(&store), Arc::clone(&is_storeless)));
+                    is_store_checked = true;
+                    tokio::task::spawn_local(check_store(Arc::clone(&store), Arc::clone(&is_storeless)));
                 }
                 let storeless = is_alone && is_storeless.load(Ordering::SeqCst);
                 dispatch.store_lock.keep(false);
-                // It may wait for the disk, and nobody is to wait for it.
-                if tending.is_finished() {
+                // This may wait for the disk, and no connection is to wait for it.
+                if maintenance.is_finished() {
                     let store = Arc::clone(&store);
-                    tending = tokio::task::spawn_local(async move { store.tend().await });
+                    maintenance = tokio::task::spawn_local(async move { store.tend().await });
                 }
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
@@ -163,14 +166,14 @@ pub async fn run(
                     stop.cancel();
                 } else if idle || storeless || (is_alone && (unreachable || redundant)) {
                     log::ends(match (idle, storeless, redundant) {
-                        (true, ..) => "nobody was connected for long",
+                        (true, ..) => "no client was connected for long",
                         (_, true, _) => "there is no store that it can serve",
                         (.., true) => "another daemon serves the store",
                         _ => "its socket was lost",
                     });
                     break;
                 } else if unreachable && let Some(instance) = &mut instance {
-                    // Whoever is connected stays, and others must find this daemon.
+                    // The clients that are connected stay, and other ones must find this daemon.
                     if let Some(bound) = bind_again(instance, &config.address) {
                         dispatch.store_lock.listens_at(instance.socket());
                         listener = bound;
@@ -184,7 +187,7 @@ pub async fn run(
         instance.unlink();
     }
     if !stop.is_cancelled() {
-        // Whoever connected before the path was gone is still served: the idle exit never cuts a request.
+        // A client that connected before the socket was removed is still served: the idle exit never cuts a request.
         while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
             serve(stream);
         }
@@ -195,13 +198,13 @@ pub async fn run(
         }
         stop.cancel();
     }
-    // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
+    // No client can connect any more; the next one starts the next daemon, as soon as the lock is free.
     drop(listener);
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
-    // A connection that is not done by then loses its replies.
+    // A connection that is not done by then is cut.
     let _ = tokio::time::timeout_at(deadline.into(), clients.all_gone()).await;
     drop(dispatch);
-    // The actors let go of the store a moment later, once they have dropped what they were asked.
+    // The actors drop the store a moment later, with the messages that they answer.
     let mut store = store;
     loop {
         match Arc::try_unwrap(store) {
@@ -220,7 +223,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     actix_rt::System::new().block_on(work)
 }
 
-/// Binds the socket anew after its path was lost; none while that cannot be done.
+/// Binds the socket anew after it was removed; none while that cannot be done.
 fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener> {
     let other = Place::for_store(&address.identity(), None).ok();
     match instance.bind_again(other.as_ref()) {
@@ -236,19 +239,19 @@ fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener
     }
 }
 
-/// Finds out whether there is a store that can be opened.
-async fn look_for_store(store: Arc<LocalStore>, is_storeless: Arc<AtomicBool>) {
-    if let Err(error) = store.call(Request::Read(Read::Identity)).await {
-        // One that others keep busy is there.
-        let is_there = matches!(error.code, Code::Busy | Code::Timeout | Code::StoreFull);
-        is_storeless.store(!is_there, Ordering::SeqCst);
-    }
+/// Sets `is_storeless` to whether there is no store, or none that can be opened.
+async fn check_store(store: Arc<LocalStore>, is_storeless: Arc<AtomicBool>) {
+    let failure = store.call(Request::Read(Read::Identity)).await.err();
+    // A store that other processes keep busy, or whose disk is full, is there.
+    let is_missing =
+        failure.is_some_and(|error| !matches!(error.code, Code::Busy | Code::Timeout | Code::StoreFull));
+    is_storeless.store(is_missing, Ordering::SeqCst);
 }
 
 /// Makes a panic end the process, in every build.
 ///
 /// A panic means that a rule is broken. In a daemon, tokio would catch it and actix would let the actor die while the
-/// process lives on and answers nobody; so the process ends, and the next command starts a fresh daemon.
+/// process lives on and answers no request; so the process ends, and the next command starts a fresh daemon.
 pub fn end_process_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -258,7 +261,7 @@ pub fn end_process_on_panic() {
     }));
 }
 
-/// Tells a client that there is no place for it; it may come again.
+/// Answers a client that there are too many connections; it may try again later.
 fn refuse(stream: &UnixStream, connections_max: usize) {
     let error = Error::new(
         Code::TooManyConnections,
@@ -268,6 +271,6 @@ fn refuse(stream: &UnixStream, connections_max: usize) {
         Some(advice) if connections_max < limits::CONNECTIONS => format!("close some; {advice}"),
         _ => "close some".to_owned(),
     });
-    // A fresh socket takes a short line at once; one that does not is closed all the same.
+    // A fresh socket takes a short line at once; if this one does not, it is closed all the same.
     let _ = stream.try_write(&encode_reply(None, Err(error)));
 }
