@@ -1,5 +1,7 @@
 //! A store behind a daemon: [`Client`] implements the contract [`Store`] by a connection to the daemon's socket.
 
+#![deny(clippy::missing_errors_doc)]
+
 mod connect;
 mod connection;
 mod deaths;

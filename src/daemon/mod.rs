@@ -3,6 +3,8 @@
 //! - [`launch`], [`instance`], [`store_lock`]: how it starts, and that it is the only one
 //! - `connection`, `dispatch`: the requests of one client in order; from a request to the actor that answers it
 
+#![deny(clippy::missing_errors_doc)]
+
 mod clients;
 mod connection;
 mod dispatch;

@@ -10,6 +10,8 @@
 //! - [`handover`]: what a client tells the daemon that it starts, and what that daemon answers
 //! - [`discovery`]: all daemons of this user
 
+#![deny(clippy::missing_errors_doc)]
+
 pub mod discovery;
 pub mod handover;
 pub(crate) mod location;

@@ -30,7 +30,7 @@ impl StoreHolder {
     pub(crate) fn unreachable(&self) -> String {
         let process =
             self.pid.map_or_else(|| "a daemon".to_owned(), |pid| format!("the daemon, process {pid},"));
-        format!("{process} that holds the store listens there, but nobody can be reached")
+        format!("{process} that holds the store says that it listens there, but it cannot be reached")
     }
 }
 
