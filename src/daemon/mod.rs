@@ -39,6 +39,7 @@ use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
 use crate::meeting::place::{Admission, Place};
 use crate::protocol::encode_reply;
+use crate::quote::shown;
 use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
 
 /// The store that a daemon serves, and how long it does.
@@ -89,16 +90,7 @@ pub async fn run(
         dispatch.store_lock.listens_at(instance.socket());
     }
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
-    tracing::info!(
-        pid = std::process::id(),
-        version = env!("CARGO_PKG_VERSION"),
-        schema = config.address.schema(),
-        store = %config.address.connection(),
-        socket = %instance.as_ref().map_or_else(|| "none".into(), |instance| instance.socket().display().to_string()),
-        spawned = config.spawned,
-        connections_max,
-        "the daemon listens"
-    );
+    log_begin(&config, instance.as_ref(), connections_max);
     let refusals = Repeats::new();
     let mut idle_since = Instant::now();
     // Whether there is a store is checked once in each time without connections.
@@ -114,11 +106,11 @@ pub async fn run(
         } else if clients.connections() >= connections_max {
             refuse(&stream, connections_max);
         } else {
-            let present = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+            let counted = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let dispatch = Arc::clone(&dispatch);
             tokio::task::spawn_local(async move {
                 connection::serve(stream, dispatch).await;
-                drop(present);
+                drop(counted);
             });
         }
     };
@@ -202,22 +194,42 @@ pub async fn run(
     }
     // No client can connect any more; the next one starts the next daemon, as soon as the lock is free.
     drop(listener);
+    drain(&clients, dispatch, store).await;
+    tracing::info!(pid = std::process::id(), "the daemon has ended");
+    drop(instance);
+}
+
+/// Waits for the connections to end and for the actors to drop the store, together for up to [`limits::DRAIN_TIMEOUT`],
+/// and then closes the store if it is free.
+async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalStore>) {
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
     // A connection that is not done by then is cut.
     let _ = tokio::time::timeout_at(deadline.into(), clients.all_gone()).await;
     drop(dispatch);
     // The actors drop the store a moment later, with the messages that they answer.
-    let mut store = store;
     loop {
         match Arc::try_unwrap(store) {
-            Ok(store) => break store.close().await,
-            Err(_) if Instant::now() >= deadline => break,
+            Ok(store) => return store.close().await,
+            Err(_) if Instant::now() >= deadline => return,
             Err(shared) => store = shared,
         }
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
     }
-    tracing::info!(pid = std::process::id(), "the daemon has ended");
-    drop(instance);
+}
+
+/// Logs what this daemon is, and where it listens.
+fn log_begin(config: &Config, instance: Option<&Instance>, connections_max: usize) {
+    let socket = instance.map_or_else(|| "none".to_owned(), |instance| shown(instance.socket()));
+    tracing::info!(
+        pid = std::process::id(),
+        version = env!("CARGO_PKG_VERSION"),
+        schema = config.address.schema(),
+        store = %config.address.connection(),
+        %socket,
+        spawned = config.spawned,
+        connections_max,
+        "the daemon listens"
+    );
 }
 
 /// Runs a future to its end on the actix `System` that [`run`] needs. Blocks the thread.

@@ -2,7 +2,7 @@
 //!
 //! Everything stands beside the socket: two lock files and the log. The log is there too, and not in the state
 //! directory, because this is the one directory whose owner and mode are checked, and it is there whenever a daemon
-//! is; a log that must outlive the session belongs into the journal, by a systemd unit.
+//! is; a log that must outlive the session belongs in the journal, by a systemd unit.
 
 mod directory;
 mod own;
