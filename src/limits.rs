@@ -174,12 +174,14 @@ pub const WORK_OF_ELEMENT: u64 = 128;
 /// The work of passing over an element or member, or of shifting it to make room, in the unit of [`BATCH_WORK`].
 pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
 
-/// The bytes of requests and loaded values above which a batch is planned on a thread of its own, as is every batch with a
-/// JSON Patch: merging 1 MiB takes milliseconds, during which the daemon would answer no client.
-pub const PLAN_ASIDE_BYTES: usize = 1_024 * 1_024;
+/// How often a batch is planned in all, when other processes commit between its reads and its commit.
+pub const STALE_TRIES: usize = 8;
 
-/// The most reads, and the most writes, that wait for the batcher; a further caller waits for a place.
-pub const QUEUE_REQUESTS: usize = 4_096;
+/// The pause before a batch is planned the second time; each further pause is twice as long, and has jitter.
+pub const STALE_PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// The longest pause before a batch is planned again, without its jitter.
+pub const STALE_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// How far the time of a record may be ahead of the clock after the clock was set back, in milliseconds.
 pub const CLOCK_LEAD_MS: i64 = 1_000;
@@ -248,7 +250,16 @@ pub const FILE_LOOKS: u32 = 3;
 pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The number of connections that read a SQLite file, beside the one that writes.
-pub const SQLITE_READERS: u32 = 4;
+pub const SQLITE_READERS: usize = 4;
+
+/// The most plain requests of a connection that are sent on together, so that other connections have their turn.
+pub const GROUP_REQUESTS: usize = 128;
+
+/// The bytes of plain requests and of what their replies may take after which they are sent on together.
+pub const GROUP_BYTES: usize = 1_024 * 1_024;
+
+/// The most prepared statements that a connection to a SQLite file keeps.
+pub const SQLITE_STATEMENTS: usize = 64;
 
 /// The pages that a backup copies before it tells its progress and checks whether it is to go on: 256 KiB with SQLite's
 /// usual page size.

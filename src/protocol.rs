@@ -5,6 +5,7 @@
 
 mod event;
 mod lines;
+mod plain;
 mod reply;
 mod request;
 mod schema;
@@ -21,6 +22,7 @@ use serde_json::value::RawValue;
 pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
 pub use lines::{Line, LineCodec};
+pub(crate) use plain::decode_plain;
 pub(crate) use reply::decode_own;
 pub use reply::{Answer, Hello, Limits, Status, Subscribed, decode_reply, encode_reply, is_reply};
 pub use request::{Acquire, Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
@@ -53,6 +55,11 @@ impl Id {
     fn to_raw(&self) -> Box<RawValue> {
         // It is JSON text by construction; null is an id that nothing has.
         RawValue::from_string(self.0.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    /// The id of a short text that is JSON.
+    fn of_plain(text: &str) -> Id {
+        Id(text.to_owned())
     }
 
     fn of_field(field: &str, raw: &RawValue) -> Result<Id> {

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, AsyncContext as _, Context, Handler, Message, ResponseFuture, WrapFuture as _};
 
 use super::MAILBOX;
+use crate::store::batcher::Writes;
+use crate::store::engine::Point;
 use crate::store::{LocalStore, Reply, Request, Result, Store as _};
 
-/// Holds the store and nothing else.
+/// Holds the store, and the point reads that have come in since it last looked.
 pub(crate) struct Backend {
     store: Arc<LocalStore>,
+    points: Vec<Points>,
 }
 
 impl Backend {
     pub(crate) fn new(store: Arc<LocalStore>) -> Backend {
-        Backend { store }
+        Backend { store, points: Vec::new() }
     }
 }
 
@@ -43,19 +46,69 @@ impl Handler<Ask> for Backend {
     }
 }
 
-/// A `get` that is answered with none when the value is large, to be read by itself.
-pub(crate) struct AskSmall(pub(crate) String);
-
-impl Message for AskSmall {
-    type Result = Result<Option<Reply>>;
+/// Point reads of one connection, which are told together.
+pub(crate) struct Points {
+    pub(crate) keys: Vec<String>,
+    pub(crate) told: PointsTold,
 }
 
-impl Handler<AskSmall> for Backend {
-    /// Overlapping, as `Ask`.
-    type Result = ResponseFuture<Result<Option<Reply>>>;
+/// Is told what stands under the keys, in their order, and the head of the snapshot.
+pub(crate) type PointsTold = Box<dyn FnOnce(Vec<String>, Result<(u64, Vec<Point>)>) + Send>;
 
-    fn handle(&mut self, AskSmall(key): AskSmall, _: &mut Self::Context) -> Self::Result {
-        let store = Arc::clone(&self.store);
-        Box::pin(async move { store.get_small(key).await })
+impl Message for Points {
+    type Result = ();
+}
+
+impl Handler<Points> for Backend {
+    type Result = ();
+
+    fn handle(&mut self, points: Points, context: &mut Self::Context) {
+        if self.points.is_empty() {
+            // It comes behind the messages that are in the mailbox by then.
+            context.notify(Tick);
+        }
+        self.points.push(points);
+    }
+}
+
+/// The point reads that have gathered are to be run.
+struct Tick;
+
+impl Message for Tick {
+    type Result = ();
+}
+
+impl Handler<Tick> for Backend {
+    type Result = ();
+
+    fn handle(&mut self, _: Tick, context: &mut Self::Context) {
+        let (store, points) = (Arc::clone(&self.store), std::mem::take(&mut self.points));
+        let ticked = async move {
+            let keys: Vec<&str> = points.iter().flat_map(|one| &one.keys).map(String::as_str).collect();
+            let mut found = store.points(&keys).await.map(|found| (found.seq(), found.rows.into_iter()));
+            for Points { keys, told } in points {
+                let own = match &mut found {
+                    Ok((seq, rows)) => Ok((*seq, rows.take(keys.len()).collect())),
+                    Err(error) => Err(error.clone()),
+                };
+                told(keys, own);
+            }
+        };
+        context.spawn(ticked.into_actor(self));
+    }
+}
+
+/// Writes of one connection, which are told as soon as each is known.
+pub(crate) struct WriteGroup(pub(crate) Writes);
+
+impl Message for WriteGroup {
+    type Result = ();
+}
+
+impl Handler<WriteGroup> for Backend {
+    type Result = ();
+
+    fn handle(&mut self, WriteGroup(writes): WriteGroup, _: &mut Self::Context) {
+        self.store.writer().send(writes);
     }
 }

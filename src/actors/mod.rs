@@ -3,7 +3,8 @@
 //! | message | from | answered by | runs |
 //! |---|---|---|---|
 //! | `Ask` | a connection | `Backend` | overlapping: the store orders writes itself |
-//! | `AskSmall` | a connection | `Backend` | overlapping |
+//! | `Points` | a connection | `Backend` | gathered: all that are ready are read in one snapshot |
+//! | `WriteGroup` | a connection | `Backend` | told by the store, in parts |
 //! | `Acquire` | a connection | `LockExpiry` | overlapping; ended by its token |
 //! | `Follow` | a connection | `StreamNotifier` | overlapping |
 //!

@@ -1,33 +1,36 @@
 //! One client's life: lines in, replies out in the same order, until it ends its side or says `bye`.
 
+mod groups;
 mod session;
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt as _, StreamExt as _};
 use rustix::net::Shutdown;
-use tokio::io::{AsyncWriteExt as _, Interest};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::codec::FramedRead;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Decoder as _;
 
-use super::dispatch::{Answered, Dispatch, Lane, Large};
+use self::groups::LargeGets;
+use super::dispatch::{Dispatch, Lane};
 use super::memory::Memory;
+use super::outlet::Outlet;
 use super::session_locks::{CancellableRequests as Cancellable, OwnedLock as Held, SessionLocks};
 use super::subscriptions::{ActiveSubscription as Active, Subscriptions};
 use super::trouble;
 use crate::limits;
 use crate::meeting::place::{Admission, refused};
 use crate::protocol::{
-    Acquire, Answer, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
+    Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };
 use crate::store::waiting::Claim;
-use crate::store::{Code, Error, Reply, Request, Write, WriteOperation, cancelled};
+use crate::store::{Code, Error, Read, Reply, Request, Write, WriteOperation, cancelled};
 
 /// A reply under way, with the memory of its request, which is held until the reply is written.
 type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
@@ -35,10 +38,6 @@ type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)
 enum Ready {
     /// An encoded reply, with its place when it is a large one.
     Line(Vec<u8>, Option<OwnedSemaphorePermit>),
-    /// The reply to a `get` of a small value, of the snapshot with this head; and how to ask for it again.
-    Got(Vec<u8>, u64, Option<Id>, Large),
-    /// A reply that is only loaded when its turn has come, so that a connection holds one at a time.
-    Large(Option<Id>, Large),
     /// The reply to a `subscribe`, behind which the events come.
     Subscribed(Vec<u8>, Box<Active>),
     /// The reply to a `lock.acquire` that waited, or that is for this connection.
@@ -67,19 +66,20 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
     let peer = stream.peer_cred().ok();
     let peer_pid = peer.and_then(|peer| peer.pid());
     let is_owner = peer.is_some_and(|peer| Admission::of_this_process().admits(peer.uid()));
-    let (reader, writer) = stream.into_split();
     let mut connection = Connection {
-        lines: FramedRead::with_capacity(reader, LineCodec::telling_long_lines(), limits::READ_BUFFER_BYTES),
-        writer,
+        outlet: Arc::new(Outlet::new(stream)),
+        buffer: BytesMut::new(),
+        codec: LineCodec::telling_long_lines(),
+        next: None,
+        large_gets: Arc::new(LargeGets::default()),
         pending: FuturesOrdered::new(),
-        lane: Lane::Read,
+        lane: Lane::Alone,
         held: None,
         long_line: None,
         subscriptions: Subscriptions::default(),
         waits_in_turn: false,
         waiting: FuturesUnordered::new(),
         cancellable: Cancellable::default(),
-        large_seq: 0,
         locks: SessionLocks::default(),
         peer_pid,
         is_owner,
@@ -105,8 +105,13 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
 }
 
 struct Connection {
-    lines: FramedRead<OwnedReadHalf, LineCodec>,
-    writer: OwnedWriteHalf,
+    outlet: Arc<Outlet>,
+    /// What was read and is not cut into lines yet.
+    buffer: BytesMut,
+    codec: LineCodec,
+    /// The next line, which is dealt with when those before it allow it.
+    next: Option<Line>,
+    large_gets: Arc<LargeGets>,
     pending: FuturesOrdered<Pending>,
     /// Which kind of requests is under way.
     lane: Lane,
@@ -120,9 +125,6 @@ struct Connection {
     /// Requests that answer when their time has come, out of order.
     waiting: FuturesUnordered<Pending>,
     cancellable: Cancellable,
-    /// The head of the snapshot of the last large value among the replies that are under way: what was read earlier behind it
-    /// is read again, so that a later reply never shows an earlier state.
-    large_seq: u64,
     locks: SessionLocks,
     /// The process at the other end, for people.
     peer_pid: Option<i32>,
@@ -136,40 +138,39 @@ struct Connection {
 impl Connection {
     async fn run(&mut self) -> io::Result<()> {
         let dispatch = Arc::clone(&self.dispatch);
+        let mut stopped = pin!(dispatch.stop.cancelled());
         loop {
-            if self.pending.is_empty() {
-                self.large_seq = 0;
-                if let Some((incoming, permit)) = self.held.take() {
-                    self.start(incoming, permit);
-                } else if !self.reading && self.subscriptions.is_empty() && self.waiting.is_empty() {
-                    return self.writer.shutdown().await;
-                }
+            if self.outlet.has_unsent() {
+                self.send(&[], Memory::is_short).await?;
             }
-            let may_read =
-                self.reading && !self.is_held_up() && self.pending.len() < limits::CONNECTION_REQUESTS;
+            self.go_on().await?;
+            if self.is_finished() {
+                return Ok(rustix::net::shutdown(&self.outlet.socket, Shutdown::Write)?);
+            }
             let since = self.long_line.as_ref().map(|(_, since)| *since);
             // Whatever else happens on the connection meanwhile.
             if since.is_some_and(|since| dispatch.memory.is_overdue(since)) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let line = async {
-                let line = self.lines.next().map(Option::transpose);
+            let may_read = self.reading && self.next.is_none() && !self.is_held_up();
+            let read = async {
+                let read = read_more(&self.outlet.socket, &mut self.buffer);
                 match since {
-                    Some(since) => dispatch.memory.patiently(since, line, Memory::is_short).await,
-                    None => line.await,
+                    Some(since) => dispatch.memory.patiently(since, read, Memory::is_short).await,
+                    None => read.await,
                 }
             };
             tokio::select! {
                 Some(reply) = self.pending.next(), if !self.pending.is_empty() => self.write(reply).await?,
                 Some(reply) = self.waiting.next(), if !self.waiting.is_empty() => self.write(reply).await?,
-                woken = self.subscriptions.next() => self.deliver(woken).await?,
-                // Who is not read from cannot be heard to end.
-                () = is_gone(&self.writer), if !may_read => return Ok(()),
-                line = line, if may_read => match line? {
-                    Some(line) => self.take(line).await?,
-                    None => self.reading = false,
-                },
-                () = dispatch.stop.cancelled(), if !self.stopping => {
+                woken = self.subscriptions.next(), if !self.subscriptions.is_empty() => {
+                    self.deliver(woken).await?;
+                }
+                () = self.outlet.changed() => {}
+                // The end of a client that is not read from cannot be heard.
+                () = is_gone(&self.outlet.socket), if !may_read => return Ok(()),
+                read = read, if may_read => self.reading = read? > 0,
+                () = &mut stopped, if !self.stopping => {
                     self.stopping = true;
                     let error = trouble::ending();
                     for id in self.subscriptions.end_all() {
@@ -177,16 +178,77 @@ impl Connection {
                     }
                     // What was sent before this moment is still read and answered; what comes later fails at the
                     // client, which so knows that it was not taken.
-                    rustix::net::shutdown(self.lines.get_ref().as_ref(), Shutdown::Read)?;
+                    rustix::net::shutdown(&self.outlet.socket, Shutdown::Read)?;
                 }
             }
         }
     }
 
-    /// Whether nothing is read on for now: a request waits for those before it, or would wait for long, behind one that
+    /// Starts what was read, as far as what is under way allows.
+    async fn go_on(&mut self) -> io::Result<()> {
+        loop {
+            if self.next.is_none() {
+                self.next = self.decode()?;
+            }
+            let is_more = self.next.is_some() || self.held.is_some() || !self.reading;
+            if self.outlet.has_group(is_more) {
+                return Ok(());
+            }
+            if self.pending.is_empty() {
+                if let Some((incoming, permit)) = self.held.take() {
+                    self.start(incoming, permit);
+                    continue;
+                }
+                let large = groups::lock(&self.large_gets).pop_front();
+                if let Some((id, key)) = large {
+                    self.start_large_get(id, key);
+                    continue;
+                }
+            }
+            if self.is_held_up() {
+                return Ok(());
+            }
+            let Some(mut line) = self.next.take() else { return Ok(()) };
+            if self.pending.is_empty() {
+                match self.start_group(line).await? {
+                    Some(not_plain) => line = not_plain,
+                    None => continue,
+                }
+            }
+            self.take(line).await?;
+        }
+    }
+
+    /// The next line of what was read.
+    fn decode(&mut self) -> io::Result<Option<Line>> {
+        if self.buffer.is_empty() && self.reading {
+            // Most connections are idle most of the time.
+            self.buffer = BytesMut::new();
+            return Ok(None);
+        }
+        if self.reading {
+            self.codec.decode(&mut self.buffer)
+        } else {
+            self.codec.decode_eof(&mut self.buffer)
+        }
+    }
+
+    /// Whether all is answered, and nothing more will come.
+    fn is_finished(&self) -> bool {
+        !self.reading
+            && (self.next.is_none() && self.held.is_none() && self.pending.is_empty())
+            && (self.subscriptions.is_empty() && self.waiting.is_empty())
+            && groups::lock(&self.large_gets).is_empty()
+            && !self.outlet.has_group(true)
+            && !self.outlet.has_unsent()
+    }
+
+    /// Whether nothing is started for now: a request waits for those before it, or would wait for long, behind one that
     /// waits for what others hold.
     fn is_held_up(&self) -> bool {
-        self.held.is_some() || (self.waits_in_turn && !self.pending.is_empty())
+        self.held.is_some()
+            || (self.waits_in_turn && !self.pending.is_empty())
+            || self.pending.len() >= limits::CONNECTION_REQUESTS
     }
 
     async fn take(&mut self, line: Line) -> io::Result<()> {
@@ -223,7 +285,7 @@ impl Connection {
         let permit = match place {
             Some(place) => place,
             None if line.len() > limits::SMALL_MESSAGE_BYTES => self.large_line_place().await?,
-            None => self.small(line.len() + Dispatch::reply_bytes(&incoming.call)).await?,
+            None => self.small(line.len()).await?,
         };
         let lane = Dispatch::lane(&incoming.call);
         if self.pending.is_empty() || (lane == self.lane && lane != Lane::Alone) {
@@ -303,6 +365,7 @@ impl Connection {
             }
             Call::Bye => {
                 self.reading = false;
+                (self.buffer, self.next) = (BytesMut::new(), None);
                 self.subscriptions.end_all();
                 self.cancellable.cancel_all();
             }
@@ -310,19 +373,26 @@ impl Connection {
         }
         let answered = self.dispatch.start(incoming);
         self.pending.push_back(Box::pin(async move {
-            let ready = match answered.await {
-                Answered::Now(answer, _) if released.is_some() => {
-                    let released = released.filter(|_| answer.is_ok());
-                    Ready::Released(encode_reply(id.as_ref(), answer), released)
-                }
-                Answered::Got(reply, seq, large) => {
-                    let line = encode_reply(id.as_ref(), Ok(Answer::Store(reply)));
-                    Ready::Got(line, seq, id, large)
-                }
-                Answered::Now(answer, place) => Ready::line(encode_reply(id.as_ref(), answer), place),
-                Answered::Large(large) => Ready::Large(id, large),
+            let (answer, place) = answered.await;
+            let is_ok = answer.is_ok();
+            let line = encode_reply(id.as_ref(), answer);
+            let ready = match released {
+                Some(released) => Ready::Released(line, Some(released).filter(|_| is_ok)),
+                None => Ready::line(line, place),
             };
             (ready, Some(permit))
+        }));
+    }
+
+    /// Starts a get whose value is large. What it weighed as a request is given back by now, and its reply has a place of
+    /// its own.
+    fn start_large_get(&mut self, id: Option<Id>, key: String) {
+        self.lane = Lane::Alone;
+        let call = Call::Store(Request::Read(Read::Get { key }));
+        let answered = self.dispatch.start(Incoming { id: id.clone(), timeout_ms: None, call });
+        self.pending.push_back(Box::pin(async move {
+            let (answer, place) = answered.await;
+            (Ready::line(encode_reply(id.as_ref(), answer), place), None)
         }));
     }
 
@@ -337,9 +407,8 @@ impl Connection {
         while let Some((ready, permit)) = next.take() {
             // What is given back, should the client be gone before it is told.
             let mut told = None;
-            let (mut lines, place) = match self.in_order(ready) {
+            let (mut lines, place) = match ready {
                 Ready::Line(line, place) => (line, place),
-                Ready::Got(line, ..) => (line, None),
                 Ready::Subscribed(line, active) if self.stopping => {
                     let error = trouble::ending();
                     ([line, encode_end(&active.id, error)].concat(), None)
@@ -374,22 +443,10 @@ impl Connection {
                     released.inspect(|(held, fence)| self.locks.remove(held, *fence));
                     (line, None)
                 }
-                Ready::Large(id, large) => {
-                    let (answer, place) = self.dispatch.load(large).await;
-                    if let Ok(Answer::Store(Reply::Get { seq, .. })) = &answer {
-                        self.large_seq = self.large_seq.max(*seq);
-                    }
-                    (encode_reply(id.as_ref(), answer), Some(place))
-                }
             };
             let mut permits = vec![permit, place];
             while lines.len() < limits::REPLY_BUFFER_BYTES && next.is_none() {
-                let ready = self.pending.next().now_or_never().flatten();
-                match ready.map(|(ready, permit)| (self.in_order(ready), permit)) {
-                    Some((Ready::Got(line, ..), permit)) => {
-                        lines.extend_from_slice(&line);
-                        permits.push(permit);
-                    }
+                match self.pending.next().now_or_never().flatten() {
                     Some((Ready::Line(line, place), permit)) => {
                         lines.extend_from_slice(&line);
                         permits.extend([permit, place]);
@@ -404,32 +461,60 @@ impl Connection {
         Ok(())
     }
 
-    /// What was read before the large value in front of it was loaded is read again.
-    fn in_order(&self, ready: Ready) -> Ready {
-        match ready {
-            Ready::Got(_, seq, id, large) if seq < self.large_seq => Ready::Large(id, large),
-            ready => ready,
+    /// Sends lines, behind what is to be sent already. `is_short`: whether others wait for the memory of these lines.
+    async fn send(&mut self, lines: &[u8], is_short: fn(&Memory) -> bool) -> io::Result<()> {
+        let before = self.outlet.begin_writing();
+        let since = Instant::now();
+        self.send_now(&before, since, is_short).await?;
+        self.send_now(lines, since, is_short).await?;
+        loop {
+            let added = self.outlet.end_writing();
+            if added.is_empty() {
+                return Ok(());
+            }
+            self.send_now(&added, since, is_short).await?;
         }
     }
 
-    /// `is_short`: whether others wait for the memory of these lines.
-    async fn send(&mut self, mut rest: &[u8], is_short: fn(&Memory) -> bool) -> io::Result<()> {
-        let since = Instant::now();
+    async fn send_now(
+        &self,
+        mut rest: &[u8],
+        since: Instant,
+        is_short: fn(&Memory) -> bool,
+    ) -> io::Result<()> {
+        let socket = &self.outlet.socket;
         while !rest.is_empty() {
-            match self.dispatch.memory.patiently(since, self.writer.write(rest), is_short).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => rest = &rest[count..],
-            }
+            let sent = match socket.try_write(rest) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let room = socket.writable();
+                    self.dispatch.memory.patiently(since, room, is_short).await?;
+                    continue;
+                }
+                sent => sent?,
+            };
+            rest = &rest[sent..];
         }
         Ok(())
     }
 }
 
+/// Reads what has come in; 0 bytes at the end.
+async fn read_more(socket: &UnixStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        buffer.reserve(limits::READ_BUFFER_BYTES);
+        match socket.try_read_buf(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
 /// Waits until the other side is gone, where only its end of input was heard: `nc` with a subscription half-closes and
 /// goes on listening.
-async fn is_gone(writer: &OwnedWriteHalf) {
+async fn is_gone(socket: &UnixStream) {
     loop {
-        match writer.ready(Interest::WRITABLE).await {
+        match socket.ready(Interest::WRITABLE).await {
             Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(limits::GONE_INTERVAL).await,
             _ => return,
         }

@@ -14,12 +14,13 @@ use super::clients::Clients;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
 use super::{log, trouble};
-use crate::actors::backend::{Ask, AskSmall, Backend};
+use crate::actors::backend::{Ask, Backend, Points, PointsTold, WriteGroup};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
 use crate::meeting::location::Location;
 use crate::protocol::{Acquire, Answer, Call, Hello, Incoming, Status};
+use crate::store::batcher::Writes;
 use crate::store::follow::Follower;
 use crate::store::session_name_of;
 use crate::store::waiting::{Claim, Claimable};
@@ -28,33 +29,18 @@ use crate::store::{
     Subscribe, Timestamp, Write, WriteOperation,
 };
 
-/// Which requests of a connection may run together. Its reads wait for its earlier writes, and the other way
-/// round; other connections never wait for that.
+/// Which requests of a connection may run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    Read,
+    /// Writes take effect in the order in which they are sent on.
     Write,
-    /// Runs alone: what ends or creates something, what reads more than one key, and what is answered with a reply that may
-    /// be large.
+    /// Runs alone: two reads could see the store the other way round, and what ends or creates something, or may be
+    /// answered with a large reply, is waited for.
     Alone,
 }
 
-/// What became of a request.
-pub(super) enum Answered {
-    /// An answer, with its place when one was taken for a reply that may be large.
-    Now(Result<Answer>, Option<OwnedSemaphorePermit>),
-    /// The reply to a `get` of a small value, of the snapshot with this head; and the request, should it have to be asked
-    /// again.
-    Got(Reply, u64, Large),
-    /// The value is large, so it is loaded by itself.
-    Large(Large),
-}
-
-/// A read of one value by itself that is still to be done.
-pub(super) struct Large {
-    request: Request,
-    timeout: Option<Timeout>,
-}
+/// An answer, with its place when one was taken for a reply that may be large.
+pub(super) type Answered = (Result<Answer>, Option<OwnedSemaphorePermit>);
 
 /// Until when a client wants to wait.
 #[derive(Clone, Copy)]
@@ -91,29 +77,24 @@ impl Dispatch {
     pub(super) fn lane(call: &Call) -> Lane {
         match call {
             _ if has_large_reply(call) => Lane::Alone,
-            // These are read in batches, in the order in which they came. Two reads of another kind could see the store
-            // the other way round, so the connection waits for each.
-            Call::Store(Request::Read(Read::Get { .. })) | Call::Hello | Call::Status => Lane::Read,
-            Call::Store(Request::Read(_)) => Lane::Alone,
             // Whose lock it is, is known before the next one.
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_),
                 ..
             })) => Lane::Alone,
             Call::Store(Request::Write(_)) => Lane::Write,
-            Call::Store(Request::Init | Request::Compact | Request::Restore { .. })
-            | Call::Subscribe(_)
-            | Call::Unsubscribe(_) => Lane::Alone,
-            Call::Acquire(_) | Call::Cancel(_) | Call::Shutdown | Call::Bye => Lane::Alone,
+            _ => Lane::Alone,
         }
     }
 
-    /// What a reply takes while it waits to be written, in bytes; more only with a place of its own.
-    pub(super) fn reply_bytes(call: &Call) -> usize {
-        match call {
-            Call::Store(Request::Read(Read::Get { .. })) => limits::INLINE_VALUE_BYTES,
-            _ => 0,
-        }
+    /// Reads what stands under these keys, which were checked.
+    pub(super) fn points(&self, keys: Vec<String>, told: PointsTold) {
+        self.backend.do_send(Points { keys, told });
+    }
+
+    /// Writes what was checked.
+    pub(super) fn writes(&self, writes: Writes) {
+        self.backend.do_send(WriteGroup(writes));
     }
 
     /// Starts a request at once, so that requests reach the backend in the order of the calls.
@@ -125,34 +106,12 @@ impl Dispatch {
             return Box::pin(async move {
                 let is_write = matches!(call, Call::Store(Request::Write(_)));
                 let place = dispatch.memory.large_reply().await;
-                Answered::Now(in_time(timeout, is_write, dispatch.answer(call)).await, Some(place))
-            });
-        }
-        if let Call::Store(Request::Read(Read::Get { key })) = call {
-            let asked = self.backend.send(AskSmall(key.clone()));
-            return Box::pin(async move {
-                let small = async { asked.await.map_err(|_| trouble::ending())? };
-                let large = |key| Large { request: Request::Read(Read::Get { key }), timeout };
-                match in_time(timeout, false, small).await {
-                    Ok(Some(reply @ Reply::Get { seq, .. })) => Answered::Got(reply, seq, large(key)),
-                    Ok(Some(reply)) => Answered::Now(Ok(Answer::Store(reply)), None),
-                    Ok(None) => Answered::Large(large(key)),
-                    Err(error) => Answered::Now(Err(error), None),
-                }
+                (in_time(timeout, is_write, dispatch.answer(call)).await, Some(place))
             });
         }
         let is_write = matches!(call, Call::Store(Request::Write(_) | Request::Restore { .. }));
         let answer = self.answer(call);
-        Box::pin(async move { Answered::Now(in_time(timeout, is_write, answer).await, None) })
-    }
-
-    /// Loads a large value, and answers its place too.
-    pub(super) async fn load(
-        self: &Arc<Self>,
-        Large { request, timeout }: Large,
-    ) -> (Result<Answer>, OwnedSemaphorePermit) {
-        let place = self.memory.large_reply().await;
-        (in_time(timeout, false, self.answer(Call::Store(request))).await, place)
+        Box::pin(async move { (in_time(timeout, is_write, answer).await, None) })
     }
 
     /// Begins to follow the stream. Who drops the future gives up.
@@ -308,7 +267,8 @@ fn has_large_reply(call: &Call) -> bool {
     match call {
         Call::Store(Request::Read(read)) => matches!(
             read,
-            Read::GetBatch { .. }
+            Read::Get { .. }
+                | Read::GetBatch { .. }
                 | Read::List(_)
                 | Read::Stream(_)
                 | Read::ConsumerGet(_)

@@ -12,6 +12,7 @@ pub mod instance;
 pub mod launch;
 pub mod log;
 mod memory;
+mod outlet;
 mod resources;
 mod session_locks;
 pub mod store_lock;

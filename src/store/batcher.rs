@@ -3,81 +3,93 @@
 //! There is no timer. A lone request is a batch of one and waits for nobody; under load the batches grow by
 //! themselves. Writes and point reads have a lane each, so a read never waits behind a commit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::engine::page::{fits, weight_bytes};
-use super::engine::{Committed, Engine, Found, Got};
+use super::commit::write_lane;
+use super::engine::{Engine, Point, Snapshot};
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
+use super::page::{fits, weight_bytes};
 use super::plan::Outcome;
+use super::record::Record;
 use super::reply::{Page, Reply};
 use super::request::Write;
 use crate::limits;
 
-/// One request that waits, with the place for its answer.
-#[derive(Debug)]
-struct Waiting<T> {
-    request: T,
+/// Is told what became of some of the writes of one caller, in their order, until it was told of all.
+///
+/// One that is dropped before is the only one to know that the rest may have been applied.
+pub(crate) type Told = Box<dyn FnMut(Vec<Outcome>) + Send>;
+
+/// Writes of one caller that wait together.
+pub(crate) struct Writes {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) told: Told,
+}
+
+/// A point read, with the place for its answer.
+struct Read {
+    keys: Keys,
     answer: oneshot::Sender<Outcome>,
 }
 
-/// A point read.
-pub(crate) enum Point {
+/// Which records a point read wants.
+pub(crate) enum Keys {
     /// `get` of one key.
     One(String),
-    /// `get` of one key, which is refused as `too_large` when the value would have to be read by itself.
-    Small(String),
     /// `get` of several keys.
     Many(Vec<String>),
 }
 
-impl Point {
-    fn keys(&self) -> &[String] {
+impl Keys {
+    fn as_slice(&self) -> &[String] {
         match self {
-            Point::One(key) | Point::Small(key) => std::slice::from_ref(key),
-            Point::Many(keys) => keys,
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::Many(keys) => keys,
         }
     }
 }
 
 /// Gathers requests and hands them to an engine.
 pub(crate) struct Batcher {
-    writes: Writes,
-    points: mpsc::Sender<Waiting<Point>>,
+    writer: Writer,
+    reads: mpsc::UnboundedSender<Read>,
     lanes: [JoinHandle<()>; 2],
 }
 
 impl Batcher {
     /// Starts the two lanes on the present tokio runtime.
     pub(crate) fn start(engine: &Arc<dyn Engine>, feed: &Arc<Feed>) -> Batcher {
-        let (writes, waiting_writes) = mpsc::channel(limits::QUEUE_REQUESTS);
-        let (points, waiting_points) = mpsc::channel(limits::QUEUE_REQUESTS);
+        // Each message is one of a caller that waits, so the callers bound what waits.
+        let (writer, writes) = mpsc::unbounded_channel();
+        let (reads, waiting_reads) = mpsc::unbounded_channel();
         // The lanes are tasks of their own, so that a caller who goes away never cancels a batch.
         let lanes = [
-            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), waiting_writes)),
-            tokio::spawn(point_lane(Arc::clone(engine), waiting_points)),
+            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), writes)),
+            tokio::spawn(read_lane(Arc::clone(engine), waiting_reads)),
         ];
-        Batcher { writes: Writes(writes), points, lanes }
+        Batcher { writer: Writer(writer), reads, lanes }
     }
 
     /// Where writes are taken; the batcher ends when all of these are dropped.
-    pub(crate) fn writes(&self) -> &Writes {
-        &self.writes
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Reads records by key.
-    pub(crate) async fn point(&self, point: Point) -> Outcome {
-        wait(&self.points, point).await.unwrap_or_else(|_| Err(ended()))
+    pub(crate) async fn read(&self, keys: Keys) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        self.reads.send(Read { keys, answer }).map_err(|_| ended())?;
+        outcome.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Lets the lanes finish what waits, and ends them.
     pub(crate) async fn close(self) {
-        drop((self.writes, self.points));
+        drop((self.writer, self.reads));
         for lane in self.lanes {
             if let Err(error) = lane.await {
                 tracing::error!(%error, "a lane of the batcher ended badly");
@@ -88,32 +100,45 @@ impl Batcher {
 
 /// Takes writes for the next batch.
 #[derive(Clone)]
-pub(crate) struct Writes(mpsc::Sender<Waiting<Write>>);
+pub(crate) struct Writer(mpsc::UnboundedSender<Writes>);
 
-impl Writes {
+impl Writer {
     /// Writes; takes its place in the queue at the first poll.
     pub(crate) async fn write(&self, write: Write) -> Outcome {
-        wait(&self.0, write).await.unwrap_or_else(|lost| match lost {
-            Lost::BeforeTaken => Err(ended()),
-            Lost::AfterTaken => Err(ended().unknown()),
-        })
+        let (answer, outcome) = oneshot::channel();
+        let mut answer = Some(answer);
+        let told = move |outcomes: Vec<Outcome>| {
+            for (outcome, answer) in outcomes.into_iter().zip(answer.take()) {
+                // A caller that went away is not told; the write stands.
+                let _ = answer.send(outcome);
+            }
+        };
+        self.send(Writes { writes: vec![write], told: Box::new(told) });
+        outcome.await.unwrap_or_else(|_| Err(ended().unknown()))
     }
 
-    /// The same, for who must not keep the batcher from ending.
-    pub(crate) fn downgrade(&self) -> WeakWrites {
-        WeakWrites(self.0.downgrade())
+    /// Writes for a caller that is told of it, also when the store is closing and nothing was taken.
+    pub(crate) fn send(&self, writes: Writes) {
+        if let Err(mpsc::error::SendError(Writes { writes, mut told })) = self.0.send(writes) {
+            told(writes.iter().map(|_| Err(ended())).collect());
+        }
+    }
+
+    /// The same, for a holder that must not keep the batcher from ending.
+    pub(crate) fn downgrade(&self) -> WeakWriter {
+        WeakWriter(self.0.downgrade())
     }
 }
 
 /// Takes writes while the store is open.
 #[derive(Debug, Clone)]
-pub(crate) struct WeakWrites(mpsc::WeakSender<Waiting<Write>>);
+pub(crate) struct WeakWriter(mpsc::WeakUnboundedSender<Writes>);
 
-impl WeakWrites {
+impl WeakWriter {
     /// Writes, unless the store is closing.
     pub(crate) async fn write(&self, write: Write) -> Outcome {
         match self.0.upgrade() {
-            Some(writes) => Writes(writes).write(write).await,
+            Some(writer) => Writer(writer).write(write).await,
             None => Err(ended()),
         }
     }
@@ -121,158 +146,139 @@ impl WeakWrites {
     /// Gives back what was held for somebody who went away, in the background. A store that is closed behind this
     /// waits for it; where that cannot be, what was held expires.
     pub(crate) fn give_back(&self, release: Write) {
-        let (Some(writes), Ok(runtime)) = (self.0.upgrade(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        runtime.spawn(async move {
-            if let Err(error) = Writes(writes).write(release).await {
+        let Some(writer) = self.0.upgrade() else { return };
+        let told = |outcomes: Vec<Outcome>| {
+            for error in outcomes.into_iter().filter_map(Result::err) {
                 tracing::warn!(%error, "what nobody needs any more could not be given back; it expires");
             }
-        });
+        };
+        Writer(writer).send(Writes { writes: vec![release], told: Box::new(told) });
     }
-}
-
-enum Lost {
-    BeforeTaken,
-    AfterTaken,
-}
-
-async fn wait<T>(lane: &mpsc::Sender<Waiting<T>>, request: T) -> std::result::Result<Outcome, Lost> {
-    let (answer, outcome) = oneshot::channel();
-    lane.send(Waiting { request, answer }).await.map_err(|_| Lost::BeforeTaken)?;
-    outcome.await.map_err(|_| Lost::AfterTaken)
 }
 
 fn ended() -> Error {
     Error::new(Code::Unavailable, "the store is closing")
 }
 
-async fn write_lane(engine: Arc<dyn Engine>, feed: Arc<Feed>, mut queue: mpsc::Receiver<Waiting<Write>>) {
-    let mut gathering = Gathering::default();
-    let mut has_trimmed = false;
-    loop {
-        if has_trimmed && gathering.is_idle(&queue) {
-            has_trimmed = sweep(&engine).await;
-            continue;
-        }
-        let next = gathering.next(&mut queue, limits::BATCH_BYTES, Write::weight_bytes).await;
-        let Some((batch, answers)) = next else { break };
-        let begun = Instant::now();
-        let Committed { outcomes, bounds, has_trimmed: trimmed } = engine.write(&batch).await;
-        if begun.elapsed() > limits::SLOW_COMMIT {
-            tracing::warn!(elapsed = ?begun.elapsed(), writes = batch.len(), "a commit was slow");
-        }
-        has_trimmed = trimmed;
-        if let Some(bounds) = bounds {
-            feed.publish(bounds);
-        }
-        for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            // A caller who went away is not told; the write stands.
-            let _ = answer.send(outcome);
-        }
+/// What a lane gathers.
+pub(super) trait Gathered {
+    /// How many requests it is.
+    fn count(&self) -> usize;
+
+    /// What it weighs.
+    fn weight(&self) -> usize;
+}
+
+impl Gathered for Writes {
+    fn count(&self) -> usize {
+        self.writes.len()
     }
-    let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
-    while has_trimmed && Instant::now() < deadline {
-        has_trimmed = sweep(&engine).await;
+
+    /// In bytes.
+    fn weight(&self) -> usize {
+        self.writes.iter().map(Write::weight_bytes).sum()
     }
 }
 
-/// One step of removing what was trimmed; answers whether there is another one.
-async fn sweep(engine: &Arc<dyn Engine>) -> bool {
-    engine.sweep().await.unwrap_or_else(|error| {
-        // The next write comes upon the rest.
-        tracing::warn!(%error, "what was trimmed could not be removed yet");
-        false
-    })
+impl Gathered for Read {
+    fn count(&self) -> usize {
+        1
+    }
+
+    /// In keys.
+    fn weight(&self) -> usize {
+        self.keys.as_slice().len()
+    }
 }
 
-async fn point_lane(engine: Arc<dyn Engine>, mut queue: mpsc::Receiver<Waiting<Point>>) {
-    let mut gathering = Gathering::default();
-    let keys_of = |point: &Point| point.keys().len();
-    while let Some((batch, answers)) = gathering.next(&mut queue, limits::BATCH_REQUESTS, keys_of).await {
-        let mut keys: Vec<&str> = batch.iter().flat_map(Point::keys).map(String::as_str).collect();
-        if batch.len() > 1 {
+/// What waits, with the requests that did not fit the batch before.
+pub(super) struct Gathering<T> {
+    queue: mpsc::UnboundedReceiver<T>,
+    left_over: Option<T>,
+}
+
+impl<T: Gathered> Gathering<T> {
+    pub(super) fn new(queue: mpsc::UnboundedReceiver<T>) -> Gathering<T> {
+        Gathering { queue, left_over: None }
+    }
+
+    /// Whether nothing waits, and something still may come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.left_over.is_none() && self.queue.is_empty() && !self.queue.is_closed()
+    }
+
+    /// Waits for one request and takes what else is there, up to a weight; none when the queue has ended.
+    pub(super) async fn next(&mut self, weight_max: usize) -> Option<Vec<T>> {
+        let first = match self.left_over.take() {
+            Some(first) => first,
+            None => self.queue.recv().await?,
+        };
+        let (mut count, mut weight) = (first.count(), first.weight());
+        let mut gathered = vec![first];
+        while let Ok(next) = self.queue.try_recv() {
+            count += next.count();
+            weight += next.weight();
+            if count > limits::BATCH_REQUESTS || weight > weight_max {
+                self.left_over = Some(next);
+                break;
+            }
+            gathered.push(next);
+        }
+        Some(gathered)
+    }
+}
+
+async fn read_lane(engine: Arc<dyn Engine>, queue: mpsc::UnboundedReceiver<Read>) {
+    let mut gathering = Gathering::new(queue);
+    while let Some(reads) = gathering.next(limits::BATCH_REQUESTS).await {
+        let mut keys: Vec<&str> =
+            reads.iter().flat_map(|read| read.keys.as_slice()).map(String::as_str).collect();
+        if reads.len() > 1 {
             keys.sort_unstable();
             keys.dedup();
         }
-        let got = engine.get(&keys).await;
-        for (point, answer) in batch.into_iter().zip(answers) {
-            match &got {
-                Ok(got) => answer_point(&engine, got, point, answer),
+        let found = engine.point(&keys, limits::INLINE_VALUE_BYTES).await;
+        let found = found.map(|Snapshot { position, now_ms, rows }| {
+            let rows = keys.iter().map(|&key| key.to_owned()).zip(rows).collect();
+            Snapshot { position, now_ms, rows }
+        });
+        for Read { keys, answer } in reads {
+            match &found {
+                Ok(found) => answer_read(&engine, found, keys, answer),
                 Err(error) => drop(answer.send(Err(error.clone()))),
             }
         }
     }
 }
 
-/// The requests of the next batch.
-struct Gathering<T> {
-    /// The request that did not fit the batch before.
-    left_over: Option<Waiting<T>>,
-}
+type Points = Snapshot<HashMap<String, Point>>;
 
-impl<T> Default for Gathering<T> {
-    fn default() -> Gathering<T> {
-        Gathering { left_over: None }
-    }
-}
-
-impl<T> Gathering<T> {
-    /// Whether nothing waits, and something still may come.
-    fn is_idle(&self, queue: &mpsc::Receiver<Waiting<T>>) -> bool {
-        self.left_over.is_none() && queue.is_empty() && !queue.is_closed()
-    }
-
-    /// Waits for one request and takes what else is there, up to a weight; none when the queue has ended.
-    async fn next(
-        &mut self,
-        queue: &mut mpsc::Receiver<Waiting<T>>,
-        weight_max: usize,
-        weight: impl Fn(&T) -> usize,
-    ) -> Option<(Vec<T>, Vec<oneshot::Sender<Outcome>>)> {
-        let first = match self.left_over.take() {
-            Some(first) => first,
-            None => queue.recv().await?,
-        };
-        let mut gathered = weight(&first.request);
-        let (mut requests, mut answers) = (vec![first.request], vec![first.answer]);
-        while requests.len() < limits::BATCH_REQUESTS {
-            let Ok(waiting) = queue.try_recv() else { break };
-            gathered += weight(&waiting.request);
-            if gathered > weight_max {
-                self.left_over = Some(waiting);
-                break;
+fn answer_read(engine: &Arc<dyn Engine>, found: &Points, keys: Keys, answer: oneshot::Sender<Outcome>) {
+    let seq = found.seq();
+    let large = match keys {
+        Keys::One(key) => match found.rows.get(&key) {
+            Some(Point::Large) => LargeFirst { key, next: None },
+            point => {
+                let record = point.cloned().and_then(Point::into_record);
+                return drop(answer.send(Ok(Reply::Get { seq, record })));
             }
-            requests.push(waiting.request);
-            answers.push(waiting.answer);
-        }
-        Some((requests, answers))
-    }
-}
-
-fn answer_point(engine: &Arc<dyn Engine>, got: &Got, point: Point, answer: oneshot::Sender<Outcome>) {
-    let seq = got.seq;
-    let large = match point {
-        Point::Small(key) if matches!(got.records.get(&key), Some(Found::Large)) => {
-            return drop(answer.send(Err(Error::new(Code::TooLarge, "the value is read by itself"))));
-        }
-        Point::One(key) | Point::Small(key) => match got.records.get(&key) {
-            Some(Found::Large) => key,
-            Some(Found::Inline(record)) => {
-                return drop(answer.send(Ok(Reply::Get { seq, record: Some(record.clone()) })));
-            }
-            None => return drop(answer.send(Ok(Reply::Get { seq, record: None }))),
         },
-        Point::Many(keys) => match page_of(got, keys) {
+        Keys::Many(keys) => match page_of(found, keys) {
             Ok(page) => return drop(answer.send(Ok(Reply::Records(page)))),
-            Err(first_and_next) => return answer_large_first(Arc::clone(engine), first_and_next, answer),
+            Err(large) => return answer_large_first(Arc::clone(engine), large, answer),
         },
     };
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
-        let outcome = engine.get_one(&large).await.map(|(seq, record)| Reply::Get { seq, record });
+        let outcome = whole(&*engine, &large.key).await.map(|(seq, record)| Reply::Get { seq, record });
         let _ = answer.send(outcome);
     });
+}
+
+/// One record, whatever its size, and the head of its snapshot.
+async fn whole(engine: &dyn Engine, key: &str) -> Result<(u64, Option<Record>)> {
+    let mut found = engine.point(&[key], usize::MAX).await?;
+    Ok((found.seq(), found.rows.pop().and_then(Point::into_record)))
 }
 
 /// A page whose first record is large holds that record alone.
@@ -281,28 +287,28 @@ struct LargeFirst {
     next: Option<String>,
 }
 
-fn page_of(got: &Got, keys: Vec<String>) -> std::result::Result<Page<super::record::Record>, LargeFirst> {
+fn page_of(found: &Points, keys: Vec<String>) -> std::result::Result<Page<Record>, LargeFirst> {
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut seen = HashSet::new();
     let mut keys = keys.into_iter().filter(|key| seen.insert(key.clone()));
     while let Some(key) = keys.next() {
-        match got.records.get(&key) {
-            None => {}
-            Some(Found::Inline(record)) if fits(&items, record, bytes) => {
+        match found.rows.get(&key) {
+            None | Some(Point::Absent) => {}
+            Some(Point::Record(record)) if fits(&items, record, bytes) => {
                 bytes += weight_bytes(record);
                 items.push(record.clone());
             }
-            Some(Found::Large) if items.is_empty() => return Err(LargeFirst { key, next: keys.next() }),
-            Some(_) => return Ok(Page { seq: got.seq, items, next: Some(key) }),
+            Some(Point::Large) if items.is_empty() => return Err(LargeFirst { key, next: keys.next() }),
+            Some(_) => return Ok(Page { seq: found.seq(), items, next: Some(key) }),
         }
     }
-    Ok(Page { seq: got.seq, items, next: None })
+    Ok(Page { seq: found.seq(), items, next: None })
 }
 
 fn answer_large_first(engine: Arc<dyn Engine>, large: LargeFirst, answer: oneshot::Sender<Outcome>) {
     tokio::spawn(async move {
-        let outcome: Result<Reply> = engine.get_one(&large.key).await.map(|(seq, record)| {
+        let outcome = whole(&*engine, &large.key).await.map(|(seq, record)| {
             Reply::Records(Page { seq, items: record.into_iter().collect(), next: large.next })
         });
         let _ = answer.send(outcome);

@@ -11,9 +11,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Engine;
-use super::engine::page::{Bounds, StreamQuery, weight_bytes};
-use super::error::{Code, Error, Result};
+use super::engine::{Engine, Snapshot};
+use super::error::Result;
+use super::page::{StreamQuery, weight_bytes};
+use super::position::Position;
 use super::record::Change;
 use super::reply::Identity;
 use super::request::Stream;
@@ -23,7 +24,7 @@ use crate::limits;
 /// What all who wait for a store share.
 pub(crate) struct Feed {
     engine: Arc<dyn Engine>,
-    known: watch::Sender<Option<Bounds>>,
+    latest: watch::Sender<Option<Position>>,
     /// Somebody began to listen.
     listened: Notify,
     /// The changes that were read last, for those who are up to date.
@@ -40,7 +41,7 @@ impl Feed {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Feed {
         Feed {
             engine,
-            known: watch::Sender::new(None),
+            latest: watch::Sender::new(None),
             listened: Notify::new(),
             tail: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
@@ -54,62 +55,69 @@ impl Feed {
     }
 
     /// Tells all who wait where the store stands.
-    pub(crate) fn publish(&self, bounds: Bounds) {
-        self.known.send_if_modified(|known| match known {
-            // Who looked before a commit may tell of it later.
-            Some(known) if known.opened > bounds.opened => false,
-            Some(known) if known.is_same_store(&bounds) => {
-                let is_news = known.head < bounds.head || known.lock_seq < bounds.lock_seq;
-                known.head = known.head.max(bounds.head);
-                known.lock_seq = known.lock_seq.max(bounds.lock_seq);
+    pub(crate) fn publish(&self, position: Position) {
+        self.latest.send_if_modified(|latest| match latest {
+            // A read that began before a commit may be told of after it.
+            Some(latest) if latest.opened > position.opened => false,
+            Some(latest) if latest.is_same_store(&position) => {
+                let is_news = latest.head < position.head || latest.lock_seq < position.lock_seq;
+                latest.head = latest.head.max(position.head);
+                latest.lock_seq = latest.lock_seq.max(position.lock_seq);
                 is_news
             }
             _ => {
-                *known = Some(bounds);
+                *latest = Some(position);
                 true
             }
         });
     }
 
-    /// The newest level, and its changes from now on.
-    pub(crate) fn listen(&self) -> watch::Receiver<Option<Bounds>> {
-        let receiver = self.known.subscribe();
+    /// The newest position, and its changes from now on.
+    pub(crate) fn listen(&self) -> watch::Receiver<Option<Position>> {
+        let receiver = self.latest.subscribe();
         self.listened.notify_one();
         receiver
     }
 
-    /// The newest level of the locks, as far as it is known.
+    /// The count of lock changes in the newest position, once there is one.
     pub(crate) fn lock_seq(&self) -> Option<u64> {
-        self.known.borrow().as_ref().map(|known| known.lock_seq)
+        self.latest.borrow().as_ref().map(|latest| latest.lock_seq)
     }
 
     /// Asks the store where it stands, and tells all who wait.
-    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(Bounds, Identity)> {
-        let feed = Arc::clone(self);
-        let (bounds, identity) = detached(async move { feed.engine.meta().await }).await?;
-        self.publish(bounds.clone());
-        Ok((bounds, identity))
+    pub(crate) async fn refresh(&self) -> Result<(Position, Identity)> {
+        let Snapshot { position, rows, .. } = self.engine.identity().await?;
+        self.publish(position.clone());
+        Ok((position, rows))
     }
 
-    /// Looks, as long as somebody waits, whether another process has committed. Ends never.
-    pub(crate) async fn keep_looking(self: Arc<Self>) {
-        // Whether something was seen that those who wait were not told yet.
-        let mut is_news = false;
+    /// Looks for what other processes commit, as long as somebody listens. It does not end.
+    pub(crate) async fn follow_others(self: Arc<Self>) {
+        // Whether others have committed something that those who listen were not told yet.
+        let mut is_behind = false;
         loop {
-            while self.known.receiver_count() == 0 {
+            while self.latest.receiver_count() == 0 {
                 self.tail().clear();
                 self.listened.notified().await;
             }
-            tokio::time::sleep(limits::LOOK_INTERVAL).await;
-            let feed = Arc::clone(&self);
-            match detached(async move { feed.engine.look().await }).await {
-                Ok(seen) => is_news |= seen,
-                Err(error) => tracing::debug!(%error, "the store cannot be looked at"),
+            if !is_behind {
+                tokio::select! {
+                    changed = self.engine.changed() => match changed {
+                        Ok(()) => {}
+                        Err(error) => {
+                            tracing::debug!(%error, "whether others have committed cannot be told");
+                            continue;
+                        }
+                    },
+                    () = self.latest.closed() => continue,
+                }
             }
-            if is_news {
-                match self.refresh().await {
-                    Ok(_) => is_news = false,
-                    Err(error) => tracing::debug!(%error, "where the store stands cannot be read"),
+            match self.refresh().await {
+                Ok(_) => is_behind = false,
+                Err(error) => {
+                    tracing::debug!(%error, "where the store stands cannot be read");
+                    is_behind = true;
+                    tokio::time::sleep(limits::LOOK_INTERVAL).await;
                 }
             }
         }
@@ -117,16 +125,11 @@ impl Feed {
 
     /// A page that begins at this seq, or before it. It may hold more than what is wanted, but all of that up to its
     /// `next`.
-    pub(crate) async fn page(
-        self: &Arc<Self>,
-        wanted: &Subscribe,
-        store: &Bounds,
-        seq: u64,
-    ) -> Result<Arc<Page>> {
+    pub(crate) async fn page(&self, wanted: &Subscribe, store: &Position, seq: u64) -> Result<Arc<Page>> {
         if let Some(page) = self.tail().find(store, seq) {
             return Ok(page);
         }
-        let head = self.known.borrow().as_ref().map_or(0, |known| known.head);
+        let head = self.latest.borrow().as_ref().map_or(0, |latest| latest.head);
         if head.saturating_sub(seq) < limits::PAGE_RECORDS as u64 {
             let _turn = self.reading.lock().await;
             if let Some(page) = self.tail().find(store, seq) {
@@ -140,31 +143,24 @@ impl Feed {
         // As long as the page lives: so there are few of them, however many wait to send theirs.
         let permit = Arc::clone(&self.replays).acquire_owned().await.ok();
         let Subscribe { prefix, record_type, .. } = wanted.clone();
-        let query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
-        self.read(StreamQuery { bytes: limits::EVENTS_BYTES, ..query }, permit).await
+        let mut query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
+        query.size.bytes = limits::EVENTS_BYTES;
+        self.read(query, permit).await
     }
 
-    async fn read(
-        self: &Arc<Self>,
-        query: StreamQuery,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<Arc<Page>> {
-        let feed = Arc::clone(self);
-        detached(async move {
-            let (bounds, found) = feed.engine.stream(&query).await?;
-            let changes = query.page(&bounds, found)?;
-            let bytes = changes.changes.iter().map(event_bytes).sum();
-            Ok(Arc::new(Page {
-                store: bounds,
-                _permit: permit,
-                first: query.from,
-                next: changes.next,
-                changes: changes.changes,
-                bytes,
-                lines: OnceLock::new(),
-            }))
-        })
-        .await
+    async fn read(&self, query: StreamQuery, permit: Option<OwnedSemaphorePermit>) -> Result<Arc<Page>> {
+        let Snapshot { position, rows, .. } = self.engine.changes(query.clone()).await?;
+        let changes = query.page(&position, rows)?;
+        let bytes = changes.changes.iter().map(event_bytes).sum();
+        Ok(Arc::new(Page {
+            store: position,
+            _permit: permit,
+            first: query.from,
+            next: changes.next,
+            changes: changes.changes,
+            bytes,
+            lines: OnceLock::new(),
+        }))
     }
 
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
@@ -177,7 +173,7 @@ impl Feed {
 #[derive(Debug)]
 pub(crate) struct Page {
     /// Where the store stood when it was read.
-    pub(crate) store: Bounds,
+    pub(crate) store: Position,
     _permit: Option<OwnedSemaphorePermit>,
     first: u64,
     /// The first seq that was not examined.
@@ -193,7 +189,7 @@ pub(crate) struct Page {
 struct Tail(VecDeque<Arc<Page>>);
 
 impl Tail {
-    fn find(&self, store: &Bounds, seq: u64) -> Option<Arc<Page>> {
+    fn find(&self, store: &Position, seq: u64) -> Option<Arc<Page>> {
         let covers =
             |page: &&Arc<Page>| page.store.is_same_store(store) && (page.first..page.next).contains(&seq);
         self.0.iter().rev().find(covers).cloned()
@@ -217,14 +213,4 @@ impl Tail {
 /// What the event of a change takes, in bytes: a line is larger than the record by what all lines have.
 pub(crate) fn event_bytes(change: &Change) -> usize {
     weight_bytes(&change.record) + limits::EVENT_HEAD_BYTES
-}
-
-/// Runs a read in a task of its own, so that a caller who goes away does not leave a connection in the middle of a
-/// statement.
-pub(crate) async fn detached<T: Send + 'static>(
-    read: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    tokio::spawn(read)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "a read ended without an answer")))
 }

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::engine::page::Bounds;
 use super::error::{Code, Error, Result};
 use super::feed::{Feed, Page, event_bytes};
 use super::lease::Lease;
 use super::local::LocalStore;
+use super::position::Position;
 use super::record::Change;
 use super::reply::Identity;
 use super::request::ConsumerHold;
@@ -22,24 +22,24 @@ use crate::limits;
 /// A place in the stream that moves on.
 pub(crate) struct Follower {
     feed: Arc<Feed>,
-    known: watch::Receiver<Option<Bounds>>,
+    latest: watch::Receiver<Option<Position>>,
     wanted: Subscribe,
     /// Held by who follows as a consumer.
     lease: Option<Lease>,
     /// Where the store stood when it was asked last.
-    store: Bounds,
+    store: Position,
     /// The first seq that was not looked at.
     next: u64,
-    /// Something was looked at of which nothing was told.
-    is_unreported: bool,
+    /// Changes that are not wanted were passed over since the last event.
+    progress_is_due: bool,
     /// When something that is wanted was found last, or the progress was told.
     quiet_since: Instant,
-    /// The last page had nothing, although there should have been something: so it is waited for news.
-    is_ahead: bool,
+    /// The last page was empty although the head said otherwise: the next signal is waited for before reading again.
+    waits_for_news: bool,
 }
 
-fn check_epoch(wanted: &Subscribe, bounds: &Bounds) -> Result<()> {
-    let is_other = wanted.epoch.as_ref().is_some_and(|epoch| *epoch != bounds.epoch);
+fn check_epoch(wanted: &Subscribe, position: &Position) -> Result<()> {
+    let is_other = wanted.epoch.as_ref().is_some_and(|epoch| *epoch != position.epoch);
     if is_other { Err(epoch_changed()) } else { Ok(()) }
 }
 
@@ -72,7 +72,7 @@ impl Follower {
         wanted.check()?;
         let feed = Arc::clone(store.feed());
         // It listens before it asks, so that it hears of what is committed in between.
-        let known = feed.listen();
+        let latest = feed.listen();
         let lease = match &wanted.consumer {
             None => None,
             Some(name) => {
@@ -90,19 +90,19 @@ impl Follower {
                 Some(lease)
             }
         };
-        let (bounds, identity) = feed.refresh().await?;
-        let next = first_wanted(&wanted, &bounds)?;
-        let head = bounds.head;
+        let (position, identity) = feed.refresh().await?;
+        let next = first_wanted(&wanted, &position)?;
+        let head = position.head;
         let follower = Follower {
             feed,
-            known,
+            latest,
             wanted,
             lease,
-            store: bounds,
+            store: position,
             next,
-            is_unreported: false,
+            progress_is_due: false,
             quiet_since: Instant::now(),
-            is_ahead: false,
+            waits_for_news: false,
         };
         Ok((follower, head, identity))
     }
@@ -122,7 +122,7 @@ impl Follower {
             Some(news) => news.map(|()| Wake::News),
             None => {
                 self.quiet_since = Instant::now();
-                self.is_unreported = false;
+                self.progress_is_due = false;
                 Ok(Wake::Quiet)
             }
         }
@@ -130,7 +130,7 @@ impl Follower {
 
     /// A consumer is told soon how far it is, so that its position moves on past what it does not want.
     fn patience(&self) -> Duration {
-        if self.lease.is_some() && self.is_unreported {
+        if self.lease.is_some() && self.progress_is_due {
             limits::CONSUMER_PROGRESS_INTERVAL
         } else {
             limits::PROGRESS_INTERVAL
@@ -139,9 +139,9 @@ impl Follower {
 
     async fn news(&mut self) -> Result<()> {
         loop {
-            let is_there = |known: &Bounds| !known.is_same_store(&self.store) || known.head >= self.next;
-            let may_read = self.known.borrow_and_update().as_ref().is_some_and(is_there);
-            if may_read && !std::mem::take(&mut self.is_ahead) {
+            let is_there = |latest: &Position| !latest.is_same_store(&self.store) || latest.head >= self.next;
+            let may_read = self.latest.borrow_and_update().as_ref().is_some_and(is_there);
+            if may_read && !std::mem::take(&mut self.waits_for_news) {
                 return Ok(());
             }
             let ended = || Error::new(Code::Unavailable, "the store is closing");
@@ -152,7 +152,7 @@ impl Follower {
                 }
             };
             tokio::select! {
-                changed = self.known.changed() => changed.map_err(|_| ended())?,
+                changed = self.latest.changed() => changed.map_err(|_| ended())?,
                 error = lost => return Err(error),
                 () = self.feed.closed.cancelled() => return Err(ended()),
             }
@@ -161,8 +161,8 @@ impl Follower {
 
     /// Looks on. The cursor moves at the end only, so nothing is lost when the future is dropped.
     pub(crate) async fn read(&mut self) -> Result<Piece> {
-        let is_known = self.known.borrow().as_ref().is_some_and(|known| known.is_same_store(&self.store));
-        if !is_known {
+        let is_same = self.latest.borrow().as_ref().is_some_and(|latest| latest.is_same_store(&self.store));
+        if !is_same {
             self.look_again().await?;
         }
         let page = self.feed.page(&self.wanted, &self.store, self.next).await?;
@@ -188,37 +188,37 @@ impl Follower {
             self.quiet_since = Instant::now();
         }
         let told = positions.last().map(|&position| page.changes[position].seq);
-        self.is_unreported = told.map_or(self.is_unreported || next > self.next, |told| next > told + 1);
-        self.is_ahead = next == self.next;
+        self.progress_is_due = told.map_or(self.progress_is_due || next > self.next, |told| next > told + 1);
+        self.waits_for_news = next == self.next;
         self.next = next;
         Ok(Piece { page, positions, bytes })
     }
 
     /// The store was opened anew: behind its path may be another file, or an older copy of the same one.
     async fn look_again(&mut self) -> Result<()> {
-        let (bounds, _) = self.feed.refresh().await?;
-        if bounds.epoch != self.store.epoch {
+        let (position, _) = self.feed.refresh().await?;
+        if position.epoch != self.store.epoch {
             return Err(epoch_changed());
         }
-        check_position(self.next - 1, bounds.first, bounds.head)?;
-        self.store = bounds;
+        check_position(self.next - 1, position.first, position.head)?;
+        self.store = position;
         Ok(())
     }
 
     /// The seq up to which everything was looked at, and how many changes of the store are still to be.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let seq = self.next - 1;
-        let head = self.known.borrow().as_ref().map_or(seq, |known| known.head);
+        let head = self.latest.borrow().as_ref().map_or(seq, |latest| latest.head);
         (seq, head.saturating_sub(seq))
     }
 }
 
 /// The first seq that somebody wants who was there before, as far as that is still, and already, possible.
-fn first_wanted(wanted: &Subscribe, bounds: &Bounds) -> Result<u64> {
-    check_epoch(wanted, bounds)?;
+fn first_wanted(wanted: &Subscribe, position: &Position) -> Result<u64> {
+    check_epoch(wanted, position)?;
     match wanted.start {
-        None | Some(Start::Now) => Ok(bounds.head + 1),
-        Some(Start::After(seq)) => check_position(seq, bounds.first, bounds.head).map(|()| seq + 1),
+        None | Some(Start::Now) => Ok(position.head + 1),
+        Some(Start::After(seq)) => check_position(seq, position.first, position.head).map(|()| seq + 1),
     }
 }
 
@@ -277,8 +277,8 @@ mod tests {
     use super::*;
     use crate::store::{Address, Clock, EngineKind, JsonText, Put, Store as _};
 
-    fn bounds(first: u64, head: u64) -> Bounds {
-        Bounds { epoch: "e".to_owned(), opened: 0, head, first, lock_seq: 0 }
+    fn at(first: u64, head: u64) -> Position {
+        Position { epoch: "e".to_owned(), opened: 0, head, first, lock_seq: 0 }
     }
 
     /// With a clock that runs when nothing else does.
@@ -341,19 +341,19 @@ mod tests {
     #[test]
     fn a_cursor_is_where_it_says_or_is_told_why_not() {
         let begin =
-            |after, bounds: &Bounds| first_wanted(&Subscribe::after(after), bounds).map_err(|e| e.code);
-        assert_eq!(begin(0, &bounds(1, 0)), Ok(1), "a fresh store");
-        assert_eq!(begin(0, &bounds(1, 9)), Ok(1));
-        assert_eq!(begin(9, &bounds(1, 9)), Ok(10));
-        assert_eq!(begin(10, &bounds(1, 9)), Err(Code::Future));
-        assert_eq!(begin(u64::MAX, &bounds(1, 9)), Err(Code::Future));
+            |after, position: &Position| first_wanted(&Subscribe::after(after), position).map_err(|e| e.code);
+        assert_eq!(begin(0, &at(1, 0)), Ok(1), "a fresh store");
+        assert_eq!(begin(0, &at(1, 9)), Ok(1));
+        assert_eq!(begin(9, &at(1, 9)), Ok(10));
+        assert_eq!(begin(10, &at(1, 9)), Err(Code::Future));
+        assert_eq!(begin(u64::MAX, &at(1, 9)), Err(Code::Future));
         // Of 1 to 9 the first four were trimmed.
-        assert_eq!(begin(4, &bounds(5, 9)), Ok(5));
-        assert_eq!(begin(3, &bounds(5, 9)), Err(Code::Trimmed));
-        assert_eq!(begin(0, &bounds(5, 9)), Err(Code::Trimmed));
-        assert_eq!(begin(9, &bounds(10, 9)), Ok(10), "all of it was trimmed");
-        assert_eq!(first_wanted(&Subscribe::default(), &bounds(5, 9)).unwrap(), 10);
+        assert_eq!(begin(4, &at(5, 9)), Ok(5));
+        assert_eq!(begin(3, &at(5, 9)), Err(Code::Trimmed));
+        assert_eq!(begin(0, &at(5, 9)), Err(Code::Trimmed));
+        assert_eq!(begin(9, &at(10, 9)), Ok(10), "all of it was trimmed");
+        assert_eq!(first_wanted(&Subscribe::default(), &at(5, 9)).unwrap(), 10);
         let other = Subscribe { epoch: Some("f".to_owned()), ..Subscribe::default() };
-        assert_eq!(first_wanted(&other, &bounds(1, 9)).unwrap_err().code, Code::EpochChanged);
+        assert_eq!(first_wanted(&other, &at(1, 9)).unwrap_err().code, Code::EpochChanged);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::batcher::WeakWrites;
+use super::batcher::WeakWriter;
 use super::error::{Error, Result};
 use super::request::{ConsumerCommit, ConsumerHold, ConsumerLeave, Write, WriteOperation};
 use super::waiting;
@@ -16,7 +16,7 @@ use crate::limits;
 pub(crate) struct Lease {
     name: String,
     holder: String,
-    writes: WeakWrites,
+    writer: WeakWriter,
     renewing: JoinHandle<()>,
     lost: watch::Receiver<Option<Error>>,
 }
@@ -31,10 +31,10 @@ impl Lease {
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
         let operation = WriteOperation::ConsumerHold(renewal);
         let position = waiters.acquire(&Claimable::Consumer(hold), wait).await?.keep()?.into_position()?;
-        let writes = waiters.writes().downgrade();
+        let writer = waiters.writer().downgrade();
         let (tell, lost) = watch::channel(None);
-        let renewing = tokio::spawn(renew(writes.clone(), operation, tell));
-        Ok((Lease { name, holder, writes, renewing, lost }, position))
+        let renewing = tokio::spawn(renew(writer.clone(), operation, tell));
+        Ok((Lease { name, holder, writer, renewing, lost }, position))
     }
 
     /// Who has it.
@@ -60,7 +60,7 @@ impl Lease {
     pub(crate) async fn commit(&self, seq: u64) -> Result<u64> {
         let (name, holder) = (self.name.clone(), Some(self.holder.clone()));
         let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder });
-        self.writes.write(Write::from(commit)).await?.into_position()
+        self.writer.write(Write::from(commit)).await?.into_position()
     }
 }
 
@@ -68,14 +68,14 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
         let (name, holder) = (self.name.clone(), self.holder.clone());
-        self.writes.give_back(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into());
+        self.writer.give_back(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into());
     }
 }
 
-async fn renew(writes: WeakWrites, hold: WriteOperation, tell: watch::Sender<Option<Error>>) {
+async fn renew(writer: WeakWriter, hold: WriteOperation, tell: watch::Sender<Option<Error>>) {
     loop {
         tokio::time::sleep(limits::CONSUMER_RENEWAL).await;
-        match writes.write(Write::from(hold.clone())).await {
+        match writer.write(Write::from(hold.clone())).await {
             Err(error) if waiting::is_held(&error) => {
                 tell.send_replace(Some(error));
                 return;

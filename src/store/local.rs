@@ -7,20 +7,21 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::Store;
-use super::batcher::{Batcher, Point};
-use super::engine::Engine;
-use super::engine::page::{ListQuery, StreamQuery};
-use super::error::{Code, Result};
-use super::feed::{Feed, detached};
+use super::batcher::{Batcher, Keys, Writer};
+use super::engine::{Engine, Point, Snapshot};
+use super::error::Result;
+use super::feed::Feed;
 use super::follow::{Follower, Following};
 use super::lease::session_name;
 use super::open::Address;
+use super::page::{ListQuery, NameQuery, StreamQuery, page};
 use super::plan::first_position;
-use super::reply::{Grant, Lock, Page, Reply};
-use super::request::{ConsumerGet, List, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
+use super::reply::{Changes, Grant, Lock, Page, Reply};
+use super::request::{ConsumerGet, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
 use super::waiting::{Claimable, Waiters};
+use crate::limits;
 
 /// A store on a database that this process opens itself.
 ///
@@ -49,8 +50,8 @@ pub struct LocalStore {
     batcher: Batcher,
     feed: Arc<Feed>,
     waiters: Waiters,
-    /// Looks for what other processes commit, from the first who waits for that on.
-    lookout: OnceLock<Lookout>,
+    /// Follows what other processes commit. It begins with the first caller that waits for that.
+    foreign_commits: OnceLock<Task>,
 }
 
 impl LocalStore {
@@ -58,16 +59,19 @@ impl LocalStore {
     /// [`init`](Store::init) creates anything. Must be called within a tokio runtime with its timers enabled.
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
-        let engine = address.engine(clock.clone());
+        LocalStore::with_engine(address.engine(clock.clone()), clock)
+    }
+
+    pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock) -> LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
         let batcher = Batcher::start(&engine, &feed);
-        let waiters = Waiters::new(batcher.writes().clone(), Arc::clone(&feed), clock);
-        LocalStore { engine, batcher, feed, waiters, lookout: OnceLock::new() }
+        let waiters = Waiters::new(batcher.writer().clone(), Arc::clone(&feed), clock);
+        LocalStore { engine, batcher, feed, waiters, foreign_commits: OnceLock::new() }
     }
 
     /// What all who wait for this store share.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
-        self.lookout.get_or_init(|| Lookout(tokio::spawn(Arc::clone(&self.feed).keep_looking())));
+        self.foreign_commits.get_or_init(|| Task(tokio::spawn(Arc::clone(&self.feed).follow_others())));
         &self.feed
     }
 
@@ -86,153 +90,119 @@ impl LocalStore {
     /// Lets go of a database that was moved away, and gives back room that its log does not need any more. To be called from
     /// time to time by a program that keeps a store open for long.
     pub async fn tend(&self) {
-        let engine = Arc::clone(&self.engine);
-        let tended = detached(async move {
-            engine.tend().await;
-            Ok(())
-        });
-        // What could not be done now is done the next time.
-        let _ = tended.await;
+        self.engine.tend().await;
     }
 
     /// Finishes what was asked for and closes the database.
     pub async fn close(self) {
         self.feed.closed.cancel();
         self.waiters.close().await;
-        if let Some(mut lookout) = self.lookout.into_inner() {
-            lookout.0.abort();
-            // It was looking just now, or not: either way it has let go of the database.
-            let _ = (&mut lookout.0).await;
+        if let Some(mut task) = self.foreign_commits.into_inner() {
+            task.0.abort();
+            // Whether or not it was reading, it holds nothing of the database from here on.
+            let _ = (&mut task.0).await;
         }
         self.batcher.close().await;
         self.engine.close().await;
     }
 
-    /// Reads one record, unless its value is large: then none, and [`Read::Get`] loads it by itself.
-    pub(crate) async fn get_small(&self, key: String) -> Result<Option<Reply>> {
-        let request = Request::Read(Read::Get { key });
-        request.check()?;
-        let Request::Read(Read::Get { key }) = request else { return Ok(None) };
-        match self.batcher.point(Point::Small(key)).await {
-            Err(error) if error.code == Code::TooLarge => Ok(None),
-            outcome => outcome.map(Some),
-        }
+    /// What stands under each of these keys, which were checked.
+    pub(crate) async fn points(&self, keys: &[&str]) -> Result<Snapshot<Vec<Point>>> {
+        self.engine.point(keys, limits::INLINE_VALUE_BYTES).await
+    }
+
+    /// Where writes are taken that were checked.
+    pub(crate) fn writer(&self) -> &Writer {
+        self.batcher.writer()
     }
 
     async fn read(&self, read: Read) -> Result<Reply> {
-        let engine = Arc::clone(&self.engine);
-        match read {
-            Read::Get { key } => self.batcher.point(Point::One(key)).await,
-            Read::GetBatch { keys } => self.batcher.point(Point::Many(keys)).await,
-            Read::List(list) => detached(run_list(engine, list)).await,
+        let engine = &*self.engine;
+        Ok(match read {
+            Read::Get { key } => return self.batcher.read(Keys::One(key)).await,
+            Read::GetBatch { keys } => return self.batcher.read(Keys::Many(keys)).await,
+            Read::List(list) => {
+                let query = ListQuery::of(&list);
+                if list.keys_only {
+                    let found = engine.keys(query).await?;
+                    Reply::Keys(page(found.seq(), found.rows, |key| key))
+                } else {
+                    let found = engine.records(query).await?;
+                    Reply::Records(page(found.seq(), found.rows, |record| &record.key))
+                }
+            }
             Read::Count(selector) => {
-                let query = ListQuery::of(&List { selector, ..List::default() });
-                detached(
-                    async move { engine.count(&query).await.map(|(seq, count)| Reply::Count { seq, count }) },
-                )
-                .await
+                let found = engine.count(ListQuery::of_all(selector)).await?;
+                Reply::Count { seq: found.seq(), count: found.rows }
             }
-            Read::Stream(stream) => {
-                detached(async move {
-                    let query = StreamQuery::of(&stream);
-                    let (bounds, found) = engine.stream(&query).await?;
-                    query.page(&bounds, found).map(Reply::Changes)
-                })
-                .await
-            }
+            Read::Stream(stream) => Reply::Changes(self.changes(&stream).await?),
             Read::StreamSeq => {
-                let meta = async move { engine.meta().await };
-                detached(async {
-                    meta.await.map(|(bounds, _)| Reply::Head { seq: bounds.head, first: bounds.first })
-                })
-                .await
+                let position = engine.identity().await?.position;
+                Reply::Head { seq: position.head, first: position.first }
             }
             Read::LockStatus { name } => {
-                detached(async move {
-                    let (now_ms, found) = engine.locks(&ListQuery::of_one(&name)).await?;
-                    let lock = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
-                    Ok(Reply::Lock { seq: found.seq, lock })
-                })
-                .await
+                let found = engine.locks(NameQuery::one(&name)).await?;
+                let lock = found.rows.rows.first().and_then(|(name, row)| row.held(name, found.now_ms));
+                Reply::Lock { seq: found.seq(), lock }
             }
-            Read::LockList(list) => {
-                detached(async move { run_lock_list(engine, list).await.map(Reply::Locks) }).await
-            }
-            Read::ConsumerGet(get) => detached(run_consumer_get(engine, get)).await,
+            Read::LockList(list) => Reply::Locks(self.lock_list(list).await?),
+            Read::ConsumerGet(get) => self.consumer_get(get).await?,
             Read::ConsumerStatus { name } => {
-                detached(async move {
-                    let (now_ms, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
-                    let consumer = found.fitting.first().map(|(name, row)| row.shown(name, now_ms));
-                    Ok(Reply::Consumer { seq: found.seq, consumer })
-                })
-                .await
+                let found = engine.consumers(NameQuery::one(&name)).await?;
+                let consumer = found.rows.rows.first().map(|(name, row)| row.shown(name, found.now_ms));
+                Reply::Consumer { seq: found.seq(), consumer }
             }
             Read::ConsumerList(list) => {
-                detached(async move {
-                    let query = ListQuery::of_names(&list);
-                    let (now_ms, found) = engine.consumers(&query).await?;
-                    let Page { seq, items, next } = query.page(found, |(name, _)| name);
-                    let items = items.iter().map(|(name, row)| row.shown(name, now_ms)).collect();
-                    Ok(Reply::Consumers(Page { seq, items, next }))
-                })
-                .await
+                let found = engine.consumers(NameQuery::of(&list)).await?;
+                let Page { seq, items, next } = page(found.position.head, found.rows, |(name, _)| name);
+                let items = items.iter().map(|(name, row)| row.shown(name, found.now_ms)).collect();
+                Reply::Consumers(Page { seq, items, next })
             }
-            Read::Identity => {
-                detached(async move { engine.meta().await.map(|(_, identity)| Reply::Identity(identity)) })
-                    .await
+            Read::Identity => Reply::Identity(engine.identity().await?.rows),
+        })
+    }
+
+    async fn changes(&self, stream: &Stream) -> Result<Changes> {
+        let query = StreamQuery::of(stream);
+        let found = self.engine.changes(query.clone()).await?;
+        query.page(&found.position, found.rows)
+    }
+
+    /// The position is read first: what is committed in between makes the page begin earlier than it had to, never later.
+    async fn consumer_get(&self, get: ConsumerGet) -> Result<Reply> {
+        let ConsumerGet { name, start, limit, prefix, record_type } = get;
+        let found = self.engine.consumers(NameQuery::one(&name)).await?;
+        let position = match found.rows.rows.first() {
+            Some((_, row)) => row.position,
+            None => first_position(start.as_ref(), found.position.first, found.position.head)?,
+        };
+        let changes = self.changes(&Stream { seq: position + 1, limit, prefix, record_type }).await?;
+        Ok(Reply::Consumed { changes, position })
+    }
+
+    /// A page of the locks that are held. Rows of those that expired are passed over: a page is only empty when nothing
+    /// follows.
+    async fn lock_list(&self, mut list: NameList) -> Result<Page<Lock>> {
+        loop {
+            let found = self.engine.locks(NameQuery::of(&list)).await?;
+            let Page { seq, items, next } = page(found.position.head, found.rows, |(name, _)| name);
+            let items: Vec<Lock> =
+                items.iter().filter_map(|(name, row)| row.held(name, found.now_ms)).collect();
+            if !items.is_empty() || next.is_none() {
+                return Ok(Page { seq, items, next });
             }
+            list.after = next;
         }
     }
 }
 
-/// The task that looks; it ends with its store.
-struct Lookout(JoinHandle<()>);
+/// A task that ends with its store.
+struct Task(JoinHandle<()>);
 
-impl Drop for Lookout {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The position is read first: what is committed in between makes the page begin earlier than it had to, never later.
-async fn run_consumer_get(engine: Arc<dyn Engine>, get: ConsumerGet) -> Result<Reply> {
-    let ConsumerGet { name, start, limit, prefix, record_type } = get;
-    let (_, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
-    let position = match found.fitting.first() {
-        Some((_, row)) => row.position,
-        None => {
-            let (bounds, _) = engine.meta().await?;
-            first_position(start.as_ref(), bounds.first, bounds.head)?
-        }
-    };
-    let query = StreamQuery::of(&Stream { seq: position + 1, limit, prefix, record_type });
-    let (bounds, found) = engine.stream(&query).await?;
-    let changes = query.page(&bounds, found)?;
-    Ok(Reply::Consumed { changes, position })
-}
-
-/// A page of the locks that are held. Rows of those that expired are passed over: a page is only empty when nothing follows.
-async fn run_lock_list(engine: Arc<dyn Engine>, mut list: NameList) -> Result<Page<Lock>> {
-    loop {
-        let query = ListQuery::of_names(&list);
-        let (now_ms, found) = engine.locks(&query).await?;
-        let Page { seq, items, next } = query.page(found, |(name, _)| name);
-        let items: Vec<Lock> = items.iter().filter_map(|(name, row)| row.held(name, now_ms)).collect();
-        if !items.is_empty() || next.is_none() {
-            return Ok(Page { seq, items, next });
-        }
-        list.after = next;
-    }
-}
-
-async fn run_list(engine: Arc<dyn Engine>, list: List) -> Result<Reply> {
-    let query = ListQuery::of(&list);
-    if list.keys_only {
-        let found = engine.keys(&query).await?;
-        return Ok(Reply::Keys(query.page(found, |key| key)));
-    }
-    let found = engine.list(&query).await?;
-    Ok(Reply::Records(query.page(found, |record| &record.key)))
 }
 
 #[async_trait]
@@ -240,18 +210,11 @@ impl Store for LocalStore {
     async fn call(&self, request: Request) -> Result<Reply> {
         request.check()?;
         match request {
-            Request::Init => {
-                let engine = Arc::clone(&self.engine);
-                detached(async move { engine.init().await.map(|created| Reply::Init { created }) }).await
-            }
-            Request::Write(write) => self.batcher.writes().write(write).await,
-            Request::Compact => {
-                let engine = Arc::clone(&self.engine);
-                detached(async move { engine.compact().await.map(Reply::Compacted) }).await
-            }
+            Request::Init => self.engine.init().await.map(|created| Reply::Init { created }),
+            Request::Write(write) => self.batcher.writer().write(write).await,
+            Request::Compact => self.engine.compact().await.map(Reply::Compacted),
             Request::Restore { epoch } => {
-                let engine = Arc::clone(&self.engine);
-                let restored = detached(async move { engine.restore(&epoch).await }).await;
+                let restored = self.engine.restore(&epoch).await;
                 // Whoever follows the stream, or waits for a lock, hears of it now.
                 if let Err(error) = self.feed.refresh().await {
                     tracing::debug!(%error, "the store cannot be asked where it stands");

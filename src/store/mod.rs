@@ -11,6 +11,8 @@
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
 pub(crate) mod batcher;
+pub(crate) mod commit;
+mod damage;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod feed;
@@ -26,8 +28,9 @@ mod local;
 pub mod maintenance;
 pub mod merge_patch;
 mod open;
+pub(crate) mod page;
 pub(crate) mod plan;
-pub(crate) mod planning;
+mod position;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout_at};
 
 use self::wakeups::Wakeups;
 
-use super::batcher::{WeakWrites, Writes};
+use super::batcher::{WeakWriter, Writer};
 use super::engine::Holdable;
-use super::engine::page::ListQuery;
 use super::error::{Code, Error, Result};
-use super::feed::{Feed, detached};
+use super::feed::Feed;
+use super::page::NameQuery;
 use super::reply::{Grant, Reply};
 use super::request::{ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Write, WriteOperation};
 use super::time::Clock;
@@ -24,7 +24,7 @@ use crate::limits;
 
 /// Those who wait in this process. For each lock and each consumer they are served in the order in which they came.
 pub(crate) struct Waiters {
-    writes: Writes,
+    writer: Writer,
     feed: Arc<Feed>,
     queues: Mutex<HashMap<Holdable, Queue>>,
     wakeups: Arc<Wakeups>,
@@ -97,7 +97,7 @@ impl Claimable {
 pub(crate) struct Claim {
     reply: Option<Reply>,
     release: Option<Write>,
-    writes: WeakWrites,
+    writer: WeakWriter,
 }
 
 impl Claim {
@@ -119,7 +119,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
-            self.writes.give_back(release);
+            self.writer.give_back(release);
         }
     }
 }
@@ -133,14 +133,14 @@ impl Drop for Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn new(writes: Writes, feed: Arc<Feed>, clock: Clock) -> Waiters {
+    pub(crate) fn new(writer: Writer, feed: Arc<Feed>, clock: Clock) -> Waiters {
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&feed), clock));
-        Waiters { writes, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
+        Waiters { writer, feed, queues: Mutex::default(), wakeups, waking: OnceLock::new() }
     }
 
     /// Where it writes.
-    pub(crate) fn writes(&self) -> &Writes {
-        &self.writes
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Ends the task of the wake-ups. Nobody waits any more.
@@ -190,39 +190,35 @@ impl Waiters {
     /// Whether the same owner holds the lock.
     async fn is_refresh(&self, claimable: &Claimable) -> Result<bool> {
         let Claimable::Lock(LockAcquire { name, owner, .. }) = claimable else { return Ok(false) };
-        let (engine, query) = (Arc::clone(self.feed.engine()), ListQuery::of_one(name));
-        let (now_ms, found) = detached(async move { engine.locks(&query).await }).await?;
-        let holder = found.fitting.first().and_then(|(name, row)| row.held(name, now_ms));
+        let found = self.feed.engine().locks(NameQuery::one(name)).await?;
+        let holder = found.rows.rows.first().and_then(|(name, row)| row.held(name, found.now_ms));
         Ok(holder.is_some_and(|lock| lock.owner == *owner))
     }
 
     /// The error that an attempt would bring now; none when nobody holds it.
     async fn present_refusal(&self, what: &Holdable) -> Result<Option<Error>> {
-        let (engine, what) = (Arc::clone(self.feed.engine()), what.clone());
-        detached(async move {
-            match what {
-                Holdable::Lock(name) => {
-                    let (now_ms, found) = engine.locks(&ListQuery::of_one(&name)).await?;
-                    Ok(found.fitting.first().and_then(|(name, row)| row.refusal(name, now_ms)))
-                }
-                Holdable::Consumer(name) => {
-                    let (now_ms, found) = engine.consumers(&ListQuery::of_one(&name)).await?;
-                    Ok(found.fitting.first().and_then(|(name, row)| row.refusal(name, now_ms)))
-                }
+        let engine = self.feed.engine();
+        Ok(match what {
+            Holdable::Lock(name) => {
+                let found = engine.locks(NameQuery::one(name)).await?;
+                found.rows.rows.first().and_then(|(name, row)| row.refusal(name, found.now_ms))
+            }
+            Holdable::Consumer(name) => {
+                let found = engine.consumers(NameQuery::one(name)).await?;
+                found.rows.rows.first().and_then(|(name, row)| row.refusal(name, found.now_ms))
             }
         })
-        .await
     }
 
     /// In a task of its own: a caller that gives up in the middle of an attempt must not keep what it brings.
     async fn attempt(&self, claimable: &Claimable) -> Result<Claim> {
         let (answer, answered) = oneshot::channel();
-        let (claimable, writes) = (claimable.clone(), self.writes.clone());
+        let (claimable, writer) = (claimable.clone(), self.writer.clone());
         tokio::spawn(async move {
-            let claim = writes.write(claimable.write()).await.map(|reply| Claim {
+            let claim = writer.write(claimable.write()).await.map(|reply| Claim {
                 release: claimable.release(&reply),
                 reply: Some(reply),
-                writes: writes.downgrade(),
+                writer: writer.downgrade(),
             });
             // When nobody is there any more, it is dropped, and so given back.
             let _ = answer.send(claim);
@@ -287,8 +283,8 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::store::engine::sqlite::traced::Statements;
-    use crate::store::{Address, EngineKind, LocalStore, Store as _};
+    use crate::store::engine::fake::{Calls, Fake};
+    use crate::store::{LocalStore, Store as _};
 
     const OTHERS: usize = 400;
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -297,11 +293,10 @@ mod tests {
         LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 86_400_000, fence: None }
     }
 
-    /// How often something was written, and how often it was read until when something is held.
-    fn costs(statements: &Statements) -> (usize, usize) {
-        let statements = statements.take();
-        let count = |part: &str| statements.iter().filter(|text| text.contains(part)).count();
-        (count("begin immediate"), count("union all"))
+    /// How many batches were written, and how often it was read until when something is held.
+    fn costs(engine: &Fake) -> (usize, usize) {
+        let Calls { attempts, expiries } = engine.take_calls();
+        (attempts.len(), expiries.len())
     }
 
     /// Lets others go on until something holds.
@@ -314,10 +309,8 @@ mod tests {
     /// With a clock that runs when nothing else does.
     #[tokio::test(start_paused = true)]
     async fn waiting_costs_one_read_for_each_change_and_no_write() {
-        let (statements, _guard) = Statements::listen();
-        let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
-        let store = Arc::new(LocalStore::open(&address, Clock::System));
-        store.init().await.unwrap();
+        let engine = Fake::new([]);
+        let store = Arc::new(LocalStore::with_engine(Arc::clone(&engine) as _, Clock::System));
         let names: Vec<String> = (0..OTHERS).map(|number| format!("other/{number}")).collect();
         for held in join_all(names.iter().map(|name| store.lock_acquire(name, "holder", HOUR * 24))).await {
             held.unwrap();
@@ -332,22 +325,22 @@ mod tests {
         until(|| store.waiters().wakeups.count() == OTHERS).await;
         // Those who came while others acquired are read once more; then it is quiet.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        costs(&statements);
+        costs(&engine);
 
         tokio::time::sleep(HOUR).await;
-        assert_eq!(costs(&statements), (0, 0), "an hour in which nothing happens");
+        assert_eq!(costs(&engine), (0, 0), "an hour in which nothing happens");
 
         store.lock_acquire("unrelated", "a", HOUR).await.unwrap();
         store.lock_release("unrelated", "a").await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let (writes, reads) = costs(&statements);
+        let (writes, reads) = costs(&engine);
         assert!(writes == 2 && (1..=2).contains(&reads), "{writes} writes, {reads} reads");
 
         // One is released: whoever waits for it gets it, and nobody else writes.
         store.lock_release(&names[7], "holder").await.unwrap();
         until(|| waiting[7].is_finished()).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let (writes, reads) = costs(&statements);
+        let (writes, reads) = costs(&engine);
         assert!(writes == 2 && (1..=2).contains(&reads), "{writes} writes, {reads} reads");
         assert_eq!(waiting.iter().filter(|one| one.is_finished()).count(), 1);
         for one in &waiting {

@@ -138,7 +138,8 @@ impl Connection {
         let lines = match wake {
             Ok(Wake::Quiet) => Ok(progress_line(&active)),
             Ok(Wake::News) => {
-                let stalled = tokio::time::timeout(limits::STALL_TIMEOUT, self.writer.writable()).await;
+                let stalled =
+                    tokio::time::timeout(limits::STALL_TIMEOUT, self.outlet.socket.writable()).await;
                 stalled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 match active.follower.read().await {
                     // The lines are made when there is memory for them: until then all share the page.

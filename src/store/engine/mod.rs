@@ -1,61 +1,82 @@
-//! What a kind of database must be able to do: read rows, apply a plan, answer pages. No rule of the store stands
-//! here or below.
+//! What a kind of database must be able to do: read rows, apply a plan, tell of changes. No rule of the store stands here
+//! or below.
 
-mod damage;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod migrations;
-pub(crate) mod page;
+pub(crate) mod sql;
 pub(crate) mod sqlite;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use self::page::{Bounds, ListQuery, StreamQuery};
-use super::error::Result;
+use super::commit::Batch;
+use super::error::{Error, Result};
+use super::page::{ListQuery, NameQuery, PageRows, StreamQuery};
 use super::plan::{ConsumerRow, LockRow, Outcome};
+use super::position::Position;
 use super::record::{Change, Record};
 use super::reply::{Compacted, Identity, Restored};
-use super::request::Write;
 
 /// A database that holds one store.
+///
+/// A caller may drop each of these futures at any time. The engine sees to it that no connection is left in the middle of
+/// a statement, and that a transaction that was begun is finished.
 #[async_trait]
 pub(crate) trait Engine: Send + Sync {
     /// Creates the store, or brings its schema up to date; answers whether it was created.
     async fn init(&self) -> Result<bool>;
 
-    /// Decides and commits a batch. Its future must be polled to the end: a transaction is open in between.
-    async fn write(&self, batch: &[Write]) -> Committed;
+    /// Tries once to commit a batch: takes the write lock, reads the rows that [`Batch::needs`] names, has the batch decided
+    /// about them ([`Batch::decide`]), applies the plan and commits.
+    async fn attempt(&self, batch: &Batch) -> std::result::Result<Decision, Failure>;
 
-    /// Removes a part of what was trimmed, and answers whether something is left. Its future must be polled to the end.
+    /// Whether the attempt with this id was committed, after a [`Failure::Lost`].
+    ///
+    /// # Errors
+    /// What keeps the engine from telling.
+    async fn is_committed(&self, id: &str) -> Result<bool>;
+
+    /// The most that the writes of one batch may weigh, in bytes.
+    fn batch_bytes_max(&self) -> usize;
+
+    /// Removes a part of what was trimmed, and answers whether something is left.
     async fn sweep(&self) -> Result<bool>;
 
-    /// The records of these keys in one snapshot, by key.
-    async fn get(&self, keys: &[&str]) -> Result<Got>;
+    /// What stands under each of these keys, in their order; a key may come twice. A value of more than `inline_bytes_max`
+    /// bytes is not loaded.
+    async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
 
-    /// The record of this key, whatever its size.
-    async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)>;
+    /// A page of records.
+    async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>>;
 
-    /// The records that fit one page, with the number of candidates that were looked at.
-    async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>>;
+    /// A page of keys.
+    async fn keys(&self, query: ListQuery) -> Result<Snapshot<PageRows<String>>>;
 
-    /// The keys that fit one page.
-    async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>>;
+    /// How many records there are in all; the size of a page does not matter.
+    async fn count(&self, query: ListQuery) -> Result<Snapshot<u64>>;
 
-    /// The head of the snapshot, and how many records lie between the bounds of the query.
-    async fn count(&self, query: &ListQuery) -> Result<(u64, u64)>;
+    /// A page of the stream.
+    async fn changes(&self, query: StreamQuery) -> Result<Snapshot<PageRows<Change>>>;
 
-    /// The changes that fit one page, with the bounds of the stream in the same snapshot.
-    async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)>;
+    /// A page of the locks that have a row, whether they expired or not.
+    async fn locks(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, LockRow)>>>;
 
-    /// The bounds of the stream and the identity of the store.
-    async fn meta(&self) -> Result<(Bounds, Identity)>;
+    /// A page of the consumers.
+    async fn consumers(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, ConsumerRow)>>>;
 
-    /// The locks between the bounds of the query that have a row, whether they expired or not, and the time by the
-    /// clock that decides about that.
-    async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)>;
+    /// When each of these expires that has a holder, in milliseconds since 1970 UTC.
+    async fn expiries(&self, names: Vec<Holdable>) -> Result<Snapshot<HashMap<Holdable, i64>>>;
 
-    /// The consumers between the bounds of the query, and the time by the clock that decides about their leases.
-    async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)>;
+    /// Which store this is.
+    async fn identity(&self) -> Result<Snapshot<Identity>>;
+
+    /// Returns when another process may have committed since this returned last: at once, when nothing is known of that.
+    ///
+    /// # Errors
+    /// What keeps the engine from telling, at its own pace: it may be called again at once.
+    async fn changed(&self) -> Result<()>;
 
     /// Gives what is free in the files of the store back to the file system.
     async fn compact(&self) -> Result<Compacted>;
@@ -64,13 +85,6 @@ pub(crate) trait Engine: Send + Sync {
     /// finished first; a repeat changes nothing.
     async fn restore(&self, epoch: &str) -> Result<Restored>;
 
-    /// When each of these expires that has a holder, in milliseconds since 1970 UTC, and the time by the clock that decides
-    /// about that.
-    async fn expiries(&self, names: &[Holdable]) -> Result<(i64, HashMap<Holdable, i64>)>;
-
-    /// Whether somebody else may have committed since the last look; true where that is not known.
-    async fn look(&self) -> Result<bool>;
-
     /// Whether this process must not write any more; it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;
 
@@ -78,8 +92,24 @@ pub(crate) trait Engine: Send + Sync {
     /// back room that is not needed any more.
     async fn tend(&self);
 
-    /// Closes every connection.
+    /// Closes every connection. A request that is under way keeps its own for a bounded time.
     async fn close(&self);
+}
+
+/// Rows that were read at one instant.
+#[derive(Debug)]
+pub(crate) struct Snapshot<T> {
+    pub position: Position,
+    /// The time by the clock that decides about expiries, in milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    pub rows: T,
+}
+
+impl<T> Snapshot<T> {
+    /// The head of the stream.
+    pub(crate) fn seq(&self) -> u64 {
+        self.position.head
+    }
 }
 
 /// What one holder at a time can have, by its name.
@@ -89,42 +119,57 @@ pub(crate) enum Holdable {
     Consumer(String),
 }
 
-/// What became of a batch.
+/// A batch that was decided, and committed where it changed something.
 #[derive(Debug)]
-pub(crate) struct Committed {
-    /// One for each write, in order.
+pub(crate) struct Decision {
+    /// One for each write that was decided, in order: the first ones of the batch, and at least one.
     pub outcomes: Vec<Outcome>,
-    /// Where the store stands after it; none when nothing of it was committed.
-    pub bounds: Option<Bounds>,
+    /// Where the store stands after it; none when nothing was to be written.
+    pub position: Option<Position>,
     /// Whether what was trimmed may still take space: see [`Engine::sweep`].
-    pub has_trimmed: bool,
+    pub leaves_trimmed: bool,
 }
 
-/// What [`Engine::get`] found.
+/// Why an attempt to commit a batch did not succeed.
 #[derive(Debug)]
-pub(crate) struct Got {
-    /// The head of the snapshot.
-    pub seq: u64,
-    /// The records that exist.
-    pub records: HashMap<String, Found>,
+pub(crate) enum Failure {
+    /// Nothing was written.
+    Rejected {
+        error: Error,
+        /// Whether fewer writes may be possible: the one that cannot be done must not harm its neighbours.
+        alone_may_help: bool,
+    },
+    /// Nothing was written, because another process committed after the rows were read.
+    Stale,
+    /// The commit may have happened, and nothing can tell.
+    Unknown(Error),
+    /// The answer to the commit was lost. Whether it happened, [`Engine::is_committed`] tells by the id of the attempt.
+    #[cfg_attr(not(test), expect(dead_code, reason = "SQLite answers within the process"))]
+    Lost {
+        id: String,
+        /// What the writes are told if it happened.
+        decision: Decision,
+        error: Error,
+    },
 }
 
-/// A record that exists.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// With its value.
-    Inline(Record),
-    /// Its value is so large that a read of its own answers it, to bound what a batch holds in memory.
+/// What stands under a key.
+#[derive(Debug, Clone)]
+pub(crate) enum Point {
+    /// Nothing.
+    Absent,
+    /// A record with its value.
+    Record(Record),
+    /// A record whose value is so large that a read of its own answers it, to bound what a batch holds in memory.
     Large,
 }
 
-/// The part of a selection that fits one page.
-#[derive(Debug)]
-pub(crate) struct Candidates<T> {
-    /// The head of the snapshot.
-    pub seq: u64,
-    /// What fits, in order.
-    pub fitting: Vec<T>,
-    /// How many were looked at: more than fit when the page ends by its size in bytes.
-    pub looked_at: u64,
+impl Point {
+    /// The record, as far as it was loaded.
+    pub(crate) fn into_record(self) -> Option<Record> {
+        match self {
+            Point::Record(record) => Some(record),
+            Point::Absent | Point::Large => None,
+        }
+    }
 }

@@ -2,12 +2,16 @@
 //!
 //! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+//!
+//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of whoever asks, because they
+//! take a few microseconds and a change of threads takes more; every other read runs aside.
 
 mod apply;
+mod attempt;
 pub(crate) mod backup;
 pub(crate) mod check;
-mod column;
 mod compact;
+mod connection;
 mod contents;
 mod database;
 mod direct;
@@ -19,180 +23,277 @@ mod header;
 mod history;
 mod left_log;
 mod load;
-mod named;
+mod migrate;
 mod open;
 mod place;
 mod read;
+mod readers;
 pub(crate) mod restore;
 mod retire;
 mod room;
-mod run;
 mod standing;
-#[cfg(test)]
-pub(crate) mod traced;
-mod write;
+mod statement;
+mod worker;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
-use tokio::sync::Mutex;
 
-use self::database::Database;
+use self::database::{Continuity, Database};
+use self::error::in_use;
 use self::retire::Opened;
-use super::page::{Bounds, ListQuery, StreamQuery};
-use super::{Candidates, Committed, Engine, Got, Holdable};
+use self::worker::{Turn, Worker};
+use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
+use crate::limits;
+use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
+use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery};
 use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::record::{Change, Record};
 use crate::store::reply::{Compacted, Identity, Restored};
-use crate::store::request::Write;
 use crate::store::time::Clock;
 
 /// A store in a SQLite file, or in memory.
 pub(crate) struct Sqlite {
+    core: Arc<Core>,
+    worker: Worker,
+}
+
+/// What the threads of an engine share.
+struct Core {
     place: SqlitePlace,
     clock: Clock,
-    open: Mutex<Opened>,
-    /// The name of the last lock that was looked at to see whether it is over; empty at the beginning.
-    lock_sweep: std::sync::Mutex<String>,
+    /// The open store for those who read; none before it is opened, and while its files are being replaced.
+    database: Mutex<Option<Arc<Database>>>,
     /// Set when a commit failed with an I/O error: what the file holds is then known only after the next process
     /// has recovered it, so nothing more may be written through this one.
     failed: AtomicBool,
 }
 
+impl Core {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// # Errors
+    /// `unavailable` when this process may not use the store any more.
+    fn check_failed(&self) -> Result<()> {
+        if !self.has_failed() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Unavailable,
+            "a commit failed with an I/O error, so this process writes no more",
+        )
+        .hint("run the command again: a fresh process recovers the store"))
+    }
+
+    /// Lets those who read use a store, or no store.
+    fn publish(&self, database: Option<Arc<Database>>) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
+    }
+
+    fn published(&self) -> Option<Arc<Database>> {
+        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Sqlite {
     pub(crate) fn new(place: SqlitePlace, clock: Clock) -> Sqlite {
-        Sqlite {
-            place,
-            clock,
-            open: Mutex::default(),
-            lock_sweep: std::sync::Mutex::default(),
-            failed: AtomicBool::new(false),
-        }
+        let core = Core { place, clock, database: Mutex::default(), failed: AtomicBool::new(false) };
+        Sqlite { core: Arc::new(core), worker: Worker::default() }
+    }
+
+    /// Checks that a store is at its place or can be made there, and leaves everything as it is. What may pass is not
+    /// told.
+    pub(crate) async fn check_place(&self) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        aside(move || core.check_place()).await?
+    }
+
+    /// Does something with what is open, on the thread that writes.
+    ///
+    /// # Errors
+    /// `busy` when others have the store in hand for longer than any request may take. Only a compact and a restore do,
+    /// and a memory store knows neither.
+    async fn with_opened<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core, &mut Opened) -> T + Send + 'static,
+    ) -> Result<T> {
+        let turn = match self.core.place {
+            SqlitePlace::Memory => self.worker.turn().await,
+            SqlitePlace::File { .. } => {
+                self.turn_within(limits::SQLITE_BUSY_TIMEOUT).await.ok_or_else(|| in_use(&self.core.place))?
+            }
+        };
+        self.worker.run(&self.core, turn, work).await
+    }
+
+    async fn turn_within(&self, patience: Duration) -> Option<Turn> {
+        tokio::time::timeout(patience, self.worker.turn()).await.ok()
     }
 
     /// The open store; opens it when it is not, or when its files are no longer those that were opened.
     async fn database(&self) -> Result<Arc<Database>> {
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(failed());
+        if let Some(database) = self.current()? {
+            return Ok(database);
         }
-        let mut open = self.lock_open().await?;
-        // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
-        // is not given to another one.
-        let files = self.files()?;
-        if let Some(database) = &open.database
-            && database.files == files
-            && database.is_sound().await
-        {
-            return Ok(Arc::clone(database));
+        let open = |core: &Core, opened: &mut Opened| Ok(Arc::clone(&opened.open(core)?.database));
+        if self.core.published().is_none() {
+            return self.with_opened(open).await?;
         }
-        self.retire(&mut open).await?;
-        let database = Arc::new(self.open_existing().await?);
-        open.database = Some(Arc::clone(&database));
-        Ok(database)
+        // What is under way may take long, and whoever asks for the new files is to hear why there are none.
+        let Some(turn) = self.turn_within(limits::RETIRE_PATIENCE).await else {
+            return Err(self
+                .core
+                .replaced("a request is still under way with the files that were there before"));
+        };
+        self.worker.run(&self.core, turn, open).await?
     }
 
-    /// SQLite goes on writing to files that were deleted or replaced underneath it, and to a file that was written over:
-    /// so they are looked at before a batch and before its acknowledgement.
-    async fn is_current(&self, database: &Database, writer: &mut SqliteConnection) -> bool {
-        let goes_on = match &database.history {
-            Some(history) => history.goes_on(writer).await,
-            None => true,
-        };
-        goes_on && self.files().is_ok_and(|files| files == database.files)
+    /// The open store, when it is certain that its files are still those at its place.
+    fn current(&self) -> Result<Option<Arc<Database>>> {
+        self.core.check_failed()?;
+        // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
+        // is not given to another one.
+        let files = self.core.files()?;
+        let database = self.core.published().filter(|database| database.files == files);
+        Ok(database.filter(|database| self.goes_on(database) == Some(true)))
+    }
+
+    /// Whether the files of an open store go on as those that were opened; none when only the connection that writes can
+    /// tell. While it has a batch in hand, it finds that out by itself.
+    fn goes_on(&self, database: &Database) -> Option<bool> {
+        match database.continuity() {
+            Continuity::Certain => Some(true),
+            Continuity::Broken => Some(false),
+            Continuity::Doubtful if self.worker.is_busy() => Some(true),
+            Continuity::Doubtful => None,
+        }
     }
 }
 
-fn failed() -> Error {
-    Error::new(Code::Unavailable, "a commit failed with an I/O error, so this process writes no more")
-        .hint("run the command again: a fresh process recovers the store")
+/// Runs on a thread that may be held up, to its end, whoever waits for it.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::new(Code::Internal, format!("a thread ended without an answer: {error}")))
 }
 
 #[async_trait]
 impl Engine for Sqlite {
     async fn init(&self) -> Result<bool> {
-        self.create().await
+        self.with_opened(|core, opened| opened.create(core)).await?
     }
 
-    async fn write(&self, batch: &[Write]) -> Committed {
-        match self.database().await {
-            Ok(database) => self.write_batch(&database, batch).await,
-            Err(error) => {
-                let outcomes = batch.iter().map(|_| Err(error.clone())).collect();
-                Committed { outcomes, bounds: None, has_trimmed: false }
+    async fn attempt(&self, batch: &Batch) -> std::result::Result<Decision, Failure> {
+        let batch = batch.clone();
+        self.with_opened(move |core, opened| opened.attempt(core, &batch))
+            .await
+            .unwrap_or_else(|error| Err(Failure::Rejected { error, alone_may_help: false }))
+    }
+
+    async fn is_committed(&self, _: &str) -> Result<bool> {
+        Err(Error::new(Code::Internal, "SQLite loses no answer"))
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        limits::BATCH_BYTES
+    }
+
+    async fn sweep(&self) -> Result<bool> {
+        self.with_opened(|core, opened| opened.open(core)?.sweep(core)).await?
+    }
+
+    async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>> {
+        if inline_bytes_max <= limits::INLINE_VALUE_BYTES
+            && let Some(found) = self.read_at_once(|source| source.point(keys, inline_bytes_max))?
+        {
+            return Ok(found);
+        }
+        let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        self.read(move |source| source.point(&keys, inline_bytes_max)).await
+    }
+
+    async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>> {
+        self.read(move |source| source.records(&query)).await
+    }
+
+    async fn keys(&self, query: ListQuery) -> Result<Snapshot<PageRows<String>>> {
+        self.read(move |source| source.keys(&query)).await
+    }
+
+    async fn count(&self, query: ListQuery) -> Result<Snapshot<u64>> {
+        self.read(move |source| source.count(&query)).await
+    }
+
+    async fn changes(&self, query: StreamQuery) -> Result<Snapshot<PageRows<Change>>> {
+        self.read(move |source| source.changes(&query)).await
+    }
+
+    async fn locks(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, LockRow)>>> {
+        self.read(move |source| source.locks(&query)).await
+    }
+
+    async fn consumers(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, ConsumerRow)>>> {
+        self.read(move |source| source.consumers(&query)).await
+    }
+
+    async fn expiries(&self, names: Vec<Holdable>) -> Result<Snapshot<HashMap<Holdable, i64>>> {
+        self.read(move |source| source.expiries(&names)).await
+    }
+
+    async fn identity(&self) -> Result<Snapshot<Identity>> {
+        match self.read_at_once(|source| source.identity())? {
+            Some(identity) => Ok(identity),
+            None => self.read(|source| source.identity()).await,
+        }
+    }
+
+    async fn changed(&self) -> Result<()> {
+        if self.core.place == SqlitePlace::Memory {
+            // Nobody else has a store that is in memory.
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(limits::LOOK_INTERVAL).await;
+            let database = self.database().await?;
+            let Some(readers) = &database.readers else { continue };
+            if readers.has_changed().map_err(|trouble| trouble.describe(&self.core.place))? {
+                return Ok(());
             }
         }
     }
 
-    async fn sweep(&self) -> Result<bool> {
-        self.sweep_trimmed(&*self.database().await?).await
-    }
-
-    async fn get(&self, keys: &[&str]) -> Result<Got> {
-        self.database().await?.get(keys).await
-    }
-
-    async fn get_one(&self, key: &str) -> Result<(u64, Option<Record>)> {
-        self.database().await?.get_one(key).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<Candidates<Record>> {
-        self.database().await?.list(query).await
-    }
-
-    async fn keys(&self, query: &ListQuery) -> Result<Candidates<String>> {
-        self.database().await?.keys(query).await
-    }
-
-    async fn count(&self, query: &ListQuery) -> Result<(u64, u64)> {
-        self.database().await?.count(query).await
-    }
-
-    async fn stream(&self, query: &StreamQuery) -> Result<(Bounds, Candidates<Change>)> {
-        self.database().await?.stream(query).await
-    }
-
-    async fn meta(&self) -> Result<(Bounds, Identity)> {
-        self.database().await?.meta().await
-    }
-
-    async fn locks(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, LockRow)>)> {
-        Ok((self.clock.now_ms(), self.database().await?.locks(query).await?))
-    }
-
-    async fn consumers(&self, query: &ListQuery) -> Result<(i64, Candidates<(String, ConsumerRow)>)> {
-        Ok((self.clock.now_ms(), self.database().await?.consumers(query).await?))
-    }
-
     async fn compact(&self) -> Result<Compacted> {
-        self.give_space_back().await
+        self.with_opened(|core, opened| opened.compact(core)).await?
     }
 
     async fn restore(&self, epoch: &str) -> Result<Restored> {
         self.take_staged(epoch).await
     }
 
-    async fn expiries(&self, names: &[Holdable]) -> Result<(i64, HashMap<Holdable, i64>)> {
-        Ok((self.clock.now_ms(), self.database().await?.expiries(names).await?))
-    }
-
-    async fn look(&self) -> Result<bool> {
-        self.database().await?.look().await
-    }
-
     fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::SeqCst)
+        self.core.has_failed()
     }
 
     async fn tend(&self) {
-        self.let_go_or_shrink().await;
+        let Some(turn) = self.worker.turn_now() else { return };
+        let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;
+        if let Err(error) = tended {
+            tracing::debug!(%error, "the store could not be looked after");
+        }
     }
 
     async fn close(&self) {
-        self.close_all().await;
+        let turn = self.worker.turn().await;
+        if let Err(error) = self.worker.run(&self.core, turn, |core, opened| opened.close_all(core)).await {
+            tracing::error!(%error, "closing the store");
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::store::engine::Holdable;
-use crate::store::feed::{Feed, detached};
+use crate::store::feed::Feed;
 use crate::store::time::Clock;
 
 /// Those who are next for something that others hold.
@@ -76,7 +76,7 @@ impl Wakeups {
             }
             let mut level = self.feed.listen();
             while !self.entries().is_empty() {
-                let lock_seq = level.borrow_and_update().as_ref().map(|bounds| bounds.lock_seq);
+                let lock_seq = level.borrow_and_update().as_ref().map(|latest| latest.lock_seq);
                 if lock_seq != seen {
                     seen = lock_seq;
                     self.entries().values_mut().for_each(|entry| entry.expires_ms = None);
@@ -104,8 +104,7 @@ impl Wakeups {
         if due.is_empty() {
             return;
         }
-        let (engine, names) = (Arc::clone(self.feed.engine()), due.keys().cloned().collect::<Vec<_>>());
-        let read = detached(async move { engine.expiries(&names).await }).await;
+        let read = self.feed.engine().expiries(due.keys().cloned().collect()).await;
         let now_ms = self.clock.now_ms();
         let mut entries = self.entries();
         for (what, wake) in due {
@@ -115,7 +114,7 @@ impl Wakeups {
             };
             let left_ms = match &read {
                 // By the clock that decides about the expiry, which need not be the one of this process.
-                Ok((database_ms, expiries)) => expiries.get(&what).map(|expires_ms| expires_ms - database_ms),
+                Ok(found) => found.rows.get(&what).map(|expires_ms| expires_ms - found.now_ms),
                 // What is wrong shows in the attempt of the one who waits.
                 Err(_) => None,
             };

@@ -1,79 +1,114 @@
-//! A plan as statements.
+//! Writes a plan: a loop over prepared statements, row by row. Sets of rows in one statement would have to be parsed by SQLite
+//! first, which costs more than the loop.
+
+use rusqlite::Connection;
 
 use super::load::counted_range;
-use super::named::{CONSUMERS, LOCKS, Named};
-use super::run::Script;
+use super::statement::execute;
 use crate::limits;
-use crate::store::plan::{ConsumerRow, CountedRange, LockRow, OnceRow, Plan, RangeDelete, Row, StreamRow};
+use crate::store::engine::sql::{self, Value};
+use crate::store::plan::{CountedRange, Plan, RangeDelete, StreamRow};
 use crate::store::record::Action;
 
-/// Adds the number of checkpoints, where it is raised. A pragma takes no argument, and this is a number. Its upper half is
-/// written as negative.
-pub(super) fn add_checkpoint(script: &mut Script, number: u32) {
-    script.add(&format!("pragma user_version = {}", number.cast_signed()), |arguments| arguments);
+type Result = rusqlite::Result<()>;
+
+/// Raises the number of checkpoints. A pragma takes no argument, and this is a number. Its upper half is written as
+/// negative.
+pub(super) fn set_checkpoints(writer: &Connection, number: u32) -> Result {
+    writer.execute_batch(&format!("pragma user_version = {}", number.cast_signed()))
 }
 
-/// Adds the statements of a plan, without the COMMIT. Values travel as JSON strings, so SQLite never parses them. The stream
-/// comes first: a delete copies the value that stands in `kv_record`. `oldest` is the first seq that stands in
-/// `kv_stream`.
-pub(super) fn add_plan(script: &mut Script, plan: &Plan, oldest: Option<u64>, steps: Steps) {
-    // What is put again after it was deleted is known at the end only.
-    let size = if plan.puts.is_empty() { steps.size(plan.stream.len() as u64) } else { u64::MAX };
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    for changes in plan.stream.chunks(size) {
-        add_changes(script, changes);
-        if changes.len() < plan.stream.len() {
-            let is_delete = |change: &&StreamRow| change.action == Action::Delete;
-            let keys: Vec<_> = changes.iter().filter(is_delete).map(|change| &change.key).collect();
-            add_deletes(script, &keys);
-        }
+/// Writes a plan, without the COMMIT. `oldest` is the first seq that stands in `kv_stream`.
+pub(super) fn apply(writer: &Connection, plan: &Plan, oldest: Option<u64>, steps: Steps) -> Result {
+    // The stream comes first: a delete copies the value that stands in `kv_record`.
+    for change in &plan.stream {
+        append(writer, change)?;
     }
     if let Some(range_delete) = &plan.range_delete {
-        add_range_delete(script, range_delete, steps);
+        delete_range(writer, range_delete, steps)?;
     }
-    add_deletes(script, &plan.deletes);
-    if !plan.puts.is_empty() {
-        let rows: Vec<_> = plan.puts.iter().map(|(key, row)| record_columns(key, row)).collect();
-        script.add(
-            "insert into kv_record (\"key\", version, revision, type, created, updated, value)
-                select p.value->>0, p.value->>1, p.value->>2, p.value->>3, p.value->>4, p.value->>5, p.value->>6
-                from json_each(?) p where true
-                on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
-                    type = excluded.type, created = excluded.created, updated = excluded.updated,
-                    value = excluded.value",
-            |arguments| arguments.json(&rows),
-        );
+    for key in &plan.deletes {
+        delete(writer, key)?;
     }
-    let locks: Vec<_> = plan.locks.iter().map(lock_columns).collect();
-    add_named(script, LOCKS, &plan.lock_deletes, &locks);
-    let consumers: Vec<_> = plan.consumers.iter().map(consumer_columns).collect();
-    add_named(script, CONSUMERS, &plan.consumer_deletes, &consumers);
-    if !plan.once.is_empty() {
-        let rows: Vec<_> = plan.once.iter().map(once_columns).collect();
-        script.add(
-            "delete from kv_once where id in (select id from kv_once where time <= ? order by time limit ?)",
-            |arguments| arguments.milliseconds(plan.once_expired_ms).integer(limits::ONCE_FORGOTTEN),
+    for (key, row) in &plan.puts {
+        const PUT: &str = concat!(
+            "insert into kv_record (",
+            sql::columns!(record),
+            ") values (?, ?, ?, ?, ?, ?, ?)
+            on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
+                type = excluded.type, created = excluded.created, updated = excluded.updated,
+                value = excluded.value"
         );
-        script.add(
-            "insert or replace into kv_once (id, request, outcome, time)
-                select o.value->>0, o.value->>1, o.value->>2, o.value->>3 from json_each(?) o",
-            |arguments| arguments.json(&rows),
-        );
+        execute(writer, PUT, &sql::record_values(key, row))?;
     }
+    apply_named(writer, plan)?;
     if oldest.is_some_and(|oldest| oldest < plan.meta.first) {
-        add_sweep(script, plan.meta.first);
+        sweep(writer, plan.meta.first)?;
     }
-    script.add("update kv_meta set head = ?, first = ?, last_ms = ?, fence = ?, lock_seq = ?", |arguments| {
-        arguments
-            .integer(plan.meta.head)
-            .integer(plan.meta.first)
-            .milliseconds(plan.meta.last_ms)
-            .integer(plan.meta.fence)
-            .integer(plan.meta.lock_seq)
-    });
+    let meta = "update kv_meta set head = ?, first = ?, last_ms = ?, fence = ?, lock_seq = ?";
+    execute(writer, meta, &sql::meta_values(&plan.meta))
 }
 
-/// Whether what is deleted goes to the stream at once, or bit by bit.
+/// Writes the rows of the tables that have names.
+fn apply_named(writer: &Connection, plan: &Plan) -> Result {
+    for name in &plan.lock_deletes {
+        execute(writer, "delete from kv_lock where name = ?", &[Value::Text(name)])?;
+    }
+    for (name, row) in &plan.locks {
+        const LOCK: &str =
+            concat!("insert or replace into kv_lock (", sql::columns!(lock), ") values (?, ?, ?, ?, ?)");
+        execute(writer, LOCK, &sql::lock_values(name, row))?;
+    }
+    for name in &plan.consumer_deletes {
+        execute(writer, "delete from kv_consumer where name = ?", &[Value::Text(name)])?;
+    }
+    for (name, row) in &plan.consumers {
+        const CONSUMER: &str =
+            concat!("insert or replace into kv_consumer (", sql::columns!(consumer), ") values (?, ?, ?, ?)");
+        execute(writer, CONSUMER, &sql::consumer_values(name, row))?;
+    }
+    if !plan.once.is_empty() {
+        let expired =
+            "delete from kv_once where id in (select id from kv_once where time <= ? order by time limit ?)";
+        let values = [Value::Integer(plan.once_expired_ms), Value::count(limits::ONCE_FORGOTTEN)];
+        execute(writer, expired, &values)?;
+    }
+    for (id, row) in &plan.once {
+        const ONCE: &str =
+            concat!("insert or replace into kv_once (", sql::columns!(once), ") values (?, ?, ?, ?)");
+        execute(writer, ONCE, &sql::once_values(id, row))?;
+    }
+    Ok(())
+}
+
+/// Appends a change to the stream. One that copies its value deletes its record at once, so that each takes the pages that
+/// those before it have freed: it is the only change of the batch that copies the value of this key, and a later put of the
+/// key inserts it anew.
+fn append(writer: &Connection, change: &StreamRow) -> Result {
+    if change.row.value.is_some() {
+        const APPEND: &str = concat!(
+            "insert into kv_stream (",
+            sql::columns!(stream),
+            ") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        );
+        return execute(writer, APPEND, &sql::stream_values(change));
+    }
+    // Without such a record the value is null, which the table refuses.
+    const COPY: &str = concat!(
+        "insert into kv_stream (",
+        sql::columns!(stream),
+        ") values (?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, (select value from kv_record where \"key\" = ?1)),
+            ?8, ?9, ?10, ?11, ?12)"
+    );
+    execute(writer, COPY, &sql::stream_values(change))?;
+    if change.action == Action::Delete { delete(writer, &change.key) } else { Ok(()) }
+}
+
+fn delete(writer: &Connection, key: &str) -> Result {
+    execute(writer, "delete from kv_record where \"key\" = ?", &[Value::Text(key)])
+}
+
+/// Whether the records of a range go to the stream at once, or bit by bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Steps {
     /// The fastest.
@@ -92,117 +127,43 @@ impl Steps {
     }
 }
 
-fn add_changes(script: &mut Script, changes: &[StreamRow]) {
-    let rows: Vec<_> = changes.iter().map(stream_columns).collect();
-    script.add(
-        "insert into kv_stream
-                (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
-            select s.value->>0, s.value->>1, s.value->>2, s.value->>3, s.value->>4, s.value->>5, s.value->>6,
-                s.value->>7, s.value->>8, s.value->>9, s.value->>10,
-                coalesce(s.value->>11, (select value from kv_record where \"key\" = s.value->>5))
-            from json_each(?) s",
-        |arguments| arguments.json(&rows),
-    );
-}
-
-fn add_deletes(script: &mut Script, keys: &[impl serde::Serialize]) {
-    if !keys.is_empty() {
-        script.add("delete from kv_record where \"key\" in (select value from json_each(?))", |arguments| {
-            arguments.json(keys)
-        });
-    }
-}
-
 /// Removes a part of what was trimmed, oldest first: a step that is bounded in records and bytes, so at least one.
-pub(super) fn add_sweep(script: &mut Script, first: u64) {
-    script.add(
-        "delete from kv_stream where seq <= (
-            select max(seq) from (
-                select seq, sum(bytes) over (order by seq rows between unbounded preceding and 1 preceding) as before
-                from (select seq, octet_length(\"key\") + octet_length(value) as bytes
-                    from kv_stream where seq < ? order by seq limit ?))
-            where coalesce(before, 0) < ?)",
-        |arguments| {
-            arguments.integer(first).integer(limits::SWEEP_RECORDS).integer(limits::SWEEP_BYTES)
-        },
-    );
+pub(super) fn sweep(writer: &Connection, first: u64) -> Result {
+    let text = "delete from kv_stream where seq <= (
+        select max(seq) from (
+            select seq, sum(bytes) over (order by seq rows between unbounded preceding and 1 preceding) as before
+            from (select seq, octet_length(\"key\") + octet_length(value) as bytes
+                from kv_stream where seq < ? order by seq limit ?))
+        where coalesce(before, 0) < ?)";
+    let values =
+        [Value::count(first), Value::count(limits::SWEEP_RECORDS), Value::count(limits::SWEEP_BYTES)];
+    execute(writer, text, &values)
 }
 
 /// The records are numbered in key order, without their values passing through this process.
-fn add_range_delete(script: &mut Script, range_delete: &RangeDelete, steps: Steps) {
+fn delete_range(writer: &Connection, range_delete: &RangeDelete, steps: Steps) -> Result {
+    const MOVE: &str = concat!(
+        "insert into kv_stream (",
+        sql::columns!(stream),
+        ") select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value,
+            ? + d.number, ?, ? + d.number = ?, 'delete', ?
+        from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
+                select \"key\" from kv_record
+                where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
+            join kv_record r on r.\"key\" = d.\"key\""
+    );
     let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
     let step = steps.size(*deleted);
     let end = first_seq + deleted;
     for step_seq in (*first_seq..end).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
         // What the steps before have removed is not there any more, and what is passed over still is.
         let range = CountedRange { limit: Some(step.min(end - step_seq)), ..range.clone() };
-        script.add(
-            "insert into kv_stream
-                    (seq, tx, tx_end, action, time, \"key\", version, revision, type, created, updated, value)
-                select ? + d.number, ?, ? + d.number = ?, 'delete', ?, r.\"key\", r.version, r.revision, r.type,
-                    r.created, r.updated, r.value
-                from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
-                        select \"key\" from kv_record
-                        where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
-                    join kv_record r on r.\"key\" = d.\"key\"",
-            |arguments| {
-                let arguments = arguments.integer(step_seq).integer(*first_seq).integer(step_seq);
-                counted_range(arguments.integer(end - 1).milliseconds(*time_ms), &range)
-            },
-        );
-        script.add(
-            "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)",
-            |arguments| arguments.integer(step_seq),
-        );
+        let [from, to, limit, offset] = counted_range(&range);
+        let (seq, tx, last) = (Value::count(step_seq), Value::count(*first_seq), Value::count(end - 1));
+        let values = [seq, tx, seq, last, Value::Integer(*time_ms), from, to, limit, offset];
+        execute(writer, MOVE, &values)?;
+        let delete = "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)";
+        execute(writer, delete, &[seq])?;
     }
-}
-
-/// Removes rows of a table that has names, and inserts or replaces others.
-fn add_named(script: &mut Script, named: Named, deletes: &[String], rows: &[impl serde::Serialize]) {
-    let Named { table, columns } = named;
-    if !deletes.is_empty() {
-        let text = format!("delete from {table} where name in (select value from json_each(?))");
-        script.add(&text, |arguments| arguments.json(deletes));
-    }
-    if !rows.is_empty() {
-        let values: String = (1..=columns.len()).map(|position| format!(", r.value->>{position}")).collect();
-        let columns = columns.join(", ");
-        let text = format!(
-            "insert or replace into {table} (name, {columns}) select r.value->>0{values} from json_each(?) r"
-        );
-        script.add(&text, |arguments| arguments.json(rows));
-    }
-}
-
-/// The columns of `kv_record`, in the order of the statement.
-fn record_columns<'a>(key: &'a str, row: &'a Row) -> impl serde::Serialize + 'a {
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
-    (key, version, revision, record_type, created_ms, updated_ms, row.value_text())
-}
-
-/// The columns of `kv_stream`, in the order of the statement.
-fn stream_columns(change: &StreamRow) -> impl serde::Serialize + '_ {
-    let StreamRow { seq, tx, tx_end, action, time_ms, key, row } = change;
-    let (seq, tx, tx_end, action, time) = (*seq, *tx, u8::from(*tx_end), action.as_str(), *time_ms);
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
-    let value = row.value_text();
-    (seq, tx, tx_end, action, time, key, version, revision, record_type, created_ms, updated_ms, value)
-}
-
-/// The columns of `kv_lock`, in the order of the statement.
-fn lock_columns((name, row): &(String, LockRow)) -> impl serde::Serialize + '_ {
-    let LockRow { owner, fence, refreshes, expires_ms } = row;
-    (name, owner, fence, refreshes, expires_ms)
-}
-
-/// The columns of `kv_consumer`, in the order of the statement.
-fn consumer_columns((name, row): &(String, ConsumerRow)) -> impl serde::Serialize + '_ {
-    let lease = row.lease.as_ref();
-    (name, row.position, lease.map(|lease| &lease.holder), lease.map(|lease| lease.expires_ms))
-}
-
-/// The columns of `kv_once`, in the order of the statement.
-fn once_columns((id, row): &(String, OnceRow)) -> impl serde::Serialize + '_ {
-    let OnceRow { request, outcome, time_ms } = row;
-    (id, request, outcome, time_ms)
+    Ok(())
 }

@@ -5,40 +5,33 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
-use super::direct;
+use super::Core;
+use super::connection::{Access, connect};
 use super::error::{describe, is_fatal};
 use super::files::{length_bytes, log_path};
-use super::{Sqlite, failed};
+use super::retire::Opened;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 use crate::store::reply::Compacted;
 
-impl Sqlite {
+impl Opened {
     /// Writes wait meanwhile, and are refused as `busy` when that takes long; reads go on.
-    pub(super) async fn give_space_back(&self) -> Result<Compacted> {
-        let SqlitePlace::File { path, read_only } = &self.place else {
+    pub(super) fn compact(&mut self, core: &Core) -> Result<Compacted> {
+        let SqlitePlace::File { path, read_only } = &core.place else {
             return Err(Error::new(Code::Unsupported, "a memory store has no file that could be compacted"));
         };
         if *read_only {
-            return Err(Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", self.place)));
+            return Err(Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", core.place)));
         }
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(failed());
-        }
-        let database = self.database().await?;
+        let open = self.open(core)?;
         // Else what was trimmed is copied along.
-        while self.sweep_trimmed(&database).await? {}
-        let _turn = self.in_turn(database.writer.lock()).await?;
+        while open.sweep(core)? {}
         let before = bytes(path);
-        let file = path.clone();
-        let compacted = tokio::task::spawn_blocking(move || compact(&file))
-            .await
-            .map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        if let Err(error) = compacted {
-            if is_fatal(&error, &self.place) {
-                self.failed.store(true, Ordering::SeqCst);
+        if let Err(error) = compact(path) {
+            if is_fatal(&error, &core.place) {
+                core.failed.store(true, Ordering::SeqCst);
             }
-            let error = describe(&error, &self.place);
+            let error = describe(&error, &core.place);
             return Err(match error.code {
                 Code::StoreFull => error.hint(
                     "a compact needs room for a copy of the store beside it and in the directory for temporary files \
@@ -52,7 +45,7 @@ impl Sqlite {
 }
 
 fn compact(path: &Path) -> rusqlite::Result<()> {
-    let connection = direct::connect(path, false)?;
+    let connection = connect(path, Access::Write)?;
     let compacted = connection.execute_batch("vacuum");
     // The file shrinks when the log is written back; also what a failed attempt left in the log is given back.
     let written_back = shrink_log(&connection);

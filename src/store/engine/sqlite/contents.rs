@@ -1,12 +1,14 @@
 //! What a database holds: a store, nothing, or the tables of another application, which kv leaves alone.
 
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use rusqlite::Connection;
 
-use super::column::{self, column};
-use super::run::{Arguments, Statement};
+use super::connection::{Access, connect, connect_standing};
+use super::error::describe;
 use super::standing::Standing;
-use super::{Sqlite, files, place};
+use super::statement::{self, each_row};
+use super::{Core, files, place};
 use crate::store::engine::migrations::not_initialized;
+use crate::store::engine::sql;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 
@@ -25,9 +27,13 @@ pub(super) enum Contents {
 }
 
 impl Contents {
-    /// Tells it by the rows of [`TABLES`].
-    fn of(tables: &Statement) -> column::Result<Contents> {
-        let names = tables.rows.iter().map(|row| column(row, 0)).collect::<column::Result<Vec<String>>>()?;
+    /// Looks through the names of the tables.
+    fn seen_by(connection: &Connection) -> statement::Result<Contents> {
+        let mut names = Vec::new();
+        each_row(connection, TABLES, &[], |row| {
+            names.push(sql::key(row)?);
+            Ok(true)
+        })?;
         Ok(match names.as_slice() {
             [] => Contents::Nothing,
             names if names.iter().any(|name| name == "kv_migration") => Contents::Store,
@@ -63,15 +69,15 @@ fn foreign(place: &SqlitePlace, tables: &[String]) -> Error {
         .hint("choose another file with --connection: kv has not changed this one, and makes no store in it")
 }
 
-impl Sqlite {
+impl Core {
     /// Checks that a store is at its place or can be made there, and leaves everything as it is. What may pass is not
     /// told.
-    pub(crate) async fn check_place(&self) -> Result<()> {
+    pub(super) fn check_place(&self) -> Result<()> {
         let SqlitePlace::File { path, .. } = &self.place else { return Ok(()) };
         if !place::is_file_at(path)? {
             return Ok(());
         }
-        match self.contents().await {
+        match self.contents() {
             Ok(contents) => contents.check_for_init(&self.place),
             Err(error) if [Code::Unavailable, Code::Unsupported].contains(&error.code) => Err(error),
             Err(_) => Ok(()),
@@ -79,11 +85,11 @@ impl Sqlite {
     }
 
     /// Looks what the file of the store holds, and leaves it and the files beside it as they are.
-    pub(super) async fn contents(&self) -> Result<Contents> {
+    pub(super) fn contents(&self) -> Result<Contents> {
         let SqlitePlace::File { path, read_only } = &self.place else { return Ok(Contents::Nothing) };
         if let Some(standing) = Standing::at(path).filter(Standing::is_idle)
-            && let Ok(connection) = standing.options(self.options()).connect().await
-            && let Ok(contents) = self.contents_by(connection).await
+            && let Ok(connection) = connect_standing(path, &standing)
+            && let Ok(contents) = Contents::seen_by(&connection)
             // Nobody has begun to write meanwhile.
             && standing.holds()
             && standing.is_idle()
@@ -93,19 +99,10 @@ impl Sqlite {
         let journal = files::beside(path, "-journal");
         let connection = if !read_only && journal.exists() {
             // What a dead process left half done is rolled back, as by any reader that may write.
-            self.connect(self.options()).await?
+            connect(path, Access::Write).map_err(|error| describe(&error, &self.place))?
         } else {
-            self.connect_to_read(path).await?.0
+            self.connect_to_read(path)?.0
         };
-        self.contents_by(connection).await
-    }
-
-    async fn contents_by(&self, mut connection: SqliteConnection) -> Result<Contents> {
-        let found = self.run(&mut connection, TABLES, Arguments::default()).await;
-        if let Err(error) = connection.close().await {
-            tracing::debug!(%error, "closing the connection that looked");
-        }
-        let found = found?.pop().unwrap_or_default();
-        Contents::of(&found).map_err(|damage| damage.describe(&self.place))
+        Contents::seen_by(&connection).map_err(|trouble| trouble.describe(&self.place))
     }
 }

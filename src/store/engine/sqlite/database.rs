@@ -1,57 +1,55 @@
 //! The connections to one open store, and how they are closed.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
-use tokio::sync::Mutex;
+use rusqlite::Connection;
 
 use super::error::{describe, in_use};
 use super::files::{Files, length_bytes, log_path};
 use super::history::History;
 use super::left_log;
+use super::readers::Readers;
 use super::standing::Standing;
 use crate::limits;
 use crate::store::error::Result;
 use crate::store::open::SqlitePlace;
 
-/// The connections to one open store.
+/// What all who use an open store share.
 pub(super) struct Database {
     pub(super) place: SqlitePlace,
-    pub(super) writer: Mutex<SqliteConnection>,
     /// None for a memory store, whose one connection reads too.
-    pub(super) readers: Option<SqlitePool>,
-    /// How a connection is made that reads.
-    pub(super) reader: SqliteConnectOptions,
+    pub(super) readers: Option<Readers>,
     /// The files as they were, when they are read as they stand.
     pub(super) standing: Option<Standing>,
     /// None for a memory store.
     pub(super) files: Option<Files>,
     /// Counts the openings in this process.
     pub(super) opened: u64,
-    /// Sees what others commit: a connection that is opened when somebody first asks, and what it saw last.
-    pub(super) lookout: Mutex<Option<(SqliteConnection, Option<i64>)>>,
-    /// A connection that only reads. When it is closed last, nothing is written back.
-    keeper: Mutex<Option<SqliteConnection>>,
     /// None for a store that is not written to. Declared last, so that the descriptor is closed last.
     pub(super) history: Option<History>,
 }
 
+/// Whether the files of an open store go on as those that were opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Continuity {
+    Certain,
+    Broken,
+    /// The file was written to: the writing connection knows whether by SQLite.
+    Doubtful,
+}
+
 impl Database {
-    /// A store that only this one connection can reach.
-    pub(super) fn in_memory(writer: SqliteConnection, reader: SqliteConnectOptions) -> Database {
+    /// A store that only one connection can reach.
+    pub(super) fn in_memory() -> Database {
         Database {
             place: SqlitePlace::Memory,
-            writer: Mutex::new(writer),
             readers: None,
-            reader,
             standing: None,
             files: None,
             opened: next_opening(),
-            lookout: Mutex::default(),
-            keeper: Mutex::default(),
             history: None,
         }
     }
@@ -59,43 +57,24 @@ impl Database {
     /// A store in files, with readers that are opened when they are needed.
     pub(super) fn in_files(
         place: SqlitePlace,
-        writer: SqliteConnection,
-        reader: SqliteConnectOptions,
+        path: &Path,
         standing: Option<Standing>,
         files: Option<Files>,
-        writes: Option<(History, SqliteConnection)>,
+        history: Option<History>,
     ) -> Database {
-        let readers = SqlitePoolOptions::new()
-            .max_connections(limits::SQLITE_READERS)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(reader.clone());
-        let (history, keeper) = writes.unzip();
-        Database {
-            place,
-            writer: Mutex::new(writer),
-            readers: Some(readers),
-            reader,
-            standing,
-            files,
-            opened: next_opening(),
-            lookout: Mutex::default(),
-            keeper: Mutex::new(keeper),
-            history,
-        }
+        let readers = Some(Readers::new(path, standing.clone()));
+        Database { place, readers, standing, files, opened: next_opening(), history }
     }
 
-    /// Whether what is read as it stands still stands so, and a file that is written to goes on as it was opened. While a
-    /// batch is under way the batch finds that out by itself.
-    pub(super) async fn is_sound(&self) -> bool {
-        let stands = self.standing.as_ref().is_none_or(Standing::holds);
-        let Some(history) = self.history.as_ref().filter(|history| stands && !history.is_unchanged()) else {
-            return stands;
-        };
-        match self.writer.try_lock() {
-            Ok(mut writer) => history.goes_on(&mut writer).await,
-            Err(_) => !history.is_broken(),
+    /// Whether what is read as it stands still stands so, and a file that is written to goes on as it was opened.
+    pub(super) fn continuity(&self) -> Continuity {
+        if !self.standing.as_ref().is_none_or(Standing::holds) {
+            return Continuity::Broken;
+        }
+        match &self.history {
+            Some(history) if history.is_broken() => Continuity::Broken,
+            Some(history) if !history.is_unchanged() => Continuity::Doubtful,
+            _ => Continuity::Certain,
         }
     }
 
@@ -115,51 +94,66 @@ impl Database {
     pub(super) fn is_deleted(&self) -> bool {
         self.history.as_ref().is_some_and(|history| history.main().is_deleted())
     }
+}
 
-    /// Writes all that the log holds back into the database file. An error leaves the log as it is.
-    pub(super) async fn write_log_back(&self) -> Result<()> {
-        let mut writer = self.writer.lock().await;
-        let pragma = sqlx::query_scalar("pragma wal_checkpoint(truncate)");
-        match pragma.fetch_one(&mut *writer).await {
-            Ok(0) => Ok(()),
-            Ok(_busy @ i64::MIN..) => Err(in_use(&self.place)),
-            Err(error) => Err(describe(&error, &self.place)),
+/// An open store with the connection that writes.
+pub(super) struct Open {
+    pub(super) database: Arc<Database>,
+    pub(super) writer: Connection,
+    /// A connection that only reads. When it is closed last, nothing is written back.
+    pub(super) keeper: Option<Connection>,
+}
+
+impl Open {
+    /// Whether the files go on as those that were opened.
+    pub(super) fn goes_on(&self) -> bool {
+        match (self.database.continuity(), &self.database.history) {
+            (Continuity::Certain, _) => true,
+            (Continuity::Doubtful, Some(history)) => history.goes_on(&self.writer),
+            _ => false,
         }
     }
 
-    /// Shrinks a log that was left large, in a moment in which nobody writes. Others who read keep it as it is.
-    pub(super) async fn shrink_log(&self, path: &Path) {
-        if length_bytes(&log_path(path)) <= limits::SQLITE_LOG_BYTES || !self.is_sound().await {
-            return;
+    /// Writes all that the log holds back into the database file. An error leaves the log as it is.
+    pub(super) fn write_log_back(&self) -> Result<()> {
+        let place = &self.database.place;
+        let busy = self.writer.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
+        match busy.map_err(|error| describe(&error, place))? {
+            0 => Ok(()),
+            _ => Err(in_use(place)),
         }
-        if let Ok(mut writer) = self.writer.try_lock() {
-            self.shorten_log(&mut writer, Duration::ZERO).await;
+    }
+
+    /// Shrinks a log that was left large. Others who read keep it as it is.
+    pub(super) fn shrink_log(&self, path: &Path) {
+        if length_bytes(&log_path(path)) > limits::SQLITE_LOG_BYTES {
+            self.database.shorten_log(&self.writer, Duration::ZERO);
         }
     }
 
     /// Closes every connection. The last one to close writes the log back and removes it, so that a copy of the file is
     /// whole; into a file that was written over, or cut off, nothing is written.
-    pub(super) async fn close(self) {
-        let is_foreign = self.is_written_over() || self.is_cut_off();
-        let Database { writer, readers, lookout, keeper, history, .. } = self;
-        if let Some((lookout, _)) = lookout.into_inner() {
-            end(lookout).await;
-        }
-        if let Some(readers) = readers {
-            readers.close().await;
-        }
-        let (writer, keeper) = (Some(writer.into_inner()), keeper.into_inner());
+    ///
+    /// # Errors
+    /// The store itself, while somebody still reads it.
+    pub(super) fn close(self) -> std::result::Result<(), Open> {
+        let Open { database, writer, keeper } = self;
+        let database = match Arc::try_unwrap(database) {
+            Ok(database) => database,
+            Err(database) => return Err(Open { database, writer, keeper }),
+        };
+        let is_foreign = database.is_written_over() || database.is_cut_off();
+        let Database { readers, history, .. } = database;
+        drop(readers);
+        let (writer, keeper) = (Some(writer), keeper);
         let order = if is_foreign { [writer, keeper] } else { [keeper, writer] };
         for connection in order.into_iter().flatten() {
-            end(connection).await;
+            if let Err((_, error)) = connection.close() {
+                tracing::warn!(%error, "closing the database");
+            }
         }
         drop(history);
-    }
-}
-
-async fn end(connection: SqliteConnection) {
-    if let Err(error) = connection.close().await {
-        tracing::warn!(%error, "closing the database");
+        Ok(())
     }
 }
 

@@ -3,37 +3,20 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{Access, access};
+use rusqlite::Connection;
+use rustix::fs::{Access as Permission, access};
 use rustix::io::Errno;
 
+use super::connection::{Access, connect, connect_standing};
 use super::error::{describe, in_use, is_denied, unrecovered};
 use super::header::MainFile;
-use super::left_log;
 use super::place::{denial, is_file_at};
 use super::standing::Standing;
-use crate::limits;
+use super::{left_log, migrate};
 use crate::quote::shown;
 use crate::store::engine::migrations::{self, not_initialized, pending};
 use crate::store::error::{Code, Error, Result};
-use crate::store::open::{Address, SqlitePlace};
-
-/// Opens a file that must be there.
-pub(super) fn connect(path: &Path, read_only: bool) -> rusqlite::Result<Connection> {
-    let mode = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-    let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    with_pragmas(connection)
-}
-
-fn with_pragmas(connection: Connection) -> rusqlite::Result<Connection> {
-    connection.busy_timeout(limits::SQLITE_BUSY_TIMEOUT)?;
-    // A database file may come from a hostile hand (https://www.sqlite.org/security.html).
-    connection.execute_batch(
-        "pragma trusted_schema = off; pragma cell_size_check = on; pragma mmap_size = 0;
-        pragma synchronous = full; pragma fullfsync = on; pragma temp_store = file",
-    )?;
-    Ok(connection)
-}
+use crate::store::open::SqlitePlace;
 
 /// A store that is read: what the connection sees is one snapshot.
 pub(super) struct Snapshot {
@@ -67,7 +50,8 @@ pub(super) fn read(place: &SqlitePlace) -> Result<Snapshot> {
     let main = MainFile::open(path).ok();
     let snapshot =
         |connection, standing| Snapshot { connection, standing, place: place.clone(), _main: main };
-    let error = match connect(path, *read_only).and_then(begin) {
+    let mode = if *read_only { Access::Read } else { Access::Write };
+    let error = match connect(path, mode).and_then(begin) {
         Ok(connection) => return Ok(snapshot(connection, None)),
         Err(error) => error,
     };
@@ -76,13 +60,7 @@ pub(super) fn read(place: &SqlitePlace) -> Result<Snapshot> {
     }
     // Where SQLite cannot make its log and its index beside the file.
     let standing = Standing::at(path).ok_or_else(|| unrecovered(&error, place))?;
-    let uri = format!("{}&{}", Address::of_file(path, true).connection(), standing.parameter());
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(uri, flags).and_then(with_pragmas).and_then(|connection| {
-        connection.execute_batch("pragma locking_mode = exclusive")?;
-        begin(connection)
-    });
+    let connection = connect_standing(path, &standing).and_then(begin);
     Ok(snapshot(connection.map_err(|error| describe(&error, place))?, Some(standing)))
 }
 
@@ -93,7 +71,7 @@ fn begin(connection: Connection) -> rusqlite::Result<Connection> {
 
 /// Says whose right is missing: who may use the daemon need not be able to read its file.
 fn may_read(path: &Path, found: Result<bool>) -> Result<bool> {
-    if access(path, Access::READ_OK) != Err(Errno::ACCESS) {
+    if access(path, Permission::READ_OK) != Err(Errno::ACCESS) {
         return found;
     }
     let mut error = found.err().unwrap_or_else(|| {
@@ -115,12 +93,7 @@ pub(super) fn schema(connection: &Connection, place: &SqlitePlace) -> Result<Vec
     if !connection.table_exists(None, "kv_migration").map_err(described)? {
         return Err(not_initialized(format!("{place} holds no store")));
     }
-    let numbers = connection
-        .prepare("select number from kv_migration order by number")
-        .and_then(|mut select| {
-            select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
-        })
-        .map_err(described)?;
+    let numbers = migrate::applied(connection).map_err(described)?;
     pending(migrations::SQLITE, &numbers)?;
     Ok(numbers)
 }

@@ -29,52 +29,28 @@ const IOERR_SHMSIZE: u32 = IOERR | 19 << 8;
 /// The largest page of SQLite: a write that failed began at most so far before the limit that it hit.
 const PAGE_BYTES_MAX: u64 = 65_536;
 
-/// An error that SQLite may be the source of, whichever library it came through.
-pub(super) trait SqliteError {
-    /// The extended result code, when the error is one of SQLite's.
-    fn code(&self) -> Option<u32>;
-
-    /// What it says to people.
-    fn words(&self) -> String;
+/// The extended result code, when the error is one of SQLite's.
+fn code(error: &rusqlite::Error) -> Option<u32> {
+    error.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok())
 }
 
-impl SqliteError for sqlx::Error {
-    fn code(&self) -> Option<u32> {
-        self.as_database_error()?.code()?.parse().ok()
-    }
-
-    fn words(&self) -> String {
-        self.as_database_error().map_or_else(|| self.to_string(), |database| database.message().to_owned())
-    }
+fn primary_code(error: &rusqlite::Error) -> Option<u32> {
+    code(error).map(|code| code & 0xff)
 }
 
-impl SqliteError for rusqlite::Error {
-    fn code(&self) -> Option<u32> {
-        self.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok())
-    }
-
-    fn words(&self) -> String {
-        self.to_string()
-    }
-}
-
-fn primary_code(error: &impl SqliteError) -> Option<u32> {
-    error.code().map(|code| code & 0xff)
-}
-
-pub(super) fn is_busy(error: &impl SqliteError) -> bool {
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(BUSY | LOCKED))
 }
 
 /// Whether a file could not be opened, made or written to.
-pub(super) fn is_denied(error: &impl SqliteError) -> bool {
+pub(super) fn is_denied(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(READONLY | CANTOPEN))
 }
 
 /// Whether there was no space. SQLite has a code for that only when the disk is full and the file is not the index of
 /// the log; a file-size limit is an I/O error to it.
-pub(super) fn is_full(error: &impl SqliteError, place: &SqlitePlace) -> bool {
-    match error.code() {
+pub(super) fn is_full(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
+    match code(error) {
         Some(IOERR_WRITE) => is_at_file_size_limit(place),
         Some(IOERR_SHMSIZE) => true,
         Some(code) => code & 0xff == FULL,
@@ -88,8 +64,8 @@ pub(super) fn is_full(error: &impl SqliteError, place: &SqlitePlace) -> bool {
 /// to the index (`walFrames`; it repeats the last frame behind it only with `psow=0`). So when a write had no space, the
 /// last frame is missing or cut off, and a recovery drops what stands before it. A failed sync, or an index that could not
 /// grow, come behind the last frame.
-pub(super) fn is_cut_off(error: &impl SqliteError, place: &SqlitePlace) -> bool {
-    error.code() != Some(IOERR_SHMSIZE) && is_full(error, place)
+pub(super) fn is_cut_off(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
+    code(error) != Some(IOERR_SHMSIZE) && is_full(error, place)
 }
 
 fn is_at_file_size_limit(place: &SqlitePlace) -> bool {
@@ -102,24 +78,24 @@ fn is_at_file_size_limit(place: &SqlitePlace) -> bool {
 }
 
 /// Whether the files hold what SQLite cannot read as a database.
-pub(super) fn is_damage(error: &impl SqliteError) -> bool {
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(CORRUPT | NOTADB))
 }
 
 /// Whether a commit that failed like this leaves open what the files hold until they are recovered: after a failed
 /// sync, for one, the system may have dropped what was to be synced.
-pub(super) fn is_fatal(error: &impl SqliteError, place: &SqlitePlace) -> bool {
+pub(super) fn is_fatal(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
     matches!(primary_code(error), Some(IOERR | CORRUPT | NOTADB)) && !is_full(error, place)
 }
 
 /// Whether a request that failed like this will fail alone too.
-pub(super) fn is_pointless_alone(error: &impl SqliteError, place: &SqlitePlace) -> bool {
+pub(super) fn is_pointless_alone(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
     is_busy(error) || is_fatal(error, place)
 }
 
 /// The error that a caller sees. Only the place and SQLite's own words are told, never data.
-pub(super) fn describe(error: &impl SqliteError, place: &SqlitePlace) -> Error {
-    let words = error.words();
+pub(super) fn describe(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
+    let words = error.to_string();
     if is_full(error, place) {
         return no_room(place);
     }
@@ -157,11 +133,11 @@ fn denied(code: Code, message: String, words: &str, place: &SqlitePlace) -> Erro
 
 /// The error for a store that cannot be read as it stands: a transaction was cut off, or another process has it open
 /// in a way that cannot be shared.
-pub(super) fn unrecovered(error: &impl SqliteError, place: &SqlitePlace) -> Error {
+pub(super) fn unrecovered(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
     if let SqlitePlace::File { path, .. } = place
         && place::denial(path, false).is_some()
     {
-        return denied(Code::Unavailable, format!("{place} cannot be opened"), &error.words(), place);
+        return denied(Code::Unavailable, format!("{place} cannot be opened"), &error.to_string(), place);
     }
     let message = format!("{place} cannot be read without the right to write: it was not closed");
     Error::new(Code::Unavailable, message)

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Sqlite, place};
+use super::{Core, place};
 use crate::quote::shell_word;
 use crate::store::engine::migrations::not_initialized;
 use crate::store::error::{Code, Error, Result};
@@ -51,7 +51,7 @@ pub(super) fn lay_log_aside(path: &Path) {
     let _ = std::fs::remove_file(index_path(path));
 }
 
-impl Sqlite {
+impl Core {
     /// The files at the path of the store; none for a memory store.
     ///
     /// # Errors

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sqlx::SqliteConnection;
+use rusqlite::Connection;
 
 use super::header::{Header, MainFile};
+use super::statement::{Result, number};
 use crate::limits;
+use crate::store::damage::Damage;
 use crate::store::plan::Plan;
 
 /// The history of a database, as far as this process knows it.
@@ -40,14 +42,10 @@ impl History {
     }
 
     /// Begins with the file as it is now.
-    pub(super) async fn begin(main: MainFile, writer: &mut SqliteConnection) -> Result<History, sqlx::Error> {
+    pub(super) fn begin(main: MainFile, writer: &Connection) -> Result<History> {
         // A file that another process is making has no header yet, and what it holds is looked at by others.
-        let header = main.header().map_err(sqlx::Error::Io)?;
-        let known = Known {
-            header,
-            checkpoints: checkpoints(writer).await?,
-            data_version: data_version(writer).await?,
-        };
+        let header = main.header().map_err(|error| Damage::new(error.to_string()))?;
+        let known = Known { header, checkpoints: checkpoints(writer)?, data_version: data_version(writer)? };
         Ok(History {
             main,
             known: Mutex::new(known),
@@ -74,23 +72,23 @@ impl History {
 
     /// Whether the file goes on as the one that was opened. The log may have been written back into it meanwhile, by this
     /// process or another one.
-    pub(super) async fn goes_on(&self, writer: &mut SqliteConnection) -> bool {
+    pub(super) fn goes_on(&self, writer: &Connection) -> bool {
         if self.is_unchanged() {
             return true;
         }
         let known = *self.known();
-        let goes_on = async {
+        let goes_on = || {
             let header = self.main.header().ok()?;
-            let data_version = data_version(writer).await.ok()?;
+            let data_version = data_version(writer).ok()?;
             // Without a commit of another process the number cannot have grown. It is not asked for then: it would be read
             // from the file that is in doubt.
             let checkpoints = match data_version == known.data_version {
                 true => known.checkpoints,
-                false => checkpoints(writer).await.ok()?,
+                false => checkpoints(writer).ok()?,
             };
             header.follows(&known.header, checkpoints).then_some(Known { header, checkpoints, data_version })
         };
-        match goes_on.await {
+        match goes_on() {
             Some(now) if !self.is_broken() => {
                 // The log was written back: the next commit may be the first of a log that begins anew.
                 self.rows.store(usize::MAX, Ordering::SeqCst);
@@ -119,17 +117,13 @@ impl History {
 
     /// The number of checkpoints that a batch of so many rows writes along, when it is time: at least once between two checkpoints, which
     /// SQLite makes when the log has 1,000 pages.
-    pub(super) async fn next_checkpoint(
-        &self,
-        rows: usize,
-        writer: &mut SqliteConnection,
-    ) -> Result<Option<u32>, sqlx::Error> {
+    pub(super) fn next_checkpoint(&self, rows: usize, writer: &Connection) -> Result<Option<u32>> {
         let rows = self.rows.load(Ordering::SeqCst).saturating_add(rows);
         if rows < limits::CHECKPOINT_NUMBER_ROWS {
             self.rows.store(rows, Ordering::SeqCst);
             return Ok(None);
         }
-        let next = checkpoints(writer).await?.wrapping_add(1);
+        let next = checkpoints(writer)?.wrapping_add(1);
         self.rows.store(0, Ordering::SeqCst);
         self.known().checkpoints = next;
         Ok(Some(next))
@@ -141,12 +135,12 @@ impl History {
     }
 }
 
-async fn checkpoints(connection: &mut SqliteConnection) -> Result<u32, sqlx::Error> {
-    let version: i64 = sqlx::query_scalar("pragma user_version").fetch_one(connection).await?;
+fn checkpoints(connection: &Connection) -> Result<u32> {
+    let version = number(connection, "pragma user_version", &[])?;
     // It is a number of 32 bits, and SQLite shows the upper half of them as negative.
     Ok((version & i64::from(u32::MAX)) as u32)
 }
 
-async fn data_version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("pragma data_version").fetch_one(connection).await
+fn data_version(connection: &Connection) -> Result<i64> {
+    number(connection, "pragma data_version", &[])
 }

@@ -4,15 +4,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
-use sqlx::SqliteConnection;
 
-use super::Sqlite;
-use super::column::count;
 use super::database::Database;
 use super::files::{length_bytes, log_path};
-use super::run::{Arguments, Stopped, run};
+use super::statement::number;
 use crate::limits;
 use crate::store::error::{Code, Error};
 use crate::store::open::SqlitePlace;
@@ -43,7 +41,7 @@ impl Room {
 
 impl Database {
     /// Looks how much room there is, and shortens the log when that is little.
-    pub(super) async fn room(&self, writer: &mut SqliteConnection) -> Room {
+    pub(super) fn room(&self, writer: &Connection) -> Room {
         let SqlitePlace::File { path, .. } = &self.place else { return Room::UNKNOWN };
         let Some(free) = free_bytes(path) else { return Room::UNKNOWN };
         let log = || length_bytes(&log_path(path));
@@ -55,41 +53,38 @@ impl Database {
         if !first.is_short() {
             return first;
         }
-        let Some((used, _)) = pages_bytes(writer).await else { return first };
+        let Some((used, _)) = pages_bytes(writer) else { return first };
         let kept = used.min(limits::KEPT_BYTES);
         let second = room(free, log(), kept);
         if !second.is_short() {
             return second;
         }
-        self.shorten_log(writer, limits::LOG_READERS_TIMEOUT).await;
+        self.shorten_log(writer, limits::LOG_READERS_TIMEOUT);
         free_bytes(path).map_or(second, |free| room(free, log(), kept))
     }
 
     /// Writes the log back and empties it, as far as nobody reads it: what it held is then free on the disk.
-    pub(super) async fn shorten_log(&self, writer: &mut SqliteConnection, patience: Duration) {
+    pub(super) fn shorten_log(&self, writer: &Connection, patience: Duration) {
         if let Some(history) = &self.history
-            && (!history.goes_on(writer).await || self.is_cut_off())
+            && (!history.goes_on(writer) || self.is_cut_off())
         {
             return;
         }
-        let timeout = |timeout: Duration| format!("pragma busy_timeout = {}", timeout.as_millis());
-        let usual = timeout(limits::SQLITE_BUSY_TIMEOUT);
-        let text = format!("{}; pragma wal_checkpoint(truncate); {usual}", timeout(patience));
-        if let Err(Stopped { error, .. }) = run(writer, text, Arguments::default()).await {
+        let shortened = writer
+            .busy_timeout(patience)
+            .and_then(|()| writer.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())));
+        if let Err(error) = writer.busy_timeout(limits::SQLITE_BUSY_TIMEOUT).and(shortened) {
             tracing::debug!(%error, place = %self.place, "the log could not be written back");
-            if let Err(Stopped { error, .. }) = run(writer, usual, Arguments::default()).await {
-                tracing::warn!(%error, place = %self.place, "setting the time-out");
-            }
         }
         if let Some(history) = &self.history {
-            history.goes_on(writer).await;
+            history.goes_on(writer);
         }
     }
 
     /// Whether what a transaction has done so far, and the log before it, can be written back once it is committed.
-    pub(super) async fn fits(&self, writer: &mut SqliteConnection) -> bool {
+    pub(super) fn fits(&self, writer: &Connection) -> bool {
         let SqlitePlace::File { path, .. } = &self.place else { return true };
-        let (Some(free), Some((_, whole))) = (free_bytes(path), pages_bytes(writer).await) else {
+        let (Some(free), Some((_, whole))) = (free_bytes(path), pages_bytes(writer)) else {
             return true;
         };
         let grown = whole.saturating_sub(length_bytes(path));
@@ -107,25 +102,22 @@ fn free_bytes(path: &Path) -> Option<u64> {
 }
 
 /// The bytes of the pages that hold something, and of all; those that were freed are used again before there are more.
-async fn pages_bytes(writer: &mut SqliteConnection) -> Option<(u64, u64)> {
-    let text = "select (select freelist_count from pragma_freelist_count), (select page_count from pragma_page_count),
-        (select page_size from pragma_page_size)";
-    // Where even that cannot be read, the batch is told so when it reads its rows.
-    let pages = run(writer, text, Arguments::default()).await.ok()?;
-    let row = pages.first()?.rows.first()?;
-    let [freed, all, size] = [0, 1, 2].map(|index| count(row, index).ok());
+fn pages_bytes(writer: &Connection) -> Option<(u64, u64)> {
+    // Where even these cannot be read, the batch is told so when it reads its rows.
+    let [freed, all, size] = ["pragma freelist_count", "pragma page_count", "pragma page_size"]
+        .map(|pragma| number(writer, pragma, &[]).ok().and_then(|number| u64::try_from(number).ok()));
     Some((all?.saturating_sub(freed?).saturating_mul(size?), all?.saturating_mul(size?)))
 }
 
-impl Sqlite {
+impl Room {
     /// Refuses what only grows the store when that could need what is kept.
-    pub(super) fn check_room(&self, room: Room, plan: &Plan) -> Result<(), Error> {
+    pub(super) fn check(self, plan: &Plan, place: &SqlitePlace) -> Result<(), Error> {
         let frees = plan.deletes_records() || plan.trims();
         // It stands in the log first.
-        if frees || plan.grown_bytes().saturating_mul(2) <= room.spare {
+        if frees || plan.grown_bytes().saturating_mul(2) <= self.spare {
             return Ok(());
         }
-        Err(no_room(&self.place))
+        Err(no_room(place))
     }
 }
 

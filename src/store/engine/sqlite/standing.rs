@@ -9,8 +9,6 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
-
 use super::files::{beside, index_path, log_path};
 
 /// SQLite's file system without locks, which is in every build for Unix (<https://www.sqlite.org/vfs.html>).
@@ -61,15 +59,6 @@ impl Standing {
         match self.log {
             None => "immutable=1".to_owned(),
             Some(_) => format!("vfs={VFS_WITHOUT_LOCKS}"),
-        }
-    }
-
-    /// How to open these files.
-    pub(super) fn options(&self, options: SqliteConnectOptions) -> SqliteConnectOptions {
-        let options = options.read_only(true);
-        match self.log {
-            None => options.immutable(true),
-            Some(_) => options.vfs(VFS_WITHOUT_LOCKS).locking_mode(SqliteLockingMode::Exclusive),
         }
     }
 }

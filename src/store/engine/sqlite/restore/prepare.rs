@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::store::engine::migrations::{self, pending};
+use crate::store::engine::sqlite::connection::{Access, connect};
 use crate::store::engine::sqlite::error::{describe, is_full};
 use crate::store::engine::sqlite::header::MainFile;
-use crate::store::engine::sqlite::{backup, direct, left_log};
+use crate::store::engine::sqlite::{backup, direct, left_log, migrate};
 use crate::store::error::{Code, Error, Result};
 use crate::store::files::log_path;
 use crate::store::maintenance::Watcher;
@@ -55,17 +56,13 @@ pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Resu
         describe(&error, if is_full(&error, &own_place) { &own_place } else { &place })
     };
     backup::finish(copy).map_err(|error| Error::new(Code::Unavailable, format!("{own_place}: {error}")))?;
-    let mut connection = direct::connect(copy, false).map_err(described)?;
+    let mut connection = connect(copy, Access::Write).map_err(described)?;
     // What is interrupted here is begun again from the backup.
     connection.execute_batch("pragma journal_mode = memory").map_err(described)?;
     let applied = direct::schema(&connection, &place)?;
     let steps = pending(migrations::SQLITE, &applied)?;
     let changed = connection.transaction().and_then(|transaction| {
-        for step in &steps {
-            transaction.execute_batch(step.sql)?;
-            let recorded = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
-            transaction.execute(recorded, (step.number, step.name, now_ms))?;
-        }
+        migrate::run(&transaction, &steps, now_ms)?;
         transaction.execute("update kv_meta set epoch = ?", [epoch])?;
         let seq = transaction.query_row("select head from kv_meta", [], |row| row.get::<_, i64>(0))?;
         transaction.commit().map(|()| seq)

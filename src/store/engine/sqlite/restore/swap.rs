@@ -10,8 +10,9 @@ use rusqlite::Connection;
 use super::{prepare, users};
 use crate::limits;
 use crate::quote::shown;
+use crate::store::engine::sqlite::connection::{Access, connect};
 use crate::store::engine::sqlite::error::{describe, in_use, is_busy, is_damage};
-use crate::store::engine::sqlite::{direct, left_log};
+use crate::store::engine::sqlite::left_log;
 use crate::store::error::{Code, Error, Result};
 use crate::store::files::{self, aside_name, index_path, journal_path, log_path, staged_path};
 use crate::store::open::SqlitePlace;
@@ -67,7 +68,7 @@ impl Present {
                 return Ok(None);
             }
             left_log::lay_foreign_aside(path, place)?;
-            let held = direct::connect(path, false).and_then(lock_alone);
+            let held = connect(path, Access::Write).and_then(lock_alone);
             let connection = match held {
                 Err(error) if !is_busy(&error) && !is_damage(&error) => return Err(describe(&error, place)),
                 Err(error) if is_busy(&error) => Err(()),
@@ -145,7 +146,7 @@ fn adopt(staged: &Path, epoch: &str, present: Option<&Present>) -> Result<()> {
     check_owner(staged)?;
     let place = SqlitePlace::File { path: staged.to_owned(), read_only: false };
     let described = |error: rusqlite::Error| describe(&error, &place);
-    let mut connection = direct::connect(staged, false).map_err(described)?;
+    let mut connection = connect(staged, Access::Write).map_err(described)?;
     prepare::verify(&connection, &place, epoch)?;
     let (fence, lock_seq) = match present.map(Present::fences) {
         None => (0, 0),

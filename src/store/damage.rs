@@ -1,11 +1,11 @@
 //! What a database of kv may hold. Anybody can change one, so each row is checked once, where an engine reads it, and no
 //! rule of the store has to doubt a number: a head can be added to, and what is kept of the stream begins at 1 or later.
 
-use super::page::Bounds;
+use super::json_text::JsonTextError;
+use super::plan::{ConsumerRow, LockRow, Meta, Row};
+use super::position::Position;
+use super::record::{Change, Record};
 use crate::limits;
-use crate::store::json_text::JsonTextError;
-use crate::store::plan::{ConsumerRow, LockRow, Meta, Row};
-use crate::store::record::{Change, Record};
 
 /// What is wrong with a database, in words.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Damage {
 
 impl From<JsonTextError> for Damage {
     fn from(error: JsonTextError) -> Damage {
-        Damage(format!("a value is no JSON: {error}"))
+        Damage(format!("a value is not JSON: {error}"))
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn count(number: i64) -> Result<u64> {
 
 /// A time in milliseconds since 1970 UTC.
 pub(crate) fn time_ms(number: i64) -> Result<i64> {
-    ensure(limits::TIME_MS.contains(&number), || format!("{number} ms is no time of the calendar"))?;
+    ensure(limits::TIME_MS.contains(&number), || format!("{number} ms is not a time of the calendar"))?;
     Ok(number)
 }
 
@@ -57,8 +57,8 @@ impl Meta {
     }
 }
 
-impl Bounds {
-    pub(crate) fn checked(self) -> Result<Bounds> {
+impl Position {
+    pub(crate) fn checked(self) -> Result<Position> {
         check_ends(self.head, self.first)?;
         Ok(self)
     }

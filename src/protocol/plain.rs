@@ -1,0 +1,151 @@
+//! The codec of the requests that come most often: a `get` or a `put` of one key, written without escapes and with nothing
+//! else in it. Everything else, and everything that is wrong, is left to the one that can say what is wrong.
+
+use super::Id;
+use crate::limits;
+use crate::store::{JsonText, Mutation, Put, Read, Request};
+
+/// A number of so many digits fits every integer that an id may be.
+const ID_DIGITS: usize = 18;
+
+/// Reads a plain request line, without its newline; none when it is not one that is certain to be right.
+pub(crate) fn decode_plain(line: &[u8]) -> Option<(Option<Id>, Request)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let mut rest = after(text, b'{')?;
+    let (mut op, mut id, mut key) = (None, None, None);
+    loop {
+        let (name, behind) = string(rest)?;
+        let value = after(behind, b':')?;
+        let field = match name {
+            "op" => &mut op,
+            "id" => &mut id,
+            "key" => &mut key,
+            "value" if op == Some("put") => return put(id, key?, value),
+            _ => return None,
+        };
+        let (text, behind) = if name == "id" { id_text(value)? } else { string(value)? };
+        if field.replace(text).is_some() {
+            return None;
+        }
+        match after(behind, b',') {
+            Some(next) => rest = next,
+            None if after(behind, b'}').is_some_and(|end| end.is_empty()) => break,
+            None => return None,
+        }
+    }
+    let request = Request::Read(Read::Get { key: key?.to_owned() });
+    (op? == "get" && request.check().is_ok()).then(|| (id.map(Id::of_plain), request))
+}
+
+/// A put whose value is its last member, so that the line ends with it.
+fn put(id: Option<&str>, key: &str, value: &str) -> Option<(Option<Id>, Request)> {
+    let value = value.trim_end_matches([' ', '\t', '\r']).strip_suffix('}')?;
+    let put = Put::new(key, JsonText::parse(value).ok()?);
+    let request = Request::Write(Mutation::Put(put).into());
+    request.check().is_ok().then(|| (id.map(Id::of_plain), request))
+}
+
+/// What stands behind a byte, and the white space around it.
+fn after(text: &str, byte: u8) -> Option<&str> {
+    let blank = [' ', '\t', '\r'];
+    let rest = text.trim_start_matches(blank).strip_prefix(char::from(byte))?;
+    Some(rest.trim_start_matches(blank))
+}
+
+/// An id as it is spelled, a string without escapes or a number of a few digits, and what stands behind it.
+fn id_text(text: &str) -> Option<(&str, &str)> {
+    let (length, length_max) = match text.as_bytes().first()? {
+        b'"' => (string(text)?.0.len() + 2, limits::KEY_BYTES),
+        b'1'..=b'9' => (text.bytes().take_while(u8::is_ascii_digit).count(), ID_DIGITS),
+        _ => return None,
+    };
+    (length <= length_max).then(|| text.split_at(length))
+}
+
+/// A string without escapes, and what stands behind it.
+fn string(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('"')?;
+    let end = inner.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
+    let (string, rest) = inner.split_at(end);
+    Some((string, rest.strip_prefix('"')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{Call, Incoming, decode_request};
+
+    /// What is read by this codec means the same to the other one.
+    fn assert_same(line: &str) -> bool {
+        let Some((id, request)) = decode_plain(line.as_bytes()) else { return false };
+        match decode_request(line.as_bytes()) {
+            Ok(Incoming { id: other_id, timeout_ms: None, call: Call::Store(other) }) => {
+                assert_eq!((id, request), (other_id, other), "{line}");
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+        true
+    }
+
+    #[test]
+    fn plain_requests_are_read_and_all_others_are_left() {
+        for line in [
+            r#"{"op":"get","key":"a"}"#,
+            r#"{"key":"a","op":"get"}"#,
+            r#"{ "op": "get", "key": "ä b", "id": "7" } "#,
+            r#"{"id":123456789012345678,"op":"get","key":"a"}"#,
+            r#"{"id":"x","op":"put","key":"a","value":{"b":[1,2, 3]}}"#,
+            r#"{"op":"put","key":"a","value": null }"#,
+        ] {
+            assert!(assert_same(line), "{line}");
+        }
+        let deep = format!(r#"{{"op":"put","key":"a","value":{}{}}}"#, "[".repeat(101), "]".repeat(101));
+        for line in [
+            r#"{"op":"get","key":"a","key":"b"}"#,
+            r#"{"op":"get","key":"a\u0062"}"#,
+            r#"{"op":"get","key":""}"#,
+            r#"{"id":1234567890123456789,"op":"get","key":"a"}"#,
+            r#"{"id":01,"op":"get","key":"a"}"#,
+            r#"{"id":1.5,"op":"get","key":"a"}"#,
+            r#"{"op":"get","key":"a"}}"#,
+            r#"{"op":"get","key":"a"} x"#,
+            r#"{"op":"get","key":"a",}"#,
+            r#"{"op":"get","keys":["a"]}"#,
+            r#"{"op":"put","key":"a"}"#,
+            r#"{"op":"put","key":"a","value":1,"version":2}"#,
+            r#"{"op":"put","key":"a","value":01}"#,
+            r#"{"op":"put","value":1}"#,
+            r#"{"key":"a","value":1,"op":"put"}"#,
+            r#"{"op":"put","key":"a","value":1}}"#,
+            r#"{"op":"put","key":"a","value":}"#,
+            r#"{"op":"delete","key":"a"}"#,
+            r#"{"op":"get","key":"a","timeout_ms":5}"#,
+            "{}",
+            "",
+            &deep,
+        ] {
+            assert!(!assert_same(line), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_means_the_same_to_the_codec_of_all_requests(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    Just("{"), Just("}"), Just(","), Just(":"), Just(" "), Just("\t"), Just("\""), Just("\\"),
+                    Just("\"op\""), Just("\"key\""), Just("\"value\""), Just("\"id\""), Just("\"get\""),
+                    Just("\"put\""), Just("\"a\""), Just("\"op\":\"get\""), Just("\"op\":\"put\""),
+                    Just("\"key\":\"k\""), Just("\"value\":1"), Just("1"), Just("null"), Just("[1,{\"a\":2}]"),
+                    Just("é"), Just("\u{7f}"), Just("\u{1}"),
+                ],
+                0..14,
+            ),
+        ) {
+            assert_same(&parts.concat());
+            assert_same(&format!("{{{}}}", parts.concat()));
+        }
+    }
+}

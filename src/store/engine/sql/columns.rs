@@ -1,0 +1,240 @@
+//! The columns of each table, once: their names, how a row of them is read, and what is written into them.
+
+use super::Value;
+use crate::store::damage::{self, Damage, Result};
+use crate::store::json_text::JsonText;
+use crate::store::plan::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Row, StreamRow};
+use crate::store::position::Position;
+use crate::store::record::{Action, Change, Record};
+use crate::store::time::Timestamp;
+
+/// The columns of a table, or of a part of it, as a literal for `concat!`. The functions of the same names read them, and
+/// those with `_values` give what is written into them.
+macro_rules! columns {
+    // `kv_record` without its values.
+    (record_head) => {
+        "\"key\", version, revision, type, created, updated"
+    };
+    (record) => {
+        concat!($crate::store::engine::sql::columns!(record_head), ", value")
+    };
+    // The record as it is after the change, or was before a delete, and the change.
+    (stream) => {
+        concat!($crate::store::engine::sql::columns!(record), ", seq, tx, tx_end, action, time")
+    };
+    (lock) => {
+        "name, owner, fence, refreshes, expires"
+    };
+    (consumer) => {
+        "name, position, holder, expires"
+    };
+    (once) => {
+        "id, request, outcome, time"
+    };
+    // What of `kv_meta` tells where a store stands, and which one it is.
+    (position) => {
+        "epoch, head, first, lock_seq, store_id"
+    };
+    // What of `kv_meta` a batch has to know.
+    (meta) => {
+        "epoch, head, first, last_ms, fence, lock_seq"
+    };
+}
+
+pub(crate) use columns;
+
+/// A row of a result, whichever way it came.
+pub(crate) trait Cells {
+    /// A column that holds an integer or null.
+    fn integer(&self, index: usize) -> Result<Option<i64>>;
+
+    /// A column that holds a text or null.
+    fn text(&self, index: usize) -> Result<Option<&str>>;
+}
+
+fn integer(row: &impl Cells, index: usize) -> Result<i64> {
+    row.integer(index)?.ok_or_else(null)
+}
+
+fn text(row: &impl Cells, index: usize) -> Result<String> {
+    Ok(row.text(index)?.ok_or_else(null)?.to_owned())
+}
+
+fn optional_text(row: &impl Cells, index: usize) -> Result<Option<String>> {
+    Ok(row.text(index)?.map(str::to_owned))
+}
+
+fn count(row: &impl Cells, index: usize) -> Result<u64> {
+    damage::count(integer(row, index)?)
+}
+
+fn time_ms(row: &impl Cells, index: usize) -> Result<i64> {
+    damage::time_ms(integer(row, index)?)
+}
+
+fn time(row: &impl Cells, index: usize) -> Result<Timestamp> {
+    Ok(Timestamp::from_unix_ms(time_ms(row, index)?))
+}
+
+fn null() -> Damage {
+    Damage::new("a column is null")
+}
+
+/// The value of a record that is asked for alone.
+pub(crate) fn value(row: &impl Cells) -> Result<JsonText> {
+    Ok(JsonText::from_stored(text(row, 0)?)?)
+}
+
+/// A time, or null, that is asked for alone.
+pub(crate) fn optional_time_ms(row: &impl Cells) -> Result<Option<i64>> {
+    row.integer(0)?.map(damage::time_ms).transpose()
+}
+
+/// The key or name with which a row begins.
+pub(crate) fn key(row: &impl Cells) -> Result<String> {
+    text(row, 0)
+}
+
+/// A row of `kv_record`, in a store with this head; none when the value is null, because it was not asked for.
+pub(crate) fn record(row: &impl Cells, head: u64) -> Result<Option<Record>> {
+    let Some(value) = row.text(6)? else { return Ok(None) };
+    let record = Record {
+        key: key(row)?,
+        version: count(row, 1)?,
+        revision: count(row, 2)?,
+        record_type: optional_text(row, 3)?,
+        created: time(row, 4)?,
+        updated: time(row, 5)?,
+        value: JsonText::from_stored(value.to_owned())?,
+    };
+    record.checked(head).map(Some)
+}
+
+/// A row of `kv_record` without its value, in a store with this head.
+pub(crate) fn stored_row(row: &impl Cells, head: u64) -> Result<(String, Row)> {
+    let stored = Row {
+        version: count(row, 1)?,
+        revision: count(row, 2)?,
+        record_type: optional_text(row, 3)?,
+        created_ms: time_ms(row, 4)?,
+        updated_ms: time_ms(row, 5)?,
+        value: None,
+    };
+    Ok((key(row)?, stored.checked(head)?))
+}
+
+/// A row of `kv_stream`, in a store with this head.
+pub(crate) fn change(row: &impl Cells, head: u64) -> Result<Change> {
+    let seq = count(row, 7)?;
+    let action = row.text(10)?.ok_or_else(null)?;
+    let change = Change {
+        // Its record is one of the time of the change.
+        record: record(row, seq)?.ok_or_else(null)?,
+        seq,
+        tx: count(row, 8)?,
+        tx_end: damage::flag(integer(row, 9)?)?,
+        action: Action::from_name(action)
+            .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
+        time: time(row, 11)?,
+    };
+    change.checked(head)
+}
+
+/// A row of `kv_lock`, in a store whose last fence is this one.
+pub(crate) fn lock(row: &impl Cells, last_fence: u64) -> Result<(String, LockRow)> {
+    let lock = LockRow {
+        owner: text(row, 1)?,
+        fence: count(row, 2)?,
+        refreshes: count(row, 3)?,
+        expires_ms: time_ms(row, 4)?,
+    };
+    Ok((key(row)?, lock.checked(last_fence)?))
+}
+
+/// A row of `kv_consumer`, in a store with this head.
+pub(crate) fn consumer(row: &impl Cells, head: u64) -> Result<(String, ConsumerRow)> {
+    let lease = match optional_text(row, 2)? {
+        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 3)? }),
+        None => None,
+    };
+    Ok((key(row)?, ConsumerRow { position: count(row, 1)?, lease }.checked(head)?))
+}
+
+/// A row of `kv_once`.
+pub(crate) fn once(row: &impl Cells) -> Result<(String, OnceRow)> {
+    let once = OnceRow { request: text(row, 1)?, outcome: text(row, 2)?, time_ms: time_ms(row, 3)? };
+    Ok((key(row)?, once))
+}
+
+/// The row of `kv_meta`, of a store that was opened so many times, and its id.
+pub(crate) fn position(row: &impl Cells, opened: u64) -> Result<(Position, String)> {
+    let epoch = text(row, 0)?;
+    let position =
+        Position { epoch, opened, head: count(row, 1)?, first: count(row, 2)?, lock_seq: count(row, 3)? };
+    Ok((position.checked()?, text(row, 4)?))
+}
+
+/// The row of `kv_meta`, as a batch has to know it.
+pub(crate) fn meta(row: &impl Cells) -> Result<Meta> {
+    let meta = Meta {
+        epoch: text(row, 0)?,
+        head: count(row, 1)?,
+        first: count(row, 2)?,
+        last_ms: time_ms(row, 3)?,
+        fence: count(row, 4)?,
+        lock_seq: count(row, 5)?,
+    };
+    meta.check()?;
+    Ok(meta)
+}
+
+/// A row of `kv_record`; the value is null when it is not in memory.
+pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; 7] {
+    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
+    [
+        Value::Text(key),
+        Value::count(*version),
+        Value::count(*revision),
+        Value::optional(record_type.as_deref()),
+        Value::Integer(*created_ms),
+        Value::Integer(*updated_ms),
+        Value::optional(row.value_text()),
+    ]
+}
+
+/// A row of `kv_stream`; the value is null where it is to be copied from `kv_record`.
+pub(crate) fn stream_values(change: &StreamRow) -> [Value<'_>; 12] {
+    let StreamRow { seq, tx, tx_end, action, time_ms, key, row } = change;
+    let [key, version, revision, record_type, created, updated, value] = record_values(key, row);
+    let (seq, tx, tx_end) = (Value::count(*seq), Value::count(*tx), Value::Integer(i64::from(*tx_end)));
+    let (action, time) = (Value::Text(action.as_str()), Value::Integer(*time_ms));
+    [key, version, revision, record_type, created, updated, value, seq, tx, tx_end, action, time]
+}
+
+/// A row of `kv_lock`.
+pub(crate) fn lock_values<'a>(name: &'a str, row: &'a LockRow) -> [Value<'a>; 5] {
+    let LockRow { owner, fence, refreshes, expires_ms } = row;
+    let (fence, refreshes) = (Value::count(*fence), Value::count(*refreshes));
+    [Value::Text(name), Value::Text(owner), fence, refreshes, Value::Integer(*expires_ms)]
+}
+
+/// A row of `kv_consumer`.
+pub(crate) fn consumer_values<'a>(name: &'a str, row: &'a ConsumerRow) -> [Value<'a>; 4] {
+    let lease = row.lease.as_ref();
+    let holder = Value::optional(lease.map(|lease| lease.holder.as_str()));
+    let expires = lease.map_or(Value::Null, |lease| Value::Integer(lease.expires_ms));
+    [Value::Text(name), Value::count(row.position), holder, expires]
+}
+
+/// A row of `kv_once`.
+pub(crate) fn once_values<'a>(id: &'a str, row: &'a OnceRow) -> [Value<'a>; 4] {
+    let OnceRow { request, outcome, time_ms } = row;
+    [Value::Text(id), Value::Text(request), Value::Text(outcome), Value::Integer(*time_ms)]
+}
+
+/// The row of `kv_meta`, without the epoch, which no batch changes.
+pub(crate) fn meta_values(meta: &Meta) -> [Value<'_>; 5] {
+    let Meta { epoch: _, head, first, last_ms, fence, lock_seq } = meta;
+    let last_ms = Value::Integer(*last_ms);
+    [Value::count(*head), Value::count(*first), last_ms, Value::count(*fence), Value::count(*lock_seq)]
+}

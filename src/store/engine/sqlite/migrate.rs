@@ -1,0 +1,46 @@
+//! Brings the schema of a database up to date.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::Core;
+use super::error::describe;
+use crate::store::engine::migrations::{self, Migration, pending};
+use crate::store::error::Result;
+
+impl Core {
+    /// Runs the steps that are missing in one transaction that excludes every other process, and answers whether all
+    /// were: then this is a new store.
+    pub(super) fn migrate(&self, connection: &Connection) -> Result<bool> {
+        let described = |error: rusqlite::Error| describe(&error, &self.place);
+        let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
+        let transaction = transaction.map_err(described)?;
+        transaction.execute_batch(migrations::SQLITE_TABLE).map_err(described)?;
+        let applied = applied(&transaction).map_err(described)?;
+        let steps = pending(migrations::SQLITE, &applied)?;
+        run(&transaction, &steps, self.clock.now_ms()).map_err(described)?;
+        if applied.is_empty() {
+            let identity =
+                "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
+            let random = || uuid::Uuid::new_v4().simple().to_string();
+            transaction.execute(identity, (random(), random())).map_err(described)?;
+        }
+        transaction.commit().map_err(described)?;
+        Ok(applied.is_empty())
+    }
+}
+
+/// The numbers of the steps that a database has.
+pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut select = connection.prepare("select number from kv_migration order by number")?;
+    select.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Runs steps, and notes that they were run.
+pub(super) fn run(connection: &Connection, steps: &[&Migration], now_ms: i64) -> rusqlite::Result<()> {
+    for step in steps {
+        connection.execute_batch(step.sql)?;
+        let noted = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
+        connection.execute(noted, (step.number, step.name, now_ms))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! The rules of paging, once for all engines: from a request to bounds that an index can serve, how much of it one page
+//! holds, and from what was found to where the next page begins.
+
+use std::ops::Bound;
+
+use super::damage::Damage;
+use super::error::Result;
+use super::keys::KeyRange;
+use super::position::Position;
+use super::record::{Change, Record};
+use super::reply::{Changes, Page};
+use super::request::{List, NameList, Selector, Stream};
+use super::subscription::trimmed;
+use crate::limits;
+
+/// How much one page holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageSize {
+    /// At most so many rows.
+    pub rows: u64,
+    /// The page ends with the row that passes so many bytes.
+    pub bytes: usize,
+}
+
+impl PageSize {
+    /// The largest page, or a smaller one of so many rows.
+    fn up_to(limit: Option<u64>) -> PageSize {
+        let rows = limit.unwrap_or(u64::MAX).min(limits::PAGE_RECORDS as u64);
+        PageSize { rows, bytes: limits::PAGE_BYTES }
+    }
+}
+
+/// The rows of one page.
+#[derive(Debug)]
+pub(crate) struct PageRows<T> {
+    /// What fits, in order.
+    pub rows: Vec<T>,
+    /// Whether there is a row behind them.
+    pub more: bool,
+    bytes: usize,
+}
+
+impl<T> Default for PageRows<T> {
+    fn default() -> PageRows<T> {
+        PageRows { rows: Vec::new(), more: false, bytes: 0 }
+    }
+}
+
+impl<T> PageRows<T> {
+    /// Whether the page has room for the next row. When it has not, there is more.
+    pub(crate) fn has_room(&mut self, size: PageSize) -> bool {
+        let has_room = (self.rows.len() as u64) < size.rows && self.bytes < size.bytes;
+        self.more |= !has_room;
+        has_room
+    }
+
+    /// Adds a row that counts for so many bytes.
+    pub(crate) fn push(&mut self, row: T, bytes: usize) {
+        self.bytes += bytes;
+        self.rows.push(row);
+    }
+}
+
+/// A selection of keys or names, in the order in which they are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub lower: Bound<String>,
+    pub upper: Bound<String>,
+    pub reverse: bool,
+}
+
+impl Span {
+    fn of(keys: KeyRange, after: Option<&str>, reverse: bool) -> Span {
+        let mut lower = Bound::Included(keys.from);
+        let mut upper = keys.to.map_or(Bound::Unbounded, Bound::Excluded);
+        if let Some(after) = after {
+            // Only the stronger of two bounds is kept, so that the index starts at it.
+            let beyond = |bound: &Bound<String>| match bound {
+                Bound::Included(bound) | Bound::Excluded(bound) if reverse => bound.as_str() <= after,
+                Bound::Included(bound) | Bound::Excluded(bound) => bound.as_str() > after,
+                Bound::Unbounded => false,
+            };
+            let bound = if reverse { &mut upper } else { &mut lower };
+            if !beyond(bound) {
+                *bound = Bound::Excluded(after.to_owned());
+            }
+        }
+        Span { lower, upper, reverse }
+    }
+
+    /// One key or name.
+    pub(crate) fn one(key: &str) -> Span {
+        let bound = || Bound::Included(key.to_owned());
+        Span { lower: bound(), upper: bound(), reverse: false }
+    }
+}
+
+/// A listing of records as an engine answers it.
+#[derive(Debug, Clone)]
+pub(crate) struct ListQuery {
+    pub span: Span,
+    pub record_type: Option<String>,
+    pub offset: u64,
+    pub size: PageSize,
+}
+
+impl ListQuery {
+    /// What to ask for.
+    pub(crate) fn of(list: &List) -> ListQuery {
+        ListQuery {
+            span: Span::of(list.selector.key_range(), list.after.as_deref(), list.reverse),
+            record_type: list.selector.record_type().map(str::to_owned),
+            offset: list.offset,
+            size: PageSize::up_to(list.limit),
+        }
+    }
+
+    /// Everything that a selector covers, to be counted.
+    pub(crate) fn of_all(selector: Selector) -> ListQuery {
+        ListQuery::of(&List { selector, ..List::default() })
+    }
+}
+
+/// A listing of locks or consumers as an engine answers it.
+#[derive(Debug, Clone)]
+pub(crate) struct NameQuery {
+    pub span: Span,
+    pub size: PageSize,
+}
+
+impl NameQuery {
+    /// Which names to ask for.
+    pub(crate) fn of(list: &NameList) -> NameQuery {
+        let span = Span::of(KeyRange::prefix(&list.prefix), list.after.as_deref(), false);
+        NameQuery { span, size: PageSize::up_to(None) }
+    }
+
+    /// One name.
+    pub(crate) fn one(name: &str) -> NameQuery {
+        NameQuery { span: Span::one(name), size: PageSize::up_to(Some(1)) }
+    }
+}
+
+/// The page of a listing: the next one begins behind its last row.
+pub(crate) fn page<T>(seq: u64, found: PageRows<T>, key: impl Fn(&T) -> &str) -> Page<T> {
+    let next = found.rows.last().filter(|_| found.more).map(|last| key(last).to_owned());
+    Page { seq, items: found.rows, next }
+}
+
+/// A page of the stream as an engine answers it.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamQuery {
+    /// The first seq to look at, if the stream does not begin later.
+    pub from: u64,
+    /// How many changes are looked at, so that a filter that matches little has a bounded cost.
+    pub scan: u64,
+    pub keys: KeyRange,
+    pub record_type: Option<String>,
+    pub size: PageSize,
+}
+
+impl StreamQuery {
+    /// What to ask for.
+    pub(crate) fn of(stream: &Stream) -> StreamQuery {
+        StreamQuery {
+            from: stream.seq,
+            scan: limits::STREAM_SCAN_RECORDS,
+            keys: stream.prefix.as_deref().map_or_else(KeyRange::all, KeyRange::prefix),
+            record_type: stream.record_type.clone(),
+            size: PageSize::up_to(stream.limit),
+        }
+    }
+
+    /// The seqs to look at, the last one excluded.
+    pub(crate) fn seqs(&self, position: &Position) -> std::ops::Range<u64> {
+        let start = self.from.max(position.first);
+        start..start.saturating_add(self.scan).min(position.head + 1).max(start)
+    }
+
+    /// Whether it leaves out some of the changes that it looks at.
+    fn is_filtered(&self) -> bool {
+        !self.keys.from.is_empty() || self.keys.to.is_some() || self.record_type.is_some()
+    }
+
+    /// A reader must never pass over a change in silence, so a hole in the stream is damage.
+    ///
+    /// # Errors
+    /// The damage.
+    pub(crate) fn check_dense(
+        &self,
+        position: &Position,
+        found: &PageRows<Change>,
+    ) -> std::result::Result<(), Damage> {
+        let seqs = self.seqs(position);
+        let is_whole = found.more || found.rows.len() as u64 == seqs.end - seqs.start;
+        if self.is_filtered()
+            || (is_whole && found.rows.iter().zip(seqs).all(|(change, seq)| change.seq == seq))
+        {
+            return Ok(());
+        }
+        Err(Damage::new("the stream has a hole"))
+    }
+
+    /// The page of what was found.
+    ///
+    /// # Errors
+    /// `trimmed` when its first seq is no longer kept.
+    pub(crate) fn page(&self, position: &Position, found: PageRows<Change>) -> Result<Changes> {
+        if self.from > 0 && self.from < position.first {
+            return Err(trimmed(self.from, position.first));
+        }
+        let seqs = self.seqs(position);
+        let next = match found.rows.last() {
+            Some(last) if found.more => last.seq + 1,
+            None if found.more => seqs.start,
+            _ => seqs.end,
+        };
+        Ok(Changes { seq: position.head, changes: found.rows, next })
+    }
+}
+
+/// What a record counts for in a page.
+pub(crate) fn weight_bytes(record: &Record) -> usize {
+    record.key.len() + record.value.get().len()
+}
+
+/// Whether another record fits a page of records that were asked for by key.
+pub(crate) fn fits(records: &[Record], next: &Record, bytes: usize) -> bool {
+    records.is_empty()
+        || (records.len() < limits::PAGE_RECORDS && bytes + weight_bytes(next) <= limits::PAGE_BYTES)
+}
