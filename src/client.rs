@@ -1,9 +1,12 @@
-//! A store behind a daemon.
+//! A store behind a daemon: [`Client`] implements the contract [`Store`] by a connection to the daemon's socket.
+
+#![deny(clippy::missing_errors_doc)]
 
 mod connect;
 mod connection;
 mod deaths;
 mod own_connection;
+mod spawn;
 mod subscription;
 
 use std::path::{Path, PathBuf};
@@ -15,13 +18,14 @@ use async_trait::async_trait;
 use tokio::net::UnixStream;
 use tokio_util::bytes::Bytes;
 
-use self::connect::Greeted;
+use self::connect::DaemonConnection;
 pub use self::connect::Target;
-use self::connection::Lost;
+use self::connection::Failure;
 use self::deaths::Deaths;
 use self::own_connection::OwnConnection;
-use crate::daemon::place::Place;
+pub use self::spawn::{Launch, Program};
 use crate::limits;
+use crate::meeting::place::Place;
 use crate::protocol::{Acquire, Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
 use crate::store::{
     Code, Error, Grant, LockAcquire, LockRelease, Reply, Request, Result, Store, Subscribe, Subscription,
@@ -30,61 +34,65 @@ use crate::store::{
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
 ///
-/// When the daemon ends, the next call connects anew, and starts the next daemon where the [`Target`] says so. A call
-/// that was under way is repeated when that is safe: when the daemon did not take it, a read, and a write that is
-/// applied [`once`](crate::store::Guarded::once). Any other write is unknown then.
+/// When the daemon ends, the next call connects anew, and starts the next daemon where the [`Target`] says how. A call
+/// that was under way is repeated when that is safe: when the daemon did not take it, when it is a read, and when it is a
+/// write that is applied [`once`](crate::store::Guarded::once). Any other write fails with `maybe`: its outcome is unknown.
 pub struct Client {
     target: Target,
-    /// Looked at without waiting, so that concurrent calls are sent in the order in which they are first polled.
-    greeted: Mutex<Arc<Greeted>>,
+    /// The connection that was made last. Reading it does not wait, so concurrent calls are sent in the order in which they
+    /// are first polled.
+    daemon: Mutex<Arc<DaemonConnection>>,
     /// Held by the call that connects anew.
     connecting: tokio::sync::Mutex<()>,
     next_id: AtomicU64,
 }
 
 impl Client {
-    /// Connects to the daemon at this socket. Must be called within a tokio runtime.
+    /// Connects to the daemon at this socket, and starts none. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `unavailable` when nobody listens there, or somebody whom this user should not trust; `unsupported` when the
-    /// daemon speaks another protocol.
+    /// `unavailable` when no daemon listens there, it does not answer, or it runs as a user that this one should not trust;
+    /// `unsupported` when it speaks another protocol.
     pub async fn connect(socket: &Path) -> Result<Client> {
         Client::connect_to(Target { place: Place::at(socket)?, address: None, launch: None }).await
     }
 
-    /// Connects to the daemon of a store, and starts it when nobody listens and the target says so.
+    /// Connects to the daemon of a store, and starts it when none listens and the target says how. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// As [`connect`](Client::connect), or what kept it from starting.
+    /// As [`connect`](Client::connect), or the error that kept the daemon from starting.
     pub async fn connect_to(target: Target) -> Result<Client> {
-        let greeted = target.connect().await?;
-        Ok(Client::of(target, greeted))
+        let daemon = target.connect().await?;
+        Ok(Client::of(target, daemon))
     }
 
-    /// Connects to the daemon that there is, whatever protocol it speaks: to ask who it is, and to end it.
+    /// Connects to the daemon of a store, whatever protocol it speaks; none when no daemon listens. Starts none. Such a
+    /// client can always tell the daemon's version and end it. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `unavailable` when it does not answer.
+    /// `unavailable` when the daemon does not answer, serves another store, or should not be trusted by this user.
     pub async fn find(target: Target) -> Result<Option<Client>> {
         let found = target.find(None).await?;
-        Ok(found.map(|greeted| Client::of(target, greeted)))
+        Ok(found.map(|daemon| Client::of(target, daemon)))
     }
 
-    fn of(target: Target, greeted: Greeted) -> Client {
+    fn of(target: Target, daemon: DaemonConnection) -> Client {
         Client {
             target,
-            greeted: Mutex::new(Arc::new(greeted)),
+            daemon: Mutex::new(Arc::new(daemon)),
             connecting: tokio::sync::Mutex::new(()),
             next_id: AtomicU64::new(1),
         }
     }
 
-    /// Who the daemon said it is when it was connected to.
+    /// The answer of the daemon to `hello` when this client connected: its version, process, store and limits.
+    #[must_use]
     pub fn hello(&self) -> Hello {
-        self.last_greeted().hello.clone()
+        self.last_daemon().hello.clone()
     }
 
-    /// Asks the daemon who it is and what it is doing.
+    /// Asks the daemon for its status: what [`hello`](Client::hello) tells, its connections and the requests in flight.
     ///
     /// # Errors
     /// As [`Store::call`].
@@ -92,60 +100,62 @@ impl Client {
         decode_own(&self.exchange(&Call::Status).await?)
     }
 
-    /// Ends the daemon, once it has answered what it was asked, and waits for its death: a start right behind it finds
-    /// the place free.
+    /// Ends the daemon, which first answers the requests that it has read, and waits until its process has ended: the next
+    /// daemon can start at once.
     ///
     /// # Errors
-    /// `timeout` when it lives on.
+    /// `timeout` when it lives longer than [`limits::STOP_TIMEOUT`].
     pub async fn end_daemon(&self) -> Result<()> {
-        self.last_greeted().end_daemon().await
+        self.last_daemon().end_daemon().await
     }
 
-    /// Where the daemon listens that was connected to last.
+    /// The path of the socket of the daemon to which this client connected last.
+    #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.last_greeted().socket.clone()
+        self.last_daemon().socket.clone()
     }
 
-    /// Another connection to the same daemon, for who speaks the protocol itself.
+    /// Opens another connection to the same daemon, for a caller that speaks the protocol itself.
     ///
     /// # Errors
-    /// `unavailable` when it has ended meanwhile.
+    /// `unavailable` when the daemon has ended in the meantime.
     pub async fn open_stream(&self) -> Result<UnixStream> {
         let socket = self.socket();
-        connect::open(&socket).await?.ok_or_else(|| connect::nobody(&socket))
+        connect::open(&socket).await?.ok_or_else(|| connect::no_daemon(&socket))
     }
 
     fn encode(&self, call: &Call) -> Vec<u8> {
         encode_request(&Id::number(self.next_id.fetch_add(1, Ordering::Relaxed)), call)
     }
 
-    /// Sends a call and waits for its answer.
+    /// Sends a call and waits for its answer, for as long as such a call may take.
     async fn exchange(&self, call: &Call) -> Result<Bytes> {
         let patience = match call {
             Call::Store(Request::Compact | Request::Restore { .. }) => limits::MAINTENANCE_TIMEOUT,
             _ => limits::CALL_TIMEOUT,
         };
-        let answer = tokio::time::timeout(patience, self.exchange_again(call));
+        let answer = tokio::time::timeout(patience, self.exchange_repeatedly(call));
         let late = || Error::new(Code::Timeout, "the daemon did not answer in time");
         answer.await.unwrap_or_else(|_| Err(unanswered(call, late())))
     }
 
-    async fn exchange_again(&self, call: &Call) -> Result<Bytes> {
+    /// Sends a call to one daemon after the other until one answers, as long as that is safe.
+    async fn exchange_repeatedly(&self, call: &Call) -> Result<Bytes> {
         let mut deaths = Deaths::default();
-        // What one daemon may have done stays open when no other one can be asked.
+        // Whether a daemon may have executed the call already: then the outcome is unknown when no other one can be asked.
         let mut is_open = false;
         let failed = |error, is_open| if is_open { unanswered(call, error) } else { error };
         for _ in 0..limits::CALL_TRIES {
-            let greeted = self.greeted().await.map_err(|error| failed(error, is_open))?;
+            let daemon = self.daemon().await.map_err(|error| failed(error, is_open))?;
             let asked = Instant::now();
-            match greeted.connection.ask(self.encode(call)).await {
+            match daemon.connection.ask(self.encode(call)).await {
                 Ok(line) => return Ok(line),
-                Err(Lost::NotTaken) => {}
-                Err(Lost::Unanswered) if may_repeat(call) => {
+                Err(Failure::NotTaken) => {}
+                Err(Failure::Unanswered) if may_repeat(call) => {
                     deaths.add(asked).map_err(|error| unanswered(call, error))?;
                     is_open = true;
                 }
-                Err(Lost::Unanswered) => {
+                Err(Failure::Unanswered) => {
                     let error = Error::new(Code::Unavailable, "the daemon went away before it answered");
                     return Err(unanswered(call, error));
                 }
@@ -155,28 +165,28 @@ impl Client {
         Err(failed(error.hint("see its log: kv daemon logs"), is_open))
     }
 
-    fn last_greeted(&self) -> Arc<Greeted> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
-        Arc::clone(&self.greeted.lock().unwrap_or_else(PoisonError::into_inner))
+    fn last_daemon(&self) -> Arc<DaemonConnection> {
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
+        Arc::clone(&self.daemon.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The present connection, or the next one when it has ended.
-    async fn greeted(&self) -> Result<Arc<Greeted>> {
-        let greeted = self.last_greeted();
-        if !greeted.connection.has_ended() {
-            return Ok(greeted);
+    /// The connection that was made last or, when that has ended, a new one.
+    async fn daemon(&self) -> Result<Arc<DaemonConnection>> {
+        let daemon = self.last_daemon();
+        if !daemon.connection.has_ended() {
+            return Ok(daemon);
         }
         let _connecting = self.connecting.lock().await;
-        let greeted = self.last_greeted();
-        if !greeted.connection.has_ended() {
-            return Ok(greeted);
+        let daemon = self.last_daemon();
+        if !daemon.connection.has_ended() {
+            return Ok(daemon);
         }
-        let greeted = Arc::new(self.target.connect().await?);
-        *self.greeted.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&greeted);
-        Ok(greeted)
+        let daemon = Arc::new(self.target.connect().await?);
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&daemon);
+        Ok(daemon)
     }
 
-    /// A daemon of another version may not know what this one asks for.
+    /// Adds a hint to errors that may come from a daemon of another version, which does not know all that this one asks for.
     fn explain(&self, error: Error) -> Error {
         let version = self.hello().version;
         let is_strange = matches!(error.code, Code::UnknownOp | Code::UnknownField | Code::Internal);
@@ -197,8 +207,8 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// What a daemon does for a connection, and takes from none.
-fn refuse_what_is_the_daemons(operation: &WriteOperation) -> Result<()> {
+/// Refuses the requests that a daemon makes on behalf of a connection: the protocol has none of them.
+fn refuse_internal(operation: &WriteOperation) -> Result<()> {
     let message = match operation {
         WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
             "a session holds a consumer through a daemon by its subscription only"
@@ -211,6 +221,7 @@ fn refuse_what_is_the_daemons(operation: &WriteOperation) -> Result<()> {
     Err(Error::new(Code::Unsupported, message))
 }
 
+/// Whether a call that a daemon may have executed can be sent again without a second effect.
 fn may_repeat(call: &Call) -> bool {
     matches!(
         call,
@@ -225,6 +236,7 @@ fn may_repeat(call: &Call) -> bool {
     )
 }
 
+/// The error for a call that may have been executed, where that makes a difference.
 fn unanswered(call: &Call, error: Error) -> Error {
     match call {
         Call::Store(Request::Write(_) | Request::Init) => {
@@ -242,7 +254,7 @@ impl Store for Client {
     async fn call(&self, request: Request) -> Result<Reply> {
         request.check()?;
         if let Request::Write(Write { operation, .. }) = &request {
-            refuse_what_is_the_daemons(operation)?;
+            refuse_internal(operation)?;
         }
         let call = Call::Store(request);
         let line = self.exchange(&call).await?;
@@ -274,14 +286,14 @@ impl Store for Client {
             let mut asked = Instant::now();
             let left = deadline.saturating_duration_since(Instant::now());
             let answer = async {
-                let socket = self.greeted().await?.socket.clone();
+                let socket = self.daemon().await?.socket.clone();
                 let call = Call::Acquire(Acquire { acquire: acquire.clone(), wait: left, session: false });
                 let mut connection = OwnConnection::open(&socket).await?;
                 asked = Instant::now();
                 decode_reply(&request, &connection.ask(&call, left).await?)
             };
             match answer.await {
-                // The same owner may always ask again: what it has already, it keeps.
+                // The same owner may always ask again: a lock that it got already, it keeps.
                 Err(error) if error.code == Code::Unavailable && error.retry && !left.is_zero() => {
                     is_unknown |= error.maybe;
                     if error.maybe {
@@ -289,7 +301,7 @@ impl Store for Client {
                     }
                     tokio::time::sleep(limits::RESUME_INTERVAL).await;
                 }
-                // Somebody else has it, or had it since, so what was not answered before has no effect any more.
+                // Another owner has the lock, or had it since, so an attempt without an answer has no effect any more.
                 Err(error) if matches!(error.code, Code::Locked | Code::NotOwner) => return Err(error),
                 Err(error) => {
                     let error = self.explain(error);

@@ -4,6 +4,7 @@
 //! - [`client`]: the same contract through a daemon, which is started when it is not there
 //! - [`protocol`]: newline-delimited JSON, the only place that knows the wire
 //! - [`daemon`]: serves one store on a Unix socket
+//! - [`meeting`]: what a client and a daemon both have to know before they can connect
 //! - [`environment`]: the variables that kv reads
 //! - [`limits`]: every bound
 
@@ -19,6 +20,7 @@ pub mod client;
 pub mod daemon;
 pub mod environment;
 pub mod limits;
+pub mod meeting;
 pub mod protocol;
 mod quote;
 pub mod store;

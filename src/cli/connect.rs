@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::ValueEnum as _;
-use kv::client::{Client, Target};
+use kv::client::{Client, Launch, Program, Target};
 use kv::daemon::launch::RUNNING_IMAGE;
-use kv::daemon::place::{Place, SocketGroup, is_system};
-use kv::daemon::spawn::{Handover, Launch, Program};
 use kv::limits;
+use kv::meeting::handover::Handover;
+use kv::meeting::place::{Place, SocketGroup, is_system};
 use kv::store::{
     Address, Clock, Code, EngineKind, Error, Grant, LocalStore, LockAcquire, Reply, Request, Result, Store,
     Subscribe, Subscription,

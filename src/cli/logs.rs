@@ -8,9 +8,9 @@ use std::path::Path;
 use clap::Args;
 use kv::client::Client;
 use kv::daemon::log;
-use kv::daemon::place::Place;
-use kv::daemon::store_lock::last_socket;
 use kv::limits;
+use kv::meeting::place::Place;
+use kv::meeting::store_holder::last_socket;
 use kv::store::{Address, Code, Error, Result};
 
 use super::arguments::StoreArguments;

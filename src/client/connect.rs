@@ -1,4 +1,4 @@
-//! From a store to a connection: finds the daemon, starts it when nobody listens, replaces one that is older.
+//! From a store to a connection: finds the daemon, starts it when none listens, replaces one that is older.
 
 use std::fmt::Display;
 use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound, PermissionDenied};
@@ -8,43 +8,49 @@ use std::time::Instant;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Lost};
-use crate::daemon::instance::is_alive_as;
-use crate::daemon::location;
-use crate::daemon::place::{Place, check_peer, is_system};
-use crate::daemon::spawn::{self, Launch};
-use crate::daemon::store_lock::Holder;
+use super::connection::{Connection, Failure};
+use super::spawn::{self, Launch};
 use crate::limits;
+use crate::meeting::location;
+use crate::meeting::place::{Place, check_peer, is_system};
+use crate::meeting::presence::is_alive_as;
+use crate::meeting::store_holder::StoreHolder;
 use crate::protocol::{Call, Hello, Id, PROTOCOL, decode_own, encode_request};
 use crate::store::{Address, Code, Error, Result};
 
-/// Where the daemon of a store is looked for, and how it is started.
+/// The daemon to connect to: where it listens, which store it has to serve, and how it is started.
 #[derive(Clone)]
 pub struct Target {
-    /// Where its socket is.
+    /// The place of its socket.
     pub place: Place,
-    /// The store; none when only the socket is known.
+    /// The store that it has to serve; none when any store will do.
     pub address: Option<Address>,
-    /// How a daemon is started when nobody listens; none = it is not started.
+    /// How a daemon is started when none listens; none = it is not started.
     pub launch: Option<Launch>,
 }
 
-/// A connection whose daemon has said who it is.
+/// A connection to a daemon that has answered `hello`.
 #[derive(Debug)]
-pub(super) struct Greeted {
+pub(super) struct DaemonConnection {
     pub(super) connection: Connection,
+    /// The answer.
     pub(super) hello: Hello,
+    /// The socket on which the daemon listens.
     pub(super) socket: PathBuf,
-    /// The process at the other end.
+    /// The process at the other end, as the kernel tells it.
     pid: Option<i32>,
 }
 
 impl Target {
-    /// Connects to a daemon that can be talked to.
+    /// Connects to a daemon that speaks the protocol of this version.
     ///
-    /// A daemon that is just ending, or that another command starts or replaces, is gone a moment later: so it is looked
-    /// for again, for as long as a start may take.
-    pub(super) async fn connect(&self) -> Result<Greeted> {
+    /// A daemon that is just ending, or that another command starts or replaces, is gone a moment later: so this searches
+    /// again until [`limits::START_TIMEOUT`] is over.
+    ///
+    /// # Errors
+    /// `unavailable` when no daemon listens and none may be started, or it could not be started; as [`find`](Target::find);
+    /// `unsupported` when the daemon speaks another protocol.
+    pub(super) async fn connect(&self) -> Result<DaemonConnection> {
         let begun = Instant::now();
         let mut elsewhere = None;
         let mut starts = 0;
@@ -55,7 +61,7 @@ impl Target {
                     check_protocol(&found.hello)?;
                     return Ok(found);
                 }
-                // A file that is just being replaced is another one by the time that the daemon looks.
+                // While the file of the store is being replaced, client and daemon may see different ones.
                 Err(error) if error.retry && begun.elapsed() < limits::STORE_LOCK_TIMEOUT => {
                     tokio::time::sleep(limits::DRAIN_PAUSE).await;
                 }
@@ -66,19 +72,20 @@ impl Target {
                         starts += 1;
                     }
                     Some(_) if starts >= limits::STARTS => {
-                        return Err(nobody(self.place.socket()).hint("see its log: kv daemon logs"));
+                        return Err(no_daemon(self.place.socket()).hint("see its log: kv daemon logs"));
                     }
-                    _ => return Err(nobody(self.place.socket())),
+                    _ => return Err(no_daemon(self.place.socket())),
                 },
             }
         }
     }
 
-    /// Connects to the daemon that serves the store, whatever protocol it speaks; none when nobody listens.
+    /// Connects to the daemon that serves the store, whatever protocol it speaks; none when no daemon listens. `first` is a
+    /// socket that is tried before those of the place.
     ///
     /// # Errors
-    /// `unavailable` when the daemon at this place serves another store, and what keeps it from being asked.
-    pub(super) async fn find(&self, first: Option<PathBuf>) -> Result<Option<Greeted>> {
+    /// `unavailable` when the daemon at this place serves another store, does not answer, or should not be trusted.
+    pub(super) async fn find(&self, first: Option<PathBuf>) -> Result<Option<DaemonConnection>> {
         self.place.check()?;
         let candidates = self.place.candidates();
         let mut other = None;
@@ -96,17 +103,17 @@ impl Target {
         }
     }
 
-    /// The daemon that has the lock beside the store: another environment may have put its socket elsewhere.
-    async fn find_holder(&self) -> Result<Option<Greeted>> {
+    /// Connects to the daemon that has the lock beside the store: in another environment its socket may be elsewhere.
+    async fn find_holder(&self) -> Result<Option<DaemonConnection>> {
         let begun = Instant::now();
-        while let Some(holder) = self.exclusive_file().and_then(Holder::of) {
+        while let Some(holder) = self.exclusive_file().and_then(StoreHolder::of) {
             match self.greet(&holder.socket).await? {
                 Some(Ok(found)) => return Ok(Some(found)),
-                // Its store was moved, and the lock with it. It has let go of that lock by now.
+                // Its store was moved, and the lock file with it. `hello` has made it release that lock.
                 Some(Err(_)) => return Ok(None),
-                // A daemon that is started now waits for it.
+                // A daemon that is started now waits for the lock itself.
                 None if self.launch.is_some() => return Ok(None),
-                // It is ending, or binds its socket anew.
+                // The holder is ending, or binds its socket anew.
                 None if begun.elapsed() < limits::STORE_LOCK_TIMEOUT => {
                     tokio::time::sleep(limits::DRAIN_PAUSE).await;
                 }
@@ -121,12 +128,13 @@ impl Target {
         Ok(None)
     }
 
+    /// The database file that only one daemon should serve; none for other stores.
     fn exclusive_file(&self) -> Option<&Path> {
         self.address.as_ref().and_then(Address::exclusive_file)
     }
 
-    /// Asks the daemon at a socket who it is; none when nobody listens, an error inside when it serves another store.
-    async fn greet(&self, socket: &Path) -> Result<Option<Result<Greeted>>> {
+    /// Connects to the daemon at a socket; none when no daemon listens, the inner error when it serves another store.
+    async fn greet(&self, socket: &Path) -> Result<Option<Result<DaemonConnection>>> {
         let Some(found) = greet(socket).await? else { return Ok(None) };
         let Some(address) = &self.address else { return Ok(Some(Ok(found))) };
         Ok(Some(match location::check(address, &found.hello) {
@@ -136,8 +144,8 @@ impl Target {
         }))
     }
 
-    /// Whether a daemon is to make place for one of this version: only one that a command started and that
-    /// nobody depends on, and only for a command that would start the next one.
+    /// Whether a daemon is to be replaced by one of this version: only a daemon that a command started and that no client
+    /// depends on, and only when this target can start the next one.
     fn is_outdated(&self, hello: &Hello) -> bool {
         let knows_less = self.address.as_ref().is_some_and(|address| hello.schema < address.schema());
         self.launch.is_some()
@@ -147,17 +155,20 @@ impl Target {
     }
 }
 
-/// Connects to a socket whose server may be trusted; none when nobody listens.
+/// Connects to a socket; none when no process listens.
+///
+/// # Errors
+/// `unavailable` when the server does not accept within [`limits::CONNECT_TIMEOUT`], or should not be trusted by this user.
 pub(super) async fn open(socket: &Path) -> Result<Option<UnixStream>> {
     let stream = match timeout(limits::CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
         Ok(Ok(stream)) => stream,
-        // It is reset when the daemon ends before it accepts.
+        // The connection is reset when the daemon ends before it accepts.
         Ok(Err(error))
             if matches!(error.kind(), ConnectionRefused | ConnectionReset | NotADirectory | NotFound) =>
         {
             return Ok(None);
         }
-        // Others may not even look into the directory of the system's daemon.
+        // Users outside its group may not even search the directory of a system service.
         Ok(Err(error)) if error.kind() == PermissionDenied && is_system(socket) => return Ok(None),
         Ok(Err(error)) if error.kind() == PermissionDenied => {
             return Err(unavailable(socket, error).hint("it is another user's: see --socket and KV_SOCKET"));
@@ -169,18 +180,18 @@ pub(super) async fn open(socket: &Path) -> Result<Option<UnixStream>> {
     Ok(Some(stream))
 }
 
-/// Connects to a socket and asks who is there; none when nobody listens, or not any more.
-async fn greet(socket: &Path) -> Result<Option<Greeted>> {
+/// Connects to a socket and sends `hello`; none when no daemon listens, or it ends before it answers.
+async fn greet(socket: &Path) -> Result<Option<DaemonConnection>> {
     let Some(stream) = open(socket).await? else { return Ok(None) };
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let connection = Connection::new(stream);
     match timeout(limits::CONNECT_TIMEOUT, connection.ask(line(&Call::Hello))).await {
         Ok(Ok(line)) => {
             let hello = decode_own(&line)?;
-            Ok(Some(Greeted { connection, hello, socket: socket.to_owned(), pid }))
+            Ok(Some(DaemonConnection { connection, hello, socket: socket.to_owned(), pid }))
         }
-        // It ended between the two.
-        Ok(Err(Lost::NotTaken | Lost::Unanswered)) => Ok(None),
+        // It ended between the connect and the answer.
+        Ok(Err(Failure::NotTaken | Failure::Unanswered)) => Ok(None),
         Err(_) => {
             let process = pid.map_or_else(String::new, |pid| format!(", process {pid},"));
             let error = unavailable(socket, format!("the daemon{process} does not answer"));
@@ -192,6 +203,7 @@ async fn greet(socket: &Path) -> Result<Option<Greeted>> {
     }
 }
 
+/// Checks that a daemon speaks the protocol of this version.
 fn check_protocol(hello: &Hello) -> Result<()> {
     if hello.protocol == PROTOCOL {
         return Ok(());
@@ -208,18 +220,21 @@ fn check_protocol(hello: &Hello) -> Result<()> {
     }))
 }
 
-impl Greeted {
-    /// Ends the daemon, and waits for its death.
+impl DaemonConnection {
+    /// Asks the daemon to end, and waits until its process has ended.
+    ///
+    /// # Errors
+    /// `timeout` when it lives longer than [`limits::STOP_TIMEOUT`].
     pub(super) async fn end_daemon(&self) -> Result<()> {
-        // It may end by itself meanwhile; whether it did is what is looked at.
+        // The daemon may end by itself before it answers; whether it has ended is checked below.
         let _ = self.connection.ask(line(&Call::Shutdown)).await;
         let place = Place::at(&self.socket)?;
         let pid = self.hello.pid;
-        // In another container its own number is somebody else's here.
-        let is_seen = self.pid.is_some_and(|seen| i64::from(seen) == i64::from(pid));
+        // A daemon in another container tells the pid that it has there, which is that of another process here.
+        let is_visible = self.pid.is_some_and(|seen| i64::from(seen) == i64::from(pid));
         let process = PathBuf::from(format!("/proc/{pid}/exe"));
         let deadline = Instant::now() + limits::STOP_TIMEOUT;
-        while is_alive_as(&place, pid) || (is_seen && process.exists()) {
+        while is_alive_as(&place, pid) || (is_visible && process.exists()) {
             if Instant::now() >= deadline {
                 return Err(Error::new(Code::Timeout, format!("the daemon, process {pid}, does not end"))
                     .hint(kill_hint(pid)));
@@ -234,21 +249,25 @@ fn kill_hint(pid: impl Display) -> String {
     format!("kill -9 {pid}: no acknowledged write is lost")
 }
 
+/// Starts the daemon on a thread that may block, and returns the path of its socket.
 async fn start(place: Place, launch: Launch) -> Result<PathBuf> {
     tokio::task::spawn_blocking(move || spawn::start(&place, &launch))
         .await
         .map_err(|error| Error::new(Code::Internal, error.to_string()))?
 }
 
+/// The line of a call that is alone on its connection.
 fn line(call: &Call) -> Vec<u8> {
     encode_request(&Id::number(0), call)
 }
 
+/// An error that names the socket.
 pub(super) fn unavailable(socket: &Path, why: impl Display) -> Error {
     Error::new(Code::Unavailable, format!("{}: {why}", socket.display()))
 }
 
-pub(super) fn nobody(socket: &Path) -> Error {
+/// The error when no daemon listens at a socket.
+pub(super) fn no_daemon(socket: &Path) -> Error {
     Error::new(Code::Unavailable, format!("no daemon listens at {}", socket.display()))
         .hint("start it with: kv daemon start")
 }
@@ -259,9 +278,9 @@ mod tests {
 
     use super::*;
 
-    /// A listener that is closed in the moment of a connect resets it, or refuses it, or was never there.
+    /// A listener that is closed during a connect resets or refuses it, or its socket is gone.
     #[tokio::test]
-    async fn a_daemon_that_ends_while_it_is_connected_to_is_nobody() {
+    async fn a_daemon_that_ends_during_a_connect_counts_as_none() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
         let path = socket.clone();
@@ -272,8 +291,8 @@ mod tests {
             }
         });
         while !coming_and_going.is_finished() {
-            let found = open(&socket).await;
-            assert!(found.is_ok(), "{found:?}");
+            let opened = open(&socket).await;
+            assert!(opened.is_ok(), "{opened:?}");
         }
         coming_and_going.join().unwrap();
     }

@@ -1,23 +1,24 @@
-//! Counts the daemons that died at one call: a call that ends them must not start the next one for ever.
+//! How many daemons died at one call: a call that kills every daemon must not be repeated for ever.
 
 use std::time::Instant;
 
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
-/// The daemons in a row that died soon after they were asked the same.
+/// The number of daemons in a row that died soon after they were sent the same call.
 #[derive(Debug, Default)]
 pub(super) struct Deaths {
     count: u32,
 }
 
 impl Deaths {
-    /// Counts one that was asked at this time and went away without an answer.
+    /// Counts a daemon that was sent the call at the time `asked` and ended without an answer.
     ///
     /// # Errors
-    /// `unavailable`, not to be tried again, when there were so many that the call must be what ends them.
+    /// `unavailable` without `retry` when it is the [`limits::DEATHS`]th in a row, so that the call must be what kills
+    /// them.
     pub(super) fn add(&mut self, asked: Instant) -> Result<()> {
-        // One that lived on for a while was ended by somebody else.
+        // A daemon that lived on for a while was ended by something else.
         self.count = if asked.elapsed() < limits::DEATH_AFTER { self.count + 1 } else { 0 };
         if self.count < limits::DEATHS {
             return Ok(());

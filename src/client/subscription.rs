@@ -15,66 +15,74 @@ use crate::store::{
     WriteOperation,
 };
 
-struct Remote {
+/// A subscription of a client, across the daemons that serve it one after the other.
+struct RemoteSubscription {
     target: Target,
-    /// With the seq that was seen last, in its history.
-    wanted: Subscribe,
+    /// What the next session asks for: it starts after the last change that was handed out, in the epoch of the first session.
+    request: Subscribe,
     session: Option<Session>,
-    /// What was dealt with and is not known to be committed: the first thing that the next session does.
+    /// The seq up to which the caller has asked to commit, until a daemon has confirmed it. The next session commits it
+    /// first.
     uncommitted: Option<u64>,
-    /// The position of the consumer, as far as it was told.
+    /// The last position of the consumer that a daemon has confirmed.
     position: u64,
-    /// How far the events were handed out. The next session begins at the position, and brings some of them again.
+    /// The seq of the last event that was handed out. A session of a consumer begins at its position, so the next one brings
+    /// some events again, which are dropped.
     handed_out: u64,
 }
 
-/// A subscription at one daemon.
+/// The part of a subscription at one daemon.
 struct Session {
     events: OwnConnection,
-    /// Commits have a connection of their own: on that of the events their replies would come behind all that was sent.
+    /// The connection for commits; none while a commit is under way, and without a consumer. On the connection of the
+    /// events, their replies would come behind all events that were sent before.
     commits: Option<OwnConnection>,
-    /// Who the daemon says that holds the consumer.
+    /// The name under which this session holds the consumer, from the daemon.
     holder: Option<String>,
 }
 
-/// How the daemon ended under the begin of a session.
+/// What became of the daemon while a session was begun.
 enum Ending {
-    /// It is still there.
+    /// It did not end.
     None,
+    /// It ended in order: it answered the request, or did not take it.
     InOrder,
-    /// It took the request and went away without an answer.
-    Unanswered {
-        asked: Instant,
-    },
+    /// It took the request at the time `asked` and ended without an answer.
+    Unanswered { asked: Instant },
 }
 
-/// Begins a subscription at the daemon that there is, or at the next one when that one ends.
-pub(super) async fn begin(target: Target, wanted: Subscribe) -> Result<Subscription> {
-    wanted.check()?;
-    let wait = wanted.wait;
-    let mut remote = Remote { target, wanted, session: None, uncommitted: None, position: 0, handed_out: 0 };
+/// Begins a subscription at the daemon of the target, or at the next one when that one ends.
+///
+/// # Errors
+/// As [`Store::subscribe`](crate::store::Store::subscribe), and as those of a connect.
+pub(super) async fn begin(target: Target, request: Subscribe) -> Result<Subscription> {
+    request.check()?;
+    let wait = request.wait;
+    let mut remote =
+        RemoteSubscription { target, request, session: None, uncommitted: None, position: 0, handed_out: 0 };
     let Subscribed { seq, store_id, epoch, .. } = remote.new_session(wait, false).await?;
-    // From here on it is known where it is, and in which history. A consumer is where the store says.
-    let wanted = &mut remote.wanted;
-    if wanted.consumer.is_none() && matches!(wanted.start, None | Some(Start::Now)) {
-        wanted.start = Some(Start::After(seq));
+    // The next session goes on from here, in the same epoch. The position of a consumer is in the store.
+    let request = &mut remote.request;
+    if request.consumer.is_none() && matches!(request.start, None | Some(Start::Now)) {
+        request.start = Some(Start::After(seq));
     }
-    wanted.epoch = Some(epoch.clone());
+    request.epoch = Some(epoch.clone());
     Ok(Subscription::new(Identity { store_id, epoch }, seq, remote))
 }
 
-impl Remote {
-    /// Subscribes anew, at the daemon that there is by then.
+impl RemoteSubscription {
+    /// Begins the next session after the last one has ended.
     async fn resume(&mut self) -> Result<()> {
-        // The lease of a daemon that was killed stands until it expires.
-        let lease = match self.wanted.consumer {
+        // When the daemon was killed, the lease of the last session stands until it expires.
+        let lease = match self.request.consumer {
             Some(_) => Duration::from_millis(limits::CONSUMER_LEASE_MS) + limits::CONSUMER_RENEWAL,
             None => Duration::ZERO,
         };
-        self.new_session(self.wanted.wait.max(lease), true).await.map(drop)
+        self.new_session(self.request.wait.max(lease), true).await.map(drop)
     }
 
-    /// Tries it for as long as only a daemon that ended stands in the way.
+    /// Begins a session. Tries again for up to [`limits::RESUME_TIMEOUT`] while the only obstacle is a daemon that ended.
+    /// `wait` is how long it may wait for a consumer that another session holds.
     async fn new_session(&mut self, wait: Duration, is_resumed: bool) -> Result<Subscribed> {
         let begun = Instant::now();
         let mut gone_since = is_resumed.then_some(begun);
@@ -82,7 +90,7 @@ impl Remote {
         let mut deaths = Deaths::default();
         loop {
             let mut target = self.target.clone();
-            // Whoever ended it may be about to start the next one.
+            // What ended the daemon may be about to start the next one.
             if gone_since.is_some_and(|since| since.elapsed() < limits::RESUME_PATIENCE) {
                 target.launch = None;
             }
@@ -97,7 +105,7 @@ impl Remote {
             if let Ending::Unanswered { asked } = ending {
                 deaths.add(asked)?;
             }
-            // One that let it wait for long was there until now.
+            // A daemon that kept the request waiting for long lived until now.
             if !matches!(ending, Ending::None)
                 && (gone_since.is_none() || asked.elapsed() >= 2 * limits::RESUME_PATIENCE)
             {
@@ -110,23 +118,23 @@ impl Remote {
         }
     }
 
-    /// Tells how the daemon ended under it.
+    /// Tries once to begin a session, and sets `ending` when the daemon ends meanwhile.
     async fn begin_session(
         &mut self,
         target: &Target,
         wait: Duration,
         ending: &mut Ending,
     ) -> Result<Subscribed> {
-        // What the last session held must not stand in the way of this one.
+        // The connections of the last session hold the consumer, which this one is to get.
         self.session = None;
         let socket = target.connect().await?.socket;
-        // Before the events, so that no commit goes to a later daemon.
-        let commits = match self.wanted.consumer {
+        // This connection is made before that of the events, so that no commit goes to a later daemon.
+        let commits = match self.request.consumer {
             Some(_) => Some(OwnConnection::open(&socket).await.inspect_err(|_| *ending = Ending::InOrder)?),
             None => None,
         };
         let mut events = OwnConnection::open(&socket).await.inspect_err(|_| *ending = Ending::InOrder)?;
-        let call = Call::Subscribe(Subscribe { wait, ..self.wanted.clone() });
+        let call = Call::Subscribe(Subscribe { wait, ..self.request.clone() });
         let asked = Instant::now();
         let subscribed: Subscribed = match events.ask(&call, wait).await.and_then(|reply| decode_own(&reply))
         {
@@ -135,7 +143,7 @@ impl Remote {
                 if passes(&error) && events.has_ended().await {
                     *ending = if error.maybe { Ending::Unanswered { asked } } else { Ending::InOrder };
                 }
-                // A subscription is no write: nothing of it can have been applied.
+                // A subscription writes nothing that could have been applied.
                 return Err(Error { maybe: false, ..error });
             }
         };
@@ -147,18 +155,19 @@ impl Remote {
         Ok(subscribed)
     }
 
-    /// A session is over when its daemon is. What was not answered then the next one may commit, which harms nothing:
-    /// positions never go back.
+    /// Commits a position by the present session. Ends the session when its daemon has ended; the next session may then
+    /// commit the same again, which has no second effect, because positions never go back.
     async fn commit_in_session(&mut self, seq: u64) -> Result<u64> {
-        let name = self.wanted.consumer.clone().ok_or_else(no_consumer)?;
+        let name = self.request.consumer.clone().ok_or_else(no_consumer)?;
         let Some(session) = &mut self.session else { return Err(gone()) };
         let commit = ConsumerCommit { name, seq, holder: session.holder.clone() };
         let request = Request::Write(WriteOperation::ConsumerCommit(commit).into());
-        // It is not used again when this is given up: half a line may have been sent, or a reply be under way.
-        let taken = session.commits.take();
+        // When the caller drops this future, the connection is not used again: half a line may have been sent, or a reply may
+        // be under way.
+        let commits = session.commits.take();
         let socket = session.events.socket().to_owned();
         let answered = async {
-            let mut commits = match taken {
+            let mut commits = match commits {
                 Some(commits) => commits,
                 None => OwnConnection::open(&socket).await?,
             };
@@ -168,7 +177,7 @@ impl Remote {
         let (mut commits, line) = answered.await.inspect_err(|_: &Error| self.session = None)?;
         let answer = decode_reply(&request, &line);
         match &answer {
-            Err(error) if is_free(error) => self.session = None,
+            Err(error) if is_unheld(error) => self.session = None,
             Err(error) if passes(error) => {
                 if commits.has_ended().await {
                     self.session = None;
@@ -184,27 +193,28 @@ impl Remote {
     }
 }
 
+/// The error when the session has ended before the commit.
 fn gone() -> Error {
     Error::new(Code::Unavailable, "the daemon went away")
 }
 
-/// Whether the session lost the consumer to nobody: the daemon ends one that takes nothing for long, as while a command
-/// runs. The next session may commit what was dealt with.
-fn is_free(error: &Error) -> bool {
+/// Whether the session has lost the consumer and no other session holds it: the daemon ends a session that reads nothing
+/// for long, as while its program runs. Then the next session may commit in its place.
+fn is_unheld(error: &Error) -> bool {
     error.code == Code::ConsumerBusy && error.details.holder.is_none()
 }
 
-/// Whether a daemon that ends, or has no place just now, is all that there is to it.
+/// Whether an error passes by itself: the daemon is ending, or has no free place at the moment.
 fn passes(error: &Error) -> bool {
     error.retry && error.code != Code::ConsumerBusy
 }
 
 #[async_trait]
-impl Source for Remote {
+impl Source for RemoteSubscription {
     async fn next(&mut self) -> Result<Event> {
         loop {
             let Some(session) = &mut self.session else {
-                // Whoever waits for an event has written nothing.
+                // To wait for an event writes nothing that could have been applied.
                 self.resume().await.map_err(|error| Error { maybe: false, ..error })?;
                 continue;
             };
@@ -212,16 +222,16 @@ impl Source for Remote {
                 self.session = None;
                 continue;
             };
-            let known = self.position.max(self.handed_out);
+            let delivered = self.position.max(self.handed_out);
             match decode_event(&line) {
-                Ok(Some(Event::Change(change))) if change.seq <= known => {}
-                Ok(Some(Event::Progress { seq, .. })) if seq < known => {}
+                Ok(Some(Event::Change(change))) if change.seq <= delivered => {}
+                Ok(Some(Event::Progress { seq, .. })) if seq < delivered => {}
                 Ok(None) => {}
                 Ok(Some(event)) => {
                     let (Event::Change(Change { seq, .. }) | Event::Progress { seq, .. }) = &event;
                     self.handed_out = *seq;
-                    if self.wanted.consumer.is_none() {
-                        self.wanted.start = Some(Start::After(*seq));
+                    if self.request.consumer.is_none() {
+                        self.request.start = Some(Start::After(*seq));
                     }
                     return Ok(event);
                 }
@@ -236,13 +246,14 @@ impl Source for Remote {
     }
 
     async fn commit(&mut self, seq: u64) -> Result<u64> {
-        if self.wanted.consumer.is_none() {
+        if self.request.consumer.is_none() {
             return Err(no_consumer());
         }
         self.uncommitted = Some(seq);
         match self.commit_in_session(seq).await {
-            Err(lost) if self.session.is_none() && self.uncommitted.is_some() => match self.resume().await {
-                Err(error) if lost.maybe => Err(error.unknown()),
+            Err(failure) if self.session.is_none() && self.uncommitted.is_some() => match self.resume().await
+            {
+                Err(error) if failure.maybe => Err(error.unknown()),
                 resumed => resumed.map(|()| self.position),
             },
             outcome => outcome,

@@ -21,11 +21,11 @@ use self::groups::LargeGets;
 use super::dispatch::{Dispatch, Lane};
 use super::memory::Memory;
 use super::outlet::Outlet;
-use super::place::{Admission, refused};
-use super::session_locks::{Cancellable, Held, SessionLocks};
-use super::subscriptions::{Active, Subscriptions};
+use super::session_locks::{CancellableRequests as Cancellable, OwnedLock as Held, SessionLocks};
+use super::subscriptions::{ActiveSubscription as Active, Subscriptions};
 use super::trouble;
 use crate::limits;
+use crate::meeting::place::{Admission, refused};
 use crate::protocol::{
     Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };

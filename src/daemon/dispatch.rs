@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clients::Clients;
-use super::location::Location;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
 use super::{log, trouble};
@@ -19,6 +18,7 @@ use crate::actors::backend::{Ask, Backend, Points, PointsTold, WriteGroup};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
+use crate::meeting::location::Location;
 use crate::protocol::{Acquire, Answer, Call, Hello, Incoming, Status};
 use crate::store::batcher::Writes;
 use crate::store::follow::Follower;

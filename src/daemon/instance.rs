@@ -1,7 +1,7 @@
-//! Being the only daemon of a store.
+//! The only daemon at a place.
 //!
-//! A lock that is held for life decides, never a pid: the kernel frees it when its holder dies, and only its holder
-//! may remove and bind the socket.
+//! A lock that the daemon holds for its life decides, never a pid: the kernel frees it when its holder dies, and only its
+//! holder may remove and bind the socket.
 
 use std::fs::File;
 use std::io;
@@ -9,30 +9,35 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
-use rustix::io::{Errno, FdFlags};
+use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
-use super::lock_file::{self, LockFile};
-use super::place::{Admission, Place, refused};
 use crate::limits;
+use crate::meeting::lock_file::LockFile;
+use crate::meeting::place::{Admission, Place, refused};
+use crate::meeting::presence::listens;
 use crate::store::file_id::FileId;
 use crate::store::{Code, Error, Result};
 
-/// The lock of the one daemon at a place, with its socket.
+/// The right to be the daemon at a place: its life lock, with its socket. Dropping it removes the socket and frees the lock.
 #[derive(Debug)]
 pub struct Instance {
     place: Place,
     life: LockFile,
+    /// The file of the socket that this process has bound.
     bound: FileId,
+    /// The lock that keeps the directory from being cleaned up.
     _unswept: Option<File>,
 }
 
 impl Instance {
-    /// Becomes the daemon at this place and binds its socket; none when another one lives.
+    /// Becomes the daemon at this place and binds its socket; none when another daemon lives there. Blocks the thread for up
+    /// to [`limits::LIFE_LOCK_TIMEOUT`] while another daemon has the lock. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// `unavailable` when the directory cannot be used.
+    /// `unavailable` when the directory cannot be used, when something else than a stale socket is at the path, and when the
+    /// lock cannot be taken or the socket bound.
     pub fn acquire(place: &Place) -> Result<Option<(Instance, UnixListener)>> {
         place.ensure()?;
         let life = LockFile::try_lock_for(&place.life_lock(), limits::LIFE_LOCK_TIMEOUT)
@@ -43,8 +48,8 @@ impl Instance {
         Ok(Some((Instance { place: place.clone(), life, bound, _unswept: unswept }, listener)))
     }
 
-    /// Binds a socket again after its path was lost: the same one, or one at the other place when the directory of the
-    /// first cannot be had any more. None when another daemon lives there by now. Does not block.
+    /// Binds the socket again after its path was removed. At the place `other`, when the directory of the first place cannot
+    /// be used any more. None when another daemon lives there by now. Does not block.
     ///
     /// # Errors
     /// As [`acquire`](Instance::acquire).
@@ -58,7 +63,7 @@ impl Instance {
             }
             (Err(error), _) => return Err(error),
         };
-        // The lock may have been lost with the socket: the path then leads to no file, or to that of another daemon.
+        // The lock file may have been removed with the socket: its path then leads to no file, or to that of another daemon.
         let is_held = place == self.place && self.life.is_at(&place.life_lock());
         if !is_held {
             let life = LockFile::try_lock(&place.life_lock())
@@ -71,31 +76,31 @@ impl Instance {
         Ok(Some(listener))
     }
 
-    /// Where it listens.
+    /// The path of the socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         self.place.socket()
     }
 
-    /// Where its log is, when a command started it.
+    /// The path of the log of this daemon, when a command has started it.
     pub(super) fn log(&self) -> PathBuf {
         self.place.log()
     }
 
-    /// Which peers it serves.
+    /// The users that this daemon serves.
     pub(super) fn admission(&self) -> Admission {
         self.place.admission()
     }
 
-    /// Removes the path of the socket, so that nobody else connects; the lock stays until this value is dropped.
+    /// Removes the socket, so that no further client connects; the lock is held until this value is dropped.
     pub fn unlink(&self) {
         if self.is_reachable() {
-            // One that stays is stale, and the next daemon removes it.
+            // If it stays, it is stale, and the next daemon removes it.
             let _ = std::fs::remove_file(self.place.socket());
         }
     }
 
-    /// Whether the path still leads to our socket: its directory may vanish at the last logout.
+    /// Whether the path still leads to the socket of this process: its directory may be removed at the last logout.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         FileId::at(self.place.socket()).is_ok_and(|found| found == Some(self.bound))
@@ -119,13 +124,14 @@ fn bind(place: &Place, life: &LockFile) -> Result<(UnixListener, FileId)> {
     Ok((listener, bound.ok_or_else(vanished)?))
 }
 
+/// The error when an operation on the files of a place fails.
 fn failed(what: &str, place: &Place, error: &io::Error) -> Error {
     Error::new(Code::Unavailable, format!("{what} {}: {error}", place.socket().display()))
         .hint("check the permissions of its directory")
 }
 
-/// Removes what a dead daemon left behind, and nothing else: a path that was given with `--socket` may be a file, or
-/// another program's.
+/// Removes the socket of a dead daemon, and nothing else: at a path that was given with `--socket` there may be a file, or
+/// the socket of another program.
 fn remove_stale(socket: &Path) -> Result<()> {
     let path = socket.display();
     match std::fs::symlink_metadata(socket) {
@@ -144,13 +150,13 @@ fn remove_stale(socket: &Path) -> Result<()> {
         .map_err(|error| refused(format!("the stale socket {path} cannot be removed: {error}")))
 }
 
-/// Binds directly with the final mode: a socket that is renamed after bind is swept by systemd-tmpfiles, and one that
-/// is chmodded after bind stands open for a moment.
+/// Binds and listens, with the final path and mode from the beginning: a socket that is renamed after bind is removed by
+/// systemd-tmpfiles, and one whose mode is changed after bind stands open for a moment.
 fn listen(place: &Place) -> io::Result<UnixListener> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
-    // Linux takes the mode of the new file from the socket. Other systems refuse this; there the umask closes it.
+    // Linux gives the new file the mode of the descriptor. Other systems refuse this; there the umask restricts the mode.
     let _ = rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR);
     let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let bound = SocketAddrUnix::new(place.socket()).and_then(|address| rustix::net::bind(&socket, &address));
@@ -161,32 +167,10 @@ fn listen(place: &Place) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
-/// Whether somebody listens at a socket. Does not block.
-pub(super) fn listens(socket: &Path) -> bool {
-    let connected = || -> rustix::io::Result<()> {
-        let stream = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
-        rustix::io::fcntl_setfd(&stream, FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&stream, true)?;
-        rustix::net::connect(&stream, &SocketAddrUnix::new(socket)?)
-    };
-    // Whoever does not accept for so long that its queue is full listens all the same.
-    matches!(connected(), Ok(()) | Err(Errno::AGAIN))
-}
-
-/// Whether a daemon lives at this place.
-pub fn is_alive(place: &Place) -> bool {
-    lock_file::is_held(&place.life_lock()).unwrap_or(false)
-}
-
-/// Whether the daemon in this process lives at this place; the next one may be there by the time that it has ended.
-pub fn is_alive_as(place: &Place, pid: u32) -> bool {
-    let holder = lock_file::read(&place.life_lock()).unwrap_or_default();
-    is_alive(place) && holder.trim_ascii() == pid.to_string().as_bytes()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meeting::presence::is_alive;
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_by_the_one_who_has_the_lock() {
@@ -201,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_stale_socket_is_left_alone() {
+    async fn only_a_stale_socket_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("precious");
         std::fs::write(&file, "precious").unwrap();

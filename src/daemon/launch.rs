@@ -1,8 +1,8 @@
 //! The launcher: the first process of a daemon that a client starts.
 //!
-//! A client starts it with everything that the caller has: limits, signals, descriptors, a terminal. The launcher sheds
-//! that in itself, where no other thread and no host program is disturbed, starts the daemon and ends. So the daemon is
-//! the same whoever happened to start it, as far as the system lets a process change what it inherited.
+//! It inherits everything that the calling process has: limits, signals, descriptors, a terminal. The launcher sheds that
+//! in itself, where it disturbs neither another thread nor the program that uses the library, starts the daemon and ends.
+//! So the daemon is the same whichever process has started it, as far as the system lets a process change what it inherited.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,20 +16,20 @@ use rustix::fs::Mode;
 use super::resources;
 use crate::store::{Code, Error, Result};
 
-/// The image that a process runs, also when its file was replaced or deleted.
+/// A path by which a process can execute its own program, also when the file was replaced or deleted (Linux, proc(5)).
 pub const RUNNING_IMAGE: &str = "/proc/self/exe";
 
 /// The first descriptor behind stdin, stdout and stderr.
 const FIRST_OTHER_DESCRIPTOR: i32 = 3;
 
-/// The flag for the scheduler, which nix has no name for. What a fresh set of attributes says is SCHED_OTHER.
+/// The flag that sets the scheduler, for which nix has no name. A fresh set of attributes holds SCHED_OTHER.
 #[cfg(target_os = "linux")]
 const SET_SCHEDULER: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSCHEDULER);
 #[cfg(not(target_os = "linux"))]
 const SET_SCHEDULER: PosixSpawnFlags = PosixSpawnFlags::empty();
 
-/// Sheds what this process has of its caller, and starts this program again with these arguments. To be called by a
-/// process that has one thread and then ends: it changes the whole process.
+/// Sheds what this process has inherited, and starts its program again with these arguments. Changes the whole process, so it
+/// is only for one that has a single thread and ends afterwards.
 ///
 /// # Errors
 /// `unavailable` when the program cannot be started.
@@ -51,8 +51,8 @@ pub fn launch(arguments: &[&str]) -> Result<()> {
     start(true).or_else(|_| start(false)).map(drop).map_err(|errno| failed(errno.desc()))
 }
 
-/// What the new process begins with: default signals, none of them blocked, a process group of its own, and the
-/// scheduler of ordinary processes.
+/// The attributes of the new process: default signals, none of them blocked, a process group of its own, and the scheduler
+/// of ordinary processes.
 fn attributes(with_scheduler: bool) -> nix::Result<PosixSpawnAttr> {
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
         | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
@@ -65,10 +65,11 @@ fn attributes(with_scheduler: bool) -> nix::Result<PosixSpawnAttr> {
     Ok(attributes)
 }
 
-/// Leaves the caller's session with its terminal, its directory, its mask, limits, niceness and processors, and passes
-/// none of its descriptors on. What the system does not let this user change stays as it is.
+/// Leaves the session of the caller with its terminal, sets the working directory, umask, limits, niceness and processors to
+/// those of every daemon, and keeps the new process from inheriting descriptors. What the system does not let this user
+/// change stays as it is.
 fn shed() {
-    // It fails for the leader of a process group, which a child is not unless its caller made it one.
+    // This fails for the leader of a process group, which a child is not unless its parent made it one.
     let _ = rustix::process::setsid();
     let _ = std::env::set_current_dir("/");
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -77,22 +78,24 @@ fn shed() {
     #[cfg(target_os = "linux")]
     use_all_processors();
     #[cfg(target_os = "linux")]
-    be_no_likelier_victim();
+    reset_oom_score();
     close_fds::set_fds_cloexec(FIRST_OTHER_DESCRIPTOR, &[]);
 }
 
+/// Lets the process run on every processor.
 #[cfg(target_os = "linux")]
 fn use_all_processors() {
     use rustix::thread::{CpuSet, sched_setaffinity};
     let mut processors = CpuSet::new();
-    // The kernel leaves out those that are not there, or not for this control group.
+    // The kernel ignores processors that are missing, or not allowed in this control group.
     (0..CpuSet::MAX_CPU).for_each(|processor| processors.set(processor));
     let _ = sched_setaffinity(None, &processors);
 }
 
-/// Whoever may be ended first when memory is short says so for itself, not for the store of others.
+/// Resets the score of the OOM killer (proc(5)): a caller that offers itself to be killed first when memory is short does not
+/// offer the daemon, which other processes use.
 #[cfg(target_os = "linux")]
-fn be_no_likelier_victim() {
+fn reset_oom_score() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
 }
 

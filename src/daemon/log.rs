@@ -1,6 +1,6 @@
 //! The log of a daemon: its stderr, which for a daemon that a command started is a file of bounded size.
 //!
-//! Everything goes there by the one descriptor: what this process logs, and what the runtime says of a panic.
+//! Both what this process logs and what the runtime writes about a panic go there, by the same descriptor.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -12,18 +12,19 @@ use std::time::Instant;
 use rustix::fs::OFlags;
 use tracing_subscriber::EnvFilter;
 
-use super::lock_file::open_own;
 use crate::environment::variable;
 use crate::limits;
+use crate::meeting::lock_file::open_own;
 use crate::store::file_id::FileId;
+use crate::store::files::beside;
 
-/// What is logged unless `RUST_LOG` says otherwise.
+/// The filter of the log unless `RUST_LOG` holds another one.
 const DEFAULT_FILTER: &str = "warn,kv=info";
 
-/// The path of the file behind stderr; none where stderr is the terminal or the journal of whoever runs the daemon.
+/// The path of the file that is stderr; none for a daemon in the foreground, whose stderr is a terminal or the journal.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Starts to log: to stderr, whose file is at this path when it is one.
+/// Starts logging to stderr. `file` is the path of the file that stderr is, for a daemon that a command started.
 pub fn begin(file: Option<PathBuf>) {
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
     let asked = variable("RUST_LOG").and_then(|asked| EnvFilter::try_new(asked.to_str()?).ok());
@@ -33,12 +34,13 @@ pub fn begin(file: Option<PathBuf>) {
     log.with_env_filter(filter).with_writer(|| Stderr).with_ansi(false).init();
 }
 
-/// Logs why the daemon ends.
+/// Logs the reason for which the daemon ends.
 pub fn ends(reason: &str) {
     tracing::info!(reason, "the daemon ends");
 }
 
-/// Opens the file at the path of the log again, as after it was moved away.
+/// Opens the file of the log again, as log rotation needs it after it has moved the file away. The stderr
+/// of a daemon in the foreground stays as it is.
 pub fn reopen() {
     if let Some(path) = FILE.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
         open(path);
@@ -46,8 +48,8 @@ pub fn reopen() {
     tracing::info!("the log was opened again");
 }
 
-/// Sees to it that the log stands at this path, where people look for it: it may have been removed, or the daemon may
-/// listen elsewhere by now.
+/// Opens the log at this path unless stderr is that file already: the file may have been removed, or the daemon may have
+/// bound its socket elsewhere since, and users look for the log beside the socket.
 pub(super) fn keep(path: &Path) {
     let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(file) = &mut *file
@@ -58,14 +60,13 @@ pub(super) fn keep(path: &Path) {
     }
 }
 
-/// The file that holds what was logged before the log of this path.
+/// The path of the file that holds the older part of the log at this path.
 #[must_use]
 pub fn older(path: &Path) -> PathBuf {
-    let mut older = path.as_os_str().to_owned();
-    older.push(".old");
-    PathBuf::from(older)
+    beside(path, ".old")
 }
 
+/// Writes to stderr, and keeps its file bounded.
 struct Stderr;
 
 impl Write for Stderr {
@@ -80,9 +81,9 @@ impl Write for Stderr {
     }
 }
 
-/// Begins the file anew when it is full, and keeps the full one.
+/// Starts a new file when the log is larger than [`limits::LOG_BYTES`], and keeps the full one as [`older`].
 fn bound() {
-    // Whoever holds it is beginning a file.
+    // Another thread that holds the mutex is starting a file at this moment.
     let Ok(file) = FILE.try_lock() else { return };
     let Some(path) = file.as_deref() else { return };
     let is_full =
@@ -92,27 +93,32 @@ fn bound() {
     }
     let is_kept = !is_stderr(path) || std::fs::rename(path, older(path)).is_ok();
     if !is_kept || !open(path) {
-        // The bound counts for more than what is in the file.
+        // To bound the file is more important than to keep its content.
         let _ = rustix::fs::ftruncate(io::stderr(), 0);
     }
 }
 
+/// Makes the file at this path stderr; false when that fails.
 fn open(path: &Path) -> bool {
     let opened = open_own(path, OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND);
     opened.is_ok_and(|file| rustix::stdio::dup2_stderr(&file).is_ok())
 }
 
+/// Whether the path leads to the file that is stderr.
 fn is_stderr(path: &Path) -> bool {
-    let metadata = rustix::io::dup(io::stderr()).map_err(io::Error::from);
-    let stderr = metadata.and_then(|descriptor| File::from(descriptor).metadata());
+    let descriptor = rustix::io::dup(io::stderr()).map_err(io::Error::from);
+    let stderr = descriptor.and_then(|descriptor| File::from(descriptor).metadata());
     stderr.is_ok_and(|stderr| FileId::at(path).is_ok_and(|found| found == Some(FileId::of_metadata(&stderr))))
 }
 
-/// What happens again and again, and is logged now and then.
+/// Events that may repeat often, each of which is logged once in [`limits::LOG_REPEAT_INTERVAL`].
 pub(super) struct Repeats(Mutex<Option<HashMap<String, Repeat>>>);
 
+/// An event that was logged.
 struct Repeat {
+    /// When it was logged last.
     logged: Instant,
+    /// How often it has happened since then.
     left_out: u64,
 }
 
@@ -121,11 +127,11 @@ impl Repeats {
         Repeats(Mutex::new(None))
     }
 
-    /// Whether this is to be logged: how often it happened since the last time without being logged.
+    /// Counts an event, and answers how often it was left out since it was logged last; none when it is not to be logged now.
     pub(super) fn to_log(&self, what: &str) -> Option<u64> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get_or_insert_default();
-        if let Some(repeat) = known.get_mut(what) {
+        let mut repeats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeats = repeats.get_or_insert_default();
+        if let Some(repeat) = repeats.get_mut(what) {
             if repeat.logged.elapsed() < limits::LOG_REPEAT_INTERVAL {
                 repeat.left_out += 1;
                 return None;
@@ -133,13 +139,13 @@ impl Repeats {
             repeat.logged = Instant::now();
             return Some(std::mem::take(&mut repeat.left_out));
         }
-        if known.len() >= limits::LOG_REPEATS {
-            known.retain(|_, repeat| repeat.logged.elapsed() < limits::LOG_REPEAT_INTERVAL);
+        if repeats.len() >= limits::LOG_REPEATS {
+            repeats.retain(|_, repeat| repeat.logged.elapsed() < limits::LOG_REPEAT_INTERVAL);
         }
-        if known.len() >= limits::LOG_REPEATS {
+        if repeats.len() >= limits::LOG_REPEATS {
             return None;
         }
-        known.insert(what.to_owned(), Repeat { logged: Instant::now(), left_out: 0 });
+        repeats.insert(what.to_owned(), Repeat { logged: Instant::now(), left_out: 0 });
         Some(0)
     }
 }
@@ -149,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_repeats_is_logged_once_and_so_is_no_more_than_there_is_room_for() {
+    fn an_event_is_logged_once_and_no_more_events_than_there_is_room_for() {
         let repeats = Repeats::new();
         assert_eq!(repeats.to_log("a"), Some(0));
         assert_eq!(repeats.to_log("a"), None);

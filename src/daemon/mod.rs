@@ -1,23 +1,20 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
-//! - [`place`], [`instance`], [`spawn`], [`launch`]: where a daemon lives, that it is the only one, how it is started
-//! - `connection`, `dispatch`: one client's life; from a request to who answers it
+//! - [`launch`], [`instance`], [`store_lock`]: how it starts, and that it is the only one
+//! - `connection`, `dispatch`: the requests of one client in order; from a request to the actor that answers it
+
+#![deny(clippy::missing_errors_doc)]
 
 mod clients;
 mod connection;
-pub mod discovery;
 mod dispatch;
 pub mod instance;
 pub mod launch;
-pub(crate) mod location;
-mod lock_file;
 pub mod log;
 mod memory;
 mod outlet;
-pub mod place;
 mod resources;
 mod session_locks;
-pub mod spawn;
 pub mod store_lock;
 mod subscriptions;
 mod trouble;
@@ -36,30 +33,34 @@ use self::dispatch::Dispatch;
 use self::instance::Instance;
 use self::log::Repeats;
 use self::memory::Memory;
-use self::place::{Admission, Place};
 use self::store_lock::StoreLock;
 use crate::actors::backend::Backend;
 use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
+use crate::meeting::place::{Admission, Place};
 use crate::protocol::encode_reply;
+use crate::quote::shown;
 use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
 
-/// What a daemon serves, and how long.
+/// The store that a daemon serves, and how long it does.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The store.
     pub address: Address,
-    /// Where `now` comes from.
+    /// The clock that decides about times and expiries.
     pub clock: Clock,
-    /// Whether a command started this daemon, so that a newer kv may replace it.
+    /// Whether a command has started this daemon, so that a newer kv may replace it.
     pub spawned: bool,
-    /// Ends after this long without a connection; none = never.
+    /// How long the daemon goes on without any connection before it ends; none = for ever.
     pub idle_timeout: Option<Duration>,
 }
 
-/// Serves the store until `stop` is cancelled, a client asks for the end, or nobody was there for the idle time;
-/// then answers what is in flight and ends. Must run on an actix `System`.
+/// Serves the store on the listener of `instance`, until `stop` is cancelled, a client sends `shutdown`, or there was no
+/// connection for the idle time; then answers the requests in flight, for up to [`limits::DRAIN_TIMEOUT`], and closes the
+/// store. Without an `instance`, other code owns the socket.
+///
+/// Must run within [`block_on`].
 pub async fn run(
     config: Config,
     mut listener: UnixListener,
@@ -90,23 +91,14 @@ pub async fn run(
         dispatch.store_lock.listens_at(instance.socket());
     }
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
-    tracing::info!(
-        pid = std::process::id(),
-        version = env!("CARGO_PKG_VERSION"),
-        schema = config.address.schema(),
-        store = %config.address.connection(),
-        socket = %instance.as_ref().map_or_else(|| "none".into(), |instance| instance.socket().display().to_string()),
-        spawned = config.spawned,
-        connections_max,
-        "the daemon listens"
-    );
+    log_begin(&config, instance.as_ref(), connections_max);
     let refusals = Repeats::new();
     let mut idle_since = Instant::now();
-    // Looked at once after each time that somebody was connected.
-    let (mut is_looked_for, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
+    // Whether there is a store is checked once in each time without connections.
+    let (mut is_store_checked, is_storeless) = (false, Arc::new(AtomicBool::new(false)));
     let mut watch = tokio::time::interval(limits::WATCH_INTERVAL);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tending = actix_rt::spawn(async {});
+    let mut maintenance = tokio::task::spawn_local(async {});
     let serve = |stream: UnixStream| {
         if let Err(error) = admission.check(&stream) {
             if let Some(left_out) = refusals.to_log(&error.message) {
@@ -115,11 +107,11 @@ pub async fn run(
         } else if clients.connections() >= connections_max {
             refuse(&stream, connections_max);
         } else {
-            let present = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+            let counted = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
             let dispatch = Arc::clone(&dispatch);
-            actix_rt::spawn(async move {
+            tokio::task::spawn_local(async move {
                 connection::serve(stream, dispatch).await;
-                drop(present);
+                drop(counted);
             });
         }
     };
@@ -131,7 +123,7 @@ pub async fn run(
                     serve(stream);
                 }
                 Err(error) => {
-                    // Out of descriptors: those who are here go on, and free some.
+                    // Out of descriptors: the connections that there are go on, and free some.
                     if let Some(left_out) = refusals.to_log("accept") {
                         tracing::warn!(%error, left_out, "a connection could not be accepted");
                     }
@@ -142,21 +134,21 @@ pub async fn run(
                 let is_alone = clients.connections() == 0;
                 if !is_alone {
                     idle_since = Instant::now();
-                    is_looked_for = false;
+                    is_store_checked = false;
                     is_storeless.store(false, Ordering::SeqCst);
                 } else if config.spawned
-                    && !is_looked_for
+                    && !is_store_checked
                     && idle_since.elapsed() >= limits::STORELESS_IDLE_TIMEOUT
                 {
-                    is_looked_for = true;
-                    actix_rt::spawn(look_for_store(Arc::clone(&store), Arc::clone(&is_storeless)));
+                    is_store_checked = true;
+                    tokio::task::spawn_local(check_store(Arc::clone(&store), Arc::clone(&is_storeless)));
                 }
                 let storeless = is_alone && is_storeless.load(Ordering::SeqCst);
                 dispatch.store_lock.keep(false);
-                // It may wait for the disk, and nobody is to wait for it.
-                if tending.is_finished() {
+                // This may wait for the disk, and no connection is to wait for it.
+                if maintenance.is_finished() {
                     let store = Arc::clone(&store);
-                    tending = actix_rt::spawn(async move { store.tend().await });
+                    maintenance = tokio::task::spawn_local(async move { store.tend().await });
                 }
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
@@ -169,14 +161,14 @@ pub async fn run(
                     stop.cancel();
                 } else if idle || storeless || (is_alone && (unreachable || redundant)) {
                     log::ends(match (idle, storeless, redundant) {
-                        (true, ..) => "nobody was connected for long",
+                        (true, ..) => "no client was connected for long",
                         (_, true, _) => "there is no store that it can serve",
                         (.., true) => "another daemon serves the store",
                         _ => "its socket was lost",
                     });
                     break;
                 } else if unreachable && let Some(instance) = &mut instance {
-                    // Whoever is connected stays, and others must find this daemon.
+                    // The clients that are connected stay, and other ones must find this daemon.
                     if let Some(bound) = bind_again(instance, &config.address) {
                         dispatch.store_lock.listens_at(instance.socket());
                         listener = bound;
@@ -190,38 +182,63 @@ pub async fn run(
         instance.unlink();
     }
     if !stop.is_cancelled() {
-        // Whoever connected before the path was gone is still served: the idle exit never cuts a request.
+        // A client that connected before the socket was removed is still served: the idle exit never cuts a request.
         while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
             serve(stream);
         }
-        let deadline = Instant::now() + limits::CALL_TIMEOUT;
-        while clients.connections() > 0 && Instant::now() < deadline && !stop.is_cancelled() {
-            tokio::time::sleep(limits::DRAIN_PAUSE).await;
+        tokio::select! {
+            () = clients.all_gone() => {}
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(limits::CALL_TIMEOUT) => {}
         }
         stop.cancel();
     }
-    // Nobody can connect any more; a client that comes now starts the next daemon, as soon as the lock is free.
+    // No client can connect any more; the next one starts the next daemon, as soon as the lock is free.
     drop(listener);
-    let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
-    while clients.connections() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(limits::DRAIN_PAUSE).await;
-    }
-    drop(dispatch);
-    // The actor and the last connections let go of the store a moment later.
-    let mut store = store;
-    loop {
-        match Arc::try_unwrap(store) {
-            Ok(store) => break store.close().await,
-            Err(_) if Instant::now() >= deadline => break,
-            Err(shared) => store = shared,
-        }
-        tokio::time::sleep(limits::DRAIN_PAUSE).await;
-    }
+    drain(&clients, dispatch, store).await;
     tracing::info!(pid = std::process::id(), "the daemon has ended");
     drop(instance);
 }
 
-/// Binds the socket anew after its path was lost; none while that cannot be done.
+/// Waits for the connections to end and for the actors to drop the store, together for up to [`limits::DRAIN_TIMEOUT`],
+/// and then closes the store if it is free.
+async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalStore>) {
+    let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
+    // A connection that is not done by then is cut.
+    let _ = tokio::time::timeout_at(deadline.into(), clients.all_gone()).await;
+    drop(dispatch);
+    // The actors drop the store a moment later, with the messages that they answer.
+    loop {
+        match Arc::try_unwrap(store) {
+            Ok(store) => return store.close().await,
+            Err(_) if Instant::now() >= deadline => return,
+            Err(shared) => store = shared,
+        }
+        tokio::time::sleep(limits::DRAIN_PAUSE).await;
+    }
+}
+
+/// Logs what this daemon is, and where it listens.
+fn log_begin(config: &Config, instance: Option<&Instance>, connections_max: usize) {
+    let socket = instance.map_or_else(|| "none".to_owned(), |instance| shown(instance.socket()));
+    tracing::info!(
+        pid = std::process::id(),
+        version = env!("CARGO_PKG_VERSION"),
+        schema = config.address.schema(),
+        store = %config.address.connection(),
+        %socket,
+        spawned = config.spawned,
+        connections_max,
+        "the daemon listens"
+    );
+}
+
+/// Runs a future to its end on the actix `System` that [`run`] needs. Blocks the thread.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(work)
+}
+
+/// Binds the socket anew after it was removed; none while that cannot be done.
 fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener> {
     let other = Place::for_store(&address.identity(), None).ok();
     match instance.bind_again(other.as_ref()) {
@@ -237,19 +254,19 @@ fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener
     }
 }
 
-/// Finds out whether there is a store that can be opened.
-async fn look_for_store(store: Arc<LocalStore>, is_storeless: Arc<AtomicBool>) {
-    if let Err(error) = store.call(Request::Read(Read::Identity)).await {
-        // One that others keep busy is there.
-        let is_there = matches!(error.code, Code::Busy | Code::Timeout | Code::StoreFull);
-        is_storeless.store(!is_there, Ordering::SeqCst);
-    }
+/// Sets `is_storeless` to whether there is no store, or none that can be opened.
+async fn check_store(store: Arc<LocalStore>, is_storeless: Arc<AtomicBool>) {
+    let failure = store.call(Request::Read(Read::Identity)).await.err();
+    // A store that other processes keep busy, or whose disk is full, is there.
+    let is_missing =
+        failure.is_some_and(|error| !matches!(error.code, Code::Busy | Code::Timeout | Code::StoreFull));
+    is_storeless.store(is_missing, Ordering::SeqCst);
 }
 
 /// Makes a panic end the process, in every build.
 ///
 /// A panic means that a rule is broken. In a daemon, tokio would catch it and actix would let the actor die while the
-/// process lives on and answers nobody; so the process ends, and the next command starts a fresh daemon.
+/// process lives on and answers no request; so the process ends, and the next command starts a fresh daemon.
 pub fn end_process_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -259,7 +276,7 @@ pub fn end_process_on_panic() {
     }));
 }
 
-/// Tells a client that there is no place for it; it may come again.
+/// Answers a client that there are too many connections; it may try again later.
 fn refuse(stream: &UnixStream, connections_max: usize) {
     let error = Error::new(
         Code::TooManyConnections,
@@ -269,6 +286,6 @@ fn refuse(stream: &UnixStream, connections_max: usize) {
         Some(advice) if connections_max < limits::CONNECTIONS => format!("close some; {advice}"),
         _ => "close some".to_owned(),
     });
-    // A fresh socket takes a short line at once; one that does not is closed all the same.
+    // A fresh socket takes a short line at once; if this one does not, it is closed all the same.
     let _ = stream.try_write(&encode_reply(None, Err(error)));
 }

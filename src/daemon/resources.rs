@@ -5,8 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::limits;
 use crate::store::Code;
 
-/// Those whose soft limits are raised to the hard ones: what a caller set for itself, with `ulimit -S`, is not meant for a
-/// daemon that others use. A hard limit is not the daemon's to raise.
+/// The resources whose soft limits are raised to the hard ones: a soft limit that the caller has set for itself, with
+/// `ulimit -S`, is not meant for a daemon that other processes use. A hard limit only root could raise.
 const RAISED: &[Resource] = &[
     Resource::As,
     Resource::Cpu,
@@ -17,33 +17,32 @@ const RAISED: &[Resource] = &[
     Resource::Rss,
 ];
 
-/// Makes the limits of this process those that the daemon has whoever starts it, as far as the hard ones allow.
+/// Makes the limits of this process the same whichever process has started it, as far as the hard ones allow.
 pub(super) fn raise() {
     for &resource in RAISED {
         let limit = getrlimit(resource);
         let soft = match (resource, limit.maximum) {
-            // The system tells a process of the soft limit, and ends it at the hard one.
+            // At the soft limit the system sends a signal, which ends the daemon in order; at the hard one it kills.
             (Resource::Cpu, Some(hard)) => Some(hard.saturating_sub(1).max(1)),
             (_, hard) => hard,
         };
         set_soft(resource, soft);
     }
-    // Without a bound the system lays out the memory of a process in an older way.
+    // Without any limit of the stack, Linux uses its legacy layout of memory (mmap_base).
     let stack = getrlimit(Resource::Stack).maximum.unwrap_or(limits::STACK_BYTES).min(limits::STACK_BYTES);
     set_soft(Resource::Stack, Some(stack));
-    // What a process leaves when it crashes would hold values.
+    // A core dump would hold values.
     set_soft(Resource::Core, Some(0));
 }
 
-/// A limit that cannot be set stays as it is.
+/// Sets a soft limit; none = no limit. Answers whether that was allowed; else the limit stays as it is.
 fn set_soft(resource: Resource, soft: Option<u64>) -> bool {
     let maximum = getrlimit(resource).maximum;
     setrlimit(resource, Rlimit { current: soft, maximum }).is_ok()
 }
 
-/// What to do about limits of this process that stand in the way of an error like this; none where there are none.
-///
-/// Whoever is told of the error looks at limits of its own, which are others.
+/// A hint that names the limits of this process which may have caused an error with this code; none when there are no such
+/// limits. Without it a user would look at the limits of a shell, which are not those of the daemon.
 pub(super) fn advice(code: Code) -> Option<String> {
     let asked: &[(Resource, &str)] = match code {
         Code::StoreFull => &[(Resource::Fsize, "ulimit -f")],
@@ -61,10 +60,8 @@ pub(super) fn advice(code: Code) -> Option<String> {
     })
 }
 
-/// How many connections are served at once.
-///
-/// [`limits::CONNECTIONS`], or [`limits::CONNECTIONS_RAISED`] where the limit on open files allows them; fewer where not
-/// even the hard limit does.
+/// How many connections this process serves at once: [`limits::CONNECTIONS`], or [`limits::CONNECTIONS_RAISED`] where the
+/// limit on open files is high enough; fewer where not even the hard limit is. Raises the soft limit as far as needed.
 pub(super) fn connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let with_own = |connections: usize| (connections + limits::OWN_DESCRIPTORS) as u64;
@@ -79,6 +76,7 @@ pub(super) fn connections() -> usize {
     usable(Some(allowed))
 }
 
+/// How many connections a number of descriptors is enough for; none = no descriptors are known.
 fn usable(descriptors: Option<u64>) -> usize {
     let descriptors = usize::try_from(descriptors.unwrap_or(0)).unwrap_or(usize::MAX);
     descriptors.saturating_sub(limits::OWN_DESCRIPTORS).clamp(1, limits::CONNECTIONS)

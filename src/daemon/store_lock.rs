@@ -1,40 +1,42 @@
 //! A lock beside the database file, so that no environment (cron, ssh, a login) makes two daemons for one store.
 //!
-//! It is never the database file itself: closing that would drop SQLite's own locks on it. It only saves work: several
-//! daemons on one store are right, they share less. So no request ever waits for it or is refused because of it.
+//! The database file itself is never locked so: closing it would drop SQLite's own locks on it. The lock only saves work:
+//! several daemons on one store give right answers, but gather fewer writes into one batch. So no request ever waits for the
+//! lock or is refused because of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::instance::listens;
-use super::lock_file::{self, LockFile};
 use crate::limits;
+use crate::meeting::lock_file::LockFile;
+use crate::meeting::presence::listens;
+use crate::meeting::store_holder::{lock_path, told_socket};
 use crate::store::foreign_owner;
 
-/// The lock of the store that this daemon serves.
+/// The lock of the store that this daemon serves, which it may have or not.
 #[derive(Debug)]
 pub struct StoreLock {
-    /// None for stores that are not files.
+    /// None for a store that is not a file.
     database_file: Option<PathBuf>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Where this daemon listens, or is about to: what the lock file tells others.
+    /// The socket on which this daemon listens, or is about to: the content of the lock file.
     socket: PathBuf,
-    /// Whether the socket at that path is this daemon's.
+    /// Whether this daemon has bound that socket.
     is_bound: bool,
     lock: Option<LockFile>,
-    /// Whether this process cannot have a lock there, whoever else has one.
+    /// Whether this process can never have a lock there, whether or not another one has it.
     is_denied: bool,
     /// Whether another daemon that can be reached has the lock.
     is_redundant: bool,
 }
 
 impl StoreLock {
-    /// The lock of the store in this file, for a daemon that listens at this socket.
+    /// The lock of the store in this file, for a daemon that listens on this socket, or is about to. Takes no lock yet.
     #[must_use]
     pub fn new(database_file: Option<&Path>, socket: &Path) -> StoreLock {
         let state = State {
@@ -47,12 +49,12 @@ impl StoreLock {
         StoreLock { database_file: database_file.map(Path::to_owned), state: Mutex::new(state) }
     }
 
-    /// Takes the lock for a daemon that is about to bind its socket, or answers the socket of the daemon that has it.
+    /// Takes the lock for a daemon that is about to bind its socket, or returns the socket of the daemon that has it.
     ///
-    /// A holder whose socket nobody listens at is just ending, binds its socket anew, or lives in another container. It
-    /// has a moment; then this daemon serves the store beside it. Blocks the thread for as long.
+    /// When no process listens on the socket of the holder, the holder is just ending, binds its socket anew, or lives in
+    /// another container. After [`limits::STORE_LOCK_TIMEOUT`] this daemon serves the store beside it, without the lock. Blocks
+    /// the thread for as long.
     pub fn claim(&self) -> Option<PathBuf> {
-        const PAUSE: Duration = Duration::from_millis(5);
         let deadline = Instant::now() + limits::STORE_LOCK_TIMEOUT;
         loop {
             self.keep(false);
@@ -61,18 +63,18 @@ impl StoreLock {
                 || state.is_denied
                 || self.database_file.as_ref().is_none_or(|file| !file.exists());
             if state.is_redundant {
-                return self.database_file.as_deref().and_then(|file| holder(&lock_path(file)));
+                return self.database_file.as_deref().and_then(|file| told_socket(&lock_path(file)));
             }
             if is_settled || Instant::now() >= deadline {
                 return None;
             }
             drop(state);
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(limits::LOCK_FILE_PAUSE);
         }
     }
 
-    /// Lets go of a lock that is no longer beside the store, and takes the one that is when nobody has it. Nothing is
-    /// created where there is no store, unless one is about to be made. Does not block.
+    /// Releases a lock whose file is no longer beside the store, and takes the one that is there when it is free. Creates the
+    /// lock file only where there is a store, or one is about to be made (`for_init`). Does not block.
     pub fn keep(&self, for_init: bool) {
         let Some(file) = &self.database_file else { return };
         let path = lock_path(file);
@@ -80,7 +82,7 @@ impl StoreLock {
         if state.lock.as_ref().is_some_and(|lock| lock.is_at(&path)) {
             return;
         }
-        // Whoever finds the store at its new place must find it free.
+        // A daemon that serves the moved store must find its lock free.
         if state.lock.take().is_some() {
             tracing::info!(file = %file.display(), "the store is no longer where it was");
         }
@@ -88,7 +90,7 @@ impl StoreLock {
         if !(for_init || file.exists()) {
             return;
         }
-        // A lock of root would stay beside the file of somebody who can neither open it nor reach root's daemon.
+        // A lock file of root would stay beside the file of a user who can neither open it nor use root's daemon.
         if foreign_owner(file).is_some() {
             state.is_denied = true;
             return;
@@ -98,13 +100,13 @@ impl StoreLock {
                 tell(&lock, &state.socket);
                 state.lock = Some(lock);
             }
-            // Others also take it for a moment, to look whether it is held: then it is free the next time.
+            // A process that only checks whether the lock is held takes it for a moment: then it is free the next time.
             Ok(None) => {
-                // In another container the same path is another socket.
-                let other = holder(&path).filter(|other| !state.is_bound || *other != state.socket);
+                // A holder in another container may have the same path for another socket.
+                let other = told_socket(&path).filter(|other| !state.is_bound || *other != state.socket);
                 state.is_redundant = other.is_some_and(|other| listens(&other));
             }
-            // As in a directory that is read-only.
+            // For example, the directory is read-only.
             Err(error) => {
                 tracing::debug!(%error, "the store is served without a lock beside it");
                 state.is_denied = true;
@@ -112,13 +114,13 @@ impl StoreLock {
         }
     }
 
-    /// Whether another daemon has the lock: then this one should end as soon as nobody is connected.
+    /// Whether another daemon that can be reached has the lock: then this one should end once no client is connected.
     #[must_use]
     pub fn is_redundant(&self) -> bool {
         self.state().is_redundant
     }
 
-    /// Tells others where this daemon listens now.
+    /// Notes the socket that this daemon has bound, and writes it into the lock file.
     pub fn listens_at(&self, socket: &Path) {
         let mut state = self.state();
         (state.socket, state.is_bound) = (socket.to_owned(), true);
@@ -128,59 +130,16 @@ impl StoreLock {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Writes the socket of this daemon into the lock file, for clients and other daemons.
 fn tell(lock: &LockFile, socket: &Path) {
     if let Err(error) = lock.write(socket.as_os_str().as_encoded_bytes()) {
-        tracing::warn!(%error, "the lock of the store has no content");
+        tracing::warn!(%error, "the lock file of the store could not be written");
     }
-}
-
-/// The daemon that has the lock of a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Where it says that it listens.
-    pub socket: PathBuf,
-    /// Its process, where the system tells that.
-    pub pid: Option<u32>,
-}
-
-impl Holder {
-    /// The daemon that has the lock of the store in this file, wherever that is.
-    #[must_use]
-    pub fn of(database_file: &Path) -> Option<Holder> {
-        let path = lock_path(database_file);
-        let is_held = lock_file::is_held(&path).unwrap_or(false);
-        is_held.then(|| Some(Holder { socket: holder(&path)?, pid: lock_file::holder(&path) })).flatten()
-    }
-
-    /// Why it is of no use here.
-    pub(crate) fn unreachable(&self) -> String {
-        let process =
-            self.pid.map_or_else(|| "a daemon".to_owned(), |pid| format!("the daemon, process {pid},"));
-        format!("{process} that holds the store listens there, but nobody can be reached")
-    }
-}
-
-/// The socket of the daemon that had the lock of the store in this file last, whether or not it lives.
-#[must_use]
-pub fn last_socket(database_file: &Path) -> Option<PathBuf> {
-    holder(&lock_path(database_file))
-}
-
-fn lock_path(database_file: &Path) -> PathBuf {
-    let mut path = database_file.as_os_str().to_owned();
-    path.push(".kv-lock");
-    PathBuf::from(path)
-}
-
-fn holder(path: &Path) -> Option<PathBuf> {
-    let content = lock_file::read(path).ok()?;
-    let socket = PathBuf::from(String::from_utf8(content).ok()?);
-    socket.is_absolute().then_some(socket)
 }
 
 #[cfg(test)]
@@ -188,6 +147,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::meeting::store_holder::StoreHolder;
 
     #[test]
     fn the_lock_of_a_store_names_the_socket_of_its_daemon() {
@@ -203,14 +163,14 @@ mod tests {
         let second = StoreLock::new(Some(&file), &directory.path().join("second.sock"));
         assert_eq!(second.claim().as_ref(), Some(&socket));
         assert!(second.is_redundant());
-        assert_eq!(Holder::of(&file).map(|holder| holder.socket), Some(socket.clone()));
+        assert_eq!(StoreHolder::of(&file).map(|holder| holder.socket), Some(socket.clone()));
         drop(first);
         assert_eq!(second.claim(), None);
         assert!(!second.is_redundant());
     }
 
     #[test]
-    fn a_holder_that_nobody_can_reach_keeps_no_store_from_being_served() {
+    fn a_holder_that_cannot_be_reached_keeps_no_store_from_being_served() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("data.db");
         std::fs::write(&file, "").unwrap();
@@ -231,13 +191,13 @@ mod tests {
         let lock = StoreLock::new(Some(&file), Path::new("/first.sock"));
         lock.keep(false);
         std::fs::rename(&here, &there).unwrap();
-        assert!(Holder::of(&there.join("data.db")).is_some(), "it moved along");
+        assert!(StoreHolder::of(&there.join("data.db")).is_some(), "it moved along");
         lock.keep(false);
-        assert_eq!(Holder::of(&there.join("data.db")), None);
+        assert_eq!(StoreHolder::of(&there.join("data.db")), None);
         std::fs::create_dir(&here).unwrap();
         std::fs::write(&file, "").unwrap();
         lock.keep(false);
-        let holder = Holder::of(&file).unwrap();
+        let holder = StoreHolder::of(&file).unwrap();
         assert_eq!(holder.socket, Path::new("/first.sock"));
         if cfg!(target_os = "linux") {
             assert_eq!(holder.pid, Some(std::process::id()));

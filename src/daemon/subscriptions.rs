@@ -1,4 +1,4 @@
-//! The subscriptions of one connection: who waits for news, and the lines that are sent.
+//! The subscriptions of one connection, and the lines that they send.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,117 +13,131 @@ use crate::protocol::{Id, append_change, encode_change, encode_progress};
 use crate::store::follow::{Follower, Piece, Wake};
 use crate::store::{Code, Error, Result};
 
-/// A subscription.
-pub(super) struct Active {
+/// A subscription that goes on.
+pub(super) struct ActiveSubscription {
+    /// Its name in the protocol.
     pub(super) id: Id,
     pub(super) follower: Follower,
+    /// Cancelled when the subscription is ended.
     ended: CancellationToken,
     _attached: OwnedSemaphorePermit,
 }
 
-impl Active {
-    pub(super) fn new(id: Id, follower: Follower, attached: OwnedSemaphorePermit) -> Active {
-        Active { id, follower, ended: CancellationToken::new(), _attached: attached }
+impl ActiveSubscription {
+    pub(super) fn new(id: Id, follower: Follower, attached: OwnedSemaphorePermit) -> ActiveSubscription {
+        ActiveSubscription { id, follower, ended: CancellationToken::new(), _attached: attached }
     }
 }
 
-/// One that was ended, with the consumer that it followed as, and the session that held it.
-pub(super) struct Ended {
+/// A subscription that was ended.
+pub(super) struct EndedSubscription {
+    /// The consumer as which it followed the stream, and the session that held the consumer; none without a consumer.
     pub(super) consumer: Option<(String, String)>,
 }
 
-/// One that has something to do: news to read, its progress to tell, or an end.
-pub(super) struct Woken {
-    pub(super) active: Active,
+/// A subscription that has something to do.
+pub(super) struct DueSubscription {
+    pub(super) active: ActiveSubscription,
+    /// Whether there are changes to read or its progress is to be told; an error ends it.
     pub(super) wake: Result<Wake>,
 }
 
+/// The subscriptions of one connection.
 #[derive(Default)]
 pub(super) struct Subscriptions {
-    known: HashMap<Id, Known>,
-    waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Woken>>>>,
+    entries: HashMap<Id, Entry>,
+    /// Those that wait until they have something to do.
+    waiting: FuturesUnordered<Pin<Box<dyn Future<Output = DueSubscription>>>>,
+    /// How many were begun on this connection.
     begun: u64,
 }
 
-struct Known {
+/// What is kept about a subscription while it waits or is served.
+struct Entry {
+    /// Cancelled when it is ended.
     ended: CancellationToken,
-    /// The consumer that it follows as, and the session that holds it.
+    /// The consumer as which it follows the stream, and the session that holds the consumer.
     consumer: Option<(String, String)>,
 }
 
 impl Subscriptions {
+    /// Whether the connection has no subscription.
     pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.entries.is_empty()
     }
 
-    /// The name of a new subscription: the id of its request, or a number.
+    /// The name for a new subscription: the id of its request, or the next free number.
+    ///
+    /// # Errors
+    /// `too_large` when the connection has [`limits::SUBSCRIPTIONS`] already; `bad_request` when the name is in use.
     pub(super) fn name(&self, id: Option<&Id>) -> Result<Id> {
-        if self.known.len() >= limits::SUBSCRIPTIONS {
+        if self.entries.len() >= limits::SUBSCRIPTIONS {
             let message = format!("a connection has at most {} subscriptions", limits::SUBSCRIPTIONS);
             return Err(Error::new(Code::TooLarge, message).hint("open another connection"));
         }
         match id {
-            Some(id) if self.known.contains_key(id) => {
+            Some(id) if self.entries.contains_key(id) => {
                 Err(Error::bad_field("id", format!("the subscription {} is there already", id.as_json())))
             }
             Some(id) => Ok(id.clone()),
             None => {
-                let is_free = |id: &Id| !self.known.contains_key(id);
+                let is_free = |id: &Id| !self.entries.contains_key(id);
                 Ok((self.begun + 1..).map(Id::number).find(is_free).unwrap_or_else(|| Id::number(0)))
             }
         }
     }
 
-    pub(super) fn begin(&mut self, active: Active) {
+    /// Adds a subscription, and lets it wait until it has something to do.
+    pub(super) fn begin(&mut self, active: ActiveSubscription) {
         self.begun += 1;
         let consumer = active.follower.consumer().map(|(name, holder)| (name.to_owned(), holder.to_owned()));
-        self.known.insert(active.id.clone(), Known { ended: active.ended.clone(), consumer });
+        self.entries.insert(active.id.clone(), Entry { ended: active.ended.clone(), consumer });
         self.wait(active);
     }
 
-    /// Has a subscription wait for what comes next.
-    pub(super) fn wait(&mut self, mut active: Active) {
+    /// Lets a subscription wait until it has something to do.
+    pub(super) fn wait(&mut self, mut active: ActiveSubscription) {
         self.waiting.push(Box::pin(async move {
             let wake = tokio::select! {
                 wake = active.follower.wait() => wake,
                 () = active.ended.cancelled() => Ok(Wake::Quiet),
             };
-            Woken { active, wake }
+            DueSubscription { active, wake }
         }));
     }
 
-    /// The next one that has something to do; never comes when there is none.
-    pub(super) async fn next(&mut self) -> Woken {
+    /// The next subscription that has something to do. Waits for ever when there is none.
+    pub(super) async fn next(&mut self) -> DueSubscription {
         loop {
             match self.waiting.next().await {
-                Some(woken) if !woken.active.ended.is_cancelled() => return woken,
+                Some(due) if !due.active.ended.is_cancelled() => return due,
                 Some(_ended) => {}
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Ends a subscription; none when there is none of this name.
-    pub(super) fn end(&mut self, id: &Id) -> Option<Ended> {
-        let Known { ended, consumer } = self.known.remove(id)?;
+    /// Ends the subscription of this name; none when there is no such subscription.
+    pub(super) fn end(&mut self, id: &Id) -> Option<EndedSubscription> {
+        let Entry { ended, consumer } = self.entries.remove(id)?;
         ended.cancel();
-        Some(Ended { consumer })
+        Some(EndedSubscription { consumer })
     }
 
-    /// Ends all of them.
+    /// Ends all subscriptions, and returns their names.
     pub(super) fn end_all(&mut self) -> Vec<Id> {
         self.waiting.clear();
-        self.known.drain().map(|(id, _)| id).collect()
+        self.entries.drain().map(|(id, _)| id).collect()
     }
 
-    /// The session that follows as this consumer on this connection.
+    /// The session of this connection that holds the consumer of this name.
     pub(super) fn holder_of(&self, consumer: &str) -> Option<String> {
-        let held = self.known.values().filter_map(|known| known.consumer.as_ref());
-        held.filter(|(name, _)| name == consumer).map(|(_, holder)| holder.clone()).next()
+        let consumers = self.entries.values().filter_map(|entry| entry.consumer.as_ref());
+        consumers.filter(|(name, _)| name == consumer).map(|(_, holder)| holder.clone()).next()
     }
 }
 
-/// The events of a piece. What is the same for all subscriptions is made once.
+/// The lines of the changes in a piece of the stream. The part that is the same for all subscriptions is encoded once.
 pub(super) fn change_lines(id: &Id, piece: &Piece) -> Vec<u8> {
     let (page, positions) = piece.in_page();
     let encoded = page.lines.get_or_init(|| page.changes.iter().cloned().map(encode_change).collect());
@@ -134,8 +148,8 @@ pub(super) fn change_lines(id: &Id, piece: &Piece) -> Vec<u8> {
     lines
 }
 
-/// The event that tells how far a subscription is.
-pub(super) fn progress_line(active: &Active) -> Vec<u8> {
+/// The line that tells the progress of a subscription.
+pub(super) fn progress_line(active: &ActiveSubscription) -> Vec<u8> {
     let (seq, lag) = active.follower.progress();
     encode_progress(&active.id, seq, lag)
 }

@@ -1,17 +1,20 @@
-//! What fails beneath a request: it is logged, and told with what this process has to do with it.
+//! Errors that a request meets in this process and not by its own fault: they are logged, and get a hint where a limit of
+//! this process is the reason.
 
 use super::log::Repeats;
 use super::resources;
 use crate::store::{Code, Error};
 
-/// What a request is answered while the daemon ends.
+/// The message for requests that the daemon does not execute any more because it ends.
 const ENDING: &str = "the daemon is ending";
 
+/// The error for a request that was not executed because the daemon ends.
 pub(super) fn ending() -> Error {
     Error::new(Code::Unavailable, ENDING)
 }
 
-/// Logs an error that is not the client's, and adds to it what only the daemon knows.
+/// Returns the error for the client. Logs it when the client did not cause it, and adds a hint when a limit of this process
+/// may have.
 pub(super) fn told(error: Error) -> Error {
     static REPEATS: Repeats = Repeats::new();
     let is_of_the_store =

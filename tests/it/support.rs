@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::LocalBoxFuture;
 use kv::Client;
 use kv::daemon::instance::Instance;
-use kv::daemon::place::Place;
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
+use kv::meeting::place::Place;
 use kv::store::{
     Address, Clock, EngineKind, JsonText, LocalStore, ManualClock, Put, Store, Timestamp, Written,
     maintenance,

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use kv::client::{Client, Target};
 use kv::daemon::instance::Instance;
-use kv::daemon::place::Place;
-use kv::daemon::spawn::{self, Handover, Report};
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config, launch, log};
 use kv::limits;
+use kv::meeting::handover::{self, Handover, Report};
+use kv::meeting::place::Place;
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -37,16 +37,16 @@ pub(super) fn launch() -> Result<()> {
 
 /// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
 pub(super) fn as_spawned() -> Result<()> {
-    tell_failure(spawn::receive().and_then(|handover| {
+    tell_failure(handover::receive().and_then(|handover| {
         // Nothing is known of the place but its socket; who started this daemon has made its directory ready.
-        serve(&Place::at(&handover.socket)?, &handover, true, &spawn::report)
+        serve(&Place::at(&handover.socket)?, &handover, true, &handover::report)
     }))
 }
 
 /// Tells the one who started this process why there is no daemon.
 fn tell_failure(outcome: Result<()>) -> Result<()> {
     if let Err(error) = &outcome {
-        spawn::report(&Report::Error {
+        handover::report(&Report::Error {
             code: error.code.as_str().to_owned(),
             message: error.message.clone(),
             hint: error.hint.clone(),
@@ -60,7 +60,7 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
-    actix_rt::System::new().block_on(async {
+    daemon::block_on(async {
         survive_file_size_limit()?;
         // Whoever waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
         address.check().await?;

@@ -23,14 +23,14 @@ pub(super) fn obey(stop: &CancellationToken, spawned: bool) -> Result<()> {
     for (signal, reason) in ENDING.into_iter().chain(hangup) {
         let Some(mut signals) = handle(signal)? else { continue };
         let stop = stop.clone();
-        actix_rt::spawn(async move {
+        tokio::spawn(async move {
             signals.recv().await;
             log::ends(reason);
             stop.cancel();
         });
     }
     if spawned && let Some(mut signals) = handle(Signal::HUP)? {
-        actix_rt::spawn(async move {
+        tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 log::reopen();
             }

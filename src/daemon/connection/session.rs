@@ -8,8 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Acquired, Connection, Pending, Ready};
 use crate::daemon::memory::Memory;
-use crate::daemon::session_locks::Held;
-use crate::daemon::subscriptions::{Active, Ended, Woken, change_lines, progress_line};
+use crate::daemon::session_locks::OwnedLock as Held;
+use crate::daemon::subscriptions::{
+    ActiveSubscription as Active, DueSubscription as Woken, EndedSubscription as Ended, change_lines,
+    progress_line,
+};
 use crate::daemon::trouble;
 use crate::limits;
 use crate::protocol::{Acquire, Answer, Id, Subscribed, encode_end, encode_reply};

@@ -25,7 +25,7 @@ fn the_log_tells_the_life_of_a_daemon_and_no_secret() {
     let ends = [
         ("kv daemon stop".to_owned(), "a client asked for it"),
         (format!("kill -TERM $({PID})"), "signal TERM"),
-        ("kv daemon stop; kv --idle-timeout 1 get a".to_owned(), "nobody was connected for long"),
+        ("kv daemon stop; kv --idle-timeout 1 get a".to_owned(), "no client was connected for long"),
     ];
     for (text, reason) in ends {
         kv.ok("kv get a");

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext as _, Context};
 use kv::daemon::instance::Instance;
-use kv::daemon::place::Place;
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::{self, Config};
+use kv::meeting::place::Place;
 use kv::store::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +33,7 @@ fn serve(directory: &Path, socket: &Path) {
     daemon::end_process_on_panic();
     let address = address(directory);
     let place = Place::at(socket).unwrap();
-    actix_rt::System::new().block_on(async {
+    daemon::block_on(async {
         let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
         let lock = StoreLock::new(address.exclusive_file(), place.socket());
         Faulty(directory.join("panic")).start();

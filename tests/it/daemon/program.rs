@@ -4,9 +4,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use kv::Client;
-use kv::client::Target;
-use kv::daemon::place::Place;
-use kv::daemon::spawn::{Handover, Launch, Program};
+use kv::client::{Launch, Program, Target};
+use kv::meeting::handover::Handover;
+use kv::meeting::place::Place;
 use kv::store::{Code, Put, Store as _};
 use rustix::io::FdFlags;
 
@@ -143,7 +143,7 @@ fn a_library_starts_the_binary_that_it_was_told_and_changes_nothing_of_its_host(
     assert!(!is_alive(pid));
 }
 
-/// What is no kv does not become one by being started; whoever asks for that is told.
+/// A program that is not kv is started in vain, and the error names it.
 #[test]
 fn a_program_that_is_not_kv_is_named() {
     let kv = Kv::new();

@@ -1,25 +1,25 @@
-//! How a client starts a daemon and hears "ready", or why not.
+//! How a client starts a daemon and hears that it listens, or why it does not.
 //!
-//! Connect; else take the start lock, connect again, start the launcher (see [`launch`](super::launch)), wait for the
-//! one line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
+//! Connect; else take the start lock, connect again, start the launcher (the daemon's first process), wait for the one
+//! line of the daemon, unlock. There is no fork: forking after a runtime has started is unsound.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{Access, OFlags};
-use serde::{Deserialize, Serialize};
 
-use super::instance;
-use super::lock_file::{LockFile, open_own};
-use super::place::Place;
 use crate::environment::variable;
 use crate::limits;
+use crate::meeting::handover::{Handover, Report};
+use crate::meeting::lock_file::{LockFile, open_own};
+use crate::meeting::place::Place;
+use crate::meeting::presence::is_alive;
 use crate::store::{Code, Error, Result};
 
-/// What the daemon may know of the environment of whoever happened to start it: where things are, the language and
-/// the level of its log. Everything else comes by the handover.
+/// The variables of its caller's environment that a daemon gets: they say where its files are, which language it speaks
+/// and how much it logs. Everything else comes by the handover.
 const ENVIRONMENT: &[&str] = &[
     "HOME",
     "LANG",
@@ -33,7 +33,8 @@ const ENVIRONMENT: &[&str] = &[
     "XDG_STATE_HOME",
 ];
 
-/// The kv binary that is started as the daemon. A library never starts the program that it is linked into.
+/// The kv binary that is started as the daemon. A program that uses this library names it: the library never starts the
+/// program that it is linked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     path: PathBuf,
@@ -41,31 +42,32 @@ pub struct Program {
 }
 
 impl Program {
-    /// The kv binary at this path, whichever is there when a daemon is started.
+    /// The kv binary that is at this path when a daemon is started.
     pub fn at(path: impl Into<PathBuf>) -> Program {
         Program { path: path.into(), otherwise: None }
     }
 
-    /// Started where the first path leads to no program: a binary may be replaced while a client of it runs.
+    /// Adds a second path, which is used when the first one leads to no program by then: a binary may be replaced while a
+    /// client of it runs.
     #[must_use]
     pub fn or(self, path: impl Into<PathBuf>) -> Program {
         Program { otherwise: Some(path.into()), ..self }
     }
 
-    /// Those that can be started, the wanted one first.
-    fn found(&self) -> impl Iterator<Item = &Path> {
+    /// The paths that lead to a program now, the preferred one first.
+    fn candidates(&self) -> impl Iterator<Item = &Path> {
         let is_program = |path: &&Path| path.is_file() && rustix::fs::access(*path, Access::EXEC_OK).is_ok();
         std::iter::once(&self.path).chain(&self.otherwise).map(PathBuf::as_path).filter(is_program)
     }
 }
 
-/// How a daemon is started that does not run yet.
+/// How a daemon is started when none runs.
 ///
 /// ```no_run
 /// use kv::Client;
-/// use kv::client::Target;
-/// use kv::daemon::place::Place;
-/// use kv::daemon::spawn::{Handover, Launch, Program};
+/// use kv::client::{Launch, Program, Target};
+/// use kv::meeting::handover::Handover;
+/// use kv::meeting::place::Place;
 /// use kv::store::{Address, EngineKind, Result};
 ///
 /// async fn open(file: &str) -> Result<Client> {
@@ -84,85 +86,21 @@ impl Program {
 /// ```
 #[derive(Clone)]
 pub struct Launch {
-    /// What is started.
+    /// The program that is started.
     pub program: Program,
-    /// What it is to do.
+    /// What it is told: the store, the socket, and how long it stays.
     pub handover: Handover,
 }
 
-/// What a spawned daemon is to do. It travels over stdin, never in argv, where everybody could read it.
-///
-/// It has no `Debug`: the connection string may hold a password.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Handover {
-    /// The kind of engine.
-    pub engine: String,
-    /// The connection string, with absolute paths: the daemon runs in `/`.
-    pub connection: String,
-    /// Where to listen.
-    pub socket: PathBuf,
-    /// The bound without connections after which it ends, in seconds; 0 = never.
-    pub idle_timeout_s: u64,
-    /// Who starts it, for its log; filled in when it is started.
-    #[serde(default)]
-    pub started_by: String,
-}
-
-/// What the daemon answers over its stdout: one line.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
-    /// It listens.
-    Ready,
-    /// It cannot.
-    Error {
-        /// The code of the error.
-        code: String,
-        /// The message for people.
-        message: String,
-        /// What to do.
-        hint: Option<String>,
-    },
-    /// Another daemon serves this store there.
-    ServedAt(PathBuf),
-}
-
-/// The daemon's side: reads what is to be done.
-///
-/// # Errors
-/// `bad_request` when stdin holds no handover.
-pub fn receive() -> Result<Handover> {
-    let failed =
-        |reason: String| Error::new(Code::BadRequest, format!("this is no spawned daemon: {reason}"));
-    // It was started by the path of its running image, which is not how people look for it.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::thread::set_name(c"kv");
-    let mut line = String::new();
-    let stdin = std::io::stdin().lock();
-    stdin.take(limits::HANDOVER_BYTES).read_line(&mut line).map_err(|error| failed(error.to_string()))?;
-    // serde's own words may quote the line.
-    serde_json::from_str(&line).map_err(|_| failed("stdin holds no handover".to_owned()))
-}
-
-/// The daemon's side: tells the one who started it, and lets go of the pipes.
-pub fn report(report: &Report) {
-    let line = serde_json::to_string(report).unwrap_or_default();
-    let mut stdout = std::io::stdout();
-    // Whoever started the daemon may be gone; it goes on without them.
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
-    if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-    }
-}
-
-/// Makes sure that a daemon listens, and answers where. Blocks the thread.
+/// Makes sure that a daemon listens, and returns the path of its socket. Blocks the thread for up to twice
+/// [`limits::START_TIMEOUT`].
 ///
 /// Nothing of this process is changed: neither its descriptors nor its signals.
 ///
 /// # Errors
-/// What kept the daemon from starting; `unavailable` when there is no kv binary where the launch says.
-pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
+/// The error that the daemon reports; `unavailable` when it reports nothing in time, when its lock or log cannot be opened,
+/// and when there is no kv binary where the launch says.
+pub(super) fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<PathBuf> {
     place.ensure()?;
     let deadline = Instant::now() + limits::START_TIMEOUT;
     let lock = loop {
@@ -172,8 +110,8 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
         })?;
         match lock {
             Some(lock) => break lock,
-            // Whoever holds the lock starts the daemon that we want.
-            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            // The process that holds the lock starts the daemon that is wanted here.
+            None if Instant::now() < deadline => std::thread::sleep(limits::LOCK_FILE_PAUSE),
             None => {
                 return Err(no_answer(place, 0, "another command has been starting the daemon for too long"));
             }
@@ -187,10 +125,11 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
     let answer = wait_for_report(&mut launcher);
     drop(lock);
     if answer.is_none() {
-        // It may hang, and must not be waited for then; one that has ended is not harmed.
+        // It may hang, and would be waited for below for ever; if it has ended, this does nothing.
         let _ = launcher.kill();
     }
-    // It ends as soon as the daemon is started, and must not stay as a zombie. A program that ignores SIGCHLD has none.
+    // It ends as soon as the daemon is started, and must not stay as a zombie. In a program that ignores SIGCHLD there are
+    // none, and this fails.
     let _ = launcher.wait();
     match answer {
         Some(Report::Ready) => Ok(place.socket().to_owned()),
@@ -200,7 +139,7 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
             error.hint = hint;
             Err(error)
         }
-        None if instance::is_alive(place) => Ok(place.socket().to_owned()),
+        None if is_alive(place) => Ok(place.socket().to_owned()),
         None => {
             let what = format!("the daemon did not start: {} said nothing", program.path.display());
             Err(no_answer(place, logged_bytes, &what))
@@ -208,12 +147,13 @@ pub fn start(place: &Place, Launch { program, handover }: &Launch) -> Result<Pat
     }
 }
 
+/// Starts the launcher and sends it the handover.
 fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child> {
     let failed = |what: String| Error::new(Code::Unavailable, what).hint("try: kv daemon run");
     let log = open_own(&place.log(), OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)
         .map_err(|error| failed(format!("{} cannot be opened: {error}", place.log().display())))?;
     let mut launcher = None;
-    for path in program.found() {
+    for path in program.candidates() {
         let log = log.try_clone().map_err(|error| failed(format!("the log cannot be passed on: {error}")))?;
         let mut command = Command::new(path);
         command
@@ -235,12 +175,13 @@ fn spawn(place: &Place, program: &Program, handover: &Handover) -> Result<Child>
     if let Some(mut stdin) = launcher.stdin.take() {
         let handover = Handover { started_by: this_process(), ..handover.clone() };
         let line = serde_json::to_string(&handover).unwrap_or_default();
-        // One that is dead already is noticed by its silence.
+        // If it has ended already, no report comes, which is noticed.
         let _ = writeln!(stdin, "{line}");
     }
     Ok(launcher)
 }
 
+/// The error when no path of a program leads to one.
 fn no_program(program: &Program) -> Error {
     let mut error =
         Error::new(Code::Unavailable, format!("there is no program at {}", program.path.display()));
@@ -248,14 +189,14 @@ fn no_program(program: &Program) -> Error {
     error.hint("kv starts its daemon from there: install kv, or start one first with: kv daemon start")
 }
 
-/// This process as the log of the daemon names it. Its arguments stay out of it: they may hold what nobody else may see.
+/// This process as the log of the daemon names it, without its arguments: they may hold secrets.
 fn this_process() -> String {
     let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
     let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
     format!("{name}, process {} of user {}", std::process::id(), rustix::process::getuid().as_raw())
 }
 
-/// The daemon's line, or none when it said nothing in time.
+/// The report of the daemon; none when it reported nothing within [`limits::START_TIMEOUT`].
 fn wait_for_report(launcher: &mut Child) -> Option<Report> {
     let stdout = launcher.stdout.take()?;
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -268,12 +209,12 @@ fn wait_for_report(launcher: &mut Child) -> Option<Report> {
     serde_json::from_str(&line).ok()
 }
 
-/// Tells that nobody answered, with the last of what was logged behind a position.
+/// The error when no daemon answered, with the last lines that were logged behind the first `logged_bytes` bytes.
 fn no_answer(place: &Place, logged_bytes: u64, what: &str) -> Error {
     let log = place.log();
     let mut text = Vec::new();
     if let Ok(mut file) = open_own(&log, OFlags::RDONLY) {
-        // The log may have been begun anew meanwhile.
+        // The log may have been started anew in the meantime.
         let behind = file.metadata().map_or(0, |log| if log.len() < logged_bytes { 0 } else { logged_bytes });
         let _ = file
             .seek(SeekFrom::Start(behind))
@@ -281,7 +222,7 @@ fn no_answer(place: &Place, logged_bytes: u64, what: &str) -> Error {
     }
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines[lines.len().saturating_sub(3)..].join("\n");
+    let last = lines[lines.len().saturating_sub(limits::LOG_LINES_TOLD)..].join("\n");
     let last = if last.is_empty() { String::new() } else { format!(":\n{last}") };
     Error::new(Code::Unavailable, format!("{what}{last}")).hint(format!("its log is {}", log.display()))
 }

@@ -1,4 +1,4 @@
-//! Directories that may and may not be trusted.
+//! Directories that a daemon may and may not use.
 
 use std::fs::{DirBuilder, Permissions, set_permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -119,7 +119,7 @@ fn an_open_directory_is_refused_with_the_command_that_closes_it() {
 }
 
 #[test]
-fn a_link_or_a_file_is_no_directory() {
+fn a_link_or_a_file_is_not_taken_for_a_directory() {
     let base = directory_with_mode(0o700);
     let real = directory_with_mode(0o700);
     std::os::unix::fs::symlink(real.path(), base.path().join("kv")).unwrap();
@@ -206,10 +206,4 @@ fn a_directory_that_is_shared_lets_the_group_in_and_nobody_else() {
         assert!(error.hint.unwrap().contains("-m 750"), "{mode:o}");
     }
     assert!(check_shared(Path::new("/nowhere"), &group).unwrap_err().hint.unwrap().contains("install -d"));
-}
-
-#[test]
-fn hints_are_words_for_a_shell() {
-    assert_eq!(quoted(Path::new("/run/user/1000/kv")), "/run/user/1000/kv");
-    assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
 }

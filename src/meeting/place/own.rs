@@ -13,32 +13,35 @@ use crate::environment::variable;
 use crate::limits;
 use crate::store::Result;
 
-/// What helps where no directory can be used.
+/// The hint where no directory can be used.
 pub(super) const ELSEWHERE: &str = "set XDG_RUNTIME_DIR to a directory of yours with mode 0700, choose a socket with \
      KV_SOCKET or --socket, or do without a daemon: --daemon=never";
 
-/// Where directories of users are looked for.
+/// The directories in which the directory of a daemon may stand.
 pub(super) struct Bases<'a> {
-    /// `$XDG_RUNTIME_DIR`, which is not believed: su and sudo keep the old user's.
+    /// `$XDG_RUNTIME_DIR`. It is used only when it is private: su and sudo keep that of the former user.
     pub(super) runtime: Option<&'a OsStr>,
-    /// The directory of each user's runtime directory. It is looked at without the variable too, because ssh with a
-    /// command, cron and services have none.
+    /// The directory that holds the runtime directory of each user. It is tried without the variable too: ssh with a
+    /// command, cron and services do not set it.
     pub(super) users: &'a Path,
-    /// `$XDG_STATE_HOME`, or what stands for it in the home.
+    /// `$XDG_STATE_HOME`, or its default in the home directory.
     pub(super) state: Option<&'a Path>,
-    /// A directory where everybody may put something, and only its owner may take it away.
+    /// A directory in which every user may create files that only their owner and root may remove.
     pub(super) shared: &'a Path,
 }
 
 impl Bases<'_> {
-    /// The directory for a socket whose file name has so many bytes: `kv` under the first runtime directory that is really
-    /// ours, else under the state directory; where such a path would be too long, or cannot be made, `kv-UID` in the shared
-    /// directory.
+    /// The directory for a socket whose file name has `name_bytes` bytes: `kv` in the first private runtime directory of
+    /// this user, else in the state directory; where such a path would be too long, or cannot be made, `kv-UID` in the
+    /// shared directory.
+    ///
+    /// # Errors
+    /// `unavailable` when none of them can be used.
     pub(super) fn choose(&self, name_bytes: usize) -> Result<PathBuf> {
         let fits =
             |directory: &Path| directory.as_os_str().len() + 1 + name_bytes <= limits::SOCKET_PATH_BYTES;
         self.preferred()
-            .find(|directory| fits(directory) && can_be_had(directory))
+            .find(|directory| fits(directory) && is_usable(directory))
             .or_else(|| {
                 Some(self.last_resort()).filter(|directory| fits(directory) && is_shared(self.shared))
             })
@@ -64,7 +67,7 @@ impl Bases<'_> {
     }
 }
 
-/// With the directories of this environment.
+/// Calls a function with the directories of this environment.
 fn with_bases<T>(ask: impl FnOnce(&Bases) -> T) -> T {
     let runtime = variable("XDG_RUNTIME_DIR");
     let state = state_directory();
@@ -76,23 +79,26 @@ fn with_bases<T>(ask: impl FnOnce(&Bases) -> T) -> T {
     })
 }
 
-/// The directory for a socket whose file name has so many bytes.
+/// The directory for a socket whose file name has `name_bytes` bytes, in this environment.
+///
+/// # Errors
+/// As [`Bases::choose`].
 pub(super) fn own_directory(name_bytes: usize) -> Result<PathBuf> {
     with_bases(|bases| bases.choose(name_bytes))
 }
 
-/// Whether a directory is the one of this user where everybody may put something.
+/// Whether a directory is that of this user in the directory which all users share.
 pub(super) fn is_last_resort(directory: &Path) -> bool {
     with_bases(|bases| bases.last_resort() == directory)
 }
 
-/// Every directory in which a daemon of this user may listen, whichever environment it was started from, as far as this
-/// one tells.
-pub(in crate::daemon) fn own_directories() -> Vec<PathBuf> {
+/// Every directory in which a daemon of this user may listen, as far as this environment tells: a daemon may have been
+/// started from another one.
+pub(in crate::meeting) fn own_directories() -> Vec<PathBuf> {
     with_bases(|bases| bases.all())
 }
 
-/// `$XDG_STATE_HOME` or `~/.local/state`, where the home is looked up in the user database when HOME is unset.
+/// `$XDG_STATE_HOME` or `~/.local/state`. When HOME is unset, the home comes from the user database.
 fn state_directory() -> Option<PathBuf> {
     let base = directories::BaseDirs::new()?;
     // Only Linux has a state directory.
@@ -100,9 +106,10 @@ fn state_directory() -> Option<PathBuf> {
     directory.is_absolute().then_some(directory)
 }
 
-/// Whether a directory is there, or we may make it. One that is there, in a directory of ours, and cannot be used is an
-/// error of its own; one in another user's directory, as in a home that sudo has kept, is that user's.
-fn can_be_had(directory: &Path) -> bool {
+/// Whether a directory is there, or can be made. One that is there counts only in a directory of this user: in that of
+/// another user, such as a home that sudo has kept, it is the other user's. Whether it is private is checked later, so that
+/// the user is told what to correct.
+fn is_usable(directory: &Path) -> bool {
     if directory.symlink_metadata().is_ok() {
         let parent = directory.parent().and_then(|parent| parent.metadata().ok());
         return parent.is_some_and(|parent| parent.uid() == own_uid());
@@ -115,7 +122,7 @@ fn can_be_had(directory: &Path) -> bool {
     })
 }
 
-/// Whether nobody but root can replace what others put into a directory.
+/// Whether only root can replace what a user creates in a directory of all users.
 fn is_shared(directory: &Path) -> bool {
     const STICKY: u32 = 0o1000;
     directory.symlink_metadata().is_ok_and(|metadata| {

@@ -1,49 +1,47 @@
 //! Files that are locked with flock(2): opened without following links, and never unlinked.
 //!
-//! The kernel frees such a lock when its holder dies, so nothing here reads a pid to find out who is alive. A lock
-//! file that were unlinked could be held by one process and created again by the next, and both would be "the only
-//! one": that is why it stays.
+//! The kernel frees such a lock when its holder dies, so nothing here reads a pid to find out which process is alive. If
+//! a lock file were unlinked, one process could hold the old file and the next one create and lock a new one, and both
+//! would be "the only one": that is why it stays.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::limits;
 use crate::store::file_id::FileId;
 
-/// The longest content of a lock file that is read, in bytes: a pid and the path of a socket are far shorter.
-const CONTENT_BYTES: u64 = 4_096;
-
-/// How often a lock is tried again when the path led to another file by the time that the lock was gained.
-const REPLACED_TRIES: u32 = 8;
-
-/// A lock that is held until this value is dropped or the process ends.
+/// An exclusive lock on a file, held until this value is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     file: File,
 }
 
 impl LockFile {
-    /// Takes the lock, or answers `None` when another open file holds it. Creates the file, never its directory.
-    pub(super) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
-        for _ in 0..REPLACED_TRIES {
+    /// Takes the lock; none when another open file holds it. Creates the file, never its directory.
+    ///
+    /// # Errors
+    /// As [`open_own`]; of kind `Other` when another program replaces the file again and again.
+    pub(crate) fn try_lock(path: &Path) -> io::Result<Option<LockFile>> {
+        for _ in 0..limits::LOCK_FILE_TRIES {
             let file = open_own(path, OFlags::RDWR | OFlags::CREATE)?;
             // A umask may have taken away even what its owner needs to open it again.
             if file.metadata()?.mode() & 0o600 != 0o600 {
                 file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
             }
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match file.try_lock() {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            // Somebody else than kv may have removed the file between open and flock; the lock on a file that no
-            // path leads to would exclude nobody.
+            // Another program may have removed the file between open and flock; the lock on a file that no path leads to
+            // would exclude no other process.
             if FileId::at(path)? == Some(FileId::of_metadata(&file.metadata()?)) {
                 return Ok(Some(LockFile { file }));
             }
@@ -51,30 +49,35 @@ impl LockFile {
         Err(io::Error::other("the file is being replaced again and again"))
     }
 
-    /// Like [`try_lock`](Self::try_lock), but tries again for a while: [`is_held`] takes a lock for a moment. Blocks
-    /// the thread.
-    pub(super) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
-        const PAUSE: Duration = Duration::from_millis(5);
+    /// As [`try_lock`](Self::try_lock), but tries again until `patience` is over: [`is_held`] takes a lock for a moment.
+    /// Blocks the thread.
+    ///
+    /// # Errors
+    /// As [`try_lock`](Self::try_lock).
+    pub(crate) fn try_lock_for(path: &Path, patience: Duration) -> io::Result<Option<LockFile>> {
         let mut left = patience;
         loop {
             let lock = LockFile::try_lock(path)?;
             if lock.is_some() || left.is_zero() {
                 return Ok(lock);
             }
-            thread::sleep(PAUSE);
-            left = left.saturating_sub(PAUSE);
+            thread::sleep(limits::LOCK_FILE_PAUSE);
+            left = left.saturating_sub(limits::LOCK_FILE_PAUSE);
         }
     }
 
-    /// Whether the path still leads to this file: it may have been moved together with what stands beside it, or
-    /// removed, and then the lock excludes nobody there.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    /// Whether the path still leads to this file. If the file was removed, or moved together with what stands beside it,
+    /// the lock excludes no process at that path.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         let held = self.file.metadata().map(|metadata| FileId::of_metadata(&metadata)).ok();
         held.is_some() && FileId::at(path).is_ok_and(|found| found == held)
     }
 
-    /// Replaces the content. It says who holds the lock, and counts only while the lock is held.
-    pub(super) fn write(&self, content: &[u8]) -> io::Result<()> {
+    /// Replaces the content, which names the holder of the lock and counts only while the lock is held.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub(crate) fn write(&self, content: &[u8]) -> io::Result<()> {
         let mut file = &self.file;
         file.set_len(0)?;
         file.rewind()?;
@@ -87,31 +90,34 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         // Closing would unlock too, but not while a child of another thread stands between fork and exec with a
         // copy of the descriptor.
-        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
-            tracing::debug!(%errno, "a lock file could not be unlocked; closing it does");
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a lock file could not be unlocked; closing it does");
         }
     }
 }
 
-/// Whether some process holds the lock. Creates nothing; to find out, takes the lock for a moment.
-pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+/// Whether a process holds the lock. Creates nothing; to find out, takes a shared lock for a moment.
+///
+/// # Errors
+/// As [`open_own`]; a file that is not there is not held.
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
     let file = match open_own(path, OFlags::RDWR) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
+    match file.try_lock_shared() {
         Ok(()) => {
-            flock(&file, FlockOperation::Unlock)?;
+            file.unlock()?;
             Ok(false)
         }
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(errno) => Err(errno.into()),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-/// The process that holds the lock, where the system tells that (`/proc/locks`, proc(5)).
-pub(super) fn holder(path: &Path) -> Option<u32> {
+/// The pid of the process that holds the lock, where the system tells that (`/proc/locks`, proc(5)).
+pub(crate) fn holder(path: &Path) -> Option<u32> {
     let inode = path.symlink_metadata().ok()?.ino().to_string();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:123456 0 EOF
@@ -122,20 +128,26 @@ pub(super) fn holder(path: &Path) -> Option<u32> {
     })
 }
 
-/// The content of a lock file, which another process may be writing at this moment.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// The first [`limits::LOCK_FILE_BYTES`] bytes of a lock file, which another process may be writing at this moment.
+///
+/// # Errors
+/// As [`open_own`], also when the file is not there.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    open_own(path, OFlags::RDONLY)?.take(CONTENT_BYTES).read_to_end(&mut content)?;
+    open_own(path, OFlags::RDONLY)?.take(limits::LOCK_FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
 }
 
-/// Opens a file that must be a plain one and ours alone: what stands there may have been planted.
+/// Opens a file that must be a regular file and belong to this user alone: another user may have planted what stands
+/// there.
 ///
-/// An error of kind `PermissionDenied` also says that the file is another user's, a link or a special file.
-pub(super) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
+/// # Errors
+/// As open(2). An error of kind `PermissionDenied` also says that the file is another user's, a link or a special file, or
+/// has a second name.
+pub(crate) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
     let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-    // NONBLOCK and NOCTTY matter only for what is refused below: a pipe must not stop us here, nor a terminal
-    // become ours.
+    // NONBLOCK and NOCTTY matter only for what is refused below: a pipe must not block this call, nor a terminal become
+    // that of this process.
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
         Ok(descriptor) => File::from(descriptor),
@@ -150,7 +162,7 @@ pub(super) fn open_own(path: &Path, flags: OFlags) -> io::Result<File> {
     if metadata.uid() != own_uid {
         return refuse(format!("it belongs to user {}, not to user {own_uid}", metadata.uid()));
     }
-    // A second name could be a file of ours that somebody else linked here to have it overwritten.
+    // The other name could be that of a file of this user which another user linked here to have it overwritten.
     if metadata.nlink() > 1 {
         return refuse("it has other names (hard links)".to_owned());
     }
