@@ -23,6 +23,7 @@ pub(crate) use event::{append_change, decode_event, encode_change, encode_end, e
 pub use lines::{Line, LineCodec};
 pub(crate) use reply::decode_own;
 pub use reply::{Answer, Hello, Limits, Status, Subscribed, decode_reply, encode_reply, is_reply};
+pub use reply::{ChangeBody, ConsumerStatusBody, LockStateBody, RecordBody, ResultBody};
 pub use request::{Acquire, Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
 pub use schema::schema;
 

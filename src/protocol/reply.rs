@@ -6,7 +6,9 @@ mod decode;
 mod encode;
 mod hello;
 
-pub(super) use self::body::{ChangeBody, ErrorBody};
+pub(super) use self::body::ErrorBody;
+pub use self::body::{ChangeBody, LockStateBody, RecordBody, ResultBody};
+pub use self::consumers::ConsumerStatusBody;
 pub(crate) use self::decode::decode_own;
 pub(super) use self::decode::unusable;
 pub use self::decode::{decode_reply, is_reply};

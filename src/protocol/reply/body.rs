@@ -14,7 +14,7 @@ use crate::store::{
 /// A record.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "record")]
-pub(super) struct RecordBody {
+pub struct RecordBody {
     pub(super) key: String,
     /// Counts the writes of this key; begins at 1 again after a delete.
     pub(super) version: u64,
@@ -23,9 +23,11 @@ pub(super) struct RecordBody {
     #[serde(rename = "type")]
     pub(super) record_type: Option<String>,
     /// RFC 3339, UTC, with three decimals.
-    pub(super) created: String,
+    #[schemars(with = "String")]
+    pub(super) created: Timestamp,
     /// RFC 3339, UTC, with three decimals.
-    pub(super) updated: String,
+    #[schemars(with = "String")]
+    pub(super) updated: Timestamp,
     /// Any JSON, in the text that was stored.
     #[schemars(with = "serde_json::Value")]
     pub(super) value: JsonText,
@@ -38,33 +40,31 @@ impl From<Record> for RecordBody {
             version: record.version,
             revision: record.revision,
             record_type: record.record_type,
-            created: record.created.to_string(),
-            updated: record.updated.to_string(),
+            created: record.created,
+            updated: record.updated,
             value: record.value,
         }
     }
 }
 
-impl TryFrom<RecordBody> for Record {
-    type Error = Error;
-
-    fn try_from(body: RecordBody) -> Result<Record> {
-        Ok(Record {
+impl From<RecordBody> for Record {
+    fn from(body: RecordBody) -> Record {
+        Record {
             key: body.key,
             version: body.version,
             revision: body.revision,
             record_type: body.record_type,
-            created: body.created.parse()?,
-            updated: body.updated.parse()?,
+            created: body.created,
+            updated: body.updated,
             value: body.value,
-        })
+        }
     }
 }
 
 /// A change of the stream.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "change")]
-pub(in crate::protocol) struct ChangeBody {
+pub struct ChangeBody {
     /// 1, 2, 3, … without a hole, in commit order.
     pub(super) seq: u64,
     /// The seq of the first change of the same call.
@@ -74,7 +74,8 @@ pub(in crate::protocol) struct ChangeBody {
     /// `create`, `update` or `delete`; clients ignore others.
     pub(super) action: String,
     /// RFC 3339, UTC, with three decimals.
-    pub(super) time: String,
+    #[schemars(with = "String")]
+    pub(super) time: Timestamp,
     /// The record after the change; of a delete the last one.
     pub(super) record: RecordBody,
 }
@@ -86,7 +87,7 @@ impl From<Change> for ChangeBody {
             tx: change.tx,
             tx_end: change.tx_end,
             action: change.action.as_str().to_owned(),
-            time: change.time.to_string(),
+            time: change.time,
             record: change.record.into(),
         }
     }
@@ -103,8 +104,8 @@ impl TryFrom<ChangeBody> for Change {
             tx: body.tx,
             tx_end: body.tx_end,
             action,
-            time: body.time.parse()?,
-            record: body.record.try_into()?,
+            time: body.time,
+            record: body.record.into(),
         })
     }
 }
@@ -114,24 +115,57 @@ impl TryFrom<ChangeBody> for Change {
 #[schemars(rename = "lock")]
 pub(super) struct LockBody {
     pub(super) name: String,
-    pub(super) owner: String,
-    /// Grows with every grant of any lock of the store.
-    pub(super) fence: u64,
-    /// RFC 3339, UTC, with three decimals.
-    pub(super) expires: String,
+    #[serde(flatten)]
+    pub(super) holder: HolderBody,
 }
 
 impl From<Lock> for LockBody {
     fn from(lock: Lock) -> LockBody {
-        LockBody { name: lock.name, owner: lock.owner, fence: lock.fence, expires: lock.expires.to_string() }
+        LockBody { name: lock.name.clone(), holder: lock.into() }
     }
 }
 
-impl TryFrom<LockBody> for Lock {
-    type Error = Error;
+impl From<LockBody> for Lock {
+    fn from(LockBody { name, holder }: LockBody) -> Lock {
+        holder.into_lock(name)
+    }
+}
 
-    fn try_from(body: LockBody) -> Result<Lock> {
-        Ok(Lock { name: body.name, owner: body.owner, fence: body.fence, expires: body.expires.parse()? })
+/// Who holds a lock.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(super) struct HolderBody {
+    pub(super) owner: String,
+    /// Grows with every grant of any lock of the store.
+    pub(super) fence: u64,
+    /// RFC 3339, UTC, with three decimals.
+    #[schemars(with = "String")]
+    pub(super) expires: Timestamp,
+}
+
+impl HolderBody {
+    pub(super) fn into_lock(self, name: String) -> Lock {
+        Lock { name, owner: self.owner, fence: self.fence, expires: self.expires }
+    }
+}
+
+impl From<Lock> for HolderBody {
+    fn from(Lock { owner, fence, expires, .. }: Lock) -> HolderBody {
+        HolderBody { owner, fence, expires }
+    }
+}
+
+/// Whether a lock is held, and by whom.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct LockStateBody {
+    /// Whether somebody holds the lock; the other members are there only then.
+    pub(super) held: bool,
+    #[serde(flatten)]
+    pub(super) holder: Option<HolderBody>,
+}
+
+impl From<Option<Lock>> for LockStateBody {
+    fn from(lock: Option<Lock>) -> LockStateBody {
+        LockStateBody { held: lock.is_some(), holder: lock.map(HolderBody::from) }
     }
 }
 
@@ -145,7 +179,7 @@ pub(super) struct InitBody {
 /// To `put` and `patch`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "written")]
-pub(super) struct WrittenBody {
+pub struct WrittenBody {
     /// The new version.
     pub(super) version: u64,
     /// The new revision.
@@ -175,7 +209,7 @@ impl From<WrittenBody> for Written {
 /// To `delete`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "deleted")]
-pub(super) struct DeletedBody {
+pub struct DeletedBody {
     /// How many records.
     pub(super) deleted: u64,
     /// The revision of the last one's delete; missing when there was none.
@@ -199,13 +233,13 @@ impl From<DeletedBody> for Deleted {
 /// No member.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "nothing")]
-pub(super) struct NoBody {}
+pub struct NoBody {}
 
 /// What one mutation of a mutate did.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "result")]
 #[serde(untagged)]
-pub(super) enum ResultBody {
+pub enum ResultBody {
     /// A put or a patch.
     Written(WrittenBody),
     /// A delete.
@@ -244,20 +278,19 @@ pub(super) struct GrantBody {
     /// The fencing token: it grows with every grant of any lock, a refresh keeps it.
     pub(super) fence: u64,
     /// RFC 3339, UTC, with three decimals.
-    pub(super) expires: String,
+    #[schemars(with = "String")]
+    pub(super) expires: Timestamp,
 }
 
 impl From<Grant> for GrantBody {
     fn from(Grant { fence, expires, .. }: Grant) -> GrantBody {
-        GrantBody { fence, expires: expires.to_string() }
+        GrantBody { fence, expires }
     }
 }
 
-impl TryFrom<GrantBody> for Grant {
-    type Error = Error;
-
-    fn try_from(body: GrantBody) -> Result<Grant> {
-        Ok(Grant { fence: body.fence, refreshes: 0, expires: body.expires.parse()? })
+impl From<GrantBody> for Grant {
+    fn from(GrantBody { fence, expires }: GrantBody) -> Grant {
+        Grant { fence, refreshes: 0, expires }
     }
 }
 
@@ -309,10 +342,8 @@ pub(super) struct ChangesBody {
 pub(super) struct LockStatusBody {
     /// The head of the stream in the snapshot of this read.
     pub(super) seq: u64,
-    /// Whether somebody holds the lock; the other members are there only then.
-    pub(super) held: bool,
     #[serde(flatten)]
-    pub(super) holder: Option<HolderBody>,
+    pub(super) state: LockStateBody,
 }
 
 /// To `compact`.
@@ -331,16 +362,6 @@ pub(super) struct RestoredBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(super) replaced: Option<String>,
-}
-
-/// Who holds a lock.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct HolderBody {
-    pub(super) owner: String,
-    /// Grows with every grant of any lock of the store.
-    pub(super) fence: u64,
-    /// RFC 3339, UTC, with three decimals.
-    pub(super) expires: String,
 }
 
 // The items of a page stand under the name of what they are.
@@ -367,10 +388,9 @@ macro_rules! page_body {
                 $body { seq, $items, more: next.is_some(), next }
             }
 
-            pub(super) fn into_page<T: TryFrom<$item>>(self) -> std::result::Result<Page<T>, T::Error> {
-                let items =
-                    self.$items.into_iter().map(T::try_from).collect::<std::result::Result<_, _>>()?;
-                Ok(Page { seq: self.seq, items, next: self.next })
+            pub(super) fn into_page<T: From<$item>>(self) -> Page<T> {
+                let items = self.$items.into_iter().map(T::from).collect();
+                Page { seq: self.seq, items, next: self.next }
             }
         }
     };
@@ -415,7 +435,8 @@ pub(in crate::protocol) struct ErrorBody {
     pub(super) holder: Option<String>,
     /// `locked`: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) expires: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(super) expires: Option<Timestamp>,
 }
 
 impl From<Error> for ErrorBody {
@@ -432,7 +453,7 @@ impl From<Error> for ErrorBody {
             field: details.field,
             first: details.first,
             holder: details.holder,
-            expires: details.expires_ms.map(|ms| Timestamp::from_unix_ms(ms).to_string()),
+            expires: details.expires_ms.map(Timestamp::from_unix_ms),
         }
     }
 }
@@ -450,8 +471,7 @@ impl From<ErrorBody> for Error {
         error.details.field = body.field;
         error.details.first = body.first;
         error.details.holder = body.holder;
-        error.details.expires_ms =
-            body.expires.and_then(|text| text.parse().ok()).map(|time: Timestamp| time.unix_ms());
+        error.details.expires_ms = body.expires.map(Timestamp::unix_ms);
         error
     }
 }

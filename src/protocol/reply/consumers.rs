@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::ChangeBody;
-use crate::store::{Consumer, Error, Result};
+use crate::store::{Consumer, Timestamp};
 
 /// To `consumer.commit`.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -32,9 +32,9 @@ pub(super) struct ConsumedBody {
     pub(super) next: u64,
 }
 
-/// To `consumer.status`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct ConsumerStatusBody {
+/// How far a consumer is.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ConsumerStatusBody {
     /// The last seq that was dealt with.
     pub(super) position: u64,
     /// The head of the stream.
@@ -43,6 +43,24 @@ pub(super) struct ConsumerStatusBody {
     pub(super) lag: u64,
     #[serde(flatten)]
     pub(super) holder: Option<SessionBody>,
+}
+
+impl ConsumerStatusBody {
+    /// How far a consumer is from the head of the stream.
+    #[must_use]
+    pub fn new(consumer: &Consumer, head: u64) -> ConsumerStatusBody {
+        let position = consumer.position;
+        ConsumerStatusBody {
+            position,
+            head,
+            lag: head.saturating_sub(position),
+            holder: SessionBody::of(consumer),
+        }
+    }
+
+    pub(super) fn into_consumer(self, name: String) -> Consumer {
+        ConsumerBody { name, position: self.position, holder: self.holder }.into()
+    }
 }
 
 /// A consumer.
@@ -62,21 +80,14 @@ pub(super) struct ConsumerBody {
 pub(super) struct SessionBody {
     pub(super) holder: String,
     /// RFC 3339, UTC, with three decimals; the session renews it.
-    pub(super) expires: String,
+    #[schemars(with = "String")]
+    pub(super) expires: Timestamp,
 }
 
 impl SessionBody {
-    pub(super) fn of(consumer: &Consumer) -> Option<SessionBody> {
+    fn of(consumer: &Consumer) -> Option<SessionBody> {
         let (holder, expires) = consumer.holder.clone().zip(consumer.expires)?;
-        Some(SessionBody { holder, expires: expires.to_string() })
-    }
-
-    pub(super) fn into_consumer(body: Option<SessionBody>, name: String, position: u64) -> Result<Consumer> {
-        let (holder, expires) = match body {
-            Some(SessionBody { holder, expires }) => (Some(holder), Some(expires.parse()?)),
-            None => (None, None),
-        };
-        Ok(Consumer { name, position, holder, expires })
+        Some(SessionBody { holder, expires })
     }
 }
 
@@ -87,10 +98,9 @@ impl From<Consumer> for ConsumerBody {
     }
 }
 
-impl TryFrom<ConsumerBody> for Consumer {
-    type Error = Error;
-
-    fn try_from(body: ConsumerBody) -> Result<Consumer> {
-        SessionBody::into_consumer(body.holder, body.name, body.position)
+impl From<ConsumerBody> for Consumer {
+    fn from(ConsumerBody { name, position, holder }: ConsumerBody) -> Consumer {
+        let (holder, expires) = holder.map(|session| (session.holder, session.expires)).unzip();
+        Consumer { name, position, holder, expires }
     }
 }

@@ -9,9 +9,9 @@ use super::body::{
     InitBody, KeysBody, LockStatusBody, LocksBody, RecordBody, RecordsBody, ReleasedBody, RestoredBody,
     TrimmedBody, WrittenBody,
 };
-use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
+use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody};
 use crate::store::{
-    Change, Changes, Code, Compacted, Error, Lock, Mutation, MutationResult, Read, Reply, Request, Restored,
+    Change, Changes, Code, Compacted, Error, Mutation, MutationResult, Read, Reply, Request, Restored,
     Result, Write, WriteOperation,
 };
 
@@ -83,13 +83,10 @@ fn decode_read(request: &Read, line: &[u8]) -> Result<Reply> {
             }
             // An exact text does not pass through a flattened member, so the line is read twice.
             let record: RecordBody = read(line)?;
-            Reply::Get { seq: read::<Seq>(line)?.seq, record: Some(record.try_into()?) }
+            Reply::Get { seq: read::<Seq>(line)?.seq, record: Some(record.into()) }
         }
-        Read::List(list) if list.keys_only => {
-            let Ok(page) = read::<KeysBody>(line)?.into_page();
-            Reply::Keys(page)
-        }
-        Read::GetBatch { .. } | Read::List(_) => Reply::Records(read::<RecordsBody>(line)?.into_page()?),
+        Read::List(list) if list.keys_only => Reply::Keys(read::<KeysBody>(line)?.into_page()),
+        Read::GetBatch { .. } | Read::List(_) => Reply::Records(read::<RecordsBody>(line)?.into_page()),
         Read::Count(_) => read(line).map(|CountBody { seq, count }| Reply::Count { seq, count })?,
         Read::Stream(_) => {
             let ChangesBody { seq, records, next } = read(line)?;
@@ -102,21 +99,16 @@ fn decode_read(request: &Read, line: &[u8]) -> Result<Reply> {
             Reply::Consumed { changes: Changes { seq, changes, next }, position }
         }
         Read::ConsumerStatus { name } => {
-            let ConsumerStatusBody { position, head, holder, .. } = read(line)?;
-            let consumer = SessionBody::into_consumer(holder, name.clone(), position)?;
-            Reply::Consumer { seq: head, consumer: Some(consumer) }
+            let status: ConsumerStatusBody = read(line)?;
+            Reply::Consumer { seq: status.head, consumer: Some(status.into_consumer(name.clone())) }
         }
-        Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()?),
+        Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()),
         Read::StreamSeq => read(line).map(|HeadBody { seq, first }| Reply::Head { seq, first })?,
         Read::LockStatus { name } => {
-            let LockStatusBody { seq, holder, .. } = read(line)?;
-            let lock = holder.map(|holder| -> Result<Lock> {
-                let expires = holder.expires.parse()?;
-                Ok(Lock { name: name.clone(), owner: holder.owner, fence: holder.fence, expires })
-            });
-            Reply::Lock { seq, lock: lock.transpose()? }
+            let LockStatusBody { seq, state } = read(line)?;
+            Reply::Lock { seq, lock: state.holder.map(|holder| holder.into_lock(name.clone())) }
         }
-        Read::LockList(_) => Reply::Locks(read::<LocksBody>(line)?.into_page()?),
+        Read::LockList(_) => Reply::Locks(read::<LocksBody>(line)?.into_page()),
         Read::Identity => {
             let hello: Hello = read(line)?;
             hello.identity().map(Reply::Identity).ok_or_else(|| {
@@ -144,7 +136,7 @@ fn decode_written(operation: &WriteOperation, line: &[u8]) -> Result<Reply> {
             Reply::Mutated(results.collect::<Result<_>>()?)
         }
         WriteOperation::Trim(_) => read(line).map(|TrimmedBody { trimmed }| Reply::Trimmed { trimmed })?,
-        WriteOperation::LockAcquire(_) => Reply::Granted(read::<GrantBody>(line)?.try_into()?),
+        WriteOperation::LockAcquire(_) => Reply::Granted(read::<GrantBody>(line)?.into()),
         WriteOperation::LockRelease(_) => {
             read(line).map(|ReleasedBody { released }| Reply::Released { released })?
         }

@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 
 use super::body::{
     ChangesBody, CompactedBody, ConsumersBody, CountBody, DeletedBody, ErrorBody, GetBody, GrantBody,
-    HeadBody, HolderBody, InitBody, KeysBody, LockBody, LockStatusBody, LocksBody, NoBody, RecordsBody,
-    ReleasedBody, RestoredBody, ResultBody, ResultsBody, TrimmedBody, WrittenBody,
+    HeadBody, InitBody, KeysBody, LockStatusBody, LocksBody, NoBody, RecordsBody, ReleasedBody, RestoredBody,
+    ResultBody, ResultsBody, TrimmedBody, WrittenBody,
 };
-use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody, SessionBody};
+use super::consumers::{ConsumedBody, ConsumerStatusBody, ForgottenBody, PositionBody};
 use super::{Answer, Id};
 use crate::protocol::line;
 use crate::store::{Changes, Code, Compacted, Error, Reply, Restored, Result};
@@ -54,13 +54,7 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
         Reply::Trimmed { trimmed } => succeeded(id, TrimmedBody { trimmed }),
         Reply::Granted(grant) => succeeded(id, GrantBody::from(grant)),
         Reply::Released { released } => succeeded(id, ReleasedBody { released }),
-        Reply::Lock { seq, lock } => {
-            let holder = lock.map(|lock| {
-                let LockBody { name: _, owner, fence, expires } = lock.into();
-                HolderBody { owner, fence, expires }
-            });
-            succeeded(id, LockStatusBody { seq, held: holder.is_some(), holder })
-        }
+        Reply::Lock { seq, lock } => succeeded(id, LockStatusBody { seq, state: lock.into() }),
         Reply::Count { seq, count } => succeeded(id, CountBody { seq, count }),
         Reply::Get { seq, record: Some(record) } => succeeded(id, GetBody { seq, record: record.into() }),
         Reply::Get { record: None, .. } => failed(id, Error::new(Code::NotFound, "there is no such key")),
@@ -78,9 +72,7 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
             succeeded(id, ConsumedBody { seq, position, records, next })
         }
         Reply::Consumer { seq, consumer: Some(consumer) } => {
-            let (position, holder) = (consumer.position, SessionBody::of(&consumer));
-            let lag = seq.saturating_sub(position);
-            succeeded(id, ConsumerStatusBody { position, head: seq, lag, holder })
+            succeeded(id, ConsumerStatusBody::new(&consumer, seq))
         }
         Reply::Consumer { consumer: None, .. } => {
             failed(id, Error::new(Code::NotFound, "there is no such consumer"))
