@@ -96,13 +96,14 @@ impl Session {
                 }
                 Err(error) => return self.fail(error).await,
             };
-            let told = match self.sink.deal_with(&change).await {
+            let seq = change.seq;
+            let told = match self.sink.deal_with(change).await {
                 Ok(Outcome::Failed(code, told)) => return self.end(code, told).await,
                 Ok(Outcome::Last(signal)) => Some(signal),
                 Ok(Outcome::Next) => None,
                 Err(error) => return self.fail(error).await,
             };
-            (self.seq, self.done) = (change.seq, self.done + 1);
+            (self.seq, self.done) = (seq, self.done + 1);
             if told.is_some() || self.sink.is_enough(self.done) {
                 return self.end(told.map_or(exit_code::OK, signals::exit_code), told).await;
             }

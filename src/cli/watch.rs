@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
+use kv::protocol::ChangeBody;
 use kv::store::{Change, Event, Result, Start, Store, Subscribe};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 
 use super::child::{Environment, Program};
 use super::exit_code;
-use super::output::{self, ChangeView};
+use super::output;
 use super::signals::{self, Signals};
 
 pub(super) const VARIABLES: &str = "\
@@ -88,7 +89,7 @@ impl Watch {
                     code = sink.ended() => return Ok(code),
                 }
             };
-            match sink.deal_with(&change).await? {
+            match sink.deal_with(change).await? {
                 Outcome::Next if !sink.is_enough(done) => {}
                 Outcome::Next => return Ok(exit_code::OK),
                 Outcome::Last(signal) => return Ok(signals::exit_code(signal)),
@@ -152,14 +153,14 @@ impl Sink {
     }
 
     /// Prints a change, or runs the program for it.
-    pub(super) async fn deal_with(&mut self, change: &Change) -> Result<Outcome> {
-        let view = ChangeView::from(change);
+    pub(super) async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
         if let Some(program) = &mut self.program {
-            return run_for(program, change, output::to_line(&view)?, &mut self.signals).await;
+            return run_for(program, change, &mut self.signals).await;
         }
+        let body = ChangeBody::from(change);
         let text = match self.format {
-            WatchFormat::Ndjson => output::to_line(&view)?,
-            WatchFormat::Json => output::to_document(&view)?,
+            WatchFormat::Ndjson => output::to_line(&body)?,
+            WatchFormat::Json => output::to_document(&body)?,
         };
         tokio::select! {
             biased;
@@ -172,12 +173,7 @@ impl Sink {
     }
 }
 
-async fn run_for(
-    program: &mut Program,
-    change: &Change,
-    line: String,
-    signals: &mut Signals,
-) -> Result<Outcome> {
+async fn run_for(program: &mut Program, change: Change, signals: &mut Signals) -> Result<Outcome> {
     let mut command = program.command();
     for (name, value) in [
         ("SEQ", change.seq.to_string()),
@@ -192,6 +188,7 @@ async fn run_for(
     ] {
         command.env(format!("KV_CHANGE_{name}"), value);
     }
+    let line = output::to_line(&ChangeBody::from(change))?;
     let mut child = program.spawn(command.stdin(Stdio::piped())).await?;
     let stdin = child.stdin.take();
     let feeding = async {

@@ -239,6 +239,17 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
+impl TryFrom<Reply> for Page<Record> {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<Page<Record>> {
+        match reply {
+            Reply::Records(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
 impl TryFrom<Reply> for Grant {
     type Error = Error;
 

@@ -7,6 +7,7 @@ mod check;
 mod mutation;
 
 use super::keys::KeyRange;
+use super::reply::{Changes, Page};
 use super::subscription::Start;
 pub(crate) use check::{check_filter, check_value};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
@@ -273,6 +274,21 @@ pub struct List {
     pub keys_only: bool,
 }
 
+impl List {
+    /// The request for what follows a page of this listing; none when nothing more is wanted, or nothing more is there.
+    #[must_use]
+    pub fn after_page<T>(&self, page: &Page<T>) -> Option<List> {
+        let limit = left(self.limit, page.items.len());
+        let after = page.next.clone().filter(|_| limit != Some(0))?;
+        Some(List { offset: 0, limit, after: Some(after), ..self.clone() })
+    }
+}
+
+/// What is left of a limit behind so many items.
+fn left(limit: Option<u64>, items: usize) -> Option<u64> {
+    limit.map(|limit| limit.saturating_sub(items as u64))
+}
+
 /// A page of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
@@ -284,6 +300,16 @@ pub struct Stream {
     pub prefix: Option<String>,
     /// Only changes of records of this type.
     pub record_type: Option<String>,
+}
+
+impl Stream {
+    /// The request for what follows a page of the stream; none when nothing more is wanted, or nothing more is there.
+    #[must_use]
+    pub fn after_page(&self, page: &Changes) -> Option<Stream> {
+        let limit = left(self.limit, page.changes.len());
+        let is_last = page.next > page.seq || limit == Some(0);
+        (!is_last).then(|| Stream { seq: page.next, limit, ..self.clone() })
+    }
 }
 
 /// A page of the stream behind the position of a consumer.
@@ -308,4 +334,13 @@ pub struct NameList {
     pub prefix: String,
     /// Only names beyond this one.
     pub after: Option<String>,
+}
+
+impl NameList {
+    /// The request for what follows a page of this listing; none when nothing more is there.
+    #[must_use]
+    pub fn after_page<T>(&self, page: &Page<T>) -> Option<NameList> {
+        let after = page.next.clone()?;
+        Some(NameList { prefix: self.prefix.clone(), after: Some(after) })
+    }
 }

@@ -1,5 +1,7 @@
 //! The command line, by the real binary.
 
+mod paging;
+
 use std::io::Write as _;
 
 use crate::support::{Kv, wait_until};
