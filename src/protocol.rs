@@ -3,12 +3,19 @@
 //! Requests are strict: an unknown field is an error, so that a misspelled condition is never a write without one.
 //! Replies are lenient: a client ignores members that it does not know.
 
+mod body;
+mod consumers;
 mod event;
+mod hello;
 mod lines;
+mod mutations;
+mod reads;
 mod reply;
 mod request;
 mod schema;
+mod session;
 mod strict;
+mod writes;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,13 +25,16 @@ use serde::de::{self, Deserialize, DeserializeOwned, MapAccess, Visitor};
 use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
+pub use body::{ChangeBody, LockStateBody, RecordBody};
+pub use consumers::ConsumerStatusBody;
 pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
+pub use hello::{Hello, Limits, Status, Subscribed};
 pub use lines::{Line, LineCodec};
+pub use mutations::{MUTATE_EXAMPLE, ResultBody, parse_mutation};
 pub(crate) use reply::decode_own;
-pub use reply::{Answer, Hello, Limits, Status, Subscribed, decode_reply, encode_reply, is_reply};
-pub use reply::{ChangeBody, ConsumerStatusBody, LockStateBody, RecordBody, ResultBody};
-pub use request::{Acquire, Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
+pub use reply::{Answer, decode_reply, encode_reply, is_reply};
+pub use request::{Acquire, Call, encode_request};
 pub use schema::schema;
 
 use crate::limits;
@@ -117,7 +127,7 @@ fn decode_call(
             _ => Err(Error::bad_field("timeout_ms", "timeout_ms is a number of milliseconds, at most a day")),
         })
         .transpose()?;
-    Ok((timeout_ms, Call::decode(&op, fields)?))
+    Ok((timeout_ms, request::decode_call(&op, fields)?))
 }
 
 fn parse_error(reason: String) -> Error {
@@ -193,9 +203,7 @@ impl<'a> Fields<'a> {
                     Error::new(Code::UnknownField, format!("{op} has no field {:?}", name.as_ref()));
                 unknown.details.field = Some(name.clone().into_owned());
                 if let Some((_, expected)) = message.split_once("expected ") {
-                    let guards = if request::GUARDED.contains(&op) { ", `once`, `fence`" } else { "" };
-                    unknown =
-                        unknown.hint(format!("its fields are {expected}{guards}").replace("one of ", ""));
+                    unknown = unknown.hint(format!("its fields are {expected}").replace("one of ", ""));
                 }
                 return unknown;
             }

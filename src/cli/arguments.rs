@@ -189,16 +189,7 @@ pub(super) struct ConditionArguments {
 
 impl ConditionArguments {
     pub(super) fn condition(&self) -> kv::store::Result<kv::store::Condition> {
-        let number = |what: &str, number: i64| match number {
-            -1 => Ok(None),
-            _ => u64::try_from(number).map(Some).map_err(|_| {
-                usage(&format!("{what} {number} makes no sense"), "-1 = always, 0 = only if absent")
-            }),
-        };
-        Ok(kv::store::Condition {
-            version: number("--version", self.version)?,
-            revision: number("--revision", self.revision)?,
-        })
+        kv::store::Condition::of_numbers(Some(self.version), Some(self.revision))
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio_util::bytes::Bytes;
 
-use super::reply::{ChangeBody, ErrorBody, unusable};
+use super::body::{ChangeBody, ErrorBody};
+use super::reply::unusable;
 use super::schema::Schemas;
 use super::{Id, line};
 use crate::store::{Change, Error, Event, Result};

@@ -1,6 +1,7 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
 use super::Selector;
+use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
 
 /// A change of records, or a check of one.
@@ -113,6 +114,26 @@ pub struct Condition {
     pub version: Option<u64>,
     /// The present revision of the key.
     pub revision: Option<u64>,
+}
+
+impl Condition {
+    /// The condition of numbers as they are given on the wire and on the command line: -1, too, says that a number is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// `bad_request` for a number below -1, with the field.
+    pub fn of_numbers(version: Option<i64>, revision: Option<i64>) -> Result<Condition> {
+        let number = |field: &str, number: Option<i64>| match number {
+            None | Some(-1) => Ok(None),
+            Some(number) => u64::try_from(number).map(Some).map_err(|_| {
+                Error::bad_field(
+                    field,
+                    format!("{field} is -1 (any), 0 (only if the key is absent) or above"),
+                )
+            }),
+        };
+        Ok(Condition { version: number("version", version)?, revision: number("revision", revision)? })
+    }
 }
 
 /// What a write does to the type of its record.

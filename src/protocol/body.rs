@@ -1,15 +1,35 @@
-//! The members of replies, besides `id` and `ok`. The types are the schema too: what is said of a member here is what
+//! What several replies and events have in them. The types are the schema too: what is said of a member here is what
 //! `kv protocol --schema` prints.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consumers::ConsumerBody;
-use super::decode::unusable;
-use crate::store::{
-    Action, Change, Code, Deleted, Error, Grant, JsonText, Lock, MutationResult, Page, Record, Result,
-    Timestamp, Written,
-};
+use super::reply::unusable;
+use crate::store::{Action, Change, Code, Error, JsonText, Lock, Page, Record, Result, Timestamp};
+
+/// Makes a body of a type of the store that has the same members, and back.
+macro_rules! same_members {
+    ($body:ident = $type:ident { $($member:ident),+ }) => {
+        impl From<$type> for $body {
+            fn from($type { $($member),+ }: $type) -> $body {
+                $body { $($member),+ }
+            }
+        }
+
+        impl From<$body> for $type {
+            fn from($body { $($member),+ }: $body) -> $type {
+                $type { $($member),+ }
+            }
+        }
+    };
+}
+pub(super) use same_members;
+
+/// No member.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "nothing")]
+pub(super) struct NoBody {}
 
 /// A record.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -33,33 +53,7 @@ pub struct RecordBody {
     pub(super) value: JsonText,
 }
 
-impl From<Record> for RecordBody {
-    fn from(record: Record) -> RecordBody {
-        RecordBody {
-            key: record.key,
-            version: record.version,
-            revision: record.revision,
-            record_type: record.record_type,
-            created: record.created,
-            updated: record.updated,
-            value: record.value,
-        }
-    }
-}
-
-impl From<RecordBody> for Record {
-    fn from(body: RecordBody) -> Record {
-        Record {
-            key: body.key,
-            version: body.version,
-            revision: body.revision,
-            record_type: body.record_type,
-            created: body.created,
-            updated: body.updated,
-            value: body.value,
-        }
-    }
-}
+same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
 
 /// A change of the stream.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -169,201 +163,6 @@ impl From<Option<Lock>> for LockStateBody {
     }
 }
 
-/// To `init`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct InitBody {
-    /// False when the store was there already.
-    pub(super) created: bool,
-}
-
-/// To `put` and `patch`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "written")]
-pub struct WrittenBody {
-    /// The new version.
-    pub(super) version: u64,
-    /// The new revision.
-    pub(super) revision: u64,
-    /// The new value, when a patch asked for it.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "crate::store::reply::present"
-    )]
-    #[schemars(with = "serde_json::Value")]
-    pub(super) value: Option<JsonText>,
-}
-
-impl From<Written> for WrittenBody {
-    fn from(Written { version, revision, value }: Written) -> WrittenBody {
-        WrittenBody { version, revision, value }
-    }
-}
-
-impl From<WrittenBody> for Written {
-    fn from(WrittenBody { version, revision, value }: WrittenBody) -> Written {
-        Written { version, revision, value }
-    }
-}
-
-/// To `delete`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "deleted")]
-pub struct DeletedBody {
-    /// How many records.
-    pub(super) deleted: u64,
-    /// The revision of the last one's delete; missing when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "u64")]
-    pub(super) revision: Option<u64>,
-}
-
-impl From<Deleted> for DeletedBody {
-    fn from(Deleted { deleted, revision }: Deleted) -> DeletedBody {
-        DeletedBody { deleted, revision }
-    }
-}
-
-impl From<DeletedBody> for Deleted {
-    fn from(DeletedBody { deleted, revision }: DeletedBody) -> Deleted {
-        Deleted { deleted, revision }
-    }
-}
-
-/// No member.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "nothing")]
-pub struct NoBody {}
-
-/// What one mutation of a mutate did.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "result")]
-#[serde(untagged)]
-pub enum ResultBody {
-    /// A put or a patch.
-    Written(WrittenBody),
-    /// A delete.
-    Deleted(DeletedBody),
-    /// A check.
-    Checked(NoBody),
-}
-
-impl From<MutationResult> for ResultBody {
-    fn from(result: MutationResult) -> ResultBody {
-        match result {
-            MutationResult::Written(written) => ResultBody::Written(written.into()),
-            MutationResult::Deleted(deleted) => ResultBody::Deleted(deleted.into()),
-            MutationResult::Checked => ResultBody::Checked(NoBody {}),
-        }
-    }
-}
-
-/// To `mutate`.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ResultsBody {
-    /// One for each mutation, in order.
-    pub(super) results: Vec<ResultBody>,
-}
-
-/// To `stream.trim`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct TrimmedBody {
-    /// How many changes were removed.
-    pub(super) trimmed: u64,
-}
-
-/// To `lock.acquire`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct GrantBody {
-    /// The fencing token: it grows with every grant of any lock, a refresh keeps it.
-    pub(super) fence: u64,
-    /// RFC 3339, UTC, with three decimals.
-    #[schemars(with = "String")]
-    pub(super) expires: Timestamp,
-}
-
-impl From<Grant> for GrantBody {
-    fn from(Grant { fence, expires, .. }: Grant) -> GrantBody {
-        GrantBody { fence, expires }
-    }
-}
-
-impl From<GrantBody> for Grant {
-    fn from(GrantBody { fence, expires }: GrantBody) -> Grant {
-        Grant { fence, refreshes: 0, expires }
-    }
-}
-
-/// To `lock.release`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct ReleasedBody {
-    /// False when the lock was free.
-    pub(super) released: bool,
-}
-
-/// To `get` of one key.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct GetBody {
-    /// The head of the stream in the snapshot of this read.
-    pub(super) seq: u64,
-    #[serde(flatten)]
-    pub(super) record: RecordBody,
-}
-
-/// To `count`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct CountBody {
-    /// The head of the stream in the snapshot of this read.
-    pub(super) seq: u64,
-    pub(super) count: u64,
-}
-
-/// To `stream.seq`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct HeadBody {
-    /// The last seq; 0 on a fresh store.
-    pub(super) seq: u64,
-    /// The first seq that is kept, or that will be.
-    pub(super) first: u64,
-}
-
-/// To `stream.get`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct ChangesBody {
-    /// The head of the stream in the snapshot of this read.
-    pub(super) seq: u64,
-    pub(super) records: Vec<ChangeBody>,
-    /// The first seq that was not examined.
-    pub(super) next: u64,
-}
-
-/// To `lock.status`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct LockStatusBody {
-    /// The head of the stream in the snapshot of this read.
-    pub(super) seq: u64,
-    #[serde(flatten)]
-    pub(super) state: LockStateBody,
-}
-
-/// To `compact`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct CompactedBody {
-    /// What the store took on the disk, with its log.
-    pub(super) bytes_before: u64,
-    /// What it takes now.
-    pub(super) bytes_after: u64,
-}
-
-/// To `restore`.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(super) struct RestoredBody {
-    /// The file that the store before is kept in, beside the store; missing when there was none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    pub(super) replaced: Option<String>,
-}
-
 // The items of a page stand under the name of what they are.
 macro_rules! page_body {
     ($body:ident, $items:ident: $item:ty) => {
@@ -404,7 +203,7 @@ page_body!(ConsumersBody, consumers: ConsumerBody);
 /// Why a request failed.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "error")]
-pub(in crate::protocol) struct ErrorBody {
+pub(super) struct ErrorBody {
     /// One of a list that only ever grows.
     pub(super) code: String,
     /// For people.

@@ -1,10 +1,67 @@
-//! The members of the replies about consumers.
+//! What requests and replies about consumers have.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::ChangeBody;
-use crate::store::{Consumer, Timestamp};
+use super::request::{limit, signed};
+use super::session::AfterField;
+use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Start, Timestamp};
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsumerGetFields {
+    name: String,
+    /// Where it begins when it is not there: by default with the first change that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<AfterField>,
+    /// How many at most; below 0 = all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    record_type: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsumerCommitFields {
+    name: String,
+    /// The last seq that was dealt with.
+    seq: u64,
+    /// The session that follows as the consumer, as `subscribe` answered; on its own connection it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+}
+
+impl From<ConsumerGetFields> for ConsumerGet {
+    fn from(fields: ConsumerGetFields) -> ConsumerGet {
+        let ConsumerGetFields { name, after, limit: count, prefix, record_type } = fields;
+        ConsumerGet { name, start: after.map(Start::from), limit: limit(count), prefix, record_type }
+    }
+}
+
+impl From<&ConsumerGet> for ConsumerGetFields {
+    fn from(get: &ConsumerGet) -> ConsumerGetFields {
+        let ConsumerGet { name, start, limit, prefix, record_type } = get.clone();
+        let (after, limit) = (start.map(AfterField::from), limit.map(signed));
+        ConsumerGetFields { name, after, limit, prefix, record_type }
+    }
+}
+
+impl From<ConsumerCommitFields> for ConsumerCommit {
+    fn from(ConsumerCommitFields { name, seq, holder }: ConsumerCommitFields) -> ConsumerCommit {
+        ConsumerCommit { name, seq, holder }
+    }
+}
+
+impl From<&ConsumerCommit> for ConsumerCommitFields {
+    fn from(commit: &ConsumerCommit) -> ConsumerCommitFields {
+        let ConsumerCommit { name, seq, holder } = commit.clone();
+        ConsumerCommitFields { name, seq, holder }
+    }
+}
 
 /// To `consumer.commit`.
 #[derive(Serialize, Deserialize, JsonSchema)]

@@ -128,7 +128,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribed {
     /// What its events are called by: the id of the request, or a number when it had none.
-    #[schemars(with = "super::super::request::IdSchema")]
+    #[schemars(with = "super::session::IdSchema")]
     pub subscription: Box<RawValue>,
     /// The head of the stream when it began.
     pub seq: u64,
