@@ -181,10 +181,7 @@ impl<'a> Fields<'a> {
 
     /// Takes the fields of these names out.
     fn split_off(&mut self, names: &[&str]) -> Fields<'a> {
-        let (taken, left) =
-            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| names.contains(&name.as_ref()));
-        self.0 = left;
-        Fields(taken)
+        Fields(self.0.extract_if(.., |(name, _)| names.contains(&name.as_ref())).collect())
     }
 
     /// Reads the fields of an operation, strictly.

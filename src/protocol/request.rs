@@ -133,7 +133,7 @@ impl<F: DeserializeOwned + JsonSchema> RequestFields for F {
 }
 
 /// Fields that several operations have.
-pub(super) trait FieldGroup: DeserializeOwned + JsonSchema {
+pub(super) trait FieldGroup: Default + DeserializeOwned + JsonSchema {
     const NAMES: &[&str];
 }
 
@@ -150,7 +150,8 @@ pub(super) struct With<G, F> {
 
 impl<G: FieldGroup, F: RequestFields> RequestFields for With<G, F> {
     fn read(op: &str, mut fields: Fields<'_>) -> Result<With<G, F>> {
-        let group = fields.split_off(G::NAMES).read(op)?;
+        let own = fields.split_off(G::NAMES);
+        let group = if own.0.is_empty() { G::default() } else { own.read(op)? };
         let fields = F::read(op, fields).map_err(|mut error| {
             if let (Code::UnknownField, Some(hint)) = (error.code, &mut error.hint) {
                 // serde has an "or" between two.
