@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::consumers::ConsumerBody;
+use super::records::RecordBody;
 use super::reply::unusable;
-use crate::store::{Action, Change, Code, Error, JsonText, Lock, Page, Record, Result, Timestamp};
+use crate::store::{Action, Change, Code, Error, Lock, Page, Result, Timestamp};
 
 /// Makes a body of a type of the store that has the same members, and back.
 macro_rules! same_members {
@@ -30,30 +31,6 @@ pub(super) use same_members;
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "nothing")]
 pub(super) struct NoBody {}
-
-/// A record.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "record")]
-pub struct RecordBody {
-    pub(super) key: String,
-    /// Counts the writes of this key; begins at 1 again after a delete.
-    pub(super) version: u64,
-    /// The number in the stream of the last change of this key; never used twice in a store.
-    pub(super) revision: u64,
-    #[serde(rename = "type")]
-    pub(super) record_type: Option<String>,
-    /// RFC 3339, UTC, with three decimals.
-    #[schemars(with = "String")]
-    pub(super) created: Timestamp,
-    /// RFC 3339, UTC, with three decimals.
-    #[schemars(with = "String")]
-    pub(super) updated: Timestamp,
-    /// Any JSON, in the text that was stored.
-    #[schemars(with = "serde_json::Value")]
-    pub(super) value: JsonText,
-}
-
-same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
 
 /// A change of the stream.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

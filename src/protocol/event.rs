@@ -118,34 +118,24 @@ fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Action, Code, JsonText, Record, Timestamp};
+    use crate::store::Code;
 
-    fn change() -> Change {
-        let time = Timestamp::from_unix_ms(1_700_000_000_000);
-        let record = Record {
-            key: "jobs/1".to_owned(),
-            version: 1,
-            revision: 7,
-            record_type: None,
-            created: time,
-            updated: time,
-            value: JsonText::parse("1.10").unwrap(),
-        };
-        Change { seq: 7, tx: 7, tx_end: true, action: Action::Create, time, record }
-    }
+    const CHANGE: &str = concat!(
+        r#"{"seq":7,"tx":7,"tx_end":true,"action":"create","time":"2023-11-14T22:13:20.000Z","record":"#,
+        r#"{"key":"jobs/1","version":1,"revision":7,"type":null,"created":"2023-11-14T22:13:20.000Z","#,
+        r#""updated":"2023-11-14T22:13:20.000Z","value":1.10}}"#,
+    );
 
     #[test]
     fn what_is_told_is_what_is_read() {
         let id = Id::number(3);
+        let change: Change = serde_json::from_str::<ChangeBody>(CHANGE).unwrap().try_into().unwrap();
         let mut lines = Vec::new();
-        append_change(&mut lines, &id, &encode_change(change()));
-        let text = String::from_utf8(lines).unwrap();
-        assert!(
-            text.starts_with(r#"{"subscription":3,"event":"change","seq":7,"tx":7,"tx_end":true,"#),
-            "{text}"
-        );
-        assert!(text.ends_with("\"value\":1.10}}\n"), "{text}");
-        assert_eq!(decode_event(text.as_bytes()), Ok(Some(Event::Change(change()))));
+        append_change(&mut lines, &id, &encode_change(change.clone()));
+        let rest = CHANGE.strip_prefix('{').unwrap();
+        let expected = format!("{{\"subscription\":3,\"event\":\"change\",{rest}\n");
+        assert_eq!(String::from_utf8(lines).unwrap(), expected);
+        assert_eq!(decode_event(expected.as_bytes()), Ok(Some(Event::Change(change))));
 
         let progress = encode_progress(&id, 9, 2);
         assert_eq!(subscription_of(&progress), Some((id.clone(), false)));

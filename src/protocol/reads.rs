@@ -3,10 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::body::{
-    ChangeBody, ConsumersBody, KeysBody, LockStateBody, LocksBody, NoBody, RecordBody, RecordsBody,
-};
+use super::body::{ChangeBody, ConsumersBody, KeysBody, LockStateBody, LocksBody, NoBody, RecordsBody};
 use super::consumers::{ConsumedBody, ConsumerGetFields, ConsumerStatusBody};
+use super::records::RecordBody;
 use super::reply::{ReplyLine, read};
 use super::request::{FieldGroup, NoFields, Operations, With, limit, outgoing, signed};
 use super::{Call, Hello, Id, writes};

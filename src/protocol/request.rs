@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::schema::{Schemas, with_properties_of};
-use super::{Fields, Id, line, mutations, reads, session, writes};
+use super::{Fields, Id, line, reads, records, session, writes};
 use crate::store::{Code, Error, LockAcquire, Read, Request, Result, Subscribe, Write, WriteOperation};
 
 /// What a line asks for.
@@ -81,7 +81,7 @@ pub(super) trait Operations {
 
 fn show(operations: &mut impl Operations) {
     reads::show(operations);
-    mutations::show(operations);
+    records::show(operations);
     writes::show(operations);
     session::show(operations);
 }

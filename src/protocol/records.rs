@@ -1,4 +1,4 @@
-//! Changes of records: `put`, `patch` and `delete`, by themselves or in a `mutate`.
+//! Records, and what changes them: `put`, `patch` and `delete`, by themselves or in a `mutate`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::writes::Guarded;
 use crate::store::reply::present;
 use crate::store::{
     Check, Code, Condition, Delete, Deleted, Error, JsonText, Mutation, MutationResult, Patch, PatchFormat,
-    Put, Result, Selector, Target, TypeChange, WriteOperation, Written,
+    Put, Record, Result, Selector, Target, Timestamp, TypeChange, WriteOperation, Written,
 };
 
 pub(super) fn show(operations: &mut impl Operations) {
@@ -53,6 +53,30 @@ fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
     ];
     json_schema!({ "type": "array", "items": { "oneOf": kinds } })
 }
+
+/// A record.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "record")]
+pub struct RecordBody {
+    key: String,
+    /// Counts the writes of this key; begins at 1 again after a delete.
+    version: u64,
+    /// The number in the stream of the last change of this key; never used twice in a store.
+    revision: u64,
+    #[serde(rename = "type")]
+    record_type: Option<String>,
+    /// RFC 3339, UTC, with three decimals.
+    #[schemars(with = "String")]
+    created: Timestamp,
+    /// RFC 3339, UTC, with three decimals.
+    #[schemars(with = "String")]
+    updated: Timestamp,
+    /// Any JSON, in the text that was stored.
+    #[schemars(with = "serde_json::Value")]
+    value: JsonText,
+}
+
+same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
 
 /// What must hold for a write to happen.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
