@@ -43,7 +43,7 @@ use crate::store::{Code, Error, Result};
 /// The number of this protocol. Messages are only ever added to within a number.
 pub const PROTOCOL: u32 = 1;
 
-/// What a client calls a request by: a string or an integer, echoed as it was spelled.
+/// The name that a client gives a request: a string or an integer, echoed as it was spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id(String);
 
@@ -80,11 +80,11 @@ impl Id {
 /// A request line that was understood.
 #[derive(Debug)]
 pub struct Incoming {
-    /// To be echoed.
+    /// The id of the request, which its reply echoes.
     pub id: Option<Id>,
     /// How long the client wants to wait, in milliseconds.
     pub timeout_ms: Option<u64>,
-    /// What is asked for.
+    /// What the request asks for.
     pub call: Call,
 }
 
@@ -131,7 +131,7 @@ fn decode_call(
 }
 
 fn parse_error(reason: String) -> Error {
-    Error::new(Code::ParseError, format!("the line is no JSON object: {reason}"))
+    Error::new(Code::ParseError, format!("the line is not a JSON object: {reason}"))
         .hint("send one JSON object per line, ended by a newline")
 }
 

@@ -88,7 +88,7 @@ fn fence(text: &str) -> Result<Fence, String> {
     let (lock, token) = text.rsplit_once(':').ok_or("a fence is LOCK:TOKEN")?;
     let token = token
         .parse()
-        .map_err(|_| format!("{token:?} is no token: it is the fence that lock acquire printed"))?;
+        .map_err(|_| format!("{token:?} is not a token: a token is the fence that lock acquire printed"))?;
     Ok(Fence { lock: lock.to_owned(), token })
 }
 
@@ -110,7 +110,7 @@ impl KeyArguments {
     }
 }
 
-/// How records are printed.
+/// How items are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {
     /// One JSON array

@@ -10,7 +10,7 @@ use kv::store::{
 use super::arguments::{ListFormat, number};
 use super::child::Environment;
 use super::consumer_stream::Stream;
-use super::output::{self, Named};
+use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code, watch};
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +41,7 @@ pub(super) enum Consumer {
 
 /// Which changes, and where a consumer begins that is not there.
 #[derive(Debug, Args)]
-pub(super) struct Wanted {
+pub(super) struct ConsumerArguments {
     /// Consumer
     pub(super) name: String,
     /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
@@ -72,7 +72,7 @@ pub(super) struct Delete {
 #[derive(Debug, Args)]
 pub(super) struct Get {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: ConsumerArguments,
     /// At most so many; by default 1000, -1 = as many as one page holds
     #[arg(allow_negative_numbers = true)]
     limit: Option<String>,
@@ -116,9 +116,9 @@ impl Consumer {
     }
 }
 
-fn status(consumer: kv::store::Consumer, head: u64) -> Named<ConsumerStatusBody> {
+fn status(consumer: kv::store::Consumer, head: u64) -> NamedBody<ConsumerStatusBody> {
     let body = ConsumerStatusBody::new(&consumer, head);
-    Named { name: consumer.name, body }
+    NamedBody { name: consumer.name, body }
 }
 
 impl WriteCommand for Commit {
@@ -149,7 +149,7 @@ impl WriteCommand for Delete {
 impl Get {
     async fn run(self, store: &impl Store) -> Result<()> {
         let limit = number("LIMIT", self.limit.as_ref(), limits::PAGE_RECORDS as i64)?;
-        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
         let get = ConsumerGet {
             name: name.clone(),
             start: from,

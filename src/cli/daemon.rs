@@ -77,7 +77,7 @@ async fn start(arguments: &StoreArguments) -> Result<()> {
 async fn stop(arguments: &StoreArguments) -> Result<()> {
     match Client::find(connect::running(arguments)?).await? {
         Some(client) => {
-            // An older daemon, or one that is just ending, does not tell who is connected.
+            // An older daemon, or one that is just ending, does not tell which processes are connected.
             let status = client.status().await;
             client.end_daemon().await?;
             status.iter().for_each(followers_note);
@@ -108,7 +108,7 @@ async fn status(arguments: &StoreArguments) -> Result<()> {
     output::print_document(&client.status().await?)
 }
 
-/// Tells who was connected to a daemon that was ended, because such a command goes on and needs the next one.
+/// Tells which processes were connected to a daemon that was ended: a command that goes on starts the next daemon.
 fn followers_note(status: &Status) {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let others = status.processes.iter().filter(|pid| **pid != own);

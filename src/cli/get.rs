@@ -8,7 +8,7 @@ use super::arguments::{ListFormat, usage};
 use super::list::{page_words, print_list};
 use super::output;
 
-/// Words that say what to get; a key of such a name is got by `kv get key KEY`.
+/// Words that say what to get; a key of such a name is read by `kv get key KEY`.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ impl Get {
                 self.several(store, Selector::Type((*record_type).to_owned()), rest).await
             }
             _ => Err(usage(
-                "these words name nothing to get",
+                "kv get does not understand these words",
                 "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
             )),
         }
@@ -76,7 +76,8 @@ impl Get {
             record.value.get().to_owned()
         } else if self.text {
             record.value.to::<String>().map_err(|_| {
-                Error::new(Code::BadRequest, format!("the value of {key:?} is no string")).hint("use --raw")
+                Error::new(Code::BadRequest, format!("the value of {key:?} is not a string"))
+                    .hint("use --raw")
             })?
         } else if self.output == Format::Json {
             record.value.pretty()
@@ -106,7 +107,12 @@ impl Get {
 
     async fn several(&self, store: &impl Store, selector: Selector, words: &[&str]) -> Result<()> {
         let (offset, limit) = page_words(words)?;
-        print_list(store, List { selector, offset, limit, ..List::default() }, self.format()).await
+        let list = List { selector, offset, limit, ..List::default() };
+        if print_list(store, list, self.format()).await?.is_some() {
+            let next = offset.saturating_add(limit.unwrap_or(0));
+            output::note(&format!("there is more: go on with an OFFSET of {next}, or give a LIMIT of -1"));
+        }
+        Ok(())
     }
 
     fn format(&self) -> ListFormat {

@@ -39,7 +39,12 @@ impl List {
             keys_only: self.keys_only,
             ..store::List::default()
         };
-        print_list(store, list, self.output).await
+        if let Some(key) = print_list(store, list, self.output).await? {
+            output::note(&format!(
+                "there is more: go on with kv list --after {key:?}, or give a limit of -1"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -56,8 +61,12 @@ pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     Ok((offset, u64::try_from(limit).ok()))
 }
 
-/// Prints a listing page by page, and says when there is more than the limit.
-pub(super) async fn print_list(store: &impl Store, list: store::List, format: ListFormat) -> Result<()> {
+/// Prints a listing page by page. Answers the last key when there is more than the limit.
+pub(super) async fn print_list(
+    store: &impl Store,
+    list: store::List,
+    format: ListFormat,
+) -> Result<Option<String>> {
     let keys_only = list.keys_only;
     let mut request = Some(list);
     // Where the last page ended.
@@ -81,8 +90,5 @@ pub(super) async fn print_list(store: &impl Store, list: store::List, format: Li
         })
         .await?
     };
-    if let (true, Some(next)) = (reader.is_continue(), next) {
-        output::note(&format!("there is more: go on with kv list --after {next:?}, or give a limit of -1"));
-    }
-    Ok(())
+    Ok(next.filter(|_| reader.is_continue()))
 }

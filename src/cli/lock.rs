@@ -9,7 +9,7 @@ use kv::store::{Grant, LockAcquire, LockRelease, NameList, Reply, Result, Store,
 
 use super::arguments::ListFormat;
 use super::child::Environment;
-use super::output::{self, Named};
+use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code};
 
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,7 @@ pub(super) struct Release {
 
 /// Reads a duration as Go writes it.
 fn any_duration(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is no duration: they look like 10m, 1h30m, 1.5h, 500ms");
+    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
@@ -96,7 +96,7 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Acquires a lock, and tells who has it when that takes long.
+/// Acquires a lock. When that takes long, stderr tells which owner holds it.
 pub(super) async fn acquire_within(
     store: &impl Store,
     acquire: LockAcquire,
@@ -135,7 +135,7 @@ impl Lock {
         let printed = match self {
             Lock::Status { name } => {
                 let lock = store.lock_status(&name).await?;
-                output::print_item(&Named { name, body: LockStateBody::from(lock) })
+                output::print_item(&NamedBody { name, body: LockStateBody::from(lock) })
             }
             Lock::List { prefix, output } => {
                 let mut request = Some(NameList { prefix, after: None });
@@ -158,8 +158,8 @@ impl Lock {
     }
 }
 
-fn held(lock: kv::store::Lock) -> Named<LockStateBody> {
-    Named { name: lock.name.clone(), body: Some(lock).into() }
+fn held(lock: kv::store::Lock) -> NamedBody<LockStateBody> {
+    NamedBody { name: lock.name.clone(), body: Some(lock).into() }
 }
 
 impl WriteCommand for Acquire {

@@ -28,7 +28,7 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-/// The same without blocking: who reads too slowly does not keep the command from hearing of anything else.
+/// Prints data as [`print_bytes`] does, without blocking: a slow reader does not keep the command from handling signals.
 pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
     // A pipe that is writable takes so much at once (pipe(7)). The rest has a thread of its own, which costs more.
     if bytes.len() <= PIPE_BUF && stdout_is(PollFlags::OUT) {
@@ -41,7 +41,7 @@ pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
 /// Prints a whole file. A reader that does not take all of it is a failure: what it has is not the file.
 pub(super) fn print_file(file: &mut File) -> Result<()> {
     let mut copied = || -> io::Result<()> {
-        // Past the buffer, which would look for the ends of lines.
+        // Around Rust's buffer, which would look for the ends of lines.
         let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         file.rewind()?;
         io::copy(file, &mut stdout)?;
@@ -64,7 +64,7 @@ pub(super) fn print_file(file: &mut File) -> Result<()> {
     })
 }
 
-/// Refuses to print what is not for people.
+/// Refuses to print a database on a terminal.
 pub(super) fn check_no_terminal() -> Result<()> {
     if io::stdout().is_terminal() {
         return Err(Error::new(Code::BadRequest, "a database is not for a terminal")
@@ -112,7 +112,7 @@ fn unprintable(error: serde_json::Error) -> Error {
     Error::new(Code::Internal, error.to_string())
 }
 
-/// A reader that has seen enough, as in `kv list | head -1`, is no failure.
+/// A reader that has seen enough, as in `kv list | head -1`, is not a failure.
 fn written(outcome: io::Result<()>) -> Result<()> {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -220,7 +220,7 @@ pub(super) fn print_table<const COLUMNS: usize>(
     print_line(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// Tells people something that is no data. What steers a terminal is escaped: a key, or the name of a file, may hold it.
+/// Prints a line for people on stderr. Control characters are escaped: a key, or the name of a file, may hold some.
 pub(super) fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escaped).collect();
     let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
@@ -257,9 +257,9 @@ pub(super) fn print_error(error: &Error) {
     note(&text);
 }
 
-/// What has a name that the wire's reply about it leaves out, because it was asked for by that name.
+/// A body of the wire, with the name that its request had and that its reply therefore leaves out.
 #[derive(Serialize)]
-pub(super) struct Named<T> {
+pub(super) struct NamedBody<T> {
     pub(super) name: String,
     #[serde(flatten)]
     pub(super) body: T,

@@ -36,12 +36,12 @@ pub(super) struct Watch {
     #[arg(long, value_name = "SEQ|now", default_value = "now", value_parser = start)]
     after: Start,
     #[command(flatten)]
-    printing: Printing,
+    printing: SinkArguments,
 }
 
 /// What is done with each change.
 #[derive(Debug, Args)]
-pub(super) struct Printing {
+pub(super) struct SinkArguments {
     /// How changes are printed
     #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
     output: WatchFormat,
@@ -124,8 +124,8 @@ impl Sink {
     ///
     /// # Errors
     /// `unavailable` when the system does not allow another process.
-    pub(super) async fn new(printing: Printing, environment: Environment) -> Result<Sink> {
-        let Printing { output: format, limit, command } = printing;
+    pub(super) async fn new(printing: SinkArguments, environment: Environment) -> Result<Sink> {
+        let SinkArguments { output: format, limit, command } = printing;
         let signals = Signals::new()?;
         let program = if command.is_empty() { None } else { Some(Program::new(command, environment).await?) };
         Ok(Sink { format, limit, program, signals })
@@ -165,7 +165,7 @@ impl Sink {
         tokio::select! {
             biased;
             reader = output::print_aside(format!("{text}\n").into_bytes()) => {
-                // A reader that has seen enough is no failure.
+                // A reader that has seen enough is not a failure.
                 Ok(if reader?.is_break() { Outcome::Failed(exit_code::OK, None) } else { Outcome::Next })
             }
             signal = self.signals.end() => Ok(Outcome::Failed(signals::exit_code(signal), Some(signal))),

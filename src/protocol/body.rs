@@ -209,7 +209,7 @@ pub(super) struct ErrorBody {
     /// `locked`, `not_owner`: who holds the lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) holder: Option<String>,
-    /// `locked`: until when.
+    /// `locked`: when its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub(super) expires: Option<Timestamp>,

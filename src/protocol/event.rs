@@ -11,16 +11,16 @@ use super::schema::Schemas;
 use super::{Id, line};
 use crate::store::{Change, Error, Event, Result};
 
-/// Nothing that is wanted came for a while.
+/// No change that the subscription asks for came for a while.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct ProgressBody {
-    /// Every wanted change up to this seq was sent.
+    /// Every change up to this seq that the subscription asks for was sent.
     seq: u64,
     /// How many changes of the store are still to be looked at.
     lag: u64,
 }
 
-/// Nothing more comes.
+/// The subscription ended.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct EndBody {
     /// The code of the error: `trimmed`, `epoch_changed`, `consumer_busy`, `unavailable`, …
@@ -29,7 +29,7 @@ struct EndBody {
 }
 
 #[derive(Serialize)]
-struct Outgoing<'a, T> {
+struct EventMessage<'a, T> {
     subscription: &'a RawValue,
     event: &'static str,
     #[serde(flatten)]
@@ -73,7 +73,7 @@ pub(crate) fn encode_end(subscription: &Id, error: Error) -> Vec<u8> {
 fn outgoing(subscription: &Id, event: &'static str, body: impl Serialize) -> Vec<u8> {
     // An id is JSON text by construction.
     let subscription = serde_json::from_str(subscription.as_json()).unwrap_or(RawValue::NULL);
-    line(&Outgoing { subscription, event, body })
+    line(&EventMessage { subscription, event, body })
 }
 
 /// The subscription that a line is about, the reply to `subscribe` or an event, and whether it is its last one.
@@ -93,7 +93,7 @@ pub fn subscription_of(line: &[u8]) -> Option<(Id, bool)> {
 /// Reads an event; none when it is of a kind that this version does not know.
 ///
 /// # Errors
-/// That of its end, or `internal` when the line is no event.
+/// That of its end, or `internal` when the line is not an event.
 pub(crate) fn decode_event(line: &[u8]) -> Result<Option<Event>> {
     #[derive(Deserialize)]
     struct Head {

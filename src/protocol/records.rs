@@ -11,7 +11,7 @@ use super::reply::read;
 use super::request::{FieldGroup, Operations, RequestFields, With, limit, signed};
 use super::schema::with_op;
 use super::strict::name;
-use super::writes::Guarded;
+use super::writes::WithGuards;
 use crate::store::reply::present;
 use crate::store::{
     Check, Code, Condition, Delete, Deleted, Error, JsonText, Mutation, MutationResult, Patch, PatchFormat,
@@ -19,16 +19,16 @@ use crate::store::{
 };
 
 pub(super) fn show(operations: &mut impl Operations) {
-    operations.add::<Guarded<Writing<PutFields>>, WrittenBody>("put", |put| {
+    operations.add::<WithGuards<WithType<PutFields>>, WrittenBody>("put", |put| {
         put.group.write(put.fields.into_put().map(Mutation::Put)?)
     });
-    operations.add::<Guarded<Writing<PatchFields>>, WrittenBody>("patch", |patch| {
+    operations.add::<WithGuards<WithType<PatchFields>>, WrittenBody>("patch", |patch| {
         patch.group.write(patch.fields.into_patch().map(Mutation::Patch)?)
     });
-    operations.add::<Guarded<Conditional<DeleteFields>>, DeletedBody>("delete", |delete| {
+    operations.add::<WithGuards<WithCondition<DeleteFields>>, DeletedBody>("delete", |delete| {
         delete.group.write(delete.fields.into_delete().map(Mutation::Delete)?)
     });
-    operations.add::<Guarded<MutateFields>, ResultsBody>("mutate", |mutate| {
+    operations.add::<WithGuards<MutateFields>, ResultsBody>("mutate", |mutate| {
         mutate.group.write(WriteOperation::Mutate(mutate.fields.into_mutations()?))
     });
 }
@@ -36,20 +36,20 @@ pub(super) fn show(operations: &mut impl Operations) {
 /// Reads the fields of a mutation of a mutate.
 fn mutation(op: &str, fields: Fields<'_>) -> Result<Option<Mutation>> {
     Ok(Some(match op {
-        "put" => Mutation::Put(Writing::<PutFields>::read(op, fields)?.into_put()?),
-        "patch" => Mutation::Patch(Writing::<PatchFields>::read(op, fields)?.into_patch()?),
-        "delete" => Mutation::Delete(Conditional::<DeleteFields>::read(op, fields)?.into_delete()?),
-        "check" => Mutation::Check(Conditional::<CheckFields>::read(op, fields)?.into_check()?),
+        "put" => Mutation::Put(WithType::<PutFields>::read(op, fields)?.into_put()?),
+        "patch" => Mutation::Patch(WithType::<PatchFields>::read(op, fields)?.into_patch()?),
+        "delete" => Mutation::Delete(WithCondition::<DeleteFields>::read(op, fields)?.into_delete()?),
+        "check" => Mutation::Check(WithCondition::<CheckFields>::read(op, fields)?.into_check()?),
         _ => return Ok(None),
     }))
 }
 
 fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
     let kinds = [
-        with_op("put", Writing::<PutFields>::schema(generator)),
-        with_op("patch", Writing::<PatchFields>::schema(generator)),
-        with_op("delete", Conditional::<DeleteFields>::schema(generator)),
-        with_op("check", Conditional::<CheckFields>::schema(generator)),
+        with_op("put", WithType::<PutFields>::schema(generator)),
+        with_op("patch", WithType::<PatchFields>::schema(generator)),
+        with_op("delete", WithCondition::<DeleteFields>::schema(generator)),
+        with_op("check", WithCondition::<CheckFields>::schema(generator)),
     ];
     json_schema!({ "type": "array", "items": { "oneOf": kinds } })
 }
@@ -106,7 +106,7 @@ impl From<Condition> for ConditionFields {
     }
 }
 
-type Conditional<F> = With<ConditionFields, F>;
+type WithCondition<F> = With<ConditionFields, F>;
 
 /// What happens to the type of the record.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -140,7 +140,7 @@ impl From<&TypeChange> for TypeFields {
 }
 
 /// The fields of a mutation that writes a value.
-type Writing<F> = With<TypeFields, Conditional<F>>;
+type WithType<F> = With<TypeFields, WithCondition<F>>;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -249,7 +249,7 @@ pub fn parse_mutation(text: &str) -> Result<Mutation> {
     })
 }
 
-impl Writing<PutFields> {
+impl WithType<PutFields> {
     fn into_put(self) -> Result<Put> {
         let With { fields: With { fields, group: condition }, group: record_type } = self;
         Ok(Put {
@@ -261,7 +261,7 @@ impl Writing<PutFields> {
     }
 }
 
-impl Writing<PatchFields> {
+impl WithType<PatchFields> {
     fn into_patch(self) -> Result<Patch> {
         let With { fields: With { fields, group: condition }, group: record_type } = self;
         Ok(Patch {
@@ -278,7 +278,7 @@ impl Writing<PatchFields> {
     }
 }
 
-impl Conditional<DeleteFields> {
+impl WithCondition<DeleteFields> {
     fn into_delete(self) -> Result<Delete> {
         let With { fields, group: condition } = self;
         let selected = fields.prefix.is_some() || fields.from.is_some() || fields.to.is_some();
@@ -311,23 +311,23 @@ impl Conditional<DeleteFields> {
     }
 }
 
-impl Conditional<CheckFields> {
+impl WithCondition<CheckFields> {
     fn into_check(self) -> Result<Check> {
         let With { fields, group: condition } = self;
         Ok(Check { key: fields.key, condition: condition.into_condition()? })
     }
 }
 
-impl From<&Put> for Writing<PutFields> {
-    fn from(put: &Put) -> Writing<PutFields> {
+impl From<&Put> for WithType<PutFields> {
+    fn from(put: &Put) -> WithType<PutFields> {
         let fields = PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned() };
         let fields = With { fields, group: put.condition.into() };
         With { fields, group: (&put.record_type).into() }
     }
 }
 
-impl From<&Patch> for Writing<PatchFields> {
-    fn from(patch: &Patch) -> Writing<PatchFields> {
+impl From<&Patch> for WithType<PatchFields> {
+    fn from(patch: &Patch) -> WithType<PatchFields> {
         let fields = PatchFields {
             key: patch.key.clone(),
             patch: patch.patch.as_raw().to_owned(),
@@ -339,8 +339,8 @@ impl From<&Patch> for Writing<PatchFields> {
     }
 }
 
-impl From<&Delete> for Conditional<DeleteFields> {
-    fn from(delete: &Delete) -> Conditional<DeleteFields> {
+impl From<&Delete> for WithCondition<DeleteFields> {
+    fn from(delete: &Delete) -> WithCondition<DeleteFields> {
         let (keys, selector) = match &delete.target {
             Target::Keys(keys) => (Some(keys.clone()), SelectorFields::default()),
             Target::Selection(selector) => (None, SelectorFields::from(selector)),
@@ -359,8 +359,8 @@ impl From<&Delete> for Conditional<DeleteFields> {
     }
 }
 
-impl From<&Check> for Conditional<CheckFields> {
-    fn from(check: &Check) -> Conditional<CheckFields> {
+impl From<&Check> for WithCondition<CheckFields> {
+    fn from(check: &Check) -> WithCondition<CheckFields> {
         let fields = CheckFields { key: check.key.clone() };
         With { fields, group: check.condition.into() }
     }
@@ -370,10 +370,10 @@ impl From<&Check> for Conditional<CheckFields> {
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(super) enum MutationFields {
-    Put(Writing<PutFields>),
-    Patch(Writing<PatchFields>),
-    Delete(Conditional<DeleteFields>),
-    Check(Conditional<CheckFields>),
+    Put(WithType<PutFields>),
+    Patch(WithType<PatchFields>),
+    Delete(WithCondition<DeleteFields>),
+    Check(WithCondition<CheckFields>),
 }
 
 impl From<&Mutation> for MutationFields {

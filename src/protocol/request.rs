@@ -24,9 +24,9 @@ pub enum Call {
     Acquire(Acquire),
     /// To give up a request of this connection that waits.
     Cancel(Id),
-    /// Who the daemon is, and which store it serves.
+    /// What the daemon is, and which store it serves.
     Hello,
-    /// The same, and what the daemon is doing.
+    /// What the daemon is, and what it is doing.
     Status,
     /// To end the daemon.
     Shutdown,

@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 pub(super) fn show(operations: &mut impl Operations) {
-    operations.add::<Guarded<TrimFields>, TrimmedBody>("stream.trim", |trim| {
+    operations.add::<WithGuards<TrimFields>, TrimmedBody>("stream.trim", |trim| {
         trim.group.write(trim.fields.into_trim().map(WriteOperation::Trim)?)
     });
     operations.add::<AcquireFields, GrantBody>("lock.acquire", AcquireFields::into_call);
@@ -147,7 +147,7 @@ impl FieldGroup for GuardFields {
 }
 
 /// The fields of a write that can be guarded. Locks and consumers have no guards: repeating what they do is safe.
-pub(super) type Guarded<F> = With<GuardFields, F>;
+pub(super) type WithGuards<F> = With<GuardFields, F>;
 
 impl GuardFields {
     /// The call of a write with these guards.

@@ -84,7 +84,7 @@ pub enum WriteOperation {
     /// Makes a session the holder of a consumer. It stands behind [`Store::subscribe`](super::Store::subscribe), and is
     /// nothing that a client can ask a daemon for.
     ConsumerHold(ConsumerHold),
-    /// Ends that, likewise.
+    /// Ends the hold of a session on a consumer; no client can ask a daemon for it either.
     ConsumerLeave(ConsumerLeave),
 }
 
@@ -118,7 +118,7 @@ pub struct LockAcquire {
     pub name: String,
     /// Who wants it, 1 to 256 bytes.
     pub owner: String,
-    /// For how long, in milliseconds, from 1 to 100 years.
+    /// For how long, in milliseconds: at least 1, at most 100 years.
     pub duration_ms: u64,
     /// The fence of the grant that is refreshed; none = whatever the lock allows.
     pub fence: Option<u64>,
