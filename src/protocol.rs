@@ -3,13 +3,20 @@
 //! Requests are strict: an unknown field is an error, so that a misspelled condition is never a write without one.
 //! Replies are lenient: a client ignores members that it does not know.
 
+mod body;
+mod consumers;
 mod event;
+mod hello;
 mod lines;
 mod plain;
+mod reads;
+mod records;
 mod reply;
 mod request;
 mod schema;
+mod session;
 mod strict;
+mod writes;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,13 +26,17 @@ use serde::de::{self, Deserialize, DeserializeOwned, MapAccess, Visitor};
 use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
+pub use body::{ChangeBody, LockStateBody};
+pub use consumers::ConsumerStatusBody;
 pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
+pub use hello::{Hello, Limits, Status, Subscribed};
 pub use lines::{Line, LineCodec};
 pub(crate) use plain::decode_plain;
+pub use records::{MUTATE_EXAMPLE, RecordBody, ResultBody, parse_mutation};
 pub(crate) use reply::decode_own;
-pub use reply::{Answer, Hello, Limits, Status, Subscribed, decode_reply, encode_reply, is_reply};
-pub use request::{Acquire, Call, MUTATE_EXAMPLE, encode_request, parse_mutation};
+pub use reply::{Answer, decode_reply, encode_reply, is_reply};
+pub use request::{Acquire, Call, encode_request};
 pub use schema::schema;
 
 use crate::limits;
@@ -34,7 +45,7 @@ use crate::store::{Code, Error, Result};
 /// The number of this protocol. Messages are only ever added to within a number.
 pub const PROTOCOL: u32 = 1;
 
-/// What a client calls a request by: a string or an integer, echoed as it was spelled.
+/// The name that a client gives a request: a string or an integer, echoed as it was spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id(String);
 
@@ -76,11 +87,11 @@ impl Id {
 /// A request line that was understood.
 #[derive(Debug)]
 pub struct Incoming {
-    /// To be echoed.
+    /// The id of the request, which its reply echoes.
     pub id: Option<Id>,
     /// How long the client wants to wait, in milliseconds.
     pub timeout_ms: Option<u64>,
-    /// What is asked for.
+    /// What the request asks for.
     pub call: Call,
 }
 
@@ -123,11 +134,11 @@ fn decode_call(
             _ => Err(Error::bad_field("timeout_ms", "timeout_ms is a number of milliseconds, at most a day")),
         })
         .transpose()?;
-    Ok((timeout_ms, Call::decode(&op, fields)?))
+    Ok((timeout_ms, request::decode_call(&op, fields)?))
 }
 
 fn parse_error(reason: String) -> Error {
-    Error::new(Code::ParseError, format!("the line is no JSON object: {reason}"))
+    Error::new(Code::ParseError, format!("the line is not a JSON object: {reason}"))
         .hint("send one JSON object per line, ended by a newline")
 }
 
@@ -177,10 +188,7 @@ impl<'a> Fields<'a> {
 
     /// Takes the fields of these names out.
     fn split_off(&mut self, names: &[&str]) -> Fields<'a> {
-        let (taken, left) =
-            std::mem::take(&mut self.0).into_iter().partition(|(name, _)| names.contains(&name.as_ref()));
-        self.0 = left;
-        Fields(taken)
+        Fields(self.0.extract_if(.., |(name, _)| names.contains(&name.as_ref())).collect())
     }
 
     /// Reads the fields of an operation, strictly.
@@ -199,9 +207,7 @@ impl<'a> Fields<'a> {
                     Error::new(Code::UnknownField, format!("{op} has no field {:?}", name.as_ref()));
                 unknown.details.field = Some(name.clone().into_owned());
                 if let Some((_, expected)) = message.split_once("expected ") {
-                    let guards = if request::GUARDED.contains(&op) { ", `once`, `fence`" } else { "" };
-                    unknown =
-                        unknown.hint(format!("its fields are {expected}{guards}").replace("one of ", ""));
+                    unknown = unknown.hint(format!("its fields are {expected}").replace("one of ", ""));
                 }
                 return unknown;
             }

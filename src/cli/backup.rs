@@ -6,7 +6,7 @@ use clap::Args;
 use kv::store::{Result, maintenance};
 
 use super::arguments::{StoreArguments, usage};
-use super::progress::{Ended, watched};
+use super::progress::{Completion, watched};
 use super::{connect, exit_code, output};
 
 /// The word for stdin and stdout.
@@ -54,12 +54,12 @@ impl Backup {
 }
 
 /// Tells what was done, and answers the exit code.
-pub(super) fn ended<T>(ended: Ended<T>, tell: impl FnOnce(T)) -> Result<u8> {
+pub(super) fn ended<T>(ended: Completion<T>, tell: impl FnOnce(T)) -> Result<u8> {
     Ok(match ended {
-        Ended::Done(done) => {
+        Completion::Finished(done) => {
             tell(done);
             exit_code::OK
         }
-        Ended::Interrupted(code) => code,
+        Completion::Interrupted(code) => code,
     })
 }

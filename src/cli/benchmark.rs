@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use kv::store::{Code, Error, JsonText, Patch, Put, Result, Store};
 
 use super::arguments::StoreArguments;
-use super::connect::{self, Opened};
+use super::connect::{self, OpenStore};
 use super::output;
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +92,7 @@ impl Benchmark {
 struct Run {
     prefix: String,
     /// One for each worker.
-    stores: Vec<Arc<Opened>>,
+    stores: Vec<Arc<OpenStore>>,
 }
 
 impl Run {
@@ -101,8 +101,8 @@ impl Run {
         for _ in 1..workers {
             // In this process all workers share the store: it is what gathers their writes.
             let store = match &*stores[0] {
-                Opened::Local(_) => Arc::clone(&stores[0]),
-                Opened::Remote(_) => Arc::new(connect::open(arguments).await?),
+                OpenStore::Local(_) => Arc::clone(&stores[0]),
+                OpenStore::Remote(_) => Arc::new(connect::open(arguments).await?),
             };
             stores.push(store);
         }
@@ -122,7 +122,7 @@ impl Run {
         &self,
         name: Option<&str>,
         count: u64,
-        operation: impl AsyncFn(&Opened, u64, u64) -> Result<()>,
+        operation: impl AsyncFn(&OpenStore, u64, u64) -> Result<()>,
     ) -> Result<()> {
         let (next, begun) = (Cell::new(0), Instant::now());
         let times_us = RefCell::new(Histogram::<u64>::new(3).map_err(internal)?);
@@ -165,7 +165,7 @@ impl Run {
         }
     }
 
-    async fn put(&self, store: &Opened, number: u64) -> Result<()> {
+    async fn put(&self, store: &OpenStore, number: u64) -> Result<()> {
         let value = format!(
             "{{\"name\":\"Alice-{number}\",\"age\":42,\"address1\":\"1 The Street\",\"address2\":\"The Town\",\
              \"address3\":\"The County\",\"address4\":\"The Country\",\"postcode\":\"AB1 2CD\"}}"
@@ -173,7 +173,7 @@ impl Run {
         store.put(Put::new(format!("{}{number}", self.prefix), JsonText::parse(&value)?)).await.map(drop)
     }
 
-    async fn get(&self, store: &Opened, number: u64) -> Result<()> {
+    async fn get(&self, store: &OpenStore, number: u64) -> Result<()> {
         let key = format!("{}{number}", self.prefix);
         store.get(&key).await?.map(drop).ok_or_else(|| {
             Error::new(Code::NotFound, format!("{key} is gone"))

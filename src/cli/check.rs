@@ -5,7 +5,7 @@ use kv::store::Result;
 use kv::store::maintenance::{self, Checked, Finding};
 
 use super::arguments::StoreArguments;
-use super::progress::{Ended, watched};
+use super::progress::{Completion, watched};
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
@@ -40,8 +40,8 @@ impl Check {
             printed.map(|()| checked)
         });
         match work.await? {
-            Ended::Interrupted(code) => Ok(code),
-            Ended::Done(Checked { records, changes, findings }) => {
+            Completion::Interrupted(code) => Ok(code),
+            Completion::Finished(Checked { records, changes, findings }) => {
                 let looked_at = format!("{records} records and {changes} changes were looked at");
                 output::note(&match findings {
                     0 => format!("{looked_at}: the store is sound"),

@@ -142,7 +142,7 @@ pub(super) async fn stop(child: &mut Child) {
     }
 }
 
-/// The exit code as a shell tells it: 128 and the signal for who was ended by one.
+/// The exit code as a shell tells it: 128 plus the signal for a program that a signal ended.
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)

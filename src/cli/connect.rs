@@ -20,29 +20,29 @@ use super::child::Environment;
 use super::{output, signals};
 
 /// The store of a command.
-pub(super) enum Opened {
+pub(super) enum OpenStore {
     Local(LocalStore),
     Remote(Box<Client>),
 }
 
-impl Opened {
+impl OpenStore {
     fn store(&self) -> &dyn Store {
         match self {
-            Opened::Local(store) => store,
-            Opened::Remote(client) => &**client,
+            OpenStore::Local(store) => store,
+            OpenStore::Remote(client) => &**client,
         }
     }
 
     /// Finishes what was asked for; in this process that writes SQLite's log back into the file.
     pub(super) async fn close(self) {
-        if let Opened::Local(store) = self {
+        if let OpenStore::Local(store) = self {
             store.close().await;
         }
     }
 }
 
 #[async_trait]
-impl Store for Opened {
+impl Store for OpenStore {
     async fn call(&self, request: Request) -> Result<Reply> {
         self.store().call(request).await
     }
@@ -141,34 +141,34 @@ pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
 }
 
 /// Opens the store as the flags say.
-pub(super) async fn open(arguments: &StoreArguments) -> Result<Opened> {
+pub(super) async fn open(arguments: &StoreArguments) -> Result<OpenStore> {
     match local(arguments)? {
-        Some(store) => Ok(Opened::Local(store)),
-        None => Ok(Opened::Remote(Box::new(client(arguments).await?))),
+        Some(store) => Ok(OpenStore::Local(store)),
+        None => Ok(OpenStore::Remote(Box::new(client(arguments).await?))),
     }
 }
 
 /// Opens a store that may still have to be made: so it is the one that was asked for, whatever a socket serves.
-pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<Opened> {
+pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<OpenStore> {
     match local(arguments)? {
-        Some(store) => Ok(Opened::Local(store)),
+        Some(store) => Ok(OpenStore::Local(store)),
         None => {
             let target = Target { address: Some(address(arguments)?), ..daemon(arguments)? };
-            Ok(Opened::Remote(Box::new(connected(arguments, target).await?)))
+            Ok(OpenStore::Remote(Box::new(connected(arguments, target).await?)))
         }
     }
 }
 
 /// The store through the daemon that serves it, else in this process: no daemon starts for a store that is damaged.
-pub(super) async fn open_running(arguments: &StoreArguments) -> Result<Opened> {
+pub(super) async fn open_running(arguments: &StoreArguments) -> Result<OpenStore> {
     if let Some(store) = local(arguments)? {
-        return Ok(Opened::Local(store));
+        return Ok(OpenStore::Local(store));
     }
     match Client::find(running(arguments)?).await? {
         None if arguments.daemon == DaemonMode::Auto => {
-            Ok(Opened::Local(LocalStore::open(&address(arguments)?, Clock::System)))
+            Ok(OpenStore::Local(LocalStore::open(&address(arguments)?, Clock::System)))
         }
-        _ => Ok(Opened::Remote(Box::new(client(arguments).await?))),
+        _ => Ok(OpenStore::Remote(Box::new(client(arguments).await?))),
     }
 }
 
@@ -232,7 +232,7 @@ pub(super) fn note_owner(address: &Address, client: Option<&Client>) {
     let Some(owner) = address.foreign_owner() else { return };
     let server = match client {
         None => "this process",
-        // A system service serves whom its directory lets in, root too.
+        // A system service serves every user that its directory admits, root too.
         Some(client) if is_system(&client.socket()) => return,
         Some(_) => "a daemon of root",
     };
@@ -249,7 +249,7 @@ pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
     }
 }
 
-/// The daemon that runs, wherever the environment of whoever started it put its socket.
+/// The daemon that runs, wherever its socket is: that depends on the environment in which it was started.
 pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     let address = address(arguments)?;
     // Where only a socket was named, the store of its daemon is meant, unless there is one in the present directory.
@@ -259,7 +259,7 @@ pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
 }
 
-/// The same, started when it does not run.
+/// The daemon that runs; one is started when none does.
 pub(super) fn starting(arguments: &StoreArguments) -> Result<Target> {
     let launch = Launch { program: this_program(), handover: handover(arguments)? };
     Ok(Target { launch: Some(launch), ..running(arguments)? })

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use kv::limits;
+use kv::protocol::{ChangeBody, ConsumerStatusBody};
 use kv::store::{
     Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
 };
@@ -9,7 +10,7 @@ use kv::store::{
 use super::arguments::{ListFormat, number};
 use super::child::Environment;
 use super::consumer_stream::Stream;
-use super::output::{self, ChangeView, ConsumerView};
+use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code, watch};
 
 #[derive(Debug, Subcommand)]
@@ -40,7 +41,7 @@ pub(super) enum Consumer {
 
 /// Which changes, and where a consumer begins that is not there.
 #[derive(Debug, Args)]
-pub(super) struct Wanted {
+pub(super) struct ConsumerArguments {
     /// Consumer
     pub(super) name: String,
     /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
@@ -71,7 +72,7 @@ pub(super) struct Delete {
 #[derive(Debug, Args)]
 pub(super) struct Get {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: ConsumerArguments,
     /// At most so many; by default 1000, -1 = as many as one page holds
     #[arg(allow_negative_numbers = true)]
     limit: Option<String>,
@@ -93,30 +94,31 @@ impl Consumer {
         match self {
             Consumer::Get(get) => get.run(store).await?,
             Consumer::Status { name } => match store.consumer_status(&name).await? {
-                (head, Some(consumer)) => output::print_items(&[ConsumerView::of(&consumer, head)], false)?,
+                (head, Some(consumer)) => output::print_item(&status(consumer, head))?,
                 (_, None) => {
                     return Err(Error::new(Code::NotFound, format!("there is no consumer {name}")));
                 }
             },
             Consumer::List { prefix, output } => {
-                let mut list = NameList { prefix, after: None };
-                let mut consumers = Vec::new();
-                let head = loop {
+                let mut request = Some(NameList { prefix, after: None });
+                let printed = output::print_pages(output, async || {
+                    let Some(list) = request.take() else { return Ok(None) };
                     let page = store.consumers(list.clone()).await?;
-                    consumers.extend(page.items);
-                    list.after = page.next;
-                    if list.after.is_none() {
-                        break page.seq;
-                    }
-                };
-                let views: Vec<_> = consumers.iter().map(|one| ConsumerView::of(one, head)).collect();
-                output::print_items(&views, output == ListFormat::Json)?;
+                    request = list.after_page(&page);
+                    Ok(Some(page.items.into_iter().map(|consumer| status(consumer, page.seq)).collect()))
+                });
+                let _ = printed.await?;
             }
             Consumer::Stream(stream) => return stream.run(store, environment).await,
             Consumer::Commit(_) | Consumer::Delete(_) => {}
         }
         Ok(exit_code::OK)
     }
+}
+
+fn status(consumer: kv::store::Consumer, head: u64) -> NamedBody<ConsumerStatusBody> {
+    let body = ConsumerStatusBody::new(&consumer, head);
+    NamedBody { name: consumer.name, body }
 }
 
 impl WriteCommand for Commit {
@@ -147,7 +149,7 @@ impl WriteCommand for Delete {
 impl Get {
     async fn run(self, store: &impl Store) -> Result<()> {
         let limit = number("LIMIT", self.limit.as_ref(), limits::PAGE_RECORDS as i64)?;
-        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
         let get = ConsumerGet {
             name: name.clone(),
             start: from,
@@ -156,8 +158,8 @@ impl Get {
             record_type: of_type,
         };
         let (changes, position) = store.consumer_get(get).await?;
-        let views: Vec<_> = changes.changes.iter().map(ChangeView::from).collect();
-        output::print_items(&views, self.output == ListFormat::Json)?;
+        let bodies: Vec<_> = changes.changes.into_iter().map(ChangeBody::from).collect();
+        output::print_items(&bodies, self.output)?;
         let done = changes.next - 1;
         if done > position {
             output::note(&format!("when they are dealt with: kv consumer commit {name} {done}"));

@@ -10,28 +10,28 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::child::Environment;
-use super::consumer::Wanted;
+use super::consumer::ConsumerArguments;
 use super::lock::tell_of_a_wait;
 use super::signals;
-use super::watch::{self, Outcome, Printing, Sink};
+use super::watch::{self, Outcome, Sink, SinkArguments};
 use super::{exit_code, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = watch::VARIABLES)]
 pub(super) struct Stream {
     #[command(flatten)]
-    wanted: Wanted,
+    wanted: ConsumerArguments,
     /// How long to wait while somebody else follows under this name: 10s, 1h
     #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
     wait: Duration,
     #[command(flatten)]
-    printing: Printing,
+    printing: SinkArguments,
 }
 
 impl Stream {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let mut sink = Sink::new(self.printing, environment).await?;
-        let Wanted { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
         let wanted = Subscribe {
             start: from,
             prefix,
@@ -96,13 +96,14 @@ impl Session {
                 }
                 Err(error) => return self.fail(error).await,
             };
-            let told = match self.sink.deal_with(&change).await {
+            let seq = change.seq;
+            let told = match self.sink.deal_with(change).await {
                 Ok(Outcome::Failed(code, told)) => return self.end(code, told).await,
                 Ok(Outcome::Last(signal)) => Some(signal),
                 Ok(Outcome::Next) => None,
                 Err(error) => return self.fail(error).await,
             };
-            (self.seq, self.done) = (change.seq, self.done + 1);
+            (self.seq, self.done) = (seq, self.done + 1);
             if told.is_some() || self.sink.is_enough(self.done) {
                 return self.end(told.map_or(exit_code::OK, signals::exit_code), told).await;
             }

@@ -4,29 +4,67 @@ mod list;
 mod serve;
 mod signals;
 
+use clap::Subcommand;
 use kv::client::Client;
 use kv::protocol::Status;
 use kv::store::{Code, Error, Result};
 
-pub(super) use self::list::List;
-use super::arguments::{DaemonCommand, StoreArguments};
+use self::list::List;
+use super::arguments::StoreArguments;
+use super::logs::Logs;
 use super::{connect, output};
 
-/// Runs `kv daemon …`.
-pub(super) fn run(arguments: &StoreArguments, command: DaemonCommand) -> Result<()> {
-    match command {
-        DaemonCommand::Run { spawned: true, launched: true, .. } => serve::as_spawned(),
-        DaemonCommand::Run { spawned: true, launched: false, .. } => serve::launch(),
-        DaemonCommand::Run { spawned: false, socket_group, .. } => {
-            serve::in_foreground(arguments, socket_group.as_deref())
+#[derive(Debug, Subcommand)]
+pub(super) enum Daemon {
+    /// Serve the store in the foreground, in place of a daemon that a command started
+    Run {
+        /// Let the members of this group use the daemon too; its socket is then in /run/kv
+        #[arg(long, value_name = "GROUP")]
+        socket_group: Option<String>,
+        /// Take the orders from stdin, as a daemon that was started by another command
+        #[arg(long, hide = true, conflicts_with = "socket_group")]
+        spawned: bool,
+        /// The same, started by the launcher
+        #[arg(long, hide = true, requires = "spawned")]
+        launched: bool,
+    },
+    /// Start the daemon in the background, unless it runs
+    Start,
+    /// End the daemon and wait for its death
+    ///
+    /// Commands that are connected and go on, such as watch, consumer stream and lock run, start the next daemon when they
+    /// need it: which ones, is told.
+    Stop {
+        /// End all daemons of this user, whatever store they serve, and tell which
+        #[arg(long)]
+        all: bool,
+    },
+    /// End the daemon that a command started, if there is one, and start the next one
+    Restart,
+    /// Show which daemon serves the store
+    Status,
+    /// Show all daemons of this user, whatever store they serve
+    List(List),
+    /// Print the log of the daemon that a command started
+    Logs(Logs),
+}
+
+impl Daemon {
+    pub(super) fn run(self, arguments: &StoreArguments) -> Result<()> {
+        match self {
+            Daemon::Run { spawned: true, launched: true, .. } => serve::as_spawned(),
+            Daemon::Run { spawned: true, launched: false, .. } => serve::launch(),
+            Daemon::Run { spawned: false, socket_group, .. } => {
+                serve::in_foreground(arguments, socket_group.as_deref())
+            }
+            Daemon::Start => connect::block_on(start(arguments)),
+            Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
+            Daemon::Stop { all: false } => connect::block_on(stop(arguments)),
+            Daemon::Restart => connect::block_on(restart(arguments)),
+            Daemon::Status => connect::block_on(status(arguments)),
+            Daemon::List(list) => connect::block_on(list.run()),
+            Daemon::Logs(logs) => connect::block_on(logs.run(arguments)),
         }
-        DaemonCommand::Start => connect::block_on(start(arguments)),
-        DaemonCommand::Stop { all: true } => connect::block_on(list::stop_all()),
-        DaemonCommand::Stop { all: false } => connect::block_on(stop(arguments)),
-        DaemonCommand::Restart => connect::block_on(restart(arguments)),
-        DaemonCommand::Status => connect::block_on(status(arguments)),
-        DaemonCommand::List(list) => connect::block_on(list.run()),
-        DaemonCommand::Logs(logs) => connect::block_on(logs.run(arguments)),
     }
 }
 
@@ -39,7 +77,7 @@ async fn start(arguments: &StoreArguments) -> Result<()> {
 async fn stop(arguments: &StoreArguments) -> Result<()> {
     match Client::find(connect::running(arguments)?).await? {
         Some(client) => {
-            // An older daemon, or one that is just ending, does not tell who is connected.
+            // An older daemon, or one that is just ending, does not tell which processes are connected.
             let status = client.status().await;
             client.end_daemon().await?;
             status.iter().for_each(followers_note);
@@ -70,7 +108,7 @@ async fn status(arguments: &StoreArguments) -> Result<()> {
     output::print_document(&client.status().await?)
 }
 
-/// Tells who was connected to a daemon that was ended, because such a command goes on and needs the next one.
+/// Tells which processes were connected to a daemon that was ended: a command that goes on starts the next daemon.
 fn followers_note(status: &Status) {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let others = status.processes.iter().filter(|pid| **pid != own);

@@ -88,7 +88,7 @@ impl Delete {
             }
             (["key", named @ ..], None, false) if !named.is_empty() => Ok(keys(named)),
             ([key], None, false) if !matches!(*key, "key" | "prefix" | "range") => Ok(keys(&[key])),
-            _ => Err(usage("these words name nothing to delete", FORMS)),
+            _ => Err(usage("kv delete does not understand these words", FORMS)),
         }
     }
 }

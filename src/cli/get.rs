@@ -1,13 +1,14 @@
 //! `kv get`
 
 use clap::{Args, ValueEnum};
-use kv::store::{Code, Error, List, Record, Result, Selector, Store};
+use kv::protocol::RecordBody;
+use kv::store::{Code, Error, List, Page, Read, Record, Request, Result, Selector, Store};
 
 use super::arguments::{ListFormat, usage};
-use super::list::{page_words, print_page};
-use super::output::{self, RecordView};
+use super::list::{page_words, print_list};
+use super::output;
 
-/// Words that say what to get; a key of such a name is got by `kv get key KEY`.
+/// Words that say what to get; a key of such a name is read by `kv get key KEY`.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 #[derive(Debug, Args)]
@@ -46,9 +47,7 @@ impl Get {
             ([] | ["key"], Some(key)) => self.one(store, key).await,
             (["key", key], None) => self.one(store, key).await,
             ([key], None) if !KINDS.contains(key) => self.one(store, key).await,
-            (["batch", keys @ ..], None) if !keys.is_empty() => {
-                output::print_items(&views(&store.get_batch(keys).await?), self.format() == ListFormat::Json)
-            }
+            (["batch", keys @ ..], None) if !keys.is_empty() => self.batch(store, keys).await,
             (["prefix", prefix, rest @ ..], None) => {
                 self.several(store, Selector::Prefix((*prefix).to_owned()), rest).await
             }
@@ -60,7 +59,7 @@ impl Get {
                 self.several(store, Selector::Type((*record_type).to_owned()), rest).await
             }
             _ => Err(usage(
-                "these words name nothing to get",
+                "kv get does not understand these words",
                 "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
             )),
         }
@@ -77,26 +76,46 @@ impl Get {
             record.value.get().to_owned()
         } else if self.text {
             record.value.to::<String>().map_err(|_| {
-                Error::new(Code::BadRequest, format!("the value of {key:?} is no string")).hint("use --raw")
+                Error::new(Code::BadRequest, format!("the value of {key:?} is not a string"))
+                    .hint("use --raw")
             })?
         } else if self.output == Format::Json {
             record.value.pretty()
         } else {
-            return output::print_items(&[RecordView::from(&record)], false);
+            return output::print_item(&RecordBody::from(record));
         };
         output::print_line(&text)
     }
 
+    async fn batch(&self, store: &impl Store, keys: &[&str]) -> Result<()> {
+        let mut wanted: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        let printed = output::print_pages(self.format(), async || {
+            if wanted.is_empty() {
+                return Ok(None);
+            }
+            let request = Request::Read(Read::GetBatch { keys: wanted.clone() });
+            let page: Page<Record> = store.call(request).await?.try_into()?;
+            match page.next.map(|next| wanted.iter().position(|key| *key == next)) {
+                None => wanted.clear(),
+                Some(Some(position)) if position > 0 => drop(wanted.drain(..position)),
+                Some(_) => return Err(Error::new(Code::Internal, "a page of get batch went nowhere")),
+            }
+            Ok(Some(page.items.into_iter().map(RecordBody::from).collect()))
+        });
+        printed.await.map(drop)
+    }
+
     async fn several(&self, store: &impl Store, selector: Selector, words: &[&str]) -> Result<()> {
         let (offset, limit) = page_words(words)?;
-        print_page(store, List { selector, offset, limit, ..List::default() }, self.format()).await
+        let list = List { selector, offset, limit, ..List::default() };
+        if print_list(store, list, self.format()).await?.is_some() {
+            let next = offset.saturating_add(limit.unwrap_or(0));
+            output::note(&format!("there is more: go on with an OFFSET of {next}, or give a LIMIT of -1"));
+        }
+        Ok(())
     }
 
     fn format(&self) -> ListFormat {
         if self.output == Format::Ndjson { ListFormat::Ndjson } else { ListFormat::Json }
     }
-}
-
-pub(super) fn views(records: &[Record]) -> Vec<RecordView<'_>> {
-    records.iter().map(RecordView::from).collect()
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use kv::limits;
+use kv::protocol::RecordBody;
 use kv::store::{self, Result, Store};
 
 use super::arguments::{ListFormat, number, usage};
-use super::get::views;
 use super::output;
 
 #[derive(Debug, Args)]
@@ -39,7 +39,12 @@ impl List {
             keys_only: self.keys_only,
             ..store::List::default()
         };
-        print_page(store, list, self.output).await
+        if let Some(key) = print_list(store, list, self.output).await? {
+            output::note(&format!(
+                "there is more: go on with kv list --after {key:?}, or give a limit of -1"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -56,37 +61,34 @@ pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     Ok((offset, u64::try_from(limit).ok()))
 }
 
-/// Prints a listing page by page, and says when there is more than the limit.
-pub(super) async fn print_page(store: &impl Store, mut list: store::List, format: ListFormat) -> Result<()> {
-    let mut keys = Vec::new();
-    let mut records = Vec::new();
-    let next = loop {
-        let (count, next) = if list.keys_only {
+/// Prints a listing page by page. Answers the last key when there is more than the limit.
+pub(super) async fn print_list(
+    store: &impl Store,
+    list: store::List,
+    format: ListFormat,
+) -> Result<Option<String>> {
+    let keys_only = list.keys_only;
+    let mut request = Some(list);
+    // Where the last page ended.
+    let mut next = None;
+    let reader = if keys_only {
+        output::print_pages(format, async || {
+            let Some(list) = request.take() else { return Ok(None) };
             let page = store.keys(list.clone()).await?;
-            let count = page.items.len();
-            keys.extend(page.items);
-            (count, page.next)
-        } else {
-            let page = store.page(list.clone()).await?;
-            let count = page.items.len();
-            records.extend(page.items);
-            (count, page.next)
-        };
-        list.offset = 0;
-        list.limit = list.limit.map(|limit| limit.saturating_sub(count as u64));
-        if next.is_none() || list.limit == Some(0) {
-            break next;
-        }
-        list.after = next;
-    };
-    let as_array = format == ListFormat::Json;
-    if list.keys_only {
-        output::print_items(&keys, as_array)?;
+            request = list.after_page(&page);
+            next = page.next;
+            Ok(Some(page.items))
+        })
+        .await?
     } else {
-        output::print_items(&views(&records), as_array)?;
-    }
-    if let Some(next) = next {
-        output::note(&format!("there is more: go on with kv list --after {next:?}, or give a limit of -1"));
-    }
-    Ok(())
+        output::print_pages(format, async || {
+            let Some(list) = request.take() else { return Ok(None) };
+            let page = store.page(list.clone()).await?;
+            request = list.after_page(&page);
+            next = page.next;
+            Ok(Some(page.items.into_iter().map(RecordBody::from).collect()))
+        })
+        .await?
+    };
+    Ok(next.filter(|_| reader.is_continue()))
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kv::limits;
-use kv::store::{Grant, LockAcquire, LockRelease, Reply, Result, Store, Write, WriteOperation};
+use kv::protocol::LockStateBody;
+use kv::store::{Grant, LockAcquire, LockRelease, NameList, Reply, Result, Store, Write, WriteOperation};
 
 use super::arguments::ListFormat;
 use super::child::Environment;
-use super::output::{self, LockView};
+use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code};
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +74,7 @@ pub(super) struct Release {
 
 /// Reads a duration as Go writes it.
 fn any_duration(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is no duration: they look like 10m, 1h30m, 1.5h, 500ms");
+    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
@@ -95,7 +96,7 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Acquires a lock, and tells who has it when that takes long.
+/// Acquires a lock. When that takes long, stderr tells which owner holds it.
 pub(super) async fn acquire_within(
     store: &impl Store,
     acquire: LockAcquire,
@@ -132,14 +133,19 @@ impl Lock {
 
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let printed = match self {
-            Lock::Status { name } => match store.lock_status(&name).await? {
-                Some(lock) => output::print_items(&[LockView::held(&lock)], false),
-                None => output::print_items(&[LockView::free(&name)], false),
-            },
+            Lock::Status { name } => {
+                let lock = store.lock_status(&name).await?;
+                output::print_item(&NamedBody { name, body: LockStateBody::from(lock) })
+            }
             Lock::List { prefix, output } => {
-                let locks = store.lock_list(&prefix).await?;
-                let views: Vec<_> = locks.iter().map(LockView::held).collect();
-                output::print_items(&views, output == ListFormat::Json)
+                let mut request = Some(NameList { prefix, after: None });
+                let printed = output::print_pages(output, async || {
+                    let Some(list) = request.take() else { return Ok(None) };
+                    let page = store.locks(list.clone()).await?;
+                    request = list.after_page(&page);
+                    Ok(Some(page.items.into_iter().map(held).collect()))
+                });
+                printed.await.map(drop)
             }
             Lock::Acquire(acquire) => {
                 let grant = acquire_within(store, acquire.acquire(), acquire.wait).await?;
@@ -150,6 +156,10 @@ impl Lock {
         };
         printed.map(|()| exit_code::OK)
     }
+}
+
+fn held(lock: kv::store::Lock) -> NamedBody<LockStateBody> {
+    NamedBody { name: lock.name.clone(), body: Some(lock).into() }
 }
 
 impl WriteCommand for Acquire {
@@ -165,7 +175,7 @@ impl WriteCommand for Acquire {
             fence: grant.fence,
             expires: grant.expires,
         };
-        output::print_items(&[LockView::held(&lock)], false)
+        output::print_item(&held(lock))
     }
 }
 

@@ -30,7 +30,7 @@ impl Logs {
     pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
         let target = connect::running(arguments)?;
         let own = target.place.socket().to_owned();
-        // The environment of whoever started the daemon may have put it elsewhere.
+        // A daemon that was started in another environment may have it elsewhere.
         let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
         let running = Client::find(target).await.ok().flatten().map(|client| client.socket());
         let log = Place::at(&running.or(last).unwrap_or(own))?.log();

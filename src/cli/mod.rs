@@ -30,10 +30,102 @@ mod stream;
 mod watch;
 mod witness;
 
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use kv::environment;
 use kv::store::{Reply, Request, Result, Store, Write};
 
-use self::arguments::{Arguments, Command};
+use self::arguments::StoreArguments;
 use self::child::Environment;
+
+const EXAMPLES: &str = "\
+Examples:
+  kv init
+  echo '{\"hello\":\"world\"}' | kv put hello
+  kv get key hello
+  kv list
+  kv stream get
+  kv delete hello
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked, not owner or
+consumer busy, 6 store or daemon unavailable, 7 trimmed, future or another epoch, 8 outcome unknown.";
+
+/// A key-value store with a daemon that shares it.
+#[derive(Debug, Parser)]
+#[command(name = "kv", version, before_help = "", after_help = EXAMPLES, max_term_width = 110)]
+struct Arguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Arguments {
+    /// Reads the command line and the variables of the environment.
+    fn read() -> std::result::Result<Arguments, clap::Error> {
+        let mut command = Arguments::command().mut_args(|argument| {
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            let is_set = variable.is_none_or(|name| environment::variable(name).is_some());
+            // clap itself takes an empty variable for an empty value.
+            if is_set { argument } else { argument.env(None::<&str>) }
+        });
+        let mut matches: ArgMatches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create the store, or bring its schema up to date
+    Init,
+    /// Store a value, read from stdin unless it is given
+    Put(put::Put),
+    /// Print values: get KEY, get key KEY, get batch KEY…, get prefix P, get range FROM TO, get type T
+    Get(get::Get),
+    /// Print records in key order
+    List(list::List),
+    /// Change a part of a value, by a patch read from stdin unless it is given
+    Patch(patch::Patch),
+    /// Print how many records there are: count all, count prefix P, count range FROM TO, count type T
+    Count(count::Count),
+    /// Remove records: delete KEY, delete key KEY…, delete prefix P, delete range FROM TO
+    Delete(delete::Delete),
+    /// Apply mutations, all or none: one JSON object per line on stdin
+    Mutate(mutate::Mutate),
+    /// Print or trim the stream of changes
+    Stream(stream::Stream),
+    /// Print changes as they are committed, or run a command for each: watch [-- COMMAND]
+    Watch(watch::Watch),
+    /// Follow the stream under a name whose position is kept
+    #[command(subcommand)]
+    Consumer(consumer::Consumer),
+    /// Acquire, release and show locks
+    #[command(subcommand)]
+    Lock(lock::Lock),
+    /// Copy the store into a file, or to stdout, while it is in use
+    Backup(backup::Backup),
+    /// Put a backup in the place of the store, which is kept beside it
+    Restore(restore::Restore),
+    /// Look for damage in the store, or in a backup
+    Check(check::Check),
+    /// Give what is free in the files of the store, as after a trim, back to the file system
+    Compact,
+    /// Measure how fast the store is
+    #[command(subcommand)]
+    Benchmark(benchmark::Benchmark),
+    /// Print the path of the daemon's socket
+    Socket,
+    /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
+    Rpc,
+    /// Print the description of the protocol, or its JSON Schema
+    Protocol {
+        /// The JSON Schema of every message
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Run, start, stop or show the daemon of this store
+    #[command(subcommand)]
+    Daemon(daemon::Daemon),
+}
 
 /// Runs the command and answers the exit code.
 pub(crate) fn run() -> u8 {
@@ -49,7 +141,7 @@ pub(crate) fn run() -> u8 {
         }
     };
     let outcome = if let Command::Daemon(command) = arguments.command {
-        daemon::run(&arguments.store, command).map(|()| exit_code::OK)
+        command.run(&arguments.store).map(|()| exit_code::OK)
     } else {
         connect::block_on(execute(arguments))
     };

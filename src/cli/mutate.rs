@@ -1,12 +1,12 @@
 //! `kv mutate`
 
 use clap::Args;
-use kv::protocol::{MUTATE_EXAMPLE, parse_mutation};
+use kv::protocol::{MUTATE_EXAMPLE, ResultBody, parse_mutation};
 use kv::store::{Reply, Result, Write, WriteOperation};
 
 use super::WriteCommand;
 use super::arguments::{GuardArguments, ListFormat};
-use super::output::{self, ResultView};
+use super::output;
 use super::put::read;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl WriteCommand for Mutate {
 
     fn print(&self, reply: Reply) -> Result<()> {
         let Reply::Mutated(results) = reply else { return Ok(()) };
-        let results: Vec<_> = results.into_iter().map(ResultView::from).collect();
-        output::print_items(&results, self.output == ListFormat::Json)
+        let results: Vec<_> = results.into_iter().map(ResultBody::from).collect();
+        output::print_items(&results, self.output)
     }
 }

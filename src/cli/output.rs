@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
 
 use kv::limits;
-use kv::store::{
-    Change, Code, Consumer, Deleted, Error, JsonText, Lock, MutationResult, Record, Result, Written,
-};
+use kv::store::{Code, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PIPE_BUF;
 use serde::Serialize;
+
+use super::arguments::ListFormat;
 
 /// Prints one line of data.
 pub(super) fn print_line(line: &str) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-/// The same without blocking: who reads too slowly does not keep the command from hearing of anything else.
+/// Prints data as [`print_bytes`] does, without blocking: a slow reader does not keep the command from handling signals.
 pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
     // A pipe that is writable takes so much at once (pipe(7)). The rest has a thread of its own, which costs more.
     if bytes.len() <= PIPE_BUF && stdout_is(PollFlags::OUT) {
@@ -41,7 +41,7 @@ pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
 /// Prints a whole file. A reader that does not take all of it is a failure: what it has is not the file.
 pub(super) fn print_file(file: &mut File) -> Result<()> {
     let mut copied = || -> io::Result<()> {
-        // Past the buffer, which would look for the ends of lines.
+        // Around Rust's buffer, which would look for the ends of lines.
         let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         file.rewind()?;
         io::copy(file, &mut stdout)?;
@@ -64,7 +64,7 @@ pub(super) fn print_file(file: &mut File) -> Result<()> {
     })
 }
 
-/// Refuses to print what is not for people.
+/// Refuses to print a database on a terminal.
 pub(super) fn check_no_terminal() -> Result<()> {
     if io::stdout().is_terminal() {
         return Err(Error::new(Code::BadRequest, "a database is not for a terminal")
@@ -100,15 +100,19 @@ pub(super) fn print_document(document: &impl Serialize) -> Result<()> {
 
 /// Data as one line of JSON.
 pub(super) fn to_line(item: &impl Serialize) -> Result<String> {
-    serde_json::to_string(item).map_err(|error| Error::new(Code::Internal, error.to_string()))
+    serde_json::to_string(item).map_err(unprintable)
 }
 
 /// Data as indented JSON.
 pub(super) fn to_document(document: &impl Serialize) -> Result<String> {
-    serde_json::to_string_pretty(document).map_err(|error| Error::new(Code::Internal, error.to_string()))
+    serde_json::to_string_pretty(document).map_err(unprintable)
 }
 
-/// A reader that has seen enough, as in `kv list | head -1`, is no failure.
+fn unprintable(error: serde_json::Error) -> Error {
+    Error::new(Code::Internal, error.to_string())
+}
+
+/// A reader that has seen enough, as in `kv list | head -1`, is not a failure.
 fn written(outcome: io::Result<()>) -> Result<()> {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -118,14 +122,84 @@ fn written(outcome: io::Result<()>) -> Result<()> {
     }
 }
 
+/// Prints one item as one line.
+pub(super) fn print_item(item: &impl Serialize) -> Result<()> {
+    print_line(&to_line(item)?)
+}
+
 /// Prints items as one JSON array with an item per line, or as one line each.
-pub(super) fn print_items(items: &[impl Serialize], as_array: bool) -> Result<()> {
-    let lines: Vec<String> = items.iter().map(to_line).collect::<Result<_>>()?;
-    match (as_array, lines.is_empty()) {
-        (true, true) => print_line("[]"),
-        (true, false) => print_line(&format!("[\n  {}\n]", lines.join(",\n  "))),
-        (false, true) => Ok(()),
-        (false, false) => print_line(&lines.join("\n")),
+pub(super) fn print_items(items: &[impl Serialize], format: ListFormat) -> Result<()> {
+    let mut printer = ItemPrinter::new(format);
+    if printer.print(items)?.is_break() { Ok(()) } else { printer.finish() }
+}
+
+/// Prints items page by page, so that no more than one page is held, and tells whether somebody still reads them.
+///
+/// `next_page` reads a page; it answers none behind the last one. Once the reader of stdout is gone, no further page is
+/// read: the command has done what it was asked for. When a page cannot be read, those before it stay printed, and an
+/// array is left open, so that nobody takes it for the whole.
+pub(super) async fn print_pages<T: Serialize>(
+    format: ListFormat,
+    mut next_page: impl AsyncFnMut() -> Result<Option<Vec<T>>>,
+) -> Result<ControlFlow<()>> {
+    let mut printer = ItemPrinter::new(format);
+    // Whether the first page can be read is told in any case.
+    let mut page = next_page().await;
+    loop {
+        match page {
+            Ok(Some(items)) if printer.print(&items)?.is_break() => return Ok(ControlFlow::Break(())),
+            Ok(Some(_)) => {}
+            Ok(None) => return printer.finish().map(ControlFlow::Continue),
+            Err(error) => return printer.break_off().and(Err(error)),
+        }
+        page = tokio::select! {
+            biased;
+            () = reader_is_gone() => return Ok(ControlFlow::Break(())),
+            page = next_page() => page,
+        };
+    }
+}
+
+/// Prints items in the order in which they are given, the separators of a JSON array between them.
+struct ItemPrinter {
+    format: ListFormat,
+    is_empty: bool,
+}
+
+impl ItemPrinter {
+    fn new(format: ListFormat) -> ItemPrinter {
+        ItemPrinter { format, is_empty: true }
+    }
+
+    /// Prints these items at once, and tells whether somebody still reads them.
+    fn print(&mut self, items: &[impl Serialize]) -> Result<ControlFlow<()>> {
+        let mut text = Vec::new();
+        for item in items {
+            if self.format == ListFormat::Json {
+                text.extend_from_slice(if self.is_empty { b"[\n  " } else { b",\n  " });
+            }
+            serde_json::to_writer(&mut text, item).map_err(unprintable)?;
+            if self.format == ListFormat::Ndjson {
+                text.push(b'\n');
+            }
+            self.is_empty = false;
+        }
+        print_bytes(&text)
+    }
+
+    /// Closes the array.
+    fn finish(self) -> Result<()> {
+        match (self.format, self.is_empty) {
+            (ListFormat::Json, true) => print_line("[]"),
+            (ListFormat::Json, false) => print_line("\n]"),
+            (ListFormat::Ndjson, _) => Ok(()),
+        }
+    }
+
+    /// Ends the line of the last item, so that an error that is told next begins a line of its own.
+    fn break_off(self) -> Result<()> {
+        let is_in_line = self.format == ListFormat::Json && !self.is_empty;
+        if is_in_line { print_line("") } else { Ok(()) }
     }
 }
 
@@ -146,7 +220,7 @@ pub(super) fn print_table<const COLUMNS: usize>(
     print_line(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// Tells people something that is no data. What steers a terminal is escaped: a key, or the name of a file, may hold it.
+/// Prints a line for people on stderr. Control characters are escaped: a key, or the name of a file, may hold some.
 pub(super) fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escaped).collect();
     let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
@@ -183,139 +257,10 @@ pub(super) fn print_error(error: &Error) {
     note(&text);
 }
 
-/// A record as it is printed.
+/// A body of the wire, with the name that its request had and that its reply therefore leaves out.
 #[derive(Serialize)]
-pub(super) struct RecordView<'a> {
-    key: &'a str,
-    version: u64,
-    revision: u64,
-    r#type: Option<&'a str>,
-    created: String,
-    updated: String,
-    value: &'a JsonText,
-}
-
-impl<'a> From<&'a Record> for RecordView<'a> {
-    fn from(record: &'a Record) -> RecordView<'a> {
-        RecordView {
-            key: &record.key,
-            version: record.version,
-            revision: record.revision,
-            r#type: record.record_type.as_deref(),
-            created: record.created.to_string(),
-            updated: record.updated.to_string(),
-            value: &record.value,
-        }
-    }
-}
-
-/// A change as it is printed.
-#[derive(Serialize)]
-pub(super) struct ChangeView<'a> {
-    seq: u64,
-    tx: u64,
-    tx_end: bool,
-    action: &'a str,
-    time: String,
-    record: RecordView<'a>,
-}
-
-impl<'a> From<&'a Change> for ChangeView<'a> {
-    fn from(change: &'a Change) -> ChangeView<'a> {
-        ChangeView {
-            seq: change.seq,
-            tx: change.tx,
-            tx_end: change.tx_end,
-            action: change.action.as_str(),
-            time: change.time.to_string(),
-            record: (&change.record).into(),
-        }
-    }
-}
-
-/// What a mutation did, as it is printed.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum ResultView {
-    Written {
-        version: u64,
-        revision: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        value: Option<JsonText>,
-    },
-    Deleted {
-        deleted: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        revision: Option<u64>,
-    },
-    Checked {},
-}
-
-impl From<MutationResult> for ResultView {
-    fn from(result: MutationResult) -> ResultView {
-        match result {
-            MutationResult::Written(Written { version, revision, value }) => {
-                ResultView::Written { version, revision, value }
-            }
-            MutationResult::Deleted(Deleted { deleted, revision }) => {
-                ResultView::Deleted { deleted, revision }
-            }
-            MutationResult::Checked => ResultView::Checked {},
-        }
-    }
-}
-
-/// A lock as it is printed.
-#[derive(Serialize)]
-pub(super) struct LockView<'a> {
-    name: &'a str,
-    held: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fence: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-}
-
-impl<'a> LockView<'a> {
-    pub(super) fn held(lock: &'a Lock) -> LockView<'a> {
-        LockView {
-            name: &lock.name,
-            held: true,
-            owner: Some(&lock.owner),
-            fence: Some(lock.fence),
-            expires: Some(lock.expires.to_string()),
-        }
-    }
-
-    pub(super) fn free(name: &'a str) -> LockView<'a> {
-        LockView { name, held: false, owner: None, fence: None, expires: None }
-    }
-}
-
-/// A consumer as it is printed.
-#[derive(Serialize)]
-pub(super) struct ConsumerView<'a> {
-    name: &'a str,
-    position: u64,
-    head: u64,
-    lag: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    holder: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires: Option<String>,
-}
-
-impl<'a> ConsumerView<'a> {
-    pub(super) fn of(consumer: &'a Consumer, head: u64) -> ConsumerView<'a> {
-        ConsumerView {
-            name: &consumer.name,
-            position: consumer.position,
-            head,
-            lag: head.saturating_sub(consumer.position),
-            holder: consumer.holder.as_deref(),
-            expires: consumer.expires.map(|expires| expires.to_string()),
-        }
-    }
+pub(super) struct NamedBody<T> {
+    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) body: T,
 }

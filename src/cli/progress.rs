@@ -1,4 +1,4 @@
-//! Work that takes long: with a bar for who looks, and an end when it is interrupted.
+//! Work that takes long: shown by a bar on a terminal, and ended when it is interrupted.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use kv::store::{Code, Error, Result};
 
 use super::signals::{self, Signals};
 
-/// What became of it.
-pub(super) enum Ended<T> {
-    Done(T),
+/// How work ended.
+pub(super) enum Completion<T> {
+    Finished(T),
     /// With the exit code of a command that was ended by a signal.
     Interrupted(u8),
 }
@@ -23,7 +23,7 @@ pub(super) enum Ended<T> {
 pub(super) async fn watched<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce(&mut Watcher<'_>) -> Result<T> + Send + 'static,
-) -> Result<Ended<T>> {
+) -> Result<Completion<T>> {
     let mut signals = Signals::new()?;
     let is_given_up = Arc::new(AtomicBool::new(false));
     let heard = Arc::clone(&is_given_up);
@@ -40,17 +40,17 @@ pub(super) async fn watched<T: Send + 'static>(
         done
     });
     tokio::select! {
-        done = &mut working => done.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string()))).map(Ended::Done),
+        done = &mut working => done.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string()))).map(Completion::Finished),
         signal = signals.end() => {
             is_given_up.store(true, Ordering::Relaxed);
             tokio::select! {
                 _ = working => {}
-                // Who asks twice does not want to wait.
+                // A second signal says that the user does not want to wait.
                 _ = signals.end() => {}
                 // It may be writing to a pipe that nobody reads: the end of the process ends that too.
                 () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
             }
-            Ok(Ended::Interrupted(signals::exit_code(signal)))
+            Ok(Completion::Interrupted(signals::exit_code(signal)))
         }
     }
 }

@@ -8,13 +8,13 @@ use kv::store::{Restored, Result, Store as _};
 
 use super::arguments::StoreArguments;
 use super::backup::STREAM;
-use super::progress::{Ended, watched};
+use super::progress::{Completion, watched};
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 FILE is checked first; a damaged one changes nothing. The store that is there goes on until the moment in which it is replaced,
-and is kept beside the new one, under a name that is told. Whoever follows the stream is told that it is another one
+and is kept beside the new one, under a name that is told. Clients that follow the stream are told that it is another one
 (epoch_changed), positions of consumers come with the backup, and no lock is held any more.")]
 pub(super) struct Restore {
     /// What kv backup made; - = stdin
@@ -33,8 +33,8 @@ impl Restore {
             maintenance::stage(&address, source, watcher)
         });
         let staged = match work.await? {
-            Ended::Done(staged) => staged,
-            Ended::Interrupted(code) => return Ok(code),
+            Completion::Finished(staged) => staged,
+            Completion::Interrupted(code) => return Ok(code),
         };
         if let Some(leftover) = &staged.leftover {
             output::note(&format!("a restore was interrupted before: what it left is kept as {leftover}"));
@@ -46,7 +46,7 @@ impl Restore {
     }
 }
 
-async fn put_in_place(store: &connect::Opened, staged: Staged, name: &str) -> Result<u8> {
+async fn put_in_place(store: &connect::OpenStore, staged: Staged, name: &str) -> Result<u8> {
     let records = staged.checked.records;
     let (epoch, seq, schema_before) = (staged.epoch.clone(), staged.seq, staged.schema_before);
     let claim = staged.hand_over();

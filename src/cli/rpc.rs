@@ -21,8 +21,8 @@ pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
     }
     let stream = connect::client(arguments).await?.open_stream().await?;
     let sent = RefCell::default();
-    let Some(Received { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };
-    let Sent { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();
+    let Some(ReceivedLines { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };
+    let SentLines { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();
     let gone = |message: String| Error::new(Code::Unavailable, message).hint("see its log: kv daemon logs");
     if answered < lines {
         let message = format!("the daemon answered {answered} of {lines} lines before it went away");
@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
 
 /// What was sent so far.
 #[derive(Default)]
-struct Sent {
+struct SentLines {
     /// The lines that are to be answered.
     lines: u64,
     /// Those that are not, because the connection closes before them.
@@ -54,7 +54,7 @@ struct Sent {
     said_bye: bool,
 }
 
-impl Sent {
+impl SentLines {
     /// Counts the lines that end in these bytes; `line` is the one that does not, as far as it can be a small one.
     fn count(&mut self, bytes: &[u8], line: &mut Vec<u8>) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -86,14 +86,14 @@ impl Sent {
 
 /// What came.
 #[derive(Default)]
-struct Received {
+struct ReceivedLines {
     answered: u64,
     /// The subscriptions that were not ended: they have no end of their own.
     following: HashSet<Id>,
 }
 
 /// Answers what came; none when nobody reads it any more.
-async fn converse(stream: UnixStream, sent: &RefCell<Sent>) -> Result<Option<Received>> {
+async fn converse(stream: UnixStream, sent: &RefCell<SentLines>) -> Result<Option<ReceivedLines>> {
     let (reader, mut writer) = stream.into_split();
     let sending = async {
         let mut stdin = tokio::io::stdin();
@@ -122,7 +122,7 @@ async fn converse(stream: UnixStream, sent: &RefCell<Sent>) -> Result<Option<Rec
         Ok::<(), Error>(())
     };
     let receiving = async {
-        let mut received = Received::default();
+        let mut received = ReceivedLines::default();
         let mut lines = FramedRead::new(reader, LineCodec::default());
         while let Some(Ok(Line::Whole(line))) = lines.next().await {
             received.answered += u64::from(is_reply(&line));

@@ -90,14 +90,14 @@ impl From<SignalSet> for SigSet {
 
 /// The signals as they were when this process began.
 #[derive(Debug, Clone, Copy)]
-struct Inherited {
+struct InheritedSignals {
     ignored: SignalSet,
     blocked: SignalSet,
 }
 
 /// They are read before the first handler is installed.
-fn inherited() -> Inherited {
-    static INHERITED: OnceLock<Inherited> = OnceLock::new();
+fn inherited() -> InheritedSignals {
+    static INHERITED: OnceLock<InheritedSignals> = OnceLock::new();
     *INHERITED.get_or_init(|| {
         // Where there is no /proc, nothing is known to be ignored.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -105,13 +105,13 @@ fn inherited() -> Inherited {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(SignalSet::parse).unwrap_or(SignalSet::EMPTY)
         };
-        Inherited { ignored: read("SigIgn:"), blocked: read("SigBlk:") }
+        InheritedSignals { ignored: read("SigIgn:"), blocked: read("SigBlk:") }
     })
 }
 
 /// Installs a handler; none for a signal that is to be left alone.
 pub(super) fn handle(signal: Signal) -> Result<Option<Handler>> {
-    let Inherited { ignored, blocked } = inherited();
+    let InheritedSignals { ignored, blocked } = inherited();
     if ignored.contains(signal) || blocked.contains(signal) {
         return Ok(None);
     }
@@ -129,7 +129,7 @@ pub(super) fn survive_file_size_limit() -> Result<()> {
     handle(Signal::XFSZ).map(drop)
 }
 
-/// Makes the end of a program visible also where whoever started kv ignores it: the system would forget its exit code.
+/// Makes the exit code of a child visible although the caller of kv may ignore SIGCHLD: the system would forget it then.
 /// The program itself finds the default then, as with timeout(1).
 pub(super) fn see_children_end() -> Result<()> {
     let _ = inherited();

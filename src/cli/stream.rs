@@ -2,11 +2,12 @@
 
 use clap::{Args, Subcommand};
 use kv::limits;
+use kv::protocol::ChangeBody;
 use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
 
 use super::WriteCommand;
 use super::arguments::{GuardArguments, ListFormat, number, usage};
-use super::output::{self, ChangeView};
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct Stream {
@@ -78,20 +79,18 @@ impl Stream {
         if words.len() > 2 {
             return Err(usage("there are words behind SEQ and LIMIT", "for example: kv stream get 1 100"));
         }
-        let mut query = store::Stream { seq, limit, prefix, record_type };
-        let mut changes = Vec::new();
-        let (next, head) = loop {
+        let mut request = Some(store::Stream { seq, limit, prefix, record_type });
+        // Where the last page ended, and the stream.
+        let (mut next, mut head) = (1, 0);
+        let reader = output::print_pages(format, async || {
+            let Some(query) = request.take() else { return Ok(None) };
             let page = store.changes(query.clone()).await?;
-            query.limit = query.limit.map(|limit| limit.saturating_sub(page.changes.len() as u64));
-            query.seq = page.next;
-            changes.extend(page.changes);
-            if page.next > page.seq || query.limit == Some(0) {
-                break (page.next, page.seq);
-            }
-        };
-        let views: Vec<ChangeView<'_>> = changes.iter().map(ChangeView::from).collect();
-        output::print_items(&views, format == ListFormat::Json)?;
-        if next <= head {
+            request = query.after_page(&page);
+            (next, head) = (page.next, page.seq);
+            Ok(Some(page.changes.into_iter().map(ChangeBody::from).collect()))
+        })
+        .await?;
+        if reader.is_continue() && next <= head {
             output::note(&format!("there is more: go on with kv stream get {next}"));
         }
         Ok(())

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
+use kv::protocol::ChangeBody;
 use kv::store::{Change, Event, Result, Start, Store, Subscribe};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 
 use super::child::{Environment, Program};
 use super::exit_code;
-use super::output::{self, ChangeView};
+use super::output;
 use super::signals::{self, Signals};
 
 pub(super) const VARIABLES: &str = "\
@@ -35,12 +36,12 @@ pub(super) struct Watch {
     #[arg(long, value_name = "SEQ|now", default_value = "now", value_parser = start)]
     after: Start,
     #[command(flatten)]
-    printing: Printing,
+    printing: SinkArguments,
 }
 
 /// What is done with each change.
 #[derive(Debug, Args)]
-pub(super) struct Printing {
+pub(super) struct SinkArguments {
     /// How changes are printed
     #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
     output: WatchFormat,
@@ -88,7 +89,7 @@ impl Watch {
                     code = sink.ended() => return Ok(code),
                 }
             };
-            match sink.deal_with(&change).await? {
+            match sink.deal_with(change).await? {
                 Outcome::Next if !sink.is_enough(done) => {}
                 Outcome::Next => return Ok(exit_code::OK),
                 Outcome::Last(signal) => return Ok(signals::exit_code(signal)),
@@ -123,8 +124,8 @@ impl Sink {
     ///
     /// # Errors
     /// `unavailable` when the system does not allow another process.
-    pub(super) async fn new(printing: Printing, environment: Environment) -> Result<Sink> {
-        let Printing { output: format, limit, command } = printing;
+    pub(super) async fn new(printing: SinkArguments, environment: Environment) -> Result<Sink> {
+        let SinkArguments { output: format, limit, command } = printing;
         let signals = Signals::new()?;
         let program = if command.is_empty() { None } else { Some(Program::new(command, environment).await?) };
         Ok(Sink { format, limit, program, signals })
@@ -152,19 +153,19 @@ impl Sink {
     }
 
     /// Prints a change, or runs the program for it.
-    pub(super) async fn deal_with(&mut self, change: &Change) -> Result<Outcome> {
-        let view = ChangeView::from(change);
+    pub(super) async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
         if let Some(program) = &mut self.program {
-            return run_for(program, change, output::to_line(&view)?, &mut self.signals).await;
+            return run_for(program, change, &mut self.signals).await;
         }
+        let body = ChangeBody::from(change);
         let text = match self.format {
-            WatchFormat::Ndjson => output::to_line(&view)?,
-            WatchFormat::Json => output::to_document(&view)?,
+            WatchFormat::Ndjson => output::to_line(&body)?,
+            WatchFormat::Json => output::to_document(&body)?,
         };
         tokio::select! {
             biased;
             reader = output::print_aside(format!("{text}\n").into_bytes()) => {
-                // A reader that has seen enough is no failure.
+                // A reader that has seen enough is not a failure.
                 Ok(if reader?.is_break() { Outcome::Failed(exit_code::OK, None) } else { Outcome::Next })
             }
             signal = self.signals.end() => Ok(Outcome::Failed(signals::exit_code(signal), Some(signal))),
@@ -172,12 +173,7 @@ impl Sink {
     }
 }
 
-async fn run_for(
-    program: &mut Program,
-    change: &Change,
-    line: String,
-    signals: &mut Signals,
-) -> Result<Outcome> {
+async fn run_for(program: &mut Program, change: Change, signals: &mut Signals) -> Result<Outcome> {
     let mut command = program.command();
     for (name, value) in [
         ("SEQ", change.seq.to_string()),
@@ -192,6 +188,7 @@ async fn run_for(
     ] {
         command.env(format!("KV_CHANGE_{name}"), value);
     }
+    let line = output::to_line(&ChangeBody::from(change))?;
     let mut child = program.spawn(command.stdin(Stdio::piped())).await?;
     let stdin = child.stdin.take();
     let feeding = async {

@@ -25,7 +25,7 @@ use super::signals::SignalSet;
 /// The first word of its command line. It does not name kv, so that `pkill kv` does not reach it.
 pub(super) const NAME: &str = "signal-witness";
 
-/// Its second word, once it has let go of what whoever started kv has open.
+/// Its second word, once it has closed the descriptors that the caller of kv passed on.
 const ALONE: &str = "alone";
 
 /// The witness, as kv sees it.

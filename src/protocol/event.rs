@@ -5,21 +5,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio_util::bytes::Bytes;
 
-use super::reply::{ChangeBody, ErrorBody, unusable};
+use super::body::{ChangeBody, ErrorBody};
+use super::reply::unusable;
 use super::schema::Schemas;
 use super::{Id, line};
 use crate::store::{Change, Error, Event, Result};
 
-/// Nothing that is wanted came for a while.
+/// No change that the subscription asks for came for a while.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct ProgressBody {
-    /// Every wanted change up to this seq was sent.
+    /// Every change up to this seq that the subscription asks for was sent.
     seq: u64,
     /// How many changes of the store are still to be looked at.
     lag: u64,
 }
 
-/// Nothing more comes.
+/// The subscription ended.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct EndBody {
     /// The code of the error: `trimmed`, `epoch_changed`, `consumer_busy`, `unavailable`, …
@@ -28,7 +29,7 @@ struct EndBody {
 }
 
 #[derive(Serialize)]
-struct Outgoing<'a, T> {
+struct EventMessage<'a, T> {
     subscription: &'a RawValue,
     event: &'static str,
     #[serde(flatten)]
@@ -72,7 +73,7 @@ pub(crate) fn encode_end(subscription: &Id, error: Error) -> Vec<u8> {
 fn outgoing(subscription: &Id, event: &'static str, body: impl Serialize) -> Vec<u8> {
     // An id is JSON text by construction.
     let subscription = serde_json::from_str(subscription.as_json()).unwrap_or(RawValue::NULL);
-    line(&Outgoing { subscription, event, body })
+    line(&EventMessage { subscription, event, body })
 }
 
 /// The subscription that a line is about, the reply to `subscribe` or an event, and whether it is its last one.
@@ -92,7 +93,7 @@ pub fn subscription_of(line: &[u8]) -> Option<(Id, bool)> {
 /// Reads an event; none when it is of a kind that this version does not know.
 ///
 /// # Errors
-/// That of its end, or `internal` when the line is no event.
+/// That of its end, or `internal` when the line is not an event.
 pub(crate) fn decode_event(line: &[u8]) -> Result<Option<Event>> {
     #[derive(Deserialize)]
     struct Head {
@@ -117,34 +118,24 @@ fn read<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Action, Code, JsonText, Record, Timestamp};
+    use crate::store::Code;
 
-    fn change() -> Change {
-        let time = Timestamp::from_unix_ms(1_700_000_000_000);
-        let record = Record {
-            key: "jobs/1".to_owned(),
-            version: 1,
-            revision: 7,
-            record_type: None,
-            created: time,
-            updated: time,
-            value: JsonText::parse("1.10").unwrap(),
-        };
-        Change { seq: 7, tx: 7, tx_end: true, action: Action::Create, time, record }
-    }
+    const CHANGE: &str = concat!(
+        r#"{"seq":7,"tx":7,"tx_end":true,"action":"create","time":"2023-11-14T22:13:20.000Z","record":"#,
+        r#"{"key":"jobs/1","version":1,"revision":7,"type":null,"created":"2023-11-14T22:13:20.000Z","#,
+        r#""updated":"2023-11-14T22:13:20.000Z","value":1.10}}"#,
+    );
 
     #[test]
     fn what_is_told_is_what_is_read() {
         let id = Id::number(3);
+        let change: Change = serde_json::from_str::<ChangeBody>(CHANGE).unwrap().try_into().unwrap();
         let mut lines = Vec::new();
-        append_change(&mut lines, &id, &encode_change(change()));
-        let text = String::from_utf8(lines).unwrap();
-        assert!(
-            text.starts_with(r#"{"subscription":3,"event":"change","seq":7,"tx":7,"tx_end":true,"#),
-            "{text}"
-        );
-        assert!(text.ends_with("\"value\":1.10}}\n"), "{text}");
-        assert_eq!(decode_event(text.as_bytes()), Ok(Some(Event::Change(change()))));
+        append_change(&mut lines, &id, &encode_change(change.clone()));
+        let rest = CHANGE.strip_prefix('{').unwrap();
+        let expected = format!("{{\"subscription\":3,\"event\":\"change\",{rest}\n");
+        assert_eq!(String::from_utf8(lines).unwrap(), expected);
+        assert_eq!(decode_event(expected.as_bytes()), Ok(Some(Event::Change(change))));
 
         let progress = encode_progress(&id, 9, 2);
         assert_eq!(subscription_of(&progress), Some((id.clone(), false)));

@@ -13,7 +13,7 @@ use crate::limits;
 pub enum Line {
     /// A line, without its newline.
     Whole(Bytes),
-    /// The present line is over [`limits::SMALL_MESSAGE_BYTES`]: told once before the rest of it is read, by
+    /// The present line is over [`limits::SMALL_MESSAGE_BYTES`]: yielded once before the rest of it is read, by
     /// [`LineCodec::telling_long_lines`].
     Long,
     /// A line over the limit, skipped to its newline.
@@ -28,11 +28,11 @@ pub struct LineCodec {
     limit_bytes: usize,
     /// How far the buffer was searched for a newline.
     searched: usize,
-    /// Whether a long line is told.
+    /// Whether [`Line::Long`] is yielded.
     tells_long: bool,
-    /// The present line was told to be a long one.
+    /// Whether [`Line::Long`] was yielded for the present line.
     told_long: bool,
-    /// The present line is over the limit.
+    /// Whether the present line is over the limit.
     skipping: bool,
 }
 
@@ -44,7 +44,7 @@ impl Default for LineCodec {
 }
 
 impl LineCodec {
-    /// Tells [`Line::Long`] too: who reads from many has to wait for memory before it reads on.
+    /// A decoder that yields [`Line::Long`] too: a reader of many connections has to wait for memory before it reads on.
     #[must_use]
     pub fn telling_long_lines() -> LineCodec {
         LineCodec { tells_long: true, ..LineCodec::default() }
@@ -52,7 +52,7 @@ impl LineCodec {
 }
 
 impl LineCodec {
-    /// With another limit, in bytes without the newline.
+    /// A decoder with another limit, in bytes without the newline.
     #[must_use]
     pub fn with_limit(limit_bytes: usize) -> LineCodec {
         LineCodec { limit_bytes, searched: 0, tells_long: false, told_long: false, skipping: false }

@@ -3,9 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::request::IdSchema;
-use super::{PROTOCOL, event, reply, request};
+use super::body::ErrorBody;
+use super::request::Call;
+use super::request::{Operations, RequestFields};
+use super::session::IdSchema;
+use super::{PROTOCOL, event, request};
 use crate::limits;
+use crate::store::Result;
 
 /// The JSON Schema (draft 2020-12) of every message: `requests` and `replies` by operation, `error` for what any
 /// request may be answered with. What several of them share stands under `$defs`.
@@ -13,7 +17,7 @@ use crate::limits;
 pub fn schema() -> Value {
     let mut schemas = Schemas::default();
     request::schemas(&mut schemas);
-    reply::schemas(&mut schemas);
+    schemas.error::<ErrorBody>();
     event::schemas(&mut schemas);
     let Schemas { mut generator, requests, replies, events, error } = schemas;
     json!({
@@ -39,10 +43,9 @@ pub(super) struct Schemas {
     error: Value,
 }
 
-impl Schemas {
-    /// The request of an operation has these fields.
-    pub(super) fn request<T: JsonSchema>(&mut self, op: &str) {
-        let mut schema = with_op(op, T::json_schema(&mut self.generator));
+impl Operations for Schemas {
+    fn add<F: RequestFields, B: JsonSchema>(&mut self, op: &str, _call: impl FnOnce(F) -> Result<Call>) {
+        let mut schema = with_op(op, F::schema(&mut self.generator));
         let id = json!({ "description": "Echoed in the reply.", "type": ["string", "integer"] });
         let timeout_ms = json!({
             "description": "How long to wait for an answer, in milliseconds.",
@@ -52,27 +55,19 @@ impl Schemas {
         });
         insert_properties(&mut schema, [("id", id), ("timeout_ms", timeout_ms)]);
         self.requests.insert(op.to_owned(), schema);
+        self.add_reply::<B>(op);
     }
 
-    /// The request of an operation may have these fields too.
-    pub(super) fn add_fields<T: JsonSchema>(&mut self, op: &str) {
-        let fields = T::json_schema(&mut self.generator);
-        if let (Some(schema), Some(Value::Object(added))) =
-            (self.requests.get_mut(op), fields.get("properties"))
-        {
-            insert_properties(schema, added.iter().map(|(name, field)| (name.as_str(), field.clone())));
-        }
-    }
-
-    /// An operation may be answered like this.
-    pub(super) fn reply<T: JsonSchema>(&mut self, op: &str) {
-        let schema = as_reply(true, T::json_schema(&mut self.generator));
+    fn add_reply<B: JsonSchema>(&mut self, op: &str) {
+        let schema = as_reply(true, B::json_schema(&mut self.generator));
         match self.replies.get_mut(op) {
             None => drop(self.replies.insert(op.to_owned(), schema)),
             Some(other) => *other = json!({ "anyOf": [other.take(), schema] }),
         }
     }
+}
 
+impl Schemas {
     /// A subscription may bring this.
     pub(super) fn event<T: JsonSchema>(&mut self, event: &str) {
         let mut schema = T::json_schema(&mut self.generator).to_value();
@@ -100,6 +95,15 @@ pub(super) fn with_op(op: &str, fields: Schema) -> Value {
     insert_properties(&mut schema, [("op", json!({ "const": op }))]);
     require(&mut schema, "op");
     schema
+}
+
+/// The schema of an object that may have the properties of a group too.
+pub(super) fn with_properties_of(group: &Schema, fields: Schema) -> Schema {
+    let mut schema = fields.to_value();
+    if let Some(Value::Object(added)) = group.get("properties") {
+        insert_properties(&mut schema, added.iter().map(|(name, field)| (name.as_str(), field.clone())));
+    }
+    Schema::try_from(schema).unwrap_or_default()
 }
 
 fn as_reply(ok: bool, body: Schema) -> Value {

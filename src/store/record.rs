@@ -6,9 +6,9 @@ use super::error::{Error, Result};
 use super::json_text::JsonText;
 use super::time::Timestamp;
 
-/// One key with its value.
+/// One key with its value, as it is stored or read into a type of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct Record<T = JsonText> {
     /// 1 to 1,024 bytes of UTF-8 without NUL. Order is bytewise.
     pub key: String,
     /// Counts the writes of this key: 1, 2, 3, … and from 1 again after a delete.
@@ -22,9 +22,12 @@ pub struct Record {
     pub created: Timestamp,
     /// When this key was last written.
     pub updated: Timestamp,
-    /// The exact text that was written, without the white space between its tokens.
-    pub value: JsonText,
+    /// As [`JsonText`] the exact text that was written, without the white space between its tokens.
+    pub value: T,
 }
+
+/// A record whose value is read into a type of the program.
+pub type RecordOf<T> = Record<T>;
 
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,25 +78,6 @@ pub struct Change {
     pub record: Record,
 }
 
-/// A record whose value is read into a type of the program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordOf<T> {
-    /// As in [`Record`].
-    pub key: String,
-    /// As in [`Record`].
-    pub version: u64,
-    /// As in [`Record`].
-    pub revision: u64,
-    /// As in [`Record`].
-    pub record_type: Option<String>,
-    /// As in [`Record`].
-    pub created: Timestamp,
-    /// As in [`Record`].
-    pub updated: Timestamp,
-    /// The value.
-    pub value: T,
-}
-
 /// Reads the value of a record into a type of the program.
 ///
 /// # Errors
@@ -123,7 +107,7 @@ pub fn records_of<T: DeserializeOwned>(records: Vec<Record>) -> Result<Vec<Recor
         .map(|record| {
             let value = value_of(&record)?;
             let Record { key, version, revision, record_type, created, updated, value: _ } = record;
-            Ok(RecordOf { key, version, revision, record_type, created, updated, value })
+            Ok(Record { key, version, revision, record_type, created, updated, value })
         })
         .collect()
 }

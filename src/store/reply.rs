@@ -239,24 +239,36 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
+/// What a reply of one kind says; `internal` for a reply of another kind.
+macro_rules! answer {
+    ($reply:expr, $kind:pat => $answer:expr) => {
+        match $reply {
+            $kind => Ok($answer),
+            other => Err(unexpected(&other)),
+        }
+    };
+}
+
+impl TryFrom<Reply> for Page<Record> {
+    type Error = Error;
+
+    fn try_from(reply: Reply) -> Result<Page<Record>> {
+        answer!(reply, Reply::Records(page) => page)
+    }
+}
+
 impl TryFrom<Reply> for Grant {
     type Error = Error;
 
     fn try_from(reply: Reply) -> Result<Grant> {
-        match reply {
-            Reply::Granted(grant) => Ok(grant),
-            other => Err(unexpected(&other)),
-        }
+        answer!(reply, Reply::Granted(grant) => grant)
     }
 }
 
 impl Reply {
     /// The position of a consumer.
     pub(crate) fn into_position(self) -> Result<u64> {
-        match self {
-            Reply::Position { position } => Ok(position),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self, Reply::Position { position } => position)
     }
 }
 

@@ -5,11 +5,12 @@
 
 mod check;
 mod mutation;
+mod read;
 
-use super::keys::KeyRange;
 use super::subscription::Start;
 pub(crate) use check::{check_filter, check_value};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
+pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub enum WriteOperation {
     /// Makes a session the holder of a consumer. It stands behind [`Store::subscribe`](super::Store::subscribe), and is
     /// nothing that a client can ask a daemon for.
     ConsumerHold(ConsumerHold),
-    /// Ends that, likewise.
+    /// Ends the hold of a session on a consumer; no client can ask a daemon for it either.
     ConsumerLeave(ConsumerLeave),
 }
 
@@ -117,7 +118,7 @@ pub struct LockAcquire {
     pub name: String,
     /// Who wants it, 1 to 256 bytes.
     pub owner: String,
-    /// For how long, in milliseconds, from 1 to 100 years.
+    /// For how long, in milliseconds: at least 1, at most 100 years.
     pub duration_ms: u64,
     /// The fence of the grant that is refreshed; none = whatever the lock allows.
     pub fence: Option<u64>,
@@ -172,140 +173,4 @@ pub struct ConsumerLeave {
     pub name: String,
     /// The session.
     pub holder: String,
-}
-
-/// The operations that only read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read {
-    /// One record.
-    Get {
-        /// Its key.
-        key: String,
-    },
-    /// The records of these keys, in the order asked for; missing ones are left out, and a key that stands twice is
-    /// answered once.
-    GetBatch {
-        /// At most 1,000 keys.
-        keys: Vec<String>,
-    },
-    /// A page of records in key order.
-    List(List),
-    /// How many records there are.
-    Count(Selector),
-    /// A page of the stream.
-    Stream(Stream),
-    /// The bounds of the stream.
-    StreamSeq,
-    /// Who holds a lock.
-    LockStatus {
-        /// The lock.
-        name: String,
-    },
-    /// A page of the locks that are held, in the order of their names.
-    LockList(NameList),
-    /// The changes behind the position of a consumer.
-    ConsumerGet(ConsumerGet),
-    /// How far a consumer is.
-    ConsumerStatus {
-        /// The consumer.
-        name: String,
-    },
-    /// A page of the consumers, in the order of their names.
-    ConsumerList(NameList),
-    /// Which store this is.
-    Identity,
-}
-
-/// Which records a listing, a count or a delete covers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Selector {
-    /// All of them.
-    #[default]
-    All,
-    /// Those whose key starts with this.
-    Prefix(String),
-    /// Those with `from <= key < to`.
-    Range {
-        /// The first key.
-        from: String,
-        /// The first key after the range.
-        to: String,
-    },
-    /// Those of this type.
-    Type(String),
-}
-
-impl Selector {
-    /// The keys that can be selected.
-    #[must_use]
-    pub fn key_range(&self) -> KeyRange {
-        match self {
-            Selector::All | Selector::Type(_) => KeyRange::all(),
-            Selector::Prefix(prefix) => KeyRange::prefix(prefix),
-            Selector::Range { from, to } => KeyRange { from: from.clone(), to: Some(to.clone()) },
-        }
-    }
-
-    /// The type that is selected.
-    #[must_use]
-    pub fn record_type(&self) -> Option<&str> {
-        match self {
-            Selector::Type(record_type) => Some(record_type),
-            _ => None,
-        }
-    }
-}
-
-/// A page of records in key order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct List {
-    /// Which records.
-    pub selector: Selector,
-    /// So many are passed over first: the cost grows with it, the one of `after` does not.
-    pub offset: u64,
-    /// At most so many; none = all. A page ends earlier at 1,000 records or 1 MiB.
-    pub limit: Option<u64>,
-    /// Only keys beyond this one, in the direction of the listing.
-    pub after: Option<String>,
-    /// From the last key to the first.
-    pub reverse: bool,
-    /// Answer the keys alone.
-    pub keys_only: bool,
-}
-
-/// A page of the stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stream {
-    /// The first seq to look at; 0 = the first that is kept.
-    pub seq: u64,
-    /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
-    pub limit: Option<u64>,
-    /// Only changes of keys that start with this.
-    pub prefix: Option<String>,
-    /// Only changes of records of this type.
-    pub record_type: Option<String>,
-}
-
-/// A page of the stream behind the position of a consumer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConsumerGet {
-    /// The consumer.
-    pub name: String,
-    /// Where it begins when it is not there; none = with the first change that is kept.
-    pub start: Option<Start>,
-    /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
-    pub limit: Option<u64>,
-    /// Only changes of keys that start with this.
-    pub prefix: Option<String>,
-    /// Only changes of records of this type.
-    pub record_type: Option<String>,
-}
-
-/// A page of locks that are held, or of consumers. It ends at 1,000.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NameList {
-    /// Only names that start with this.
-    pub prefix: String,
-    /// Only names beyond this one.
-    pub after: Option<String>,
 }

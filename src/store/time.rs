@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
 use super::error::{Code, Error};
 
 /// An instant in UTC with a precision of one millisecond. Shown by RFC 3339 with exactly three decimals and `Z`,
@@ -40,10 +42,27 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Timestamp, Error> {
+        // As an instant beyond the calendar is shown.
+        if let Some(Ok(unix_ms)) = text.strip_suffix("ms").map(str::parse) {
+            return Ok(Timestamp(unix_ms));
+        }
         let instant: jiff::Timestamp = text
             .parse()
-            .map_err(|_| Error::new(Code::BadRequest, format!("{text:?} is no RFC 3339 time")))?;
+            .map_err(|_| Error::new(Code::BadRequest, format!("{text:?} is not an RFC 3339 time")))?;
         Ok(Timestamp(instant.as_millisecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(|error: Error| de::Error::custom(error.message))
     }
 }
 
@@ -102,7 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_beyond_the_calendar_is_still_shown() {
-        assert_eq!(Timestamp::from_unix_ms(i64::MAX).to_string(), "9223372036854775807ms");
+    fn an_instant_beyond_the_calendar_is_still_shown_and_read_back() {
+        let latest = Timestamp::from_unix_ms(i64::MAX);
+        assert_eq!(latest.to_string(), "9223372036854775807ms");
+        assert_eq!(latest.to_string().parse(), Ok(latest));
     }
 }

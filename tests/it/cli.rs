@@ -1,5 +1,7 @@
 //! The command line, by the real binary.
 
+mod paging;
+
 use std::io::Write as _;
 
 use crate::support::{Kv, wait_until};
@@ -99,7 +101,8 @@ fn a_limit_that_hides_something_is_told_on_stderr() {
     kv.ok("kv init; kv put a --value 1; kv put b --value 2");
     let output = kv.shell("kv list 0 1 --keys-only");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "[\n  \"a\"\n]\n");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("there is more"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("kv list --after \"a\""));
+    assert!(String::from_utf8_lossy(&kv.shell("kv get prefix '' 0 1").stderr).contains("OFFSET of 1,"));
     assert!(String::from_utf8_lossy(&kv.shell("kv stream get 1 1").stderr).contains("kv stream get 2"));
 }
 

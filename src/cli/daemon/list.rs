@@ -28,15 +28,15 @@ enum Format {
     Json,
 }
 
-/// A daemon that was asked who it is; without a status when it did not answer.
-struct Asked {
+/// A daemon that was asked for its status; without one when it did not answer.
+struct QueriedDaemon {
     found: Found,
     answer: Option<(Client, Status)>,
 }
 
 /// A daemon as it is printed.
 #[derive(Serialize)]
-struct View<'a> {
+struct DaemonView<'a> {
     socket: &'a Path,
     pid: Option<u32>,
     answers: bool,
@@ -54,16 +54,17 @@ struct View<'a> {
     clients: Option<usize>,
 }
 
-impl Asked {
-    async fn all() -> Vec<Asked> {
-        let mut asked = join_all(discovery::daemons().into_iter().map(Asked::ask)).await;
+impl QueriedDaemon {
+    async fn all() -> Vec<QueriedDaemon> {
+        let mut asked = join_all(discovery::daemons().into_iter().map(QueriedDaemon::ask)).await;
         // Those that do not answer come last.
-        let name = |asked: &Asked| asked.answer.as_ref().map(|(_, status)| status.hello.store.clone());
+        let name =
+            |asked: &QueriedDaemon| asked.answer.as_ref().map(|(_, status)| status.hello.store.clone());
         asked.sort_by_key(|asked| (asked.answer.is_none(), name(asked)));
         asked
     }
 
-    async fn ask(found: Found) -> Asked {
+    async fn ask(found: Found) -> QueriedDaemon {
         let target = Target { place: found.place.clone(), address: None, launch: None };
         let answer = async {
             let client = Client::find(target).await.ok()??;
@@ -71,17 +72,17 @@ impl Asked {
             Some((client, status))
         };
         let answer = tokio::time::timeout(limits::LIST_TIMEOUT, answer).await.ok().flatten();
-        Asked { found, answer }
+        QueriedDaemon { found, answer }
     }
 
     fn pid(&self) -> Option<u32> {
         self.answer.as_ref().map(|(_, status)| status.hello.pid).or(self.found.pid)
     }
 
-    fn view(&self) -> View<'_> {
+    fn view(&self) -> DaemonView<'_> {
         let status = self.answer.as_ref().map(|(_, status)| status);
         let hello = status.map(|status| &status.hello);
-        View {
+        DaemonView {
             socket: self.found.place.socket(),
             pid: self.pid(),
             answers: status.is_some(),
@@ -110,8 +111,8 @@ fn uptime_s(status: &Status) -> Option<i64> {
 
 impl List {
     pub(super) async fn run(self) -> Result<()> {
-        let asked = Asked::all().await;
-        let views: Vec<View> = asked.iter().map(Asked::view).collect();
+        let asked = QueriedDaemon::all().await;
+        let views: Vec<DaemonView> = asked.iter().map(QueriedDaemon::view).collect();
         match self.output {
             Format::Json => output::print_document(&views),
             Format::Table if views.is_empty() => {
@@ -126,7 +127,7 @@ impl List {
     }
 }
 
-fn row(view: &View) -> [String; 6] {
+fn row(view: &DaemonView) -> [String; 6] {
     let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     [
         view.store.clone().unwrap_or_else(|| "(does not answer)".to_owned()),
@@ -152,7 +153,7 @@ fn uptime(seconds: i64) -> String {
 /// Ends every daemon of this user, and tells which.
 pub(super) async fn stop_all() -> Result<()> {
     let mut left = Vec::new();
-    let asked = Asked::all().await;
+    let asked = QueriedDaemon::all().await;
     if asked.is_empty() {
         output::note("no daemon runs");
     }
@@ -175,11 +176,11 @@ pub(super) async fn stop_all() -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }
-    let words = |word: fn(&Asked) -> String, separator: &str| {
+    let words = |word: fn(&QueriedDaemon) -> String, separator: &str| {
         left.iter().map(|asked| word(asked)).collect::<Vec<_>>().join(separator)
     };
-    let pid = |asked: &Asked| asked.pid().map_or_else(String::new, |pid| pid.to_string());
-    let process = |asked: &Asked| {
+    let pid = |asked: &QueriedDaemon| asked.pid().map_or_else(String::new, |pid| pid.to_string());
+    let process = |asked: &QueriedDaemon| {
         let pid = asked.pid().map_or_else(|| "of unknown number".to_owned(), |pid| pid.to_string());
         format!("process {pid} at {}", asked.found.place.socket().display())
     };

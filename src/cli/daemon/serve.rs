@@ -38,7 +38,7 @@ pub(super) fn launch() -> Result<()> {
 /// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
 pub(super) fn as_spawned() -> Result<()> {
     tell_failure(handover::receive().and_then(|handover| {
-        // Nothing is known of the place but its socket; who started this daemon has made its directory ready.
+        // Nothing is known of the place but its socket; the command that started this daemon has prepared its directory.
         serve(&Place::at(&handover.socket)?, &handover, true, &handover::report)
     }))
 }
@@ -62,12 +62,12 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let address = Address::parse(kind, &handover.connection)?;
     daemon::block_on(async {
         survive_file_size_limit()?;
-        // Whoever waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
+        // The command that waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
         address.check().await?;
         let Claim { instance, listener, store_lock } = match claim(place, &address)? {
             Ok(claim) => claim,
             Err(socket) if spawned => {
-                // For who spawned this one, the other is as good.
+                // For the command that spawned this daemon, the other one is as good.
                 report(&Report::ServedAt(socket));
                 return Ok(());
             }
@@ -111,8 +111,8 @@ fn claim(place: &Place, address: &Address) -> Result<std::result::Result<Claim, 
     })
 }
 
-/// Ends the daemon that a command started, and becomes the daemon in its place. Those who follow may start another one in
-/// that moment, which is ended too.
+/// Ends the daemon that a command started, and becomes the daemon in its place. Clients that follow the stream may start
+/// another one in that moment, which is ended too.
 async fn take_over(place: &Place, address: &Address, mut socket: PathBuf) -> Result<Claim> {
     let deadline = Instant::now() + limits::START_TIMEOUT;
     loop {

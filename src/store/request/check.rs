@@ -1,8 +1,8 @@
 //! Refuses what no store could answer, before anything is sent or queued; and what a request weighs.
 
 use super::{
-    Condition, ConsumerCommit, ConsumerHold, ConsumerLeave, Delete, LockAcquire, LockRelease, Mutation, Read,
-    Request, Selector, Target, TypeChange, Write, WriteOperation,
+    ConsumerCommit, ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Mutation, Request, Write,
+    WriteOperation,
 };
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
@@ -104,124 +104,13 @@ fn check_mutate(mutations: &[Mutation]) -> Result<()> {
     mutations.iter().enumerate().try_for_each(check)
 }
 
-impl Mutation {
-    fn check(&self) -> Result<()> {
-        match self {
-            Mutation::Put(put) => {
-                check_key(&put.key)?;
-                put.record_type.check()?;
-                check_value(&put.value)
-            }
-            Mutation::Patch(patch) => {
-                check_key(&patch.key)?;
-                patch.record_type.check()?;
-                check_value(&patch.patch)
-            }
-            Mutation::Delete(delete) => delete.check(),
-            Mutation::Check(check) => {
-                check_key(&check.key)?;
-                if check.condition == Condition::default() {
-                    return Err(Error::bad_field("version", "a check names a version or a revision"));
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn weight_bytes(&self) -> usize {
-        match self {
-            Mutation::Put(put) => put.key.len() + put.value.get().len(),
-            Mutation::Patch(patch) => patch.key.len() + patch.patch.get().len(),
-            Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
-            Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
-            Mutation::Check(check) => check.key.len(),
-        }
-    }
-}
-
-fn condition_of_many() -> Error {
-    Error::bad_field("version", "a condition goes with exactly one key")
-        .hint("a mutate can check several keys before it deletes")
-}
-
-impl Delete {
-    fn check(&self) -> Result<()> {
-        match &self.target {
-            Target::Keys(keys) => {
-                check_keys(keys)?;
-                if self.condition != Condition::default() && keys.len() != 1 {
-                    return Err(condition_of_many());
-                }
-                Ok(())
-            }
-            Target::Selection(_) if self.condition != Condition::default() => Err(condition_of_many()),
-            Target::Selection(Selector::Type(_)) => {
-                Err(Error::bad_field("type", "records cannot be deleted by their type")
-                    .hint("list the type, and delete the keys"))
-            }
-            Target::Selection(Selector::Prefix(prefix)) if prefix.is_empty() => {
-                Err(Error::bad_field("prefix", "an empty prefix is every record")
-                    .hint("say so: \"all\":true, or --all on the command line"))
-            }
-            Target::Selection(selector) => selector.check(),
-        }
-    }
-}
-
-impl Read {
-    fn check(&self) -> Result<()> {
-        match self {
-            Read::Get { key } => check_key(key),
-            Read::GetBatch { keys } => check_keys(keys),
-            Read::List(list) => {
-                if let Some(after) = &list.after {
-                    check_bound("after", after)?;
-                }
-                list.selector.check()
-            }
-            Read::Count(selector) => selector.check(),
-            Read::Stream(stream) => check_filter(stream.prefix.as_deref(), stream.record_type.as_deref()),
-            Read::ConsumerGet(get) => {
-                check_name("name", &get.name)?;
-                check_filter(get.prefix.as_deref(), get.record_type.as_deref())
-            }
-            Read::LockStatus { name } | Read::ConsumerStatus { name } => check_name("name", name),
-            Read::LockList(list) | Read::ConsumerList(list) => {
-                check_bound("prefix", &list.prefix)?;
-                list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
-            }
-            Read::StreamSeq | Read::Identity => Ok(()),
-        }
-    }
-}
-
-/// Checks which changes are wanted.
+/// Checks the filter of changes.
 ///
 /// # Errors
 /// `bad_request` or `too_large`, with the field.
 pub(crate) fn check_filter(prefix: Option<&str>, record_type: Option<&str>) -> Result<()> {
     prefix.map_or(Ok(()), |prefix| check_bound("prefix", prefix))?;
     record_type.map_or(Ok(()), |name| check_name("type", name))
-}
-
-impl TypeChange {
-    fn check(&self) -> Result<()> {
-        if let TypeChange::Set(record_type) = self { check_name("type", record_type) } else { Ok(()) }
-    }
-}
-
-impl Selector {
-    fn check(&self) -> Result<()> {
-        match self {
-            Selector::All => Ok(()),
-            Selector::Prefix(prefix) => check_bound("prefix", prefix),
-            Selector::Range { from, to } => {
-                check_bound("from", from)?;
-                check_bound("to", to)
-            }
-            Selector::Type(record_type) => check_name("type", record_type),
-        }
-    }
 }
 
 /// Checks the size of a value.
@@ -239,7 +128,7 @@ pub(crate) fn check_value(value: &JsonText) -> Result<()> {
     Ok(())
 }
 
-fn check_keys(keys: &[String]) -> Result<()> {
+pub(super) fn check_keys(keys: &[String]) -> Result<()> {
     if keys.len() > limits::KEYS_PER_REQUEST {
         return Err(Error::new(
             Code::TooLarge,

@@ -1,7 +1,10 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
 use super::Selector;
+use super::check::{check_keys, check_value};
+use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
+use crate::store::keys::{check_key, check_name};
 
 /// A change of records, or a check of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +118,26 @@ pub struct Condition {
     pub revision: Option<u64>,
 }
 
+impl Condition {
+    /// The condition of numbers as they are given on the wire and on the command line: -1, too, says that a number is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// `bad_request` for a number below -1, with the field.
+    pub fn of_numbers(version: Option<i64>, revision: Option<i64>) -> Result<Condition> {
+        let number = |field: &str, number: Option<i64>| match number {
+            None | Some(-1) => Ok(None),
+            Some(number) => u64::try_from(number).map(Some).map_err(|_| {
+                Error::bad_field(
+                    field,
+                    format!("{field} is -1 (any), 0 (only if the key is absent) or above"),
+                )
+            }),
+        };
+        Ok(Condition { version: number("version", version)?, revision: number("revision", revision)? })
+    }
+}
+
 /// What a write does to the type of its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum TypeChange {
@@ -188,4 +211,74 @@ pub struct Check {
     pub key: String,
     /// What must hold.
     pub condition: Condition,
+}
+
+impl Mutation {
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Mutation::Put(put) => {
+                check_key(&put.key)?;
+                put.record_type.check()?;
+                check_value(&put.value)
+            }
+            Mutation::Patch(patch) => {
+                check_key(&patch.key)?;
+                patch.record_type.check()?;
+                check_value(&patch.patch)
+            }
+            Mutation::Delete(delete) => delete.check(),
+            Mutation::Check(check) => {
+                check_key(&check.key)?;
+                if check.condition == Condition::default() {
+                    return Err(Error::bad_field("version", "a check names a version or a revision"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Mutation::Put(put) => put.key.len() + put.value.get().len(),
+            Mutation::Patch(patch) => patch.key.len() + patch.patch.get().len(),
+            Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
+            Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
+            Mutation::Check(check) => check.key.len(),
+        }
+    }
+}
+
+fn condition_of_many() -> Error {
+    Error::bad_field("version", "a condition goes with exactly one key")
+        .hint("a mutate can check several keys before it deletes")
+}
+
+impl Delete {
+    fn check(&self) -> Result<()> {
+        match &self.target {
+            Target::Keys(keys) => {
+                check_keys(keys)?;
+                if self.condition != Condition::default() && keys.len() != 1 {
+                    return Err(condition_of_many());
+                }
+                Ok(())
+            }
+            Target::Selection(_) if self.condition != Condition::default() => Err(condition_of_many()),
+            Target::Selection(Selector::Type(_)) => {
+                Err(Error::bad_field("type", "records cannot be deleted by their type")
+                    .hint("list the type, and delete the keys"))
+            }
+            Target::Selection(Selector::Prefix(prefix)) if prefix.is_empty() => {
+                Err(Error::bad_field("prefix", "an empty prefix is every record")
+                    .hint("say so: \"all\":true, or --all on the command line"))
+            }
+            Target::Selection(selector) => selector.check(),
+        }
+    }
+}
+
+impl TypeChange {
+    fn check(&self) -> Result<()> {
+        if let TypeChange::Set(record_type) = self { check_name("type", record_type) } else { Ok(()) }
+    }
 }

@@ -1,4 +1,4 @@
-//! The fields of the operations that belong to a connection: subscriptions, what waits, and consumers.
+//! The operations of a connection, of the daemon, and of the store as a whole.
 
 use std::time::Duration;
 
@@ -6,14 +6,59 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{limit, signed};
+use super::body::NoBody;
+use super::request::{Acquire, Call, NoFields, Operations, outgoing};
+use super::{Hello, Id, Status, Subscribed, reads, writes};
 use crate::limits;
-use crate::protocol::Id;
-use crate::store::{ConsumerCommit, ConsumerGet, Error, LockAcquire, Result, Start, Subscribe};
+use crate::store::{Error, LockAcquire, Request, Result, Start, Subscribe, WriteOperation};
+
+pub(super) fn show(operations: &mut impl Operations) {
+    operations.add::<NoFields, InitBody>("init", |_| Ok(Request::Init.into()));
+    operations.add::<NoFields, CompactedBody>("compact", |_| Ok(Request::Compact.into()));
+    operations.add::<RestoreFields, RestoredBody>("restore", |RestoreFields { epoch }| {
+        Ok(Request::Restore { epoch }.into())
+    });
+    operations.add::<SubscribeFields, Subscribed>("subscribe", |fields| {
+        fields.into_subscribe().map(Call::Subscribe)
+    });
+    operations.add::<UnsubscribeFields, NoBody>("unsubscribe", |fields| {
+        Id::of_field("subscription", &fields.subscription).map(Call::Unsubscribe)
+    });
+    operations.add::<CancelFields, NoBody>("cancel", |fields| {
+        Id::of_field("target", &fields.target).map(Call::Cancel)
+    });
+    operations.add::<NoFields, Hello>("hello", |_| Ok(Call::Hello));
+    operations.add::<NoFields, Status>("status", |_| Ok(Call::Status));
+    operations.add::<NoFields, NoBody>("shutdown", |_| Ok(Call::Shutdown));
+    operations.add::<NoFields, NoBody>("bye", |_| Ok(Call::Bye));
+}
+
+/// The line of a request; those that read and write the store are made where these are.
+pub(super) fn encode(id: &Id, call: &Call) -> Vec<u8> {
+    match call {
+        Call::Subscribe(subscribe) => outgoing(id, "subscribe", &SubscribeFields::from(subscribe)),
+        Call::Unsubscribe(subscription) => {
+            outgoing(id, "unsubscribe", &UnsubscribeFields { subscription: subscription.to_raw() })
+        }
+        Call::Acquire(acquire) => outgoing(id, "lock.acquire", &AcquireFields::from(acquire)),
+        Call::Cancel(target) => outgoing(id, "cancel", &CancelFields { target: target.to_raw() }),
+        Call::Hello => outgoing(id, "hello", &NoFields {}),
+        Call::Status => outgoing(id, "status", &NoFields {}),
+        Call::Shutdown => outgoing(id, "shutdown", &NoFields {}),
+        Call::Bye => outgoing(id, "bye", &NoFields {}),
+        Call::Store(Request::Init) => outgoing(id, "init", &NoFields {}),
+        Call::Store(Request::Compact) => outgoing(id, "compact", &NoFields {}),
+        Call::Store(Request::Restore { epoch }) => {
+            outgoing(id, "restore", &RestoreFields { epoch: epoch.clone() })
+        }
+        Call::Store(Request::Read(read)) => reads::encode(id, read),
+        Call::Store(Request::Write(write)) => writes::encode(id, write),
+    }
+}
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct SubscribeFields {
+struct SubscribeFields {
     /// The last seq that was seen, 0 = from the beginning; or `"now"`, which is the default. Of a consumer, where it begins
     /// when it is not there: by default with the first change that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +82,7 @@ pub(super) struct SubscribeFields {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "after")]
 #[serde(untagged, expecting = "a seq or \"now\"")]
-enum AfterField {
+pub(super) enum AfterField {
     Seq(u64),
     Word(AfterWord),
 }
@@ -45,13 +90,13 @@ enum AfterField {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "now")]
 #[serde(rename_all = "lowercase")]
-enum AfterWord {
+pub(super) enum AfterWord {
     Now,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UnsubscribeFields {
+struct UnsubscribeFields {
     /// What `subscribe` answered: a string or an integer.
     #[schemars(with = "IdSchema")]
     subscription: Box<RawValue>,
@@ -59,7 +104,7 @@ pub(super) struct UnsubscribeFields {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CancelFields {
+struct CancelFields {
     /// The id of the request that waits.
     #[schemars(with = "IdSchema")]
     target: Box<RawValue>,
@@ -70,7 +115,7 @@ pub(super) struct CancelFields {
 #[schemars(rename = "id")]
 #[serde(untagged)]
 #[allow(dead_code, reason = "it is a schema only")]
-pub(in crate::protocol) enum IdSchema {
+pub(super) enum IdSchema {
     Text(String),
     Number(i64),
 }
@@ -96,47 +141,9 @@ pub(super) struct AcquireFields {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ConsumerGetFields {
-    name: String,
-    /// Where it begins when it is not there: by default with the first change that is kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    after: Option<AfterField>,
-    /// How many at most; below 0 = all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    limit: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    record_type: Option<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ConsumerCommitFields {
-    name: String,
-    /// The last seq that was dealt with.
-    seq: u64,
-    /// The session that follows as the consumer, as `subscribe` answered; on its own connection it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    holder: Option<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RestoreFields {
+struct RestoreFields {
     /// The epoch of the store that was staged beside the one that is there.
-    pub(super) epoch: String,
-}
-
-/// A lock that is asked for on a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acquire {
-    /// The lock.
-    pub acquire: LockAcquire,
-    /// How long to wait for it.
-    pub wait: Duration,
-    /// Whether it is released when the connection ends.
-    pub session: bool,
+    epoch: String,
 }
 
 /// # Errors
@@ -171,7 +178,7 @@ impl From<Start> for AfterField {
 }
 
 impl SubscribeFields {
-    pub(super) fn into_subscribe(self) -> Result<Subscribe> {
+    fn into_subscribe(self) -> Result<Subscribe> {
         Ok(Subscribe {
             start: self.after.map(Start::from),
             prefix: self.prefix,
@@ -191,35 +198,14 @@ impl From<&Subscribe> for SubscribeFields {
     }
 }
 
-impl UnsubscribeFields {
-    pub(super) fn into_id(self) -> Result<Id> {
-        Id::of_field("subscription", &self.subscription)
-    }
-}
-
-impl From<&Id> for UnsubscribeFields {
-    fn from(id: &Id) -> UnsubscribeFields {
-        UnsubscribeFields { subscription: id.to_raw() }
-    }
-}
-
-impl CancelFields {
-    pub(super) fn into_id(self) -> Result<Id> {
-        Id::of_field("target", &self.target)
-    }
-}
-
-impl From<&Id> for CancelFields {
-    fn from(id: &Id) -> CancelFields {
-        CancelFields { target: id.to_raw() }
-    }
-}
-
 impl AcquireFields {
-    pub(super) fn into_acquire(self) -> Result<Acquire> {
+    pub(super) fn into_call(self) -> Result<Call> {
         let AcquireFields { name, owner, duration_ms, wait_ms, session, fence } = self;
         let acquire = LockAcquire { name, owner, duration_ms, fence };
-        Ok(Acquire { acquire, wait: wait(wait_ms)?, session })
+        Ok(match wait(wait_ms)? {
+            Duration::ZERO if !session => WriteOperation::LockAcquire(acquire).into(),
+            wait => Call::Acquire(Acquire { acquire, wait, session }),
+        })
     }
 }
 
@@ -231,35 +217,27 @@ impl From<&Acquire> for AcquireFields {
     }
 }
 
-impl ConsumerGetFields {
-    pub(super) fn into_get(self) -> ConsumerGet {
-        ConsumerGet {
-            name: self.name,
-            start: self.after.map(Start::from),
-            limit: limit(self.limit),
-            prefix: self.prefix,
-            record_type: self.record_type,
-        }
-    }
+/// To `init`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct InitBody {
+    /// False when the store was there already.
+    pub(super) created: bool,
 }
 
-impl From<&ConsumerGet> for ConsumerGetFields {
-    fn from(get: &ConsumerGet) -> ConsumerGetFields {
-        let ConsumerGet { name, start, limit, prefix, record_type } = get.clone();
-        let (after, limit) = (start.map(AfterField::from), limit.map(signed));
-        ConsumerGetFields { name, after, limit, prefix, record_type }
-    }
+/// To `compact`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct CompactedBody {
+    /// What the store took on the disk, with its log.
+    pub(super) bytes_before: u64,
+    /// What it takes now.
+    pub(super) bytes_after: u64,
 }
 
-impl ConsumerCommitFields {
-    pub(super) fn into_commit(self) -> ConsumerCommit {
-        ConsumerCommit { name: self.name, seq: self.seq, holder: self.holder }
-    }
-}
-
-impl From<&ConsumerCommit> for ConsumerCommitFields {
-    fn from(commit: &ConsumerCommit) -> ConsumerCommitFields {
-        let ConsumerCommit { name, seq, holder } = commit.clone();
-        ConsumerCommitFields { name, seq, holder }
-    }
+/// To `restore`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct RestoredBody {
+    /// The file that the store before is kept in, beside the store; missing when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(super) replaced: Option<String>,
 }

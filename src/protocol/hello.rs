@@ -1,4 +1,4 @@
-//! What a daemon says of itself.
+//! What a daemon says about itself.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::limits;
 use crate::protocol::{Id, PROTOCOL};
 use crate::store::{Address, Identity};
 
-/// Who a daemon is.
+/// What a daemon is: its version, its process and its store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Hello {
     /// The version of kv.
@@ -42,7 +42,7 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub store_id: Option<String>,
-    /// Which history of it.
+    /// Which history of the store it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub epoch: Option<String>,
@@ -128,7 +128,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribed {
     /// What its events are called by: the id of the request, or a number when it had none.
-    #[schemars(with = "super::super::request::IdSchema")]
+    #[schemars(with = "super::session::IdSchema")]
     pub subscription: Box<RawValue>,
     /// The head of the stream when it began.
     pub seq: u64,
@@ -154,13 +154,13 @@ impl Subscribed {
     }
 }
 
-/// Who a daemon is, and what it is doing.
+/// What a daemon is, and what it is doing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     #[allow(missing_docs, reason = "its members are those of the status")]
     #[serde(flatten)]
     pub hello: Hello,
-    /// Since when it runs: RFC 3339, UTC, with three decimals.
+    /// When it was started: RFC 3339, UTC, with three decimals.
     pub started: String,
     /// Connections that are served now.
     pub connections: usize,

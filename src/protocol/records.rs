@@ -1,0 +1,460 @@
+//! Records, and what changes them: `put`, `patch` and `delete`, by themselves or in a `mutate`.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Fields;
+use super::body::same_members;
+use super::reads::SelectorFields;
+use super::reply::read;
+use super::request::{FieldGroup, Operations, RequestFields, With, limit, signed};
+use super::schema::with_op;
+use super::strict::name;
+use super::writes::WithGuards;
+use crate::store::reply::present;
+use crate::store::{
+    Check, Code, Condition, Delete, Deleted, Error, JsonText, Mutation, MutationResult, Patch, PatchFormat,
+    Put, Record, Result, Selector, Target, Timestamp, TypeChange, WriteOperation, Written,
+};
+
+pub(super) fn show(operations: &mut impl Operations) {
+    operations.add::<WithGuards<WithType<PutFields>>, WrittenBody>("put", |put| {
+        put.group.write(put.fields.into_put().map(Mutation::Put)?)
+    });
+    operations.add::<WithGuards<WithType<PatchFields>>, WrittenBody>("patch", |patch| {
+        patch.group.write(patch.fields.into_patch().map(Mutation::Patch)?)
+    });
+    operations.add::<WithGuards<WithCondition<DeleteFields>>, DeletedBody>("delete", |delete| {
+        delete.group.write(delete.fields.into_delete().map(Mutation::Delete)?)
+    });
+    operations.add::<WithGuards<MutateFields>, ResultsBody>("mutate", |mutate| {
+        mutate.group.write(WriteOperation::Mutate(mutate.fields.into_mutations()?))
+    });
+}
+
+/// Reads the fields of a mutation of a mutate.
+fn mutation(op: &str, fields: Fields<'_>) -> Result<Option<Mutation>> {
+    Ok(Some(match op {
+        "put" => Mutation::Put(WithType::<PutFields>::read(op, fields)?.into_put()?),
+        "patch" => Mutation::Patch(WithType::<PatchFields>::read(op, fields)?.into_patch()?),
+        "delete" => Mutation::Delete(WithCondition::<DeleteFields>::read(op, fields)?.into_delete()?),
+        "check" => Mutation::Check(WithCondition::<CheckFields>::read(op, fields)?.into_check()?),
+        _ => return Ok(None),
+    }))
+}
+
+fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
+    let kinds = [
+        with_op("put", WithType::<PutFields>::schema(generator)),
+        with_op("patch", WithType::<PatchFields>::schema(generator)),
+        with_op("delete", WithCondition::<DeleteFields>::schema(generator)),
+        with_op("check", WithCondition::<CheckFields>::schema(generator)),
+    ];
+    json_schema!({ "type": "array", "items": { "oneOf": kinds } })
+}
+
+/// A record.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "record")]
+pub struct RecordBody {
+    key: String,
+    /// Counts the writes of this key; begins at 1 again after a delete.
+    version: u64,
+    /// The number in the stream of the last change of this key; never used twice in a store.
+    revision: u64,
+    #[serde(rename = "type")]
+    record_type: Option<String>,
+    /// RFC 3339, UTC, with three decimals.
+    #[schemars(with = "String")]
+    created: Timestamp,
+    /// RFC 3339, UTC, with three decimals.
+    #[schemars(with = "String")]
+    updated: Timestamp,
+    /// Any JSON, in the text that was stored.
+    #[schemars(with = "serde_json::Value")]
+    value: JsonText,
+}
+
+same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
+
+/// What must hold for a write to happen.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct ConditionFields {
+    /// Only at this version; 0 = only if the key is absent, -1 = any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
+    /// Only at this revision; 0 = only if the key is absent, -1 = any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<i64>,
+}
+
+impl FieldGroup for ConditionFields {
+    const NAMES: &[&str] = &["version", "revision"];
+}
+
+impl ConditionFields {
+    fn into_condition(self) -> Result<Condition> {
+        Condition::of_numbers(self.version, self.revision)
+    }
+}
+
+impl From<Condition> for ConditionFields {
+    fn from(Condition { version, revision }: Condition) -> ConditionFields {
+        ConditionFields { version: version.map(signed), revision: revision.map(signed) }
+    }
+}
+
+type WithCondition<F> = With<ConditionFields, F>;
+
+/// What happens to the type of the record.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct TypeFields {
+    /// Null clears it; without this field it is kept.
+    #[schemars(with = "Option<String>")]
+    #[serde(rename = "type", deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    record_type: Option<Option<String>>,
+}
+
+impl FieldGroup for TypeFields {
+    const NAMES: &[&str] = &["type"];
+}
+
+impl From<TypeFields> for TypeChange {
+    fn from(TypeFields { record_type }: TypeFields) -> TypeChange {
+        record_type.map_or(TypeChange::Keep, |name| name.map_or(TypeChange::Clear, TypeChange::Set))
+    }
+}
+
+impl From<&TypeChange> for TypeFields {
+    fn from(change: &TypeChange) -> TypeFields {
+        let record_type = match change {
+            TypeChange::Keep => None,
+            TypeChange::Clear => Some(None),
+            TypeChange::Set(record_type) => Some(Some(record_type.clone())),
+        };
+        TypeFields { record_type }
+    }
+}
+
+/// The fields of a mutation that writes a value.
+type WithType<F> = With<TypeFields, WithCondition<F>>;
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutFields {
+    key: String,
+    /// Any JSON; null is a value, too.
+    #[schemars(with = "serde_json::Value")]
+    value: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PatchFields {
+    key: String,
+    /// As the format says.
+    #[schemars(with = "serde_json::Value")]
+    patch: Box<RawValue>,
+    /// `merge` (RFC 7396) unless given, or `json-patch` (RFC 6902).
+    #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    /// Whether the reply carries the new value.
+    #[serde(rename = "return", default, skip_serializing_if = "std::ops::Not::not")]
+    return_value: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "format")]
+#[serde(rename_all = "kebab-case")]
+enum Format {
+    Merge,
+    JsonPatch,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct DeleteFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// At most 1,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    /// The first key of a range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// The first key after a range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    /// Whether every record is meant.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    all: bool,
+    /// How many to pass over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    /// How many at most; below 0 = all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckFields {
+    key: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MutateFields {
+    /// They are applied in order, all or none.
+    #[schemars(schema_with = "mutations_schema")]
+    mutations: Vec<Box<RawValue>>,
+}
+
+impl MutateFields {
+    pub(super) fn into_mutations(self) -> Result<Vec<Mutation>> {
+        let read = |(index, raw): (usize, &RawValue)| {
+            parse_mutation(raw.get()).map_err(|error| error.at_index(index))
+        };
+        self.mutations.iter().map(AsRef::as_ref).enumerate().map(read).collect()
+    }
+}
+
+/// What `kv mutate` shows as its help.
+pub const MUTATE_EXAMPLE: &str = r#"Example:
+  printf '%s\n' '{"op":"check","key":"a","version":1}' '{"op":"put","key":"b","value":2}' \
+      '{"op":"patch","key":"c","patch":{"n":1}}' '{"op":"delete","prefix":"tmp/"}' | kv mutate"#;
+
+/// Reads a mutation of a mutate: one line of `kv mutate`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_mutation(text: &str) -> Result<Mutation> {
+    let Fields(mut fields) = serde_json::from_str(text)
+        .map_err(|error| Error::bad_field("mutations", format!("a mutation is a JSON object: {error}")))?;
+    let op = fields.iter().position(|(field, _)| field == "op").map(|position| fields.remove(position).1);
+    let op: String = op.and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(|| {
+        Error::bad_field("op", "a mutation has an op")
+            .hint(r#"for example: {"op":"put","key":"a","value":1}"#)
+    })?;
+    let fields = Fields(fields);
+    fields.check_repeated(&op)?;
+    mutation(&op, fields)?.ok_or_else(|| {
+        Error::new(Code::UnknownOp, format!("there is no mutation {op:?}"))
+            .hint("a mutation is one of put, patch, delete and check")
+    })
+}
+
+impl WithType<PutFields> {
+    fn into_put(self) -> Result<Put> {
+        let With { fields: With { fields, group: condition }, group: record_type } = self;
+        Ok(Put {
+            key: fields.key,
+            value: JsonText::parse(fields.value.get())?,
+            condition: condition.into_condition()?,
+            record_type: record_type.into(),
+        })
+    }
+}
+
+impl WithType<PatchFields> {
+    fn into_patch(self) -> Result<Patch> {
+        let With { fields: With { fields, group: condition }, group: record_type } = self;
+        Ok(Patch {
+            key: fields.key,
+            patch: JsonText::parse(fields.patch.get())?,
+            format: match fields.format {
+                None | Some(Format::Merge) => PatchFormat::Merge,
+                Some(Format::JsonPatch) => PatchFormat::JsonPatch,
+            },
+            condition: condition.into_condition()?,
+            record_type: record_type.into(),
+            return_value: fields.return_value,
+        })
+    }
+}
+
+impl WithCondition<DeleteFields> {
+    fn into_delete(self) -> Result<Delete> {
+        let With { fields, group: condition } = self;
+        let selected = fields.prefix.is_some() || fields.from.is_some() || fields.to.is_some();
+        let is_every_prefix =
+            fields.prefix.as_deref() == Some("") && fields.from.is_none() && fields.to.is_none();
+        let target = match (fields.key, fields.keys) {
+            (Some(key), None) if !selected && !fields.all => Target::Keys(vec![key]),
+            (None, Some(keys)) if !selected && !fields.all => Target::Keys(keys),
+            (None, None) if fields.all && (!selected || is_every_prefix) => Target::Selection(Selector::All),
+            (None, None) if selected && !fields.all => {
+                let selector = SelectorFields {
+                    prefix: fields.prefix,
+                    from: fields.from,
+                    to: fields.to,
+                    record_type: None,
+                };
+                Target::Selection(selector.into_selector()?)
+            }
+            _ => {
+                let what = "delete takes one of key, keys, prefix, from with to, and all";
+                return Err(Error::bad_field("key", what));
+            }
+        };
+        Ok(Delete {
+            target,
+            condition: condition.into_condition()?,
+            offset: fields.offset.unwrap_or(0),
+            limit: limit(fields.limit),
+        })
+    }
+}
+
+impl WithCondition<CheckFields> {
+    fn into_check(self) -> Result<Check> {
+        let With { fields, group: condition } = self;
+        Ok(Check { key: fields.key, condition: condition.into_condition()? })
+    }
+}
+
+impl From<&Put> for WithType<PutFields> {
+    fn from(put: &Put) -> WithType<PutFields> {
+        let fields = PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned() };
+        let fields = With { fields, group: put.condition.into() };
+        With { fields, group: (&put.record_type).into() }
+    }
+}
+
+impl From<&Patch> for WithType<PatchFields> {
+    fn from(patch: &Patch) -> WithType<PatchFields> {
+        let fields = PatchFields {
+            key: patch.key.clone(),
+            patch: patch.patch.as_raw().to_owned(),
+            format: (patch.format == PatchFormat::JsonPatch).then_some(Format::JsonPatch),
+            return_value: patch.return_value,
+        };
+        let fields = With { fields, group: patch.condition.into() };
+        With { fields, group: (&patch.record_type).into() }
+    }
+}
+
+impl From<&Delete> for WithCondition<DeleteFields> {
+    fn from(delete: &Delete) -> WithCondition<DeleteFields> {
+        let (keys, selector) = match &delete.target {
+            Target::Keys(keys) => (Some(keys.clone()), SelectorFields::default()),
+            Target::Selection(selector) => (None, SelectorFields::from(selector)),
+        };
+        let fields = DeleteFields {
+            key: None,
+            keys,
+            prefix: selector.prefix,
+            from: selector.from,
+            to: selector.to,
+            all: delete.target == Target::Selection(Selector::All),
+            offset: (delete.offset > 0).then_some(delete.offset),
+            limit: delete.limit.map(signed),
+        };
+        With { fields, group: delete.condition.into() }
+    }
+}
+
+impl From<&Check> for WithCondition<CheckFields> {
+    fn from(check: &Check) -> WithCondition<CheckFields> {
+        let fields = CheckFields { key: check.key.clone() };
+        With { fields, group: check.condition.into() }
+    }
+}
+
+/// A mutation as it is sent, by itself or in a mutate.
+#[derive(Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub(super) enum MutationFields {
+    Put(WithType<PutFields>),
+    Patch(WithType<PatchFields>),
+    Delete(WithCondition<DeleteFields>),
+    Check(WithCondition<CheckFields>),
+}
+
+impl From<&Mutation> for MutationFields {
+    fn from(mutation: &Mutation) -> MutationFields {
+        match mutation {
+            Mutation::Put(put) => MutationFields::Put(put.into()),
+            Mutation::Patch(patch) => MutationFields::Patch(patch.into()),
+            Mutation::Delete(delete) => MutationFields::Delete(delete.into()),
+            Mutation::Check(check) => MutationFields::Check(check.into()),
+        }
+    }
+}
+
+/// To `put` and `patch`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "written")]
+pub struct WrittenBody {
+    /// The new version.
+    version: u64,
+    /// The new revision.
+    revision: u64,
+    /// The new value, when a patch asked for it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::store::reply::present"
+    )]
+    #[schemars(with = "serde_json::Value")]
+    value: Option<JsonText>,
+}
+
+same_members!(WrittenBody = Written { version, revision, value });
+
+/// To `delete`.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "deleted")]
+pub struct DeletedBody {
+    /// How many records.
+    deleted: u64,
+    /// The revision of the last one's delete; missing when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    revision: Option<u64>,
+}
+
+same_members!(DeletedBody = Deleted { deleted, revision });
+
+/// What one mutation of a mutate did.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "result")]
+#[serde(untagged)]
+pub enum ResultBody {
+    /// A put or a patch.
+    Written(WrittenBody),
+    /// A delete.
+    Deleted(DeletedBody),
+    /// A check.
+    Checked {},
+}
+
+impl From<MutationResult> for ResultBody {
+    fn from(result: MutationResult) -> ResultBody {
+        match result {
+            MutationResult::Written(written) => ResultBody::Written(written.into()),
+            MutationResult::Deleted(deleted) => ResultBody::Deleted(deleted.into()),
+            MutationResult::Checked => ResultBody::Checked {},
+        }
+    }
+}
+
+/// To `mutate`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ResultsBody {
+    /// One for each mutation, in order.
+    pub(super) results: Vec<ResultBody>,
+}
+/// Reads the result of a mutation.
+pub(super) fn decode_result(mutation: &Mutation, text: &[u8]) -> Result<MutationResult> {
+    Ok(match mutation {
+        Mutation::Put(_) | Mutation::Patch(_) => MutationResult::Written(read::<WrittenBody>(text)?.into()),
+        Mutation::Delete(_) => MutationResult::Deleted(read::<DeletedBody>(text)?.into()),
+        Mutation::Check(_) => MutationResult::Checked,
+    })
+}

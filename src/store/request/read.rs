@@ -1,0 +1,216 @@
+//! Reads: what they ask for, and what no store could answer.
+
+use super::check::{check_filter, check_keys};
+use crate::store::error::Result;
+use crate::store::keys::{KeyRange, check_bound, check_key, check_name};
+use crate::store::reply::{Changes, Page};
+use crate::store::subscription::Start;
+
+/// The operations that only read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// One record.
+    Get {
+        /// Its key.
+        key: String,
+    },
+    /// The records of these keys, in the order asked for; missing ones are left out, and a key that stands twice is
+    /// answered once.
+    GetBatch {
+        /// At most 1,000 keys.
+        keys: Vec<String>,
+    },
+    /// A page of records in key order.
+    List(List),
+    /// How many records there are.
+    Count(Selector),
+    /// A page of the stream.
+    Stream(Stream),
+    /// The bounds of the stream.
+    StreamSeq,
+    /// Who holds a lock.
+    LockStatus {
+        /// The lock.
+        name: String,
+    },
+    /// A page of the locks that are held, in the order of their names.
+    LockList(NameList),
+    /// The changes behind the position of a consumer.
+    ConsumerGet(ConsumerGet),
+    /// How far a consumer is.
+    ConsumerStatus {
+        /// The consumer.
+        name: String,
+    },
+    /// A page of the consumers, in the order of their names.
+    ConsumerList(NameList),
+    /// Which store this is.
+    Identity,
+}
+
+impl Read {
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Read::Get { key } => check_key(key),
+            Read::GetBatch { keys } => check_keys(keys),
+            Read::List(list) => {
+                if let Some(after) = &list.after {
+                    check_bound("after", after)?;
+                }
+                list.selector.check()
+            }
+            Read::Count(selector) => selector.check(),
+            Read::Stream(stream) => check_filter(stream.prefix.as_deref(), stream.record_type.as_deref()),
+            Read::ConsumerGet(get) => {
+                check_name("name", &get.name)?;
+                check_filter(get.prefix.as_deref(), get.record_type.as_deref())
+            }
+            Read::LockStatus { name } | Read::ConsumerStatus { name } => check_name("name", name),
+            Read::LockList(list) | Read::ConsumerList(list) => {
+                check_bound("prefix", &list.prefix)?;
+                list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
+            }
+            Read::StreamSeq | Read::Identity => Ok(()),
+        }
+    }
+}
+
+/// Which records a listing, a count or a delete covers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Selector {
+    /// All of them.
+    #[default]
+    All,
+    /// Those whose key starts with this.
+    Prefix(String),
+    /// Those with `from <= key < to`.
+    Range {
+        /// The first key.
+        from: String,
+        /// The first key after the range.
+        to: String,
+    },
+    /// Those of this type.
+    Type(String),
+}
+
+impl Selector {
+    /// The keys that can be selected.
+    #[must_use]
+    pub fn key_range(&self) -> KeyRange {
+        match self {
+            Selector::All | Selector::Type(_) => KeyRange::all(),
+            Selector::Prefix(prefix) => KeyRange::prefix(prefix),
+            Selector::Range { from, to } => KeyRange { from: from.clone(), to: Some(to.clone()) },
+        }
+    }
+
+    /// The type that is selected.
+    #[must_use]
+    pub fn record_type(&self) -> Option<&str> {
+        match self {
+            Selector::Type(record_type) => Some(record_type),
+            _ => None,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Selector::All => Ok(()),
+            Selector::Prefix(prefix) => check_bound("prefix", prefix),
+            Selector::Range { from, to } => {
+                check_bound("from", from)?;
+                check_bound("to", to)
+            }
+            Selector::Type(record_type) => check_name("type", record_type),
+        }
+    }
+}
+
+/// A page of records in key order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List {
+    /// Which records.
+    pub selector: Selector,
+    /// So many are passed over first: the cost grows with it, the one of `after` does not.
+    pub offset: u64,
+    /// At most so many; none = all. A page ends earlier at 1,000 records or 1 MiB.
+    pub limit: Option<u64>,
+    /// Only keys beyond this one, in the direction of the listing.
+    pub after: Option<String>,
+    /// From the last key to the first.
+    pub reverse: bool,
+    /// Answer the keys alone.
+    pub keys_only: bool,
+}
+
+impl List {
+    /// The request for what follows a page of this listing; none when nothing more is wanted, or nothing more is there.
+    #[must_use]
+    pub fn after_page<T>(&self, page: &Page<T>) -> Option<List> {
+        let limit = left(self.limit, page.items.len());
+        let after = page.next.clone().filter(|_| limit != Some(0))?;
+        Some(List { offset: 0, limit, after: Some(after), ..self.clone() })
+    }
+}
+
+/// What is left of a limit behind so many items.
+fn left(limit: Option<u64>, items: usize) -> Option<u64> {
+    limit.map(|limit| limit.saturating_sub(items as u64))
+}
+
+/// A page of the stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stream {
+    /// The first seq to look at; 0 = the first that is kept.
+    pub seq: u64,
+    /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
+    pub limit: Option<u64>,
+    /// Only changes of keys that start with this.
+    pub prefix: Option<String>,
+    /// Only changes of records of this type.
+    pub record_type: Option<String>,
+}
+
+impl Stream {
+    /// The request for what follows a page of the stream; none when nothing more is wanted, or nothing more is there.
+    #[must_use]
+    pub fn after_page(&self, page: &Changes) -> Option<Stream> {
+        let limit = left(self.limit, page.changes.len());
+        let is_last = page.next > page.seq || limit == Some(0);
+        (!is_last).then(|| Stream { seq: page.next, limit, ..self.clone() })
+    }
+}
+
+/// A page of the stream behind the position of a consumer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConsumerGet {
+    /// The consumer.
+    pub name: String,
+    /// Where it begins when it is not there; none = with the first change that is kept.
+    pub start: Option<Start>,
+    /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
+    pub limit: Option<u64>,
+    /// Only changes of keys that start with this.
+    pub prefix: Option<String>,
+    /// Only changes of records of this type.
+    pub record_type: Option<String>,
+}
+
+/// A page of locks that are held, or of consumers. It ends at 1,000.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameList {
+    /// Only names that start with this.
+    pub prefix: String,
+    /// Only names beyond this one.
+    pub after: Option<String>,
+}
+
+impl NameList {
+    /// The request for what follows a page of this listing; none when nothing more is there.
+    #[must_use]
+    pub fn after_page<T>(&self, page: &Page<T>) -> Option<NameList> {
+        let after = page.next.clone()?;
+        Some(NameList { prefix: self.prefix.clone(), after: Some(after) })
+    }
+}
