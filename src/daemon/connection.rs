@@ -1,65 +1,38 @@
 //! One client's life: lines in, replies out in the same order, until it ends its side or says `bye`.
 
 mod groups;
+mod replies;
 mod session;
+mod socket;
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use rustix::net::Shutdown;
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
 use self::groups::LargeGets;
+use self::replies::{Pending, Ready};
+use self::socket::{is_gone, read_more};
 use super::dispatch::{Dispatch, Lane};
 use super::memory::Memory;
 use super::outlet::Outlet;
-use super::session_locks::{CancellableRequests as Cancellable, OwnedLock as Held, SessionLocks};
-use super::subscriptions::{ActiveSubscription as Active, Subscriptions};
+use super::session_locks::{CancellableRequests, OwnedLock, SessionLocks};
+use super::subscriptions::Subscriptions;
 use super::trouble;
 use crate::limits;
 use crate::meeting::place::{Admission, refused};
 use crate::protocol::{
     Acquire, Call, Id, Incoming, Line, LineCodec, decode_request, encode_end, encode_reply,
 };
-use crate::store::waiting::Claim;
-use crate::store::{Code, Error, Read, Reply, Request, Write, WriteOperation, cancelled};
-
-/// A reply under way, with the memory of its request, which is held until the reply is written.
-type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
-
-enum Ready {
-    /// An encoded reply, with its place when it is a large one.
-    Line(Vec<u8>, Option<OwnedSemaphorePermit>),
-    /// The reply to a `subscribe`, behind which the events come.
-    Subscribed(Vec<u8>, Box<Active>),
-    /// The reply to a `lock.acquire` that waited, or that is for this connection.
-    Acquired(Vec<u8>, Box<Acquired>),
-    /// The reply to a `lock.release` of a lock of this connection, and the grant that is not its own any more.
-    Released(Vec<u8>, Option<(Held, u64)>),
-}
-
-/// What a `lock.acquire` brought.
-struct Acquired {
-    /// It could be cancelled by this name.
-    waited_as: Option<Id>,
-    /// Given back, unless the client is told.
-    claim: Option<Claim>,
-    /// Where it is a lock of this connection.
-    of_session: Option<Held>,
-    /// Whether it was that when it was asked for.
-    refreshes: bool,
-    /// Whether nothing was done.
-    is_refused: bool,
-    attached: OwnedSemaphorePermit,
-}
+use crate::store::{Code, Error, Read, Request, Write, WriteOperation};
 
 /// Serves one client to its end.
 pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
@@ -79,7 +52,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         subscriptions: Subscriptions::default(),
         waits_in_turn: false,
         waiting: FuturesUnordered::new(),
-        cancellable: Cancellable::default(),
+        cancellable: CancellableRequests::default(),
         locks: SessionLocks::default(),
         peer_pid,
         is_owner,
@@ -124,7 +97,7 @@ struct Connection {
     waits_in_turn: bool,
     /// Requests that answer when their time has come, out of order.
     waiting: FuturesUnordered<Pending>,
-    cancellable: Cancellable,
+    cancellable: CancellableRequests,
     locks: SessionLocks,
     /// The process at the other end, for people.
     peer_pid: Option<i32>,
@@ -345,7 +318,7 @@ impl Connection {
             }
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(acquire), ..
-            })) if self.locks.has(&Held::new(&acquire.name, &acquire.owner)) => {
+            })) if self.locks.has(&OwnedLock::new(&acquire.name, &acquire.owner)) => {
                 // It stays a lock of this connection, and is noted as such.
                 let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
                 return self.acquire(id, acquire, incoming.timeout_ms);
@@ -353,7 +326,7 @@ impl Connection {
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockRelease(release), ..
             })) => {
-                let held = Held::new(&release.name, &release.owner);
+                let held = OwnedLock::new(&release.name, &release.owner);
                 let fence = self.locks.fence(&held);
                 // What has another fence is another grant.
                 let fence = fence.filter(|fence| release.fence.is_none_or(|meant| meant == *fence));
@@ -399,132 +372,5 @@ impl Connection {
     fn fail(&mut self, id: Option<Id>, error: Error) {
         let reply = Ready::Line(encode_reply(id.as_ref(), Err(error)), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
-    }
-
-    /// Writes a reply together with those that are ready behind it.
-    async fn write(&mut self, first: (Ready, Option<OwnedSemaphorePermit>)) -> io::Result<()> {
-        let mut next = Some(first);
-        while let Some((ready, permit)) = next.take() {
-            // What is given back, should the client be gone before it is told.
-            let mut told = None;
-            let (mut lines, place) = match ready {
-                Ready::Line(line, place) => (line, place),
-                Ready::Subscribed(line, active) if self.stopping => {
-                    let error = trouble::ending();
-                    ([line, encode_end(&active.id, error)].concat(), None)
-                }
-                Ready::Subscribed(line, active) => {
-                    self.subscriptions.begin(*active);
-                    (line, None)
-                }
-                Ready::Acquired(line, acquired) => {
-                    let Acquired { waited_as, claim, of_session, refreshes, is_refused, attached } =
-                        *acquired;
-                    // A cancel that was answered ok is one, whatever happened in the meantime.
-                    let is_cancelled = waited_as.as_ref().is_some_and(|id| self.cancellable.remove(id));
-                    let (line, claim, is_refused) = if is_cancelled {
-                        (encode_reply(waited_as.as_ref(), Err(cancelled())), None, false)
-                    } else {
-                        (line, claim, is_refused)
-                    };
-                    match (claim, of_session) {
-                        // From now on it is released with the connection.
-                        (Some(claim), Some(held)) => {
-                            if let Ok(Reply::Granted(grant)) = claim.keep() {
-                                self.locks.add(held, grant, refreshes, attached);
-                            }
-                        }
-                        (None, Some(held)) if refreshes && is_refused => self.locks.end_refresh(&held),
-                        (claim, _) => told = claim,
-                    }
-                    (line, None)
-                }
-                Ready::Released(line, released) => {
-                    released.inspect(|(held, fence)| self.locks.remove(held, *fence));
-                    (line, None)
-                }
-            };
-            let mut permits = vec![permit, place];
-            while lines.len() < limits::REPLY_BUFFER_BYTES && next.is_none() {
-                match self.pending.next().now_or_never().flatten() {
-                    Some((Ready::Line(line, place), permit)) => {
-                        lines.extend_from_slice(&line);
-                        permits.extend([permit, place]);
-                    }
-                    Some(other) => next = Some(other),
-                    None => break,
-                }
-            }
-            self.send(&lines, Memory::is_short).await?;
-            told.map(Claim::keep);
-        }
-        Ok(())
-    }
-
-    /// Sends lines, behind what is to be sent already. `is_short`: whether others wait for the memory of these lines.
-    async fn send(&mut self, lines: &[u8], is_short: fn(&Memory) -> bool) -> io::Result<()> {
-        let before = self.outlet.begin_writing();
-        let since = Instant::now();
-        self.send_now(&before, since, is_short).await?;
-        self.send_now(lines, since, is_short).await?;
-        loop {
-            let added = self.outlet.end_writing();
-            if added.is_empty() {
-                return Ok(());
-            }
-            self.send_now(&added, since, is_short).await?;
-        }
-    }
-
-    async fn send_now(
-        &self,
-        mut rest: &[u8],
-        since: Instant,
-        is_short: fn(&Memory) -> bool,
-    ) -> io::Result<()> {
-        let socket = &self.outlet.socket;
-        while !rest.is_empty() {
-            let sent = match socket.try_write(rest) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let room = socket.writable();
-                    self.dispatch.memory.patiently(since, room, is_short).await?;
-                    continue;
-                }
-                sent => sent?,
-            };
-            rest = &rest[sent..];
-        }
-        Ok(())
-    }
-}
-
-/// Reads what has come in; 0 bytes at the end.
-async fn read_more(socket: &UnixStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    loop {
-        socket.readable().await?;
-        buffer.reserve(limits::READ_BUFFER_BYTES);
-        match socket.try_read_buf(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
-}
-
-/// Waits until the other side is gone, where only its end of input was heard: `nc` with a subscription half-closes and
-/// goes on listening.
-async fn is_gone(socket: &UnixStream) {
-    loop {
-        match socket.ready(Interest::WRITABLE).await {
-            Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(limits::GONE_INTERVAL).await,
-            _ => return,
-        }
-    }
-}
-
-impl Ready {
-    /// A place that was taken for a reply that is small after all is given back.
-    fn line(line: Vec<u8>, place: Option<OwnedSemaphorePermit>) -> Ready {
-        let is_small = line.len() <= limits::SMALL_MESSAGE_BYTES;
-        Ready::Line(line, place.filter(|_| !is_small))
     }
 }

@@ -89,12 +89,13 @@ impl Dispatch {
 
     /// Reads what stands under these keys, which were checked.
     pub(super) fn points(&self, keys: Vec<String>, told: PointsTold) {
-        self.backend.do_send(Points { keys, told });
+        // The mailbox is never full. While the daemon ends, what is dropped with the message tells so.
+        let _ = self.backend.try_send(Points { keys, told });
     }
 
     /// Writes what was checked.
     pub(super) fn writes(&self, writes: Writes) {
-        self.backend.do_send(WriteGroup(writes));
+        let _ = self.backend.try_send(WriteGroup(writes));
     }
 
     /// Starts a request at once, so that requests reach the backend in the order of the calls.

@@ -190,7 +190,7 @@ async fn attempt_once(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Fa
     }
     match ended {
         Err(Failure::Lost { id, decision, error }) => match engine.is_committed(&id).await {
-            Ok(true) => Ok(decision),
+            Ok(true) => Ok(*decision),
             Ok(false) => Err(Failure::Stale),
             Err(unanswered) => {
                 tracing::warn!(%unanswered, "whether a batch was committed cannot be told");

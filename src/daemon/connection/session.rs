@@ -6,12 +6,12 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::{Acquired, Connection, Pending, Ready};
+use super::Connection;
+use super::replies::{Acquired, Pending, Ready};
 use crate::daemon::memory::Memory;
-use crate::daemon::session_locks::OwnedLock as Held;
+use crate::daemon::session_locks::OwnedLock;
 use crate::daemon::subscriptions::{
-    ActiveSubscription as Active, DueSubscription as Woken, EndedSubscription as Ended, change_lines,
-    progress_line,
+    ActiveSubscription, DueSubscription, EndedSubscription, change_lines, progress_line,
 };
 use crate::daemon::trouble;
 use crate::limits;
@@ -36,7 +36,7 @@ impl Connection {
                     let holder = follower.consumer().map(|(_, holder)| holder.to_owned());
                     let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity, holder));
                     let line = encode_reply(id.as_ref(), Ok(answer));
-                    Ready::Subscribed(line, Box::new(Active::new(name, follower, attached)))
+                    Ready::Subscribed(line, Box::new(ActiveSubscription::new(name, follower, attached)))
                 }
                 Err(error) => Ready::Line(encode_reply(id.as_ref(), Err(error)), None),
             };
@@ -45,8 +45,8 @@ impl Connection {
     }
 
     /// Answers once another session may follow as the same consumer.
-    pub(super) fn unsubscribed(&mut self, id: Option<Id>, name: &Id, ended: Option<Ended>) {
-        let Some(Ended { consumer }) = ended else {
+    pub(super) fn unsubscribed(&mut self, id: Option<Id>, name: &Id, ended: Option<EndedSubscription>) {
+        let Some(EndedSubscription { consumer }) = ended else {
             return self.done(id.as_ref(), false, "subscription", name);
         };
         let left = consumer.map(|(name, holder)| self.dispatch.leave(ConsumerLeave { name, holder }));
@@ -62,7 +62,7 @@ impl Connection {
     pub(super) fn acquire(&mut self, id: Option<Id>, acquire: Acquire, timeout_ms: Option<u64>) {
         let given_up = CancellationToken::new();
         let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
-        let held = Held::new(&acquire.acquire.name, &acquire.acquire.owner);
+        let held = OwnedLock::new(&acquire.acquire.name, &acquire.acquire.owner);
         let attached = match self.prepare(&acquire, &held, waited_as.as_ref(), &given_up) {
             Ok(attached) => attached,
             Err(error) => return self.fail(id, error),
@@ -97,7 +97,7 @@ impl Connection {
     fn prepare(
         &mut self,
         acquire: &Acquire,
-        held: &Held,
+        held: &OwnedLock,
         waited_as: Option<&Id>,
         given_up: &CancellationToken,
     ) -> Result<OwnedSemaphorePermit> {
@@ -133,7 +133,10 @@ impl Connection {
     }
 
     /// Sends what a subscription has, which is loaded only now that the socket can take something.
-    pub(super) async fn deliver(&mut self, Woken { mut active, wake }: Woken) -> io::Result<()> {
+    pub(super) async fn deliver(
+        &mut self,
+        DueSubscription { mut active, wake }: DueSubscription,
+    ) -> io::Result<()> {
         let mut held = None;
         let lines = match wake {
             Ok(Wake::Quiet) => Ok(progress_line(&active)),

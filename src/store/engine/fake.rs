@@ -208,7 +208,7 @@ impl Engine for Fake {
         tables.cannot_tell = matches!(fault, Some(Fault::LostForGood));
         match fault {
             Some(Fault::LostAfter | Fault::LostBefore | Fault::LostForGood) => {
-                Err(Failure::Lost { id, decision, error: error(Code::Unavailable) })
+                Err(Failure::Lost { id, decision: Box::new(decision), error: error(Code::Unavailable) })
             }
             _ => Ok(decision),
         }

@@ -148,7 +148,7 @@ pub(crate) enum Failure {
     Lost {
         id: String,
         /// What the writes are told if it happened.
-        decision: Decision,
+        decision: Box<Decision>,
         error: Error,
     },
 }

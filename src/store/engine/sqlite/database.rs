@@ -132,15 +132,13 @@ impl Open {
     }
 
     /// Closes every connection. The last one to close writes the log back and removes it, so that a copy of the file is
-    /// whole; into a file that was written over, or cut off, nothing is written.
-    ///
-    /// # Errors
-    /// The store itself, while somebody still reads it.
-    pub(super) fn close(self) -> std::result::Result<(), Open> {
+    /// whole; into a file that was written over, or cut off, nothing is written. Answers the store itself while somebody still
+    /// reads it.
+    pub(super) fn close(self) -> Option<Open> {
         let Open { database, writer, keeper } = self;
         let database = match Arc::try_unwrap(database) {
             Ok(database) => database,
-            Err(database) => return Err(Open { database, writer, keeper }),
+            Err(database) => return Some(Open { database, writer, keeper }),
         };
         let is_foreign = database.is_written_over() || database.is_cut_off();
         let Database { readers, history, .. } = database;
@@ -153,7 +151,7 @@ impl Open {
             }
         }
         drop(history);
-        Ok(())
+        None
     }
 }
 

@@ -157,7 +157,7 @@ impl Opened {
         if is_written_over && is_log_stale {
             lay_log_aside(path);
         }
-        if let Err(open) = leaving.close() {
+        if let Some(open) = leaving.close() {
             // Somebody began to read meanwhile, before the store was published as closed.
             self.leaving = Some((open, since));
             return Err(core.replaced("a request is still under way with the files that were there before"));
@@ -202,7 +202,7 @@ impl Opened {
             // Without a file at its path the log stays where it is: the file may yet be put back beside it.
             let is_current = core.files().map_or(true, |files| files == open.database.files);
             if is_current && open.goes_on() {
-                if !open.is_left_within(limits::SQLITE_BUSY_TIMEOUT) || open.close().is_err() {
+                if !open.is_left_within(limits::SQLITE_BUSY_TIMEOUT) || open.close().is_some() {
                     tracing::warn!("a request is under way: the next process recovers its outcome");
                 }
                 return;
