@@ -10,8 +10,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::StreamExt as _;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use rustix::net::Shutdown;
 use tokio::net::UnixStream;
 use tokio::sync::OwnedSemaphorePermit;

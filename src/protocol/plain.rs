@@ -1,9 +1,12 @@
-//! The codec of the requests that come most often: a `get` or a `put` of one key, written without escapes and with nothing
-//! else in it. Everything else, and everything that is wrong, is left to the one that can say what is wrong.
+//! The codec of the requests that come most often, and of their replies: a `get` or a `put` of one key, written without
+//! escapes and with nothing else in it. Everything else, and everything that is wrong, is left to the one that can say what
+//! is wrong.
 
-use super::Id;
+use serde::Serialize;
+
+use super::{Answer, Id, encode_reply};
 use crate::limits;
-use crate::store::{JsonText, Mutation, Put, Read, Request};
+use crate::store::{JsonText, Mutation, Put, Read, Record, Reply, Request, Result, Written};
 
 /// A number of so many digits fits every integer that an id may be.
 const ID_DIGITS: usize = 18;
@@ -70,12 +73,59 @@ fn string(text: &str) -> Option<(&str, &str)> {
     Some((string, rest.strip_prefix('"')?))
 }
 
+/// Appends the line of a reply, as [`encode_reply`] makes it.
+pub(crate) fn append_reply(lines: &mut Vec<u8>, id: Option<&Id>, outcome: Result<Reply>) {
+    match outcome {
+        Ok(Reply::Get { seq, record: Some(record) }) => append_record(lines, id, seq, &record),
+        Ok(Reply::Written(Written { version, revision, value: None })) => {
+            begin(lines, id);
+            member(lines, b",\"version\":", &version);
+            member(lines, b",\"revision\":", &revision);
+            lines.extend_from_slice(b"}\n");
+        }
+        other => lines.extend(encode_reply(id, other.map(Answer::Store))),
+    }
+}
+
+fn append_record(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, record: &Record) {
+    let Record { key, version, revision, record_type, created, updated, value } = record;
+    lines.reserve(key.len() + value.get().len() + limits::EVENT_HEAD_BYTES);
+    begin(lines, id);
+    member(lines, b",\"seq\":", &seq);
+    member(lines, b",\"key\":", key);
+    member(lines, b",\"version\":", version);
+    member(lines, b",\"revision\":", revision);
+    member(lines, b",\"type\":", record_type);
+    member(lines, b",\"created\":", created);
+    member(lines, b",\"updated\":", updated);
+    lines.extend_from_slice(b",\"value\":");
+    lines.extend_from_slice(value.get().as_bytes());
+    lines.extend_from_slice(b"}\n");
+}
+
+fn begin(lines: &mut Vec<u8>, id: Option<&Id>) {
+    lines.push(b'{');
+    if let Some(id) = id {
+        lines.extend_from_slice(b"\"id\":");
+        lines.extend_from_slice(id.as_json().as_bytes());
+        lines.push(b',');
+    }
+    lines.extend_from_slice(b"\"ok\":true");
+}
+
+fn member(lines: &mut Vec<u8>, name: &[u8], value: &impl Serialize) {
+    lines.extend_from_slice(name);
+    // Writing numbers, times and strings into memory has no way to fail.
+    let _ = serde_json::to_writer(lines, value);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::protocol::{Call, Incoming, decode_request};
+    use crate::store::{Code, Error, Timestamp};
 
     /// What is read by this codec means the same to the other one.
     fn assert_same(line: &str) -> bool {
@@ -127,6 +177,37 @@ mod tests {
             &deep,
         ] {
             assert!(!assert_same(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_the_same_by_both_codecs() {
+        let record = Record {
+            key: "a\u{1}\"ä".to_owned(),
+            version: 7,
+            revision: u64::MAX,
+            record_type: None,
+            created: Timestamp::from_unix_ms(0),
+            updated: Timestamp::from_unix_ms(1_700_000_000_123),
+            value: JsonText::parse(r#"{"b": [1e2]}"#).unwrap(),
+        };
+        let typed = Record { record_type: Some("T\n".to_owned()), ..record.clone() };
+        let written = Written { version: 1, revision: 2, value: None };
+        let outcomes = [
+            Ok(Reply::Get { seq: 3, record: Some(record.clone()) }),
+            Ok(Reply::Get { seq: 3, record: Some(typed) }),
+            Ok(Reply::Get { seq: 3, record: None }),
+            Ok(Reply::Written(Written { value: Some(record.value), ..written.clone() })),
+            Ok(Reply::Written(written)),
+            Err(Error::new(Code::Busy, "busy")),
+        ];
+        for outcome in outcomes {
+            for id in [None, Some(Id::number(5)), Some(Id::of_plain(r#""x""#))] {
+                let mut lines = b"before".to_vec();
+                append_reply(&mut lines, id.as_ref(), outcome.clone());
+                let expected = encode_reply(id.as_ref(), outcome.clone().map(Answer::Store));
+                assert_eq!(String::from_utf8_lossy(&lines[6..]), String::from_utf8_lossy(&expected));
+            }
         }
     }
 

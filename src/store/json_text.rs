@@ -61,7 +61,9 @@ impl JsonText {
     ///
     /// The text is no JSON or has more than one line.
     pub fn from_stored(text: String) -> Result<Self, JsonTextError> {
-        if let Some(offset) = text.as_bytes().iter().position(|&byte| byte == b'\n') {
+        // A search for whether it is there is much faster than one for where.
+        if text.as_bytes().contains(&b'\n') {
+            let offset = text.bytes().position(|byte| byte == b'\n').unwrap_or(0);
             return refuse(JsonTextErrorKind::Syntax, offset, "a stored JSON text holds a newline");
         }
         Ok(Self(RawValue::from_string(text)?.into()))

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::error::{Code, Error};
+use crate::limits;
 
 /// An instant in UTC with a precision of one millisecond. Shown by RFC 3339 with exactly three decimals and `Z`,
 /// stored as an integer.
@@ -28,13 +29,56 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// As it is shown; none beyond the calendar. A page of the stream shows three thousand instants, so this is done without
+    /// the formatter: by the days of the era in which a year begins with March
+    /// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
+    fn to_rfc3339(self) -> Option<[u8; 24]> {
+        if !limits::TIME_MS.contains(&self.0) {
+            return None;
+        }
+        const DAY_MS: i64 = 86_400_000;
+        let (days, ms) = (self.0.div_euclid(DAY_MS), self.0.rem_euclid(DAY_MS));
+        // From the first of March of the year 0 on.
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = era * 400 + year + i64::from(month <= 2);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut write = |last: usize, count: usize, mut number: i64| {
+            for digit in text[last + 1 - count..=last].iter_mut().rev() {
+                *digit += (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        write(3, 4, year);
+        write(6, 2, month);
+        write(9, 2, day);
+        write(12, 2, ms / 3_600_000);
+        write(15, 2, ms / 60_000 % 60);
+        write(18, 2, ms / 1_000 % 60);
+        write(22, 3, ms % 1_000);
+        Some(text)
+    }
+
+    /// Gives the text to something that takes one.
+    fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
+        match self.to_rfc3339() {
+            // It is made of ASCII.
+            Some(text) => take(std::str::from_utf8(&text).unwrap_or_default()),
+            // A database changed by a hostile hand may hold any integer; showing it must not fail.
+            None => take(&format!("{}ms", self.0)),
+        }
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(instant) => write!(f, "{instant:.3}"),
-            // A database changed by a hostile hand may hold any integer; showing it must not fail.
-            Err(_) => write!(f, "{}ms", self.0),
-        }
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -55,7 +99,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 
@@ -106,7 +150,28 @@ impl ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_instant_of_the_calendar_is_shown_as_the_library_shows_it(
+            unix_ms in *limits::TIME_MS.start()..253_402_207_200_000,
+        ) {
+            let shown = Timestamp::from_unix_ms(unix_ms).to_string();
+            let instant = jiff::Timestamp::from_millisecond(unix_ms).unwrap();
+            prop_assert_eq!(shown, format!("{instant:.3}"));
+        }
+    }
+
+    #[test]
+    fn the_days_of_every_year_are_those_of_the_library() {
+        for unix_ms in (*limits::TIME_MS.start()..253_402_207_200_000).step_by(13 * 86_400_000) {
+            let instant = jiff::Timestamp::from_millisecond(unix_ms).unwrap();
+            assert_eq!(Timestamp::from_unix_ms(unix_ms).to_string(), format!("{instant:.3}"));
+        }
+    }
 
     #[test]
     fn a_time_is_shown_with_three_decimals_and_read_back() {

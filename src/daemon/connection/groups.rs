@@ -8,7 +8,7 @@ use super::Connection;
 use crate::daemon::outlet::Outlet;
 use crate::daemon::trouble;
 use crate::limits;
-use crate::protocol::{Answer, Id, Line, decode_plain, encode_reply};
+use crate::protocol::{Id, Line, append_reply, decode_plain};
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{Read, Reply, Request, Result, Write};
@@ -118,7 +118,7 @@ impl Replies {
         let is_last = outcomes.len() >= ids.len();
         outlet.answer(is_last, |lines| {
             for (id, outcome) in ids.drain(..outcomes.len().min(ids.len())).zip(outcomes) {
-                lines.extend(encode_reply(id.as_ref(), outcome.map(Answer::Store).map_err(trouble::told)));
+                append_reply(lines, id.as_ref(), outcome.map_err(trouble::told));
             }
         });
     }
@@ -135,7 +135,7 @@ impl Replies {
         self.outlet.answer(true, |lines| {
             while let Some(((id, _), point)) = gets.next_if(|(_, point)| !matches!(point, Point::Large)) {
                 let reply = Reply::Get { seq, record: point.into_record() };
-                lines.extend(encode_reply(id.as_ref(), Ok(Answer::Store(reply))));
+                append_reply(lines, id.as_ref(), Ok(reply));
             }
             let left = gets.map(|((id, key), _)| (id, key));
             lock(large).extend(left);

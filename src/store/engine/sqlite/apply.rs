@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 
 use super::load::counted_range;
-use super::statement::execute;
+use super::statement::{Prepared, execute};
 use crate::limits;
 use crate::store::engine::sql::{self, Value};
 use crate::store::plan::{CountedRange, Plan, RangeDelete, StreamRow};
@@ -21,25 +21,25 @@ pub(super) fn set_checkpoints(writer: &Connection, number: u32) -> Result {
 /// Writes a plan, without the COMMIT. `oldest` is the first seq that stands in `kv_stream`.
 pub(super) fn apply(writer: &Connection, plan: &Plan, oldest: Option<u64>, steps: Steps) -> Result {
     // The stream comes first: a delete copies the value that stands in `kv_record`.
-    for change in &plan.stream {
-        append(writer, change)?;
-    }
+    append(writer, &plan.stream)?;
     if let Some(range_delete) = &plan.range_delete {
         delete_range(writer, range_delete, steps)?;
     }
+    let mut delete = Prepared::new(writer, DELETE)?;
     for key in &plan.deletes {
-        delete(writer, key)?;
+        delete.execute(&[Value::Text(key)])?;
     }
+    const PUT: &str = concat!(
+        "insert into kv_record (",
+        sql::columns!(record),
+        ") values (?, ?, ?, ?, ?, ?, ?)
+        on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
+            type = excluded.type, created = excluded.created, updated = excluded.updated,
+            value = excluded.value"
+    );
+    let mut put = Prepared::new(writer, PUT)?;
     for (key, row) in &plan.puts {
-        const PUT: &str = concat!(
-            "insert into kv_record (",
-            sql::columns!(record),
-            ") values (?, ?, ?, ?, ?, ?, ?)
-            on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
-                type = excluded.type, created = excluded.created, updated = excluded.updated,
-                value = excluded.value"
-        );
-        execute(writer, PUT, &sql::record_values(key, row))?;
+        put.execute(&sql::record_values(key, row))?;
     }
     apply_named(writer, plan)?;
     if oldest.is_some_and(|oldest| oldest < plan.meta.first) {
@@ -81,18 +81,17 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
     Ok(())
 }
 
-/// Appends a change to the stream. One that copies its value deletes its record at once, so that each takes the pages that
+const DELETE: &str = "delete from kv_record where \"key\" = ?";
+
+/// Appends changes to the stream. One that copies its value deletes its record at once, so that each takes the pages that
 /// those before it have freed: it is the only change of the batch that copies the value of this key, and a later put of the
 /// key inserts it anew.
-fn append(writer: &Connection, change: &StreamRow) -> Result {
-    if change.row.value.is_some() {
-        const APPEND: &str = concat!(
-            "insert into kv_stream (",
-            sql::columns!(stream),
-            ") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        );
-        return execute(writer, APPEND, &sql::stream_values(change));
-    }
+fn append(writer: &Connection, changes: &[StreamRow]) -> Result {
+    const APPEND: &str = concat!(
+        "insert into kv_stream (",
+        sql::columns!(stream),
+        ") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    );
     // Without such a record the value is null, which the table refuses.
     const COPY: &str = concat!(
         "insert into kv_stream (",
@@ -100,12 +99,19 @@ fn append(writer: &Connection, change: &StreamRow) -> Result {
         ") values (?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, (select value from kv_record where \"key\" = ?1)),
             ?8, ?9, ?10, ?11, ?12)"
     );
-    execute(writer, COPY, &sql::stream_values(change))?;
-    if change.action == Action::Delete { delete(writer, &change.key) } else { Ok(()) }
-}
-
-fn delete(writer: &Connection, key: &str) -> Result {
-    execute(writer, "delete from kv_record where \"key\" = ?", &[Value::Text(key)])
+    let mut append = Prepared::new(writer, APPEND)?;
+    for change in changes {
+        let values = sql::stream_values(change);
+        if change.row.value.is_some() {
+            append.execute(&values)?;
+            continue;
+        }
+        execute(writer, COPY, &values)?;
+        if change.action == Action::Delete {
+            execute(writer, DELETE, &[Value::Text(&change.key)])?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the records of a range go to the stream at once, or bit by bit.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::statement::{Result, each_row, first_row, number};
+use super::statement::{Prepared, Result, each_row, first_row, number};
 use crate::limits;
 use crate::store::damage::{self, Damage, StreamEnds};
 use crate::store::engine::sql::{self, Cells as _, Value};
@@ -73,8 +73,12 @@ fn load_named<T>(
     mut make: impl FnMut(&rusqlite::Row<'_>) -> damage::Result<(String, T)>,
 ) -> Result<HashMap<String, T>> {
     let mut rows = HashMap::with_capacity(names.len());
+    if names.is_empty() {
+        return Ok(rows);
+    }
+    let mut select = Prepared::new(writer, text)?;
     for name in names {
-        rows.extend(first_row(writer, text, &[Value::Text(name)], &mut make)?);
+        rows.extend(select.first_row(&[Value::Text(name)], &mut make)?);
     }
     Ok(rows)
 }

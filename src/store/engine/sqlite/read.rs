@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 use super::database::Database;
 use super::error::in_use;
 use super::retire::Opened;
-use super::statement::{self, Trouble, each_row, first_row, number};
+use super::statement::{self, Prepared, Trouble, each_row, first_row, number};
 use super::{Sqlite, aside};
 use crate::limits;
 use crate::store::damage::{self, Damage};
@@ -113,13 +113,14 @@ impl Source<'_> {
         );
         self.at_one_instant(|position, _| {
             let inline_bytes_max = Value::count(inline_bytes_max as u64);
-            let point = |key: &str| {
-                let values = [Value::Text(key), inline_bytes_max];
-                first_row(self.connection, TEXT, &values, |row| {
+            let mut select = Prepared::new(self.connection, TEXT)?;
+            let mut point = |key: &str| {
+                let found = select.first_row(&[Value::Text(key), inline_bytes_max], |row| {
                     Ok(sql::record(row, position.head)?.map_or(Point::Large, Point::Record))
-                })
+                });
+                found.map(|found| found.unwrap_or(Point::Absent))
             };
-            keys.iter().map(|key| Ok(point(key.as_ref())?.unwrap_or(Point::Absent))).collect()
+            keys.iter().map(|key| point(key.as_ref())).collect()
         })
     }
 

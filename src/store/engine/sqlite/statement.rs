@@ -85,8 +85,8 @@ pub(super) fn each_row(
     values: &[Value<'_>],
     mut look: impl FnMut(&Row<'_>) -> Result<bool>,
 ) -> Result<()> {
-    let mut statement = prepared(connection, text)?;
-    let mut rows = statement.query(params_from_iter(values))?;
+    let mut statement = Prepared::new(connection, text)?;
+    let mut rows = statement.0.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
         if !look(row)? {
             break;
@@ -102,9 +102,7 @@ pub(super) fn first_row<T>(
     values: &[Value<'_>],
     make: impl FnOnce(&Row<'_>) -> damage::Result<T>,
 ) -> Result<Option<T>> {
-    let mut statement = prepared(connection, text)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    Ok(rows.next()?.map(make).transpose()?)
+    Prepared::new(connection, text)?.first_row(values, make)
 }
 
 /// The first column of the first row, which is a number: of a pragma, or of a count.
@@ -115,18 +113,37 @@ pub(super) fn number(connection: &Connection, text: &str, values: &[Value<'_>]) 
 
 /// Runs a statement that gives no rows.
 pub(super) fn execute(connection: &Connection, text: &str, values: &[Value<'_>]) -> rusqlite::Result<()> {
-    let mut statement = prepared(connection, text)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    // `query` and not `execute`: some pragmas answer with a row.
-    while rows.next()?.is_some() {}
-    Ok(())
+    Prepared::new(connection, text)?.execute(values)
 }
 
-/// Each text is prepared once for a connection: a text holds no data, so there are few of them.
-fn prepared<'c>(connection: &'c Connection, text: &str) -> rusqlite::Result<CachedStatement<'c>> {
-    #[cfg(test)]
-    tests::note(text);
-    connection.prepare_cached(text)
+/// A statement that is run many times, each time with other arguments.
+pub(super) struct Prepared<'c>(CachedStatement<'c>);
+
+impl<'c> Prepared<'c> {
+    /// Each text is prepared once for a connection: a text holds no data, so there are few of them.
+    pub(super) fn new(connection: &'c Connection, text: &str) -> rusqlite::Result<Prepared<'c>> {
+        #[cfg(test)]
+        tests::note(text);
+        connection.prepare_cached(text).map(Prepared)
+    }
+
+    /// The first row.
+    pub(super) fn first_row<T>(
+        &mut self,
+        values: &[Value<'_>],
+        make: impl FnOnce(&Row<'_>) -> damage::Result<T>,
+    ) -> Result<Option<T>> {
+        let mut rows = self.0.query(params_from_iter(values))?;
+        Ok(rows.next()?.map(make).transpose()?)
+    }
+
+    /// Runs it to its end.
+    pub(super) fn execute(&mut self, values: &[Value<'_>]) -> rusqlite::Result<()> {
+        let mut rows = self.0.query(params_from_iter(values))?;
+        // `query` and not `execute`: some pragmas answer with a row.
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
 }
 
 #[cfg(test)]
