@@ -258,6 +258,18 @@ pub const GROUP_REQUESTS: usize = 128;
 /// The bytes of plain requests and of what their replies may take after which they are sent on together.
 pub const GROUP_BYTES: usize = 1_024 * 1_024;
 
+/// The most that the records which were read last may take in memory, with the lines that are made of them, in bytes.
+pub const CACHE_BYTES: usize = 12 * 1_024 * 1_024;
+
+/// What a kept record takes besides its key and its value, in bytes.
+pub const CACHED_RECORD_BYTES: usize = 512;
+
+/// When more changes than this were committed since records were kept, all of these are read anew.
+pub const CACHE_CHANGES: u64 = 4_000;
+
+/// For how many keys it is remembered that they were read once: a record is kept when it is read again.
+pub const CACHE_READ_ONCE: usize = 65_536;
+
 /// The most prepared statements that a connection to a SQLite file keeps.
 pub const SQLITE_STATEMENTS: usize = 64;
 
@@ -337,7 +349,7 @@ pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bytes that a connection reads at once; an idle connection holds a buffer of this size.
-pub const READ_BUFFER_BYTES: usize = 4 * 1_024;
+pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// The time without any connection after which a daemon ends, unless `--idle-timeout` sets another one.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);

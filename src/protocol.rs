@@ -32,7 +32,7 @@ pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
 pub use hello::{Hello, Limits, Status, Subscribed};
 pub use lines::{Line, LineCodec};
-pub(crate) use plain::{append_reply, decode_plain};
+pub(crate) use plain::{append_reply, append_shared, decode_plain};
 pub use records::{MUTATE_EXAMPLE, RecordBody, ResultBody, parse_mutation};
 pub(crate) use reply::decode_own;
 pub use reply::{Answer, decode_reply, encode_reply, is_reply};

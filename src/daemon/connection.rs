@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use rustix::net::Shutdown;
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
@@ -39,8 +40,10 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
     let peer = stream.peer_cred().ok();
     let peer_pid = peer.and_then(|peer| peer.pid());
     let is_owner = peer.is_some_and(|peer| Admission::of_this_process().admits(peer.uid()));
+    let (reader, writer) = stream.into_split();
     let mut connection = Connection {
-        outlet: Arc::new(Outlet::new(stream)),
+        outlet: Arc::new(Outlet::new(writer)),
+        reader,
         buffer: BytesMut::new(),
         codec: LineCodec::telling_long_lines(),
         next: None,
@@ -79,6 +82,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
 
 struct Connection {
     outlet: Arc<Outlet>,
+    reader: OwnedReadHalf,
     /// What was read and is not cut into lines yet.
     buffer: BytesMut,
     codec: LineCodec,
@@ -118,7 +122,7 @@ impl Connection {
             }
             self.go_on().await?;
             if self.is_finished() {
-                return Ok(rustix::net::shutdown(&self.outlet.socket, Shutdown::Write)?);
+                return Ok(rustix::net::shutdown(self.outlet.socket.as_ref(), Shutdown::Write)?);
             }
             let since = self.long_line.as_ref().map(|(_, since)| *since);
             // Whatever else happens on the connection meanwhile.
@@ -127,7 +131,7 @@ impl Connection {
             }
             let may_read = self.reading && self.next.is_none() && !self.is_held_up();
             let read = async {
-                let read = read_more(&self.outlet.socket, &mut self.buffer);
+                let read = read_more(&mut self.reader, &mut self.buffer);
                 match since {
                     Some(since) => dispatch.memory.patiently(since, read, Memory::is_short).await,
                     None => read.await,
@@ -151,7 +155,7 @@ impl Connection {
                     }
                     // What was sent before this moment is still read and answered; what comes later fails at the
                     // client, which so knows that it was not taken.
-                    rustix::net::shutdown(&self.outlet.socket, Shutdown::Read)?;
+                    rustix::net::shutdown(self.outlet.socket.as_ref(), Shutdown::Read)?;
                 }
             }
         }

@@ -3,12 +3,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 /// The socket of a connection, with the replies that it has not taken yet.
 pub(super) struct Outlet {
-    pub(super) socket: UnixStream,
+    pub(super) socket: OwnedWriteHalf,
     state: Mutex<State>,
     /// The task of the connection has something to do: see [`Outlet::changed`].
     changed: Notify,
@@ -29,7 +29,7 @@ struct State {
 }
 
 impl Outlet {
-    pub(super) fn new(socket: UnixStream) -> Outlet {
+    pub(super) fn new(socket: OwnedWriteHalf) -> Outlet {
         Outlet { socket, state: Mutex::default(), changed: Notify::new() }
     }
 

@@ -2,14 +2,23 @@
 //! escapes and with nothing else in it. Everything else, and everything that is wrong, is left to the one that can say what
 //! is wrong.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::{Answer, Id, encode_reply};
 use crate::limits;
+use crate::store::engine::SharedRecord;
 use crate::store::{JsonText, Mutation, Put, Read, Record, Reply, Request, Result, Written};
 
 /// A number of so many digits fits every integer that an id may be.
 const ID_DIGITS: usize = 18;
+
+/// What the line of a reply begins with takes at most, besides the id.
+const HEAD_BYTES: usize = 48;
+
+/// What the other members of a record take at most, besides what has no fixed length and needs no escapes.
+const MEMBERS_BYTES: usize = 192;
 
 /// Reads a plain request line, without its newline; none when it is not one that is certain to be right.
 pub(crate) fn decode_plain(line: &[u8]) -> Option<(Option<Id>, Request)> {
@@ -87,11 +96,33 @@ pub(crate) fn append_reply(lines: &mut Vec<u8>, id: Option<&Id>, outcome: Result
     }
 }
 
-fn append_record(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, record: &Record) {
-    let Record { key, version, revision, record_type, created, updated, value } = record;
-    lines.reserve(key.len() + value.get().len() + limits::EVENT_HEAD_BYTES);
+/// Appends the line of the reply to a `get`. What it says of a record that is kept is made once.
+pub(crate) fn append_shared(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, shared: &Arc<SharedRecord>) {
+    if Arc::strong_count(shared) == 1 {
+        return append_record(lines, id, seq, &shared.record);
+    }
+    let members = shared.line.get_or_init(|| {
+        let mut members = Vec::new();
+        append_members(&mut members, &shared.record);
+        members.into_boxed_slice()
+    });
+    lines.reserve(members.len() + id.map_or(0, |id| id.as_json().len()) + HEAD_BYTES);
     begin(lines, id);
     member(lines, b",\"seq\":", &seq);
+    lines.extend_from_slice(members);
+}
+
+fn append_record(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, record: &Record) {
+    begin(lines, id);
+    member(lines, b",\"seq\":", &seq);
+    append_members(lines, record);
+}
+
+/// Appends what follows the seq.
+fn append_members(lines: &mut Vec<u8>, record: &Record) {
+    let Record { key, version, revision, record_type, created, updated, value } = record;
+    let type_bytes = record_type.as_ref().map_or(0, String::len);
+    lines.reserve(key.len() + type_bytes + value.get().len() + MEMBERS_BYTES);
     member(lines, b",\"key\":", key);
     member(lines, b",\"version\":", version);
     member(lines, b",\"revision\":", revision);
@@ -207,6 +238,14 @@ mod tests {
                 append_reply(&mut lines, id.as_ref(), outcome.clone());
                 let expected = encode_reply(id.as_ref(), outcome.clone().map(Answer::Store));
                 assert_eq!(String::from_utf8_lossy(&lines[6..]), String::from_utf8_lossy(&expected));
+                if let Ok(Reply::Get { seq, record: Some(record) }) = &outcome {
+                    let shared = SharedRecord::new(record.clone());
+                    let kept = Arc::clone(&shared);
+                    lines.clear();
+                    append_shared(&mut lines, id.as_ref(), *seq, &kept);
+                    assert_eq!(lines, expected);
+                    assert!(shared.line.get().is_some());
+                }
             }
         }
     }

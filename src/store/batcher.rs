@@ -295,9 +295,9 @@ fn page_of(found: &Points, keys: Vec<String>) -> std::result::Result<Page<Record
     while let Some(key) = keys.next() {
         match found.rows.get(&key) {
             None | Some(Point::Absent) => {}
-            Some(Point::Record(record)) if fits(&items, record, bytes) => {
-                bytes += weight_bytes(record);
-                items.push(record.clone());
+            Some(Point::Record(shared)) if fits(&items, &shared.record, bytes) => {
+                bytes += weight_bytes(&shared.record);
+                items.push(shared.record.clone());
             }
             Some(Point::Large) if items.is_empty() => return Err(LargeFirst { key, next: keys.next() }),
             Some(_) => return Ok(Page { seq: found.seq(), items, next: Some(key) }),

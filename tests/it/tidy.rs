@@ -74,7 +74,7 @@ const NUMBERS_ELSEWHERE: [(&str, &str); 9] = [
     ("src/meeting/place.rs", "how much of a hash makes a name"),
     ("src/meeting/place/own.rs", "a bit of a mode"),
     ("src/protocol.rs", "the version of the protocol"),
-    ("src/protocol/plain.rs", "how many digits fit every integer"),
+    ("src/protocol/plain.rs", "how many digits fit every integer, and how long the fixed part of a line is"),
     ("src/store/engine/sqlite/", "the format of SQLite's files, and the codes of its errors"),
     ("src/store/json_text.rs", "how much is scanned in one step"),
     ("src/store/open/connection.rs", "how much of a text a message holds"),

@@ -8,7 +8,7 @@ use super::Connection;
 use crate::daemon::outlet::Outlet;
 use crate::daemon::trouble;
 use crate::limits;
-use crate::protocol::{Id, Line, append_reply, decode_plain};
+use crate::protocol::{Id, Line, append_reply, append_shared, decode_plain};
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{Read, Reply, Request, Result, Write};
@@ -134,8 +134,10 @@ impl Replies {
         let mut gets = ids.into_iter().zip(keys).zip(points).peekable();
         self.outlet.answer(true, |lines| {
             while let Some(((id, _), point)) = gets.next_if(|(_, point)| !matches!(point, Point::Large)) {
-                let reply = Reply::Get { seq, record: point.into_record() };
-                append_reply(lines, id.as_ref(), Ok(reply));
+                match point {
+                    Point::Record(shared) => append_shared(lines, id.as_ref(), seq, &shared),
+                    _ => append_reply(lines, id.as_ref(), Ok(Reply::Get { seq, record: None })),
+                }
             }
             let left = gets.map(|((id, key), _)| (id, key));
             lock(large).extend(left);

@@ -1,10 +1,13 @@
 //! The socket of a connection: bytes in, lines out.
 
+use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Instant;
 
-use tokio::io::Interest;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead as _, Interest, ReadBuf};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::bytes::BytesMut;
 
 use super::Connection;
@@ -49,21 +52,28 @@ impl Connection {
     }
 }
 
+thread_local! {
+    /// What is read stands here for a moment, so that no connection needs room for what may come.
+    static ARRIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::READ_BUFFER_BYTES].into_boxed_slice());
+}
+
 /// Reads what has come in; 0 bytes at the end.
-pub(super) async fn read_more(socket: &UnixStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    loop {
-        socket.readable().await?;
-        buffer.reserve(limits::READ_BUFFER_BYTES);
-        match socket.try_read_buf(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
+pub(super) async fn read_more(reader: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<usize> {
+    // Unlike `try_read`, `poll_read` knows that a read that does not fill the buffer has emptied the socket.
+    std::future::poll_fn(|context| {
+        ARRIVED.with_borrow_mut(|arrived| {
+            let mut arrived = ReadBuf::new(arrived);
+            std::task::ready!(Pin::new(&mut *reader).poll_read(context, &mut arrived))?;
+            buffer.extend_from_slice(arrived.filled());
+            Poll::Ready(Ok(arrived.filled().len()))
+        })
+    })
+    .await
 }
 
 /// Waits until the other side is gone, where only its end of input was heard: `nc` with a subscription half-closes and
 /// goes on listening.
-pub(super) async fn is_gone(socket: &UnixStream) {
+pub(super) async fn is_gone(socket: &OwnedWriteHalf) {
     loop {
         match socket.ready(Interest::WRITABLE).await {
             Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(limits::GONE_INTERVAL).await,

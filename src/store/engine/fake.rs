@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
+use super::{Decision, Engine, Failure, Holdable, Point, SharedRecord, Snapshot};
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery};
@@ -232,7 +232,8 @@ impl Engine for Fake {
 
     async fn point(&self, keys: &[&str], _: usize) -> Result<Snapshot<Vec<Point>>> {
         Ok(self.snapshot(|tables| {
-            let point = |key: &str| Some(Point::Record(record(key, tables.records.get(key)?)));
+            let point =
+                |key: &str| Some(Point::Record(SharedRecord::new(record(key, tables.records.get(key)?))));
             keys.iter().map(|key| point(key).unwrap_or(Point::Absent)).collect()
         }))
     }

@@ -8,6 +8,7 @@ pub(crate) mod sql;
 pub(crate) mod sqlite;
 
 use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
@@ -159,16 +160,32 @@ pub(crate) enum Point {
     /// Nothing.
     Absent,
     /// A record with its value.
-    Record(Record),
+    Record(Arc<SharedRecord>),
     /// A record whose value is so large that a read of its own answers it, to bound what a batch holds in memory.
     Large,
+}
+
+/// A record that may be shown to several.
+#[derive(Debug)]
+pub(crate) struct SharedRecord {
+    pub record: Record,
+    /// What a daemon makes of it, once for all who are sent it.
+    pub line: OnceLock<Box<[u8]>>,
+}
+
+impl SharedRecord {
+    pub(crate) fn new(record: Record) -> Arc<SharedRecord> {
+        Arc::new(SharedRecord { record, line: OnceLock::new() })
+    }
 }
 
 impl Point {
     /// The record, as far as it was loaded.
     pub(crate) fn into_record(self) -> Option<Record> {
         match self {
-            Point::Record(record) => Some(record),
+            Point::Record(shared) => {
+                Some(Arc::try_unwrap(shared).map_or_else(|shared| shared.record.clone(), |own| own.record))
+            }
             Point::Absent | Point::Large => None,
         }
     }

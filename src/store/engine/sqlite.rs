@@ -9,6 +9,7 @@
 mod apply;
 mod attempt;
 pub(crate) mod backup;
+mod cache;
 pub(crate) mod check;
 mod compact;
 mod connection;
@@ -212,12 +213,13 @@ impl Engine for Sqlite {
 
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>> {
         if inline_bytes_max <= limits::INLINE_VALUE_BYTES
-            && let Some(found) = self.read_at_once(|source| source.point(keys, inline_bytes_max))?
+            && let Some(found) =
+                self.read_at_once(|source, cache| source.point(keys, inline_bytes_max, Some(cache)))?
         {
             return Ok(found);
         }
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        self.read(move |source| source.point(&keys, inline_bytes_max)).await
+        self.read(move |source| source.point(&keys, inline_bytes_max, None)).await
     }
 
     async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>> {
@@ -249,7 +251,7 @@ impl Engine for Sqlite {
     }
 
     async fn identity(&self) -> Result<Snapshot<Identity>> {
-        match self.read_at_once(|source| source.identity())? {
+        match self.read_at_once(|source, _| source.identity())? {
             Some(identity) => Ok(identity),
             None => self.read(|source| source.identity()).await,
         }
@@ -283,6 +285,9 @@ impl Engine for Sqlite {
     }
 
     async fn tend(&self) {
+        if let Some(readers) = self.core.published().as_ref().and_then(|database| database.readers.as_ref()) {
+            readers.age();
+        }
         let Some(turn) = self.worker.turn_now() else { return };
         let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;
         if let Err(error) = tended {

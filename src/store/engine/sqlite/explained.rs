@@ -121,8 +121,11 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
     let steps: Vec<_> = migrations::SQLITE.iter().collect();
     connection.execute_batch(migrations::SQLITE_TABLE).unwrap();
     migrate::run(&connection, &steps, 0).unwrap();
-    let is_explained =
-        |text: &&String| ["select", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb));
+    let is_explained = |text: &&String| {
+        // The schema is small, and has no index.
+        !text.contains("sqlite_schema")
+            && ["select", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb))
+    };
     // Those of other tests of this process among them.
     let statements = statement::tests::run();
     let mut explained = 0;

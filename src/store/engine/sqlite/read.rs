@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row};
 
+use super::cache::Cache;
 use super::database::Database;
 use super::error::in_use;
 use super::retire::Opened;
@@ -14,7 +15,7 @@ use crate::limits;
 use crate::store::damage::{self, Damage};
 use crate::store::engine::migrations::not_initialized;
 use crate::store::engine::sql::{self, Statement, Value, Wanted};
-use crate::store::engine::{Holdable, Point, Snapshot};
+use crate::store::engine::{Holdable, Point, SharedRecord, Snapshot};
 use crate::store::error::{Error, Result};
 use crate::store::page::{ListQuery, NameQuery, PageRows, PageSize, StreamQuery, weight_bytes};
 use crate::store::plan::{ConsumerRow, LockRow};
@@ -36,11 +37,14 @@ impl Sqlite {
     /// Reads on this thread; none where that would have to wait.
     pub(super) fn read_at_once<T>(
         &self,
-        read: impl FnOnce(&Source<'_>) -> Read<T>,
+        read: impl FnOnce(&Source<'_>, &mut Cache) -> Read<T>,
     ) -> Result<Option<Snapshot<T>>> {
         let Some(database) = self.current()? else { return Ok(None) };
         let Some(readers) = &database.readers else { return Ok(None) };
-        let found = readers.at_once(|connection| read(&Source { connection, opened: database.opened }));
+        let found = readers.at_once(|connection, cache| {
+            let source = Source { connection, opened: database.opened };
+            read(&source, cache)
+        });
         // Whether the file was written over meanwhile.
         match (found, self.goes_on(&database)) {
             (Some(found), Some(true)) => self.snapshot(found).map(Some),
@@ -104,21 +108,36 @@ pub(super) fn no_memory_store() -> Error {
 }
 
 impl Source<'_> {
-    /// The records of these keys. A loop over one prepared statement is faster than a join with an array of them.
-    pub(super) fn point(&self, keys: &[impl AsRef<str>], inline_bytes_max: usize) -> Read<Vec<Point>> {
+    /// What stands under these keys. What is kept in `cache` is not read again. A loop over one prepared statement is faster
+    /// than a join with an array of keys.
+    pub(super) fn point(
+        &self,
+        keys: &[impl AsRef<str>],
+        inline_bytes_max: usize,
+        mut cache: Option<&mut Cache>,
+    ) -> Read<Vec<Point>> {
         const TEXT: &str = concat!(
             "select ",
             sql::columns!(record_head),
             ", case when octet_length(value) <= ?2 then value end from kv_record where \"key\" = ?1"
         );
         self.at_one_instant(|position, _| {
+            if let Some(cache) = &mut cache {
+                cache.follow(self.connection, position)?;
+            }
             let inline_bytes_max = Value::count(inline_bytes_max as u64);
             let mut select = Prepared::new(self.connection, TEXT)?;
             let mut point = |key: &str| {
+                if let Some(kept) = cache.as_mut().and_then(|cache| cache.get(key)) {
+                    return Ok(kept);
+                }
                 let found = select.first_row(&[Value::Text(key), inline_bytes_max], |row| {
-                    Ok(sql::record(row, position.head)?.map_or(Point::Large, Point::Record))
-                });
-                found.map(|found| found.unwrap_or(Point::Absent))
+                    Ok(sql::record(row, position.head)?.map(SharedRecord::new))
+                })?;
+                if let (Some(cache), Some(Some(record))) = (&mut cache, &found) {
+                    cache.keep(record);
+                }
+                Ok(found.map_or(Point::Absent, |record| record.map_or(Point::Large, Point::Record)))
             };
             keys.iter().map(|key| point(key.as_ref())).collect()
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use super::cache::Cache;
 use super::connection::{Access, connect, connect_standing};
 use super::error::is_busy;
 use super::standing::Standing;
@@ -27,6 +28,7 @@ pub(super) struct Readers {
 /// The connection for reads that are answered at once.
 struct Quick {
     connection: Connection,
+    cache: Cache,
     /// What it saw last of the commits of others
     /// (<https://www.sqlite.org/pragma.html#pragma_data_version>).
     data_version: Option<i64>,
@@ -51,15 +53,19 @@ impl Readers {
         if quick.is_none() {
             let connection = self.connect()?;
             connection.busy_timeout(Duration::ZERO)?;
-            *quick = Some(Quick { connection, data_version: None });
+            *quick = Some(Quick { connection, cache: Cache::default(), data_version: None });
         }
         Ok(())
     }
 
     /// Reads on this thread, without waiting for other processes; none where that is not possible now.
-    pub(super) fn at_once<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Option<Result<T>> {
-        let quick = lock(&self.quick);
-        match read(&quick.as_ref()?.connection) {
+    pub(super) fn at_once<T>(
+        &self,
+        read: impl FnOnce(&Connection, &mut Cache) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let mut quick = lock(&self.quick);
+        let Quick { connection, cache, .. } = quick.as_mut()?;
+        match read(connection, cache) {
             Err(Trouble::Sqlite(error)) if is_busy(&error) => None,
             outcome => Some(outcome),
         }
@@ -68,10 +74,17 @@ impl Readers {
     /// Whether another connection may have committed since this was asked last.
     pub(super) fn has_changed(&self) -> Result<bool> {
         let mut quick = lock(&self.quick);
-        let Some(Quick { connection, data_version }) = quick.as_mut() else { return Ok(true) };
+        let Some(Quick { connection, data_version, .. }) = quick.as_mut() else { return Ok(true) };
         let before = data_version.take();
         *data_version = Some(number(connection, "pragma data_version", &[])?);
         Ok(before != *data_version)
+    }
+
+    /// Gives back the memory of what nobody has asked for lately.
+    pub(super) fn age(&self) {
+        if let Some(quick) = lock(&self.quick).as_mut() {
+            quick.cache.age();
+        }
     }
 
     /// Reads on this thread, which may be held up. The caller has a turn.
