@@ -3,11 +3,22 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use kv::store::{Fence, Write};
 
 /// The store of a command that names none.
 pub(super) const DEFAULT_CONNECTION: &str = "file:data.db?mode=rwc";
+
+/// A connection string as it was given. It may hold a password, so `Debug` does not show it.
+#[derive(Clone)]
+pub(super) struct ConnectionString(pub(super) OsString);
+
+impl std::fmt::Debug for ConnectionString {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConnectionString(…)")
+    }
+}
 
 /// Which store, and how it is reached.
 #[derive(Debug, Clone, Args)]
@@ -22,9 +33,10 @@ pub(super) struct StoreArguments {
         env = "KV_CONNECTION",
         default_value = DEFAULT_CONNECTION,
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = OsStringValueParser::new().map(ConnectionString)
     )]
-    pub(super) connection: OsString,
+    pub(super) connection: ConnectionString,
     /// Socket of the daemon, instead of the one that belongs to the store
     #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH", allow_hyphen_values = true)]
     pub(super) socket: Option<PathBuf>,

@@ -225,7 +225,7 @@ fn log_begin(config: &Config, instance: Option<&Instance>, connections_max: usiz
         pid = std::process::id(),
         version = env!("CARGO_PKG_VERSION"),
         schema = config.address.schema(),
-        store = %config.address.connection(),
+        store = %config.address,
         %socket,
         spawned = config.spawned,
         connections_max,

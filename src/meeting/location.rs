@@ -57,7 +57,7 @@ impl fmt::Display for Mismatch {
 pub(crate) fn check(address: &Address, hello: &Hello) -> Result<(), Mismatch> {
     let Some(path) = address.file() else { return Ok(()) };
     let mismatch =
-        |why| Err(Mismatch { asked: address.connection(), served: hello.store.clone(), pid: hello.pid, why });
+        |why| Err(Mismatch { asked: address.to_string(), served: hello.store.clone(), pid: hello.pid, why });
     let served = Address::parse(address.kind(), &hello.store).ok();
     // Through a daemon that may write, a caller that asked for `mode=ro` could write.
     if address.is_read_only() && served.as_ref().is_some_and(|served| !served.is_read_only()) {

@@ -62,7 +62,7 @@ impl Hello {
             spawned,
             attached: 0,
             engine: address.kind().as_str().to_owned(),
-            store: address.connection(),
+            store: address.to_string(),
             file: None,
             directory: None,
             store_id: None,

@@ -47,9 +47,25 @@ impl EngineKind {
 }
 
 /// Where a store lives, checked and complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Display` and `Debug` show it without a password: what is logged, told by a daemon or part of a message is made by
+/// these. Only [`connection`](Address::connection) and [`identity`](Address::identity) hold all of it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     place: SqlitePlace,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The connection string of a file has no password.
+        f.write_str(&self.connection())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
 }
 
 /// Where a SQLite store lives.
@@ -108,7 +124,8 @@ impl Address {
         migrations::newest(migrations::SQLITE)
     }
 
-    /// The connection string in full: every path is absolute, so that it means the same in every directory.
+    /// The connection string in full, with the password if it has one: for the daemon or the command that is to open the
+    /// same store, and for nothing that is shown. Every path is absolute, so that it means the same in every directory.
     #[must_use]
     pub fn connection(&self) -> String {
         connection::format(&self.place)

@@ -109,7 +109,7 @@ fn says_a_time(line: &str) -> bool {
 fn what_limits_something_stands_in_one_file() {
     for (path, text) in sources("src") {
         let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap().to_owned();
-        if path == "src/limits.rs" || path.ends_with("/tests.rs") {
+        if path.starts_with("src/limits") || path.ends_with("/tests.rs") {
             continue;
         }
         let is_listed = |list: &[(&str, &str)]| list.iter().any(|(start, _)| path.starts_with(start));

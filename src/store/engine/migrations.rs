@@ -26,6 +26,11 @@ pub(crate) const SQLITE: &[Migration] = &[
         sql: include_str!("../../../migrations/sqlite/0002_locks_once.sql"),
     },
     Migration { number: 3, name: "push", sql: include_str!("../../../migrations/sqlite/0003_push.sql") },
+    Migration {
+        number: 4,
+        name: "batches",
+        sql: include_str!("../../../migrations/sqlite/0004_batches.sql"),
+    },
 ];
 
 /// The number of the newest step.

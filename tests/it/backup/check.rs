@@ -193,7 +193,7 @@ fn a_file_with_broken_pages_is_damaged_whichever_page_it_is() {
 #[test]
 fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
     let kv = store();
-    kv.ok("sqlite3 data.db 'delete from kv_migration where number = 3; drop table kv_consumer; alter table kv_lock drop column refreshes'");
+    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches'");
     let (code, stderr) = kv.fails("kv check");
     assert!(code == 6 && stderr.contains("has schema 2") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init; kv check");

@@ -9,7 +9,7 @@ use crate::store::error::Result;
 
 /// Every table of kv.
 const TABLES: &[&str] =
-    &["kv_migration", "kv_meta", "kv_record", "kv_stream", "kv_lock", "kv_consumer", "kv_once"];
+    &["kv_migration", "kv_meta", "kv_record", "kv_stream", "kv_lock", "kv_consumer", "kv_once", "kv_batch"];
 
 /// The columns of a table and its indexes, one a line.
 const SHAPE: &str =
