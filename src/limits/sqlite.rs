@@ -55,6 +55,9 @@ pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The number of connections that read a SQLite file, beside the one that writes.
 pub const SQLITE_READERS: usize = 4;
 
+/// How many looks for commits of other processes pass before it is asked again whether the files are still the same.
+pub const LOOKS_AT_ONE_FILE: u32 = 4;
+
 /// The most that the records which were read last may take in memory, with the lines that are made of them, in bytes.
 pub const CACHE_BYTES: usize = 12 * 1_024 * 1_024;
 

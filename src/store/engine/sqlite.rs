@@ -45,6 +45,7 @@ use async_trait::async_trait;
 
 use self::database::{Continuity, Database};
 use self::error::in_use;
+use self::readers::Readers;
 use self::retire::Opened;
 use self::worker::{Turn, Worker};
 use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
@@ -263,11 +264,14 @@ impl Engine for Sqlite {
             return std::future::pending().await;
         }
         loop {
-            tokio::time::sleep(limits::LOOK_INTERVAL).await;
+            // Whether the files are still the same is asked more rarely: it costs most of a look.
             let database = self.database().await?;
-            let Some(readers) = &database.readers else { continue };
-            if readers.has_changed().map_err(|trouble| trouble.describe(&self.core.place))? {
-                return Ok(());
+            for _ in 0..limits::LOOKS_AT_ONE_FILE {
+                tokio::time::sleep(limits::LOOK_INTERVAL).await;
+                let changed = database.readers.as_ref().map(Readers::has_changed).transpose();
+                if changed.map_err(|trouble| trouble.describe(&self.core.place))?.unwrap_or(true) {
+                    return Ok(());
+                }
             }
         }
     }
@@ -285,8 +289,12 @@ impl Engine for Sqlite {
     }
 
     async fn tend(&self) {
-        if let Some(readers) = self.core.published().as_ref().and_then(|database| database.readers.as_ref()) {
-            readers.age();
+        if let Some(database) = self.core.published() {
+            database.readers.as_ref().map(Readers::age);
+            // Most of the time there is nothing to do, and nobody needs to be woken for it.
+            if self.current().is_ok_and(|current| current.is_some()) && !database.has_long_log() {
+                return;
+            }
         }
         let Some(turn) = self.worker.turn_now() else { return };
         let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;

@@ -90,6 +90,12 @@ impl Database {
         self.history.as_ref().is_some_and(|history| left_log::is_cut_off(history.main(), &log))
     }
 
+    /// Whether the log was left larger than it should stay.
+    pub(super) fn has_long_log(&self) -> bool {
+        let SqlitePlace::File { path, .. } = &self.place else { return false };
+        length_bytes(&log_path(path)) > limits::SQLITE_LOG_BYTES
+    }
+
     /// Whether the database file has no name any more.
     pub(super) fn is_deleted(&self) -> bool {
         self.history.as_ref().is_some_and(|history| history.main().is_deleted())
@@ -125,8 +131,8 @@ impl Open {
     }
 
     /// Shrinks a log that was left large. Others who read keep it as it is.
-    pub(super) fn shrink_log(&self, path: &Path) {
-        if length_bytes(&log_path(path)) > limits::SQLITE_LOG_BYTES {
+    pub(super) fn shrink_log(&self) {
+        if self.database.has_long_log() {
             self.database.shorten_log(&self.writer, Duration::ZERO);
         }
     }

@@ -176,7 +176,7 @@ impl Opened {
         if let Some(open) = &self.open {
             let files = core.files();
             if files.as_ref().is_ok_and(|files| *files == open.database.files) && open.goes_on() {
-                return open.shrink_log(path);
+                return open.shrink_log();
             }
             // A file that cannot be reached just now may be put back, and one that was deleted is nowhere else.
             let is_gone = files.is_err_and(|error| error.code != Code::NotInitialized);
