@@ -3,20 +3,24 @@
 //! - [`store`]: the store in this process, and the contract [`store::Store`]
 //! - [`client`]: the same contract through a daemon, which is started when it is not there
 //! - [`protocol`]: newline-delimited JSON, the only place that knows the wire
-//! - [`daemon`]: serves one store on a Unix socket
+//! - `daemon`, with the feature `cli`: serves one store on a Unix socket
 //! - [`meeting`]: what a client and a daemon both have to know before they can connect
 //! - [`environment`]: the variables that kv reads
 //! - [`limits`]: every bound
 
 #![forbid(unsafe_code)]
+// What only the daemon needs of the store and the protocol.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 /// The example of the README is compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "cli")]
 mod actors;
 pub mod client;
+#[cfg(feature = "cli")]
 pub mod daemon;
 pub mod environment;
 pub mod limits;

@@ -60,6 +60,10 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
+    // What is free goes back to the system also while nobody asks for anything. Without the thread for it the rest is as before.
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::debug!(%error, "memory is given back by requests only");
+    }
     daemon::block_on(async {
         survive_file_size_limit()?;
         // The command that waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
