@@ -93,5 +93,5 @@ pub const COPY_BYTES: usize = 256 * 1_024;
 pub const LET_GO_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many fencing tokens a restore passes over when the store that it replaces is too damaged to tell its last one: more
-/// than any store grants, and far below [`COUNT_MAX`].
+/// than any store grants, and far below [`COUNT_MAX`](super::COUNT_MAX).
 pub const LOST_FENCES: i64 = 1_000_000_000_000;

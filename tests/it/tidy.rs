@@ -55,7 +55,7 @@ fn client_and_daemon_meet_in_a_module_that_neither_owns() {
 
 #[test]
 fn the_plan_has_no_io_no_clock_and_no_engine() {
-    for word in ["async", "std::fs", "sqlx", "Clock", "super::engine", "store::engine"] {
+    for word in ["async", "std::fs", "rusqlite", "Clock", "super::engine", "store::engine"] {
         only_in(word, "src/store/plan", &[]);
     }
 }

@@ -13,22 +13,40 @@ use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{Read, Reply, Request, Result, Write};
 
-/// Plain requests that were gathered.
-enum Group {
+/// Plain requests of one kind that came together.
+enum Requests {
     Gets(Vec<String>),
     Writes(Vec<Write>),
 }
 
-impl Group {
-    /// Adds a request of the same kind, or gives it back.
+impl Requests {
+    /// A group that begins with this request; none when no group holds such.
+    fn of(request: Request) -> Option<Requests> {
+        match request {
+            Request::Read(Read::Get { key }) => Some(Requests::Gets(vec![key])),
+            Request::Write(write) => Some(Requests::Writes(vec![write])),
+            _ => None,
+        }
+    }
+
+    /// Adds a request, or gives one of another kind back.
     fn push(&mut self, request: Request) -> Option<Request> {
         match (self, request) {
-            (Group::Gets(keys), Request::Read(Read::Get { key })) => keys.push(key),
-            (Group::Writes(writes), Request::Write(write)) => writes.push(write),
+            (Requests::Gets(keys), Request::Read(Read::Get { key })) => keys.push(key),
+            (Requests::Writes(writes), Request::Write(write)) => writes.push(write),
             (_, other) => return Some(other),
         }
         None
     }
+}
+
+/// A plain request with what it and its reply may take in memory, in bytes; none when a line is not plain, or is long and
+/// has a memory of its own.
+fn plain(line: &Line) -> Option<(Option<Id>, Request, usize)> {
+    let Line::Whole(text) = line else { return None };
+    let (id, request) = decode_plain(text).filter(|_| text.len() <= limits::SMALL_MESSAGE_BYTES)?;
+    let reply_bytes = if matches!(request, Request::Read(_)) { limits::INLINE_VALUE_BYTES } else { 0 };
+    Some((id, request, text.len() + reply_bytes))
 }
 
 /// Gets whose values are to be read by themselves, in order.
@@ -43,27 +61,16 @@ impl Connection {
     /// Sends on the plain requests that the line begins, as far as they have come in whole lines. Gives the line back when
     /// it is not plain.
     pub(super) async fn start_group(&mut self, line: Line) -> io::Result<Option<Line>> {
-        let Line::Whole(text) = &line else { return Ok(Some(line)) };
-        let Some((id, request)) = small(text).and_then(decode_plain) else { return Ok(Some(line)) };
-        let mut bytes = weight_bytes(text, &request);
+        let Some((id, request, mut bytes)) = plain(&line) else { return Ok(Some(line)) };
+        let Some(mut requests) = Requests::of(request) else { return Ok(Some(line)) };
         let mut ids = VecDeque::from([id]);
-        let mut group = match request {
-            Request::Read(Read::Get { key }) => Group::Gets(vec![key]),
-            Request::Write(write) => Group::Writes(vec![write]),
-            _ => return Ok(Some(line)),
-        };
         while ids.len() < limits::GROUP_REQUESTS && bytes < limits::GROUP_BYTES {
             let Some(line) = self.decode()? else { break };
-            let plain = match &line {
-                Line::Whole(text) => small(text).and_then(decode_plain).map(|plain| (text.len(), plain)),
-                _ => None,
-            };
-            let Some((length, (id, request))) = plain else {
+            let Some((id, request, weight)) = plain(&line) else {
                 self.next = Some(line);
                 break;
             };
-            let weight = length + reply_bytes(&request);
-            if group.push(request).is_some() {
+            if requests.push(request).is_some() {
                 self.next = Some(line);
                 break;
             }
@@ -72,36 +79,21 @@ impl Connection {
         }
         let memory = self.small(bytes).await?;
         self.outlet.begin_group(memory);
-        let replies =
-            Replies { outlet: Arc::clone(&self.outlet), ids, is_write: matches!(group, Group::Writes(_)) };
-        match group {
-            Group::Gets(keys) => {
+        let is_write = matches!(requests, Requests::Writes(_));
+        let mut replies = Replies { outlet: Arc::clone(&self.outlet), ids, is_write };
+        match requests {
+            Requests::Gets(keys) => {
                 let large = Arc::clone(&self.large_gets);
-                self.dispatch
-                    .points(keys, Box::new(move |keys, found| replies.tell_points(keys, found, &large)));
+                let told = move |keys, found| replies.tell_points(keys, found, &large);
+                self.dispatch.points(keys, Box::new(told));
             }
-            Group::Writes(writes) => {
-                let mut replies = replies;
+            Requests::Writes(writes) => {
                 let told = Box::new(move |outcomes| replies.tell(outcomes));
                 self.dispatch.writes(Writes { writes, told });
             }
         }
         Ok(None)
     }
-}
-
-/// A long line has a memory of its own.
-fn small(line: &[u8]) -> Option<&[u8]> {
-    (line.len() <= limits::SMALL_MESSAGE_BYTES).then_some(line)
-}
-
-/// What a request and its reply may take in memory.
-fn weight_bytes(line: &[u8], request: &Request) -> usize {
-    line.len() + reply_bytes(request)
-}
-
-fn reply_bytes(request: &Request) -> usize {
-    if matches!(request, Request::Read(_)) { limits::INLINE_VALUE_BYTES } else { 0 }
 }
 
 /// The replies of a group that are still to be given.

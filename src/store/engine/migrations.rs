@@ -1,7 +1,7 @@
 //! The numbered steps of the schema, and what is to be done about a database that has some of them.
 //!
-//! The same numbers and names stand in each engine's folder of `migrations/`. sqlx's own runner takes no lock on
-//! SQLite, so an engine runs the pending ones itself, in one transaction under the store's write lock.
+//! The same numbers and names stand in each engine's folder of `migrations/`. An engine runs the pending ones in one
+//! transaction under the store's write lock; which these are is decided here.
 
 use crate::store::error::{Code, Error, Result};
 
