@@ -3,14 +3,14 @@
 //! There is no timer. A lone request is a batch of one and waits for nobody; under load the batches grow by
 //! themselves. Writes and point reads have a lane each, so a read never waits behind a commit.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::commit::write_lane;
-use super::engine::{Engine, Point, Snapshot};
+use super::engine::{Engine, Point};
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
 use super::page::{fits, weight_bytes};
@@ -231,86 +231,80 @@ impl<T: Gathered> Gathering<T> {
 async fn read_lane(engine: Arc<dyn Engine>, queue: mpsc::UnboundedReceiver<Read>) {
     let mut gathering = Gathering::new(queue);
     while let Some(reads) = gathering.next(limits::BATCH_REQUESTS).await {
-        let mut keys: Vec<&str> =
+        let keys: Vec<&str> =
             reads.iter().flat_map(|read| read.keys.as_slice()).map(String::as_str).collect();
-        if reads.len() > 1 {
-            keys.sort_unstable();
-            keys.dedup();
-        }
         let found = engine.point(&keys, limits::INLINE_VALUE_BYTES).await;
-        let found = found.map(|Snapshot { position, now_ms, rows }| {
-            let rows = keys.iter().map(|&key| key.to_owned()).zip(rows).collect();
-            Snapshot { position, now_ms, rows }
-        });
+        let mut found = found.map(|found| (found.seq(), found.rows.into_iter()));
         for Read { keys, answer } in reads {
-            match &found {
-                Ok(found) => answer_read(&engine, found, keys, answer),
+            match &mut found {
+                Ok((seq, points)) => {
+                    let own = points.take(keys.as_slice().len()).collect();
+                    answer_read(&engine, *seq, keys, own, answer);
+                }
                 Err(error) => drop(answer.send(Err(error.clone()))),
             }
         }
     }
 }
 
-type Points = Snapshot<HashMap<String, Point>>;
-
-fn answer_read(engine: &Arc<dyn Engine>, found: &Points, keys: Keys, answer: oneshot::Sender<Outcome>) {
-    let seq = found.seq();
-    let large = match keys {
-        Keys::One(key) => match found.rows.get(&key) {
-            Some(Point::Large) => LargeFirst { key, next: None },
-            point => {
-                let record = point.cloned().and_then(Point::into_record);
-                return drop(answer.send(Ok(Reply::Get { seq, record })));
-            }
-        },
-        Keys::Many(keys) => match page_of(found, keys) {
-            Ok(page) => return drop(answer.send(Ok(Reply::Records(page)))),
-            Err(large) => return answer_large_first(Arc::clone(engine), large, answer),
-        },
-    };
-    let engine = Arc::clone(engine);
-    tokio::spawn(async move {
-        let outcome = whole(&*engine, &large.key).await.map(|(seq, record)| Reply::Get { seq, record });
-        let _ = answer.send(outcome);
-    });
-}
-
-/// One record, whatever its size, and the head of its snapshot.
-async fn whole(engine: &dyn Engine, key: &str) -> Result<(u64, Option<Record>)> {
-    let mut found = engine.point(&[key], usize::MAX).await?;
-    Ok((found.seq(), found.rows.pop().and_then(Point::into_record)))
-}
-
-/// A page whose first record is large holds that record alone.
-struct LargeFirst {
+/// A record that is so large that it is read by itself.
+struct Large {
     key: String,
-    next: Option<String>,
+    /// For a page, which holds that record alone: the key with which the next one begins.
+    page: Option<Option<String>>,
 }
 
-fn page_of(found: &Points, keys: Vec<String>) -> std::result::Result<Page<Record>, LargeFirst> {
+/// `points` are what stands under the keys, in their order.
+fn answer_read(
+    engine: &Arc<dyn Engine>,
+    seq: u64,
+    keys: Keys,
+    points: Vec<Point>,
+    answer: oneshot::Sender<Outcome>,
+) {
+    let reply = match keys {
+        Keys::One(key) => match points.into_iter().next() {
+            Some(Point::Large) => Err(Large { key, page: None }),
+            point => Ok(Reply::Get { seq, record: point.and_then(Point::into_record) }),
+        },
+        Keys::Many(keys) => page_of(seq, keys, points).map(Reply::Records),
+    };
+    match reply {
+        Ok(reply) => drop(answer.send(Ok(reply))),
+        Err(large) => {
+            let engine = Arc::clone(engine);
+            tokio::spawn(async move { answer.send(read_large(&*engine, large).await) });
+        }
+    }
+}
+
+async fn read_large(engine: &dyn Engine, Large { key, page }: Large) -> Outcome {
+    let mut found = engine.point(&[&key], usize::MAX).await?;
+    let (seq, record) = (found.seq(), found.rows.pop().and_then(Point::into_record));
+    Ok(match page {
+        None => Reply::Get { seq, record },
+        Some(next) => Reply::Records(Page { seq, items: record.into_iter().collect(), next }),
+    })
+}
+
+/// The records of several keys, as far as they fit; a key that comes again is passed over.
+fn page_of(seq: u64, keys: Vec<String>, points: Vec<Point>) -> std::result::Result<Page<Record>, Large> {
     let mut items = Vec::new();
     let mut bytes = 0;
     let mut seen = HashSet::new();
-    let mut keys = keys.into_iter().filter(|key| seen.insert(key.clone()));
-    while let Some(key) = keys.next() {
-        match found.rows.get(&key) {
-            None | Some(Point::Absent) => {}
-            Some(Point::Record(shared)) if fits(&items, &shared.record, bytes) => {
+    let mut points = keys.into_iter().zip(points).filter(|(key, _)| seen.insert(key.clone()));
+    while let Some((key, point)) = points.next() {
+        match point {
+            Point::Absent => {}
+            Point::Record(shared) if fits(&items, &shared.record, bytes) => {
                 bytes += weight_bytes(&shared.record);
-                items.push(shared.record.clone());
+                items.extend(Point::Record(shared).into_record());
             }
-            Some(Point::Large) if items.is_empty() => return Err(LargeFirst { key, next: keys.next() }),
-            Some(_) => return Ok(Page { seq: found.seq(), items, next: Some(key) }),
+            Point::Large if items.is_empty() => {
+                return Err(Large { key, page: Some(points.next().map(|(next, _)| next)) });
+            }
+            Point::Record(_) | Point::Large => return Ok(Page { seq, items, next: Some(key) }),
         }
     }
-    Ok(Page { seq: found.seq(), items, next: None })
-}
-
-fn answer_large_first(engine: Arc<dyn Engine>, large: LargeFirst, answer: oneshot::Sender<Outcome>) {
-    tokio::spawn(async move {
-        let outcome = whole(&*engine, &large.key).await.map(|(seq, record)| {
-            Reply::Records(Page { seq, items: record.into_iter().collect(), next: large.next })
-        });
-        let _ = answer.send(outcome);
-    });
+    Ok(Page { seq, items, next: None })
 }
