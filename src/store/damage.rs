@@ -4,7 +4,7 @@
 use super::json_text::JsonTextError;
 use super::plan::{ConsumerRow, LockRow, Meta, Row};
 use super::position::Position;
-use super::record::{Change, Record};
+use super::record::Change;
 use crate::limits;
 
 /// What is wrong with a database, in words.
@@ -99,15 +99,8 @@ impl StreamEnds {
 }
 
 impl Row {
-    pub(crate) fn checked(self, head: u64) -> Result<Row> {
-        check_numbers(self.version, self.revision, head)?;
-        Ok(self)
-    }
-}
-
-impl Record {
     /// As of this head, or as of the change that shows it.
-    pub(crate) fn checked(self, head: u64) -> Result<Record> {
+    pub(crate) fn checked(self, head: u64) -> Result<Row> {
         check_numbers(self.version, self.revision, head)?;
         Ok(self)
     }

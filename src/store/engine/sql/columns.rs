@@ -72,10 +72,6 @@ fn time_ms(row: &impl Cells, index: usize) -> Result<i64> {
     damage::time_ms(integer(row, index)?)
 }
 
-fn time(row: &impl Cells, index: usize) -> Result<Timestamp> {
-    Ok(Timestamp::from_unix_ms(time_ms(row, index)?))
-}
-
 fn null() -> Damage {
     Damage::new("a column is null")
 }
@@ -98,16 +94,11 @@ pub(crate) fn key(row: &impl Cells) -> Result<String> {
 /// A row of `kv_record`, in a store with this head; none when the value is null, because it was not asked for.
 pub(crate) fn record(row: &impl Cells, head: u64) -> Result<Option<Record>> {
     let Some(value) = row.text(6)? else { return Ok(None) };
-    let record = Record {
-        key: key(row)?,
-        version: count(row, 1)?,
-        revision: count(row, 2)?,
-        record_type: optional_text(row, 3)?,
-        created: time(row, 4)?,
-        updated: time(row, 5)?,
-        value: JsonText::from_stored(value.to_owned())?,
-    };
-    record.checked(head).map(Some)
+    let (key, stored) = stored_row(row, head)?;
+    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = stored;
+    let (created, updated) = (Timestamp::from_unix_ms(created_ms), Timestamp::from_unix_ms(updated_ms));
+    let value = JsonText::from_stored(value.to_owned())?;
+    Ok(Some(Record { key, version, revision, record_type, created, updated, value }))
 }
 
 /// A row of `kv_record` without its value, in a store with this head.
@@ -135,7 +126,7 @@ pub(crate) fn change(row: &impl Cells, head: u64) -> Result<Change> {
         tx_end: damage::flag(integer(row, 9)?)?,
         action: Action::from_name(action)
             .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
-        time: time(row, 11)?,
+        time: Timestamp::from_unix_ms(time_ms(row, 11)?),
     };
     change.checked(head)
 }
