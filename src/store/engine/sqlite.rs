@@ -3,8 +3,8 @@
 //! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!
-//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of whoever asks, because they
-//! take a few microseconds and a change of threads takes more; every other read runs aside.
+//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of whoever
+//! asks, because they take a few microseconds and a change of threads takes more; every other read runs aside.
 
 mod apply;
 mod attempt;
@@ -151,9 +151,7 @@ impl Sqlite {
         }
         // What is under way may take long, and whoever asks for the new files is to hear why there are none.
         let Some(turn) = self.turn_within(limits::RETIRE_PATIENCE).await else {
-            return Err(self
-                .core
-                .replaced("a request is still under way with the files that were there before"));
+            return Err(self.core.old_files_in_use());
         };
         self.worker.run(&self.core, turn, open).await?
     }

@@ -129,9 +129,7 @@ impl Opened {
         while Arc::strong_count(&leaving.database) > 1 {
             if since.elapsed() >= patience {
                 self.leaving = Some((leaving, since));
-                return Err(
-                    core.replaced("a request is still under way with the files that were there before")
-                );
+                return Err(core.old_files_in_use());
             }
             sleep(PAUSE);
         }
@@ -147,12 +145,9 @@ impl Opened {
             }
             tracing::warn!(%error, "the log of a database that was moved could not be written back into it");
         }
-        let old = database.files;
-        let log = files::log_path(path);
         let is_log_stale = !read_only
             && (is_written_over || (!is_in_place && path.exists()))
-            && old.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
-            && files::length_bytes(&log) > 0;
+            && database.has_its_log_at(path);
         // SQLite removes the log of a file that is in its place, and leaves any other.
         if is_written_over && is_log_stale {
             lay_log_aside(path);
@@ -160,7 +155,7 @@ impl Opened {
         if let Some(open) = leaving.close() {
             // Somebody began to read meanwhile, before the store was published as closed.
             self.leaving = Some((open, since));
-            return Err(core.replaced("a request is still under way with the files that were there before"));
+            return Err(core.old_files_in_use());
         }
         if !is_written_over && is_log_stale {
             lay_log_aside(path);
@@ -217,6 +212,15 @@ impl Opened {
     }
 }
 
+impl Database {
+    /// Whether the log that stands beside this path is the one of this store, and holds something.
+    fn has_its_log_at(&self, path: &Path) -> bool {
+        let log = files::log_path(path);
+        self.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
+            && files::length_bytes(&log) > 0
+    }
+}
+
 impl Open {
     /// Waits until nobody reads any more.
     fn is_left_within(&self, patience: Duration) -> bool {
@@ -236,11 +240,13 @@ impl Core {
     fn is_log_stale(&self, path: &Path, database: &Database) -> bool {
         let SqlitePlace::File { read_only: false, .. } = &self.place else { return false };
         let is_in_place = FileId::of(path).ok() == database.files.map(|files| files.database);
-        let log = files::log_path(path);
         let is_elsewhere = !is_in_place && database.is_deleted() && path.exists();
-        (database.is_written_over() || is_elsewhere)
-            && database.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
-            && files::length_bytes(&log) > 0
+        (database.is_written_over() || is_elsewhere) && database.has_its_log_at(path)
+    }
+
+    /// The error while a request uses files that are no longer those at the place of the store.
+    pub(super) fn old_files_in_use(&self) -> Error {
+        self.replaced("a request is still under way with the files that were there before")
     }
 
     pub(super) fn replaced(&self, why: &str) -> Error {
