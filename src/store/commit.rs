@@ -165,14 +165,18 @@ async fn drive(engine: &dyn Engine, publish: impl Fn(Position), gathered: Vec<Wr
 
 /// One attempt, which is begun anew as long as it is certain that nothing of it was committed.
 async fn attempt(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Failure> {
-    let pauses = ExponentialBuilder::default()
+    let mut pauses = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(limits::STALE_PAUSE_MIN)
         .with_max_delay(limits::STALE_PAUSE_MAX)
-        .with_max_times(limits::STALE_TRIES);
-    for pause in pauses.build() {
+        .with_max_times(limits::STALE_TRIES - 1)
+        .build();
+    loop {
         match attempt_once(engine, batch).await {
-            Err(Failure::Stale) => tokio::time::sleep(pause).await,
+            Err(Failure::Stale) => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => break,
+            },
             ended => return ended,
         }
     }
