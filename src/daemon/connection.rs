@@ -173,12 +173,14 @@ impl Connection {
             }
             if self.pending.is_empty() {
                 if let Some((incoming, permit)) = self.held.take() {
-                    self.start(incoming, permit);
+                    self.start(incoming, Some(permit));
                     continue;
                 }
                 let large = groups::lock(&self.large_gets).pop_front();
                 if let Some((id, key)) = large {
-                    self.start_large_get(id, key);
+                    // What it weighed as a request is given back by now, and its reply takes a place of its own.
+                    let call = Call::Store(Request::Read(Read::Get { key }));
+                    self.start(Incoming { id, timeout_ms: None, call }, None);
                     continue;
                 }
             }
@@ -266,7 +268,7 @@ impl Connection {
         };
         let lane = Dispatch::lane(&incoming.call);
         if self.pending.is_empty() || (lane == self.lane && lane != Lane::Alone) {
-            self.start(incoming, permit);
+            self.start(incoming, Some(permit));
         } else {
             self.held = Some((incoming, permit));
         }
@@ -294,7 +296,7 @@ impl Connection {
         Ok(self.dispatch.memory.large_line().await)
     }
 
-    fn start(&mut self, mut incoming: Incoming, permit: OwnedSemaphorePermit) {
+    fn start(&mut self, mut incoming: Incoming, permit: Option<OwnedSemaphorePermit>) {
         self.lane = Dispatch::lane(&incoming.call);
         self.waits_in_turn = match &incoming.call {
             Call::Subscribe(subscribe) => !subscribe.wait.is_zero(),
@@ -357,19 +359,7 @@ impl Connection {
                 Some(released) => Ready::Released(line, Some(released).filter(|_| is_ok)),
                 None => Ready::line(line, place),
             };
-            (ready, Some(permit))
-        }));
-    }
-
-    /// Starts a get whose value is large. What it weighed as a request is given back by now, and its reply has a place of
-    /// its own.
-    fn start_large_get(&mut self, id: Option<Id>, key: String) {
-        self.lane = Lane::Alone;
-        let call = Call::Store(Request::Read(Read::Get { key }));
-        let answered = self.dispatch.start(Incoming { id: id.clone(), timeout_ms: None, call });
-        self.pending.push_back(Box::pin(async move {
-            let (answer, place) = answered.await;
-            (Ready::line(encode_reply(id.as_ref(), answer), place), None)
+            (ready, permit)
         }));
     }
 
