@@ -186,8 +186,10 @@ fn check_meaning(sent: &Members, encoded: &Members) {
             }
             ("seq", Some("0")) => matches!(text.get(), "0" | "null"),
             (_, Some(again)) => value() == serde_json::from_str(again).ok(),
-            // The encoder spells a delete of one key like one of several.
-            ("key", None) => find(encoded, "keys") == Some(json!([value()]).to_string().as_str()),
+            // A null is a field that was not given; else the encoder spells a delete of one key like one of several.
+            ("key", None) => {
+                text.get() == "null" || find(encoded, "keys") == Some(json!([value()]).to_string().as_str())
+            }
             // What is asked for without the field, too.
             ("offset", None) => matches!(text.get(), "0" | "null"),
             ("limit", None) => text.get().starts_with('-') || text.get() == "null",
