@@ -225,7 +225,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::store::engine::fake::{Fake, Fault};
+    use crate::store::engine::sqlite::fake::{Fake, Fault};
     use crate::store::plan::Outcome;
     use crate::store::request::{Mutation, Put};
     use crate::store::{JsonText, Reply};

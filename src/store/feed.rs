@@ -12,6 +12,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::engine::sql::queries::WhichStore;
 use super::engine::{Engine, Snapshot};
 use super::error::Result;
 use super::page::{StreamQuery, weight_bytes};
@@ -107,7 +108,7 @@ impl Feed {
 
     /// Asks the store where it stands, and tells all who wait.
     pub(crate) async fn refresh(&self) -> Result<(Position, Identity)> {
-        let Snapshot { position, rows, .. } = self.engine.identity().await?;
+        let Snapshot { position, rows, .. } = self.engine.query(WhichStore).await?;
         self.publish(position.clone());
         Ok((position, rows))
     }
@@ -170,7 +171,7 @@ impl Feed {
     }
 
     async fn read(&self, query: StreamQuery, permit: Option<OwnedSemaphorePermit>) -> Result<Arc<Page>> {
-        let Snapshot { position, rows, .. } = self.engine.changes(query.clone()).await?;
+        let Snapshot { position, rows, .. } = self.engine.query(query.clone()).await?;
         let changes = query.page(&position, rows)?;
         let bytes = changes.changes.iter().map(event_bytes).sum();
         Ok(Arc::new(Page {

@@ -279,7 +279,7 @@ mod tests {
     use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store as _};
 
     fn at(first: u64, head: u64) -> Position {
-        Position { epoch: "e".to_owned(), opened: 0, head, first, lock_seq: 0 }
+        Position { epoch: "e".to_owned(), opened: 0, head, first, fence: 0, lock_seq: 0 }
     }
 
     /// With a clock that runs when nothing else does.

@@ -8,6 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use super::Store;
 use super::batcher::{Batcher, Keys, Writer};
+use super::engine::sql::queries;
 use super::engine::{Engine, Point, Snapshot};
 use super::error::Result;
 use super::feed::Feed;
@@ -119,54 +120,54 @@ impl LocalStore {
             Read::List(list) => {
                 let query = ListQuery::of(&list);
                 if list.keys_only {
-                    let found = engine.keys(query).await?;
+                    let found = engine.query(queries::Keys(query)).await?;
                     Reply::Keys(page(found.seq(), found.rows, |key| key))
                 } else {
-                    let found = engine.records(query).await?;
+                    let found = engine.query(queries::Records(query)).await?;
                     Reply::Records(page(found.seq(), found.rows, |record| &record.key))
                 }
             }
             Read::Count(selector) => {
-                let found = engine.count(ListQuery::of_all(selector)).await?;
+                let found = engine.query(queries::Count(ListQuery::of_all(selector))).await?;
                 Reply::Count { seq: found.seq(), count: found.rows }
             }
             Read::Stream(stream) => Reply::Changes(self.changes(&stream).await?),
             Read::StreamSeq => {
-                let position = engine.identity().await?.position;
+                let position = engine.query(queries::WhichStore).await?.position;
                 Reply::Head { seq: position.head, first: position.first }
             }
             Read::LockStatus { name } => {
-                let found = engine.locks(NameQuery::one(&name)).await?;
+                let found = engine.query(queries::Locks(NameQuery::one(&name))).await?;
                 let lock = found.rows.rows.first().and_then(|(name, row)| row.held(name, found.now_ms));
                 Reply::Lock { seq: found.seq(), lock }
             }
             Read::LockList(list) => Reply::Locks(self.lock_list(list).await?),
             Read::ConsumerGet(get) => self.consumer_get(get).await?,
             Read::ConsumerStatus { name } => {
-                let found = engine.consumers(NameQuery::one(&name)).await?;
+                let found = engine.query(queries::Consumers(NameQuery::one(&name))).await?;
                 let consumer = found.rows.rows.first().map(|(name, row)| row.shown(name, found.now_ms));
                 Reply::Consumer { seq: found.seq(), consumer }
             }
             Read::ConsumerList(list) => {
-                let found = engine.consumers(NameQuery::of(&list)).await?;
+                let found = engine.query(queries::Consumers(NameQuery::of(&list))).await?;
                 let Page { seq, items, next } = page(found.position.head, found.rows, |(name, _)| name);
                 let items = items.iter().map(|(name, row)| row.shown(name, found.now_ms)).collect();
                 Reply::Consumers(Page { seq, items, next })
             }
-            Read::Identity => Reply::Identity(engine.identity().await?.rows),
+            Read::Identity => Reply::Identity(engine.query(queries::WhichStore).await?.rows),
         })
     }
 
     async fn changes(&self, stream: &Stream) -> Result<Changes> {
         let query = StreamQuery::of(stream);
-        let found = self.engine.changes(query.clone()).await?;
+        let found = self.engine.query(query.clone()).await?;
         query.page(&found.position, found.rows)
     }
 
     /// The position is read first: what is committed in between makes the page begin earlier than it had to, never later.
     async fn consumer_get(&self, get: ConsumerGet) -> Result<Reply> {
         let ConsumerGet { name, start, limit, prefix, record_type } = get;
-        let found = self.engine.consumers(NameQuery::one(&name)).await?;
+        let found = self.engine.query(queries::Consumers(NameQuery::one(&name))).await?;
         let position = match found.rows.rows.first() {
             Some((_, row)) => row.position,
             None => first_position(start.as_ref(), found.position.first, found.position.head)?,
@@ -179,7 +180,7 @@ impl LocalStore {
     /// follows.
     async fn lock_list(&self, mut list: NameList) -> Result<Page<Lock>> {
         loop {
-            let found = self.engine.locks(NameQuery::of(&list)).await?;
+            let found = self.engine.query(queries::Locks(NameQuery::of(&list))).await?;
             let Page { seq, items, next } = page(found.position.head, found.rows, |(name, _)| name);
             let items: Vec<Lock> =
                 items.iter().filter_map(|(name, row)| row.held(name, found.now_ms)).collect();

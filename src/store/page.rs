@@ -3,7 +3,7 @@
 
 use std::ops::Bound;
 
-use super::damage::Damage;
+use super::damage::{self, Damage};
 use super::error::Result;
 use super::keys::KeyRange;
 use super::position::Position;
@@ -47,17 +47,22 @@ impl<T> Default for PageRows<T> {
 }
 
 impl<T> PageRows<T> {
-    /// Whether the page has room for the next row. When it has not, there is more.
-    pub(crate) fn has_room(&mut self, size: PageSize) -> bool {
+    /// Adds a row that counts for so many bytes, if the page has room; answers whether it had. When it has not, there is
+    /// more.
+    pub(crate) fn add(
+        &mut self,
+        size: PageSize,
+        make: impl FnOnce() -> damage::Result<(T, usize)>,
+    ) -> damage::Result<bool> {
         let has_room = (self.rows.len() as u64) < size.rows && self.bytes < size.bytes;
-        self.more |= !has_room;
-        has_room
-    }
-
-    /// Adds a row that counts for so many bytes.
-    pub(crate) fn push(&mut self, row: T, bytes: usize) {
-        self.bytes += bytes;
-        self.rows.push(row);
+        if has_room {
+            let (row, bytes) = make()?;
+            self.bytes += bytes;
+            self.rows.push(row);
+        } else {
+            self.more = true;
+        }
+        Ok(has_room)
     }
 }
 

@@ -13,14 +13,16 @@ pub(crate) struct Position {
     pub head: u64,
     /// The first seq that is kept, or the next one when nothing is.
     pub first: u64,
+    /// The last fencing token that was given.
+    pub fence: u64,
     /// Counts the grants and releases of locks and leases.
     pub lock_seq: u64,
 }
 
 impl Position {
     /// What a batch has left.
-    pub(crate) fn of(Meta { epoch, head, first, lock_seq, .. }: Meta, opened: u64) -> Position {
-        Position { epoch, opened, head, first, lock_seq }
+    pub(crate) fn of(Meta { epoch, head, first, fence, lock_seq, .. }: Meta, opened: u64) -> Position {
+        Position { epoch, opened, head, first, fence, lock_seq }
     }
 
     /// Whether a cursor into the stream of the one goes on in the other.

@@ -208,7 +208,7 @@ pub struct Changes {
 }
 
 /// Which store this is: a copy has the same `store_id`, a restored one a new `epoch`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Random, made by init.
     pub store_id: String,

@@ -13,6 +13,7 @@ use self::wakeups::Wakeups;
 
 use super::batcher::WeakWriter;
 use super::engine::Holdable;
+use super::engine::sql::queries;
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
 use super::page::NameQuery;
@@ -172,7 +173,7 @@ impl Waiters {
     /// Whether the same owner holds the lock.
     async fn is_refresh(&self, claimable: &Claimable) -> Result<bool> {
         let Claimable::Lock(LockAcquire { name, owner, .. }) = claimable else { return Ok(false) };
-        let found = self.feed.engine().locks(NameQuery::one(name)).await?;
+        let found = self.feed.engine().query(queries::Locks(NameQuery::one(name))).await?;
         let holder = found.rows.rows.first().and_then(|(name, row)| row.held(name, found.now_ms));
         Ok(holder.is_some_and(|lock| lock.owner == *owner))
     }
@@ -182,11 +183,11 @@ impl Waiters {
         let engine = self.feed.engine();
         Ok(match what {
             Holdable::Lock(name) => {
-                let found = engine.locks(NameQuery::one(name)).await?;
+                let found = engine.query(queries::Locks(NameQuery::one(name))).await?;
                 found.rows.rows.first().and_then(|(name, row)| row.refusal(name, found.now_ms))
             }
             Holdable::Consumer(name) => {
-                let found = engine.consumers(NameQuery::one(name)).await?;
+                let found = engine.query(queries::Consumers(NameQuery::one(name))).await?;
                 found.rows.rows.first().and_then(|(name, row)| row.refusal(name, found.now_ms))
             }
         })
@@ -265,7 +266,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::store::engine::fake::{Calls, Fake};
+    use crate::store::engine::sqlite::fake::{Calls, Fake};
     use crate::store::{LocalStore, Store as _};
 
     const OTHERS: usize = 400;
@@ -277,8 +278,8 @@ mod tests {
 
     /// How many batches were written, and how often it was read until when something is held.
     fn costs(engine: &Fake) -> (usize, usize) {
-        let Calls { attempts, expiries } = engine.take_calls();
-        (attempts.len(), expiries.len())
+        let Calls { attempts, names } = engine.take_calls();
+        (attempts.len(), names.len())
     }
 
     /// Lets others go on until something holds.

@@ -1,24 +1,22 @@
 //! What a kind of database must be able to do: read rows, apply a plan, tell of changes. No rule of the store stands here
 //! or below.
 
-#[cfg(test)]
-pub(crate) mod fake;
 pub(crate) mod migrations;
+pub(crate) mod query;
 pub(crate) mod sql;
 pub(crate) mod sqlite;
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 
+use self::query::{Reading, RowSink};
 use super::commit::Batch;
 use super::error::{Error, Result};
-use super::page::{ListQuery, NameQuery, PageRows, StreamQuery};
-use super::plan::{ConsumerRow, LockRow, Outcome};
+use super::plan::Outcome;
 use super::position::Position;
-use super::record::{Change, Record};
-use super::reply::{Compacted, Identity, Restored};
+use super::record::Record;
+use super::reply::{Compacted, Restored};
 
 /// A database that holds one store.
 ///
@@ -49,29 +47,8 @@ pub(crate) trait Engine: Send + Sync {
     /// bytes is not loaded.
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
 
-    /// A page of records.
-    async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>>;
-
-    /// A page of keys.
-    async fn keys(&self, query: ListQuery) -> Result<Snapshot<PageRows<String>>>;
-
-    /// How many records there are in all; the size of a page does not matter.
-    async fn count(&self, query: ListQuery) -> Result<Snapshot<u64>>;
-
-    /// A page of the stream.
-    async fn changes(&self, query: StreamQuery) -> Result<Snapshot<PageRows<Change>>>;
-
-    /// A page of the locks that have a row, whether they expired or not.
-    async fn locks(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, LockRow)>>>;
-
-    /// A page of the consumers.
-    async fn consumers(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, ConsumerRow)>>>;
-
-    /// When each of these expires that has a holder, in milliseconds since 1970 UTC.
-    async fn expiries(&self, names: Vec<Holdable>) -> Result<Snapshot<HashMap<Holdable, i64>>>;
-
-    /// Which store this is.
-    async fn identity(&self) -> Result<Snapshot<Identity>>;
+    /// Reads what is asked at one instant, and answers the sink with its rows: `query` asks in this way.
+    async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>>;
 
     /// Returns when another process may have committed since this returned last: at once, when nothing is known of that.
     ///

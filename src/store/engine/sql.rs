@@ -1,12 +1,28 @@
-//! SQLite's SQL, for every engine that speaks it: the statements of reads, and the columns of each table.
+//! The SQL of all engines: the statements of reads, and the columns of each table.
 
 mod columns;
+pub(crate) mod queries;
 
 use std::ops::Bound;
 
 pub(crate) use self::columns::*;
-use crate::store::page::{ListQuery, NameQuery, Span, StreamQuery};
-use crate::store::position::Position;
+use crate::store::page::Span;
+
+/// Whose SQL it is, where they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// That of SQLite, which rqlite speaks too.
+    Sqlite,
+}
+
+impl Dialect {
+    /// Whether this column is one of the [texts](Value::Texts) that stand for the `?`.
+    pub(crate) fn is_any_of(self, column: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("{column} in (select value from json_each(?))"),
+        }
+    }
+}
 
 /// What stands for one `?` of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +30,8 @@ pub(crate) enum Value<'a> {
     Null,
     Integer(i64),
     Text(&'a str),
+    /// Any number of texts, for [`Dialect::is_any_of`].
+    Texts(&'a [String]),
 }
 
 impl<'a> Value<'a> {
@@ -64,59 +82,4 @@ impl<'a> Statement<'a> {
             self.add(" and type = ?", Value::Text(record_type));
         }
     }
-}
-
-/// What of the records is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    Records,
-    Keys,
-}
-
-/// A page of records or of their keys, and one more row, which shows whether there is more.
-pub(crate) fn list(query: &ListQuery, wanted: Wanted) -> Statement<'_> {
-    let columns = match wanted {
-        Wanted::Records => columns!(record),
-        Wanted::Keys => "\"key\"",
-    };
-    let mut statement = Statement::new(format!("select {columns} from kv_record where true"));
-    statement.within("\"key\"", &query.span);
-    statement.of_type(query.record_type.as_deref());
-    let order = if query.span.reverse { "desc" } else { "asc" };
-    statement.add(&format!(" order by \"key\" {order} limit ?"), Value::count(query.size.rows + 1));
-    statement.add(" offset ?", Value::count(query.offset));
-    statement
-}
-
-/// How many records a selection has.
-pub(crate) fn count(query: &ListQuery) -> Statement<'_> {
-    let mut statement = Statement::new("select count(*) from kv_record where true".to_owned());
-    statement.within("\"key\"", &query.span);
-    statement.of_type(query.record_type.as_deref());
-    statement
-}
-
-/// A page of the stream as it stands at this position, and one more row.
-pub(crate) fn stream<'a>(query: &'a StreamQuery, position: &Position) -> Statement<'a> {
-    let seqs = query.seqs(position);
-    let mut statement = Statement::new(format!("select {} from kv_stream where true", columns!(stream)));
-    statement.add(" and seq >= ?", Value::count(seqs.start));
-    statement.add(" and seq < ?", Value::count(seqs.end));
-    if !query.keys.from.is_empty() {
-        statement.add(" and \"key\" >= ?", Value::Text(&query.keys.from));
-    }
-    if let Some(to) = &query.keys.to {
-        statement.add(" and \"key\" < ?", Value::Text(to));
-    }
-    statement.of_type(query.record_type.as_deref());
-    statement.add(" order by seq limit ?", Value::count(query.size.rows + 1));
-    statement
-}
-
-/// A page of the rows of a table that has names, and one more row.
-pub(crate) fn names<'a>(columns: &str, table: &str, query: &'a NameQuery) -> Statement<'a> {
-    let mut statement = Statement::new(format!("select {columns} from {table} where true"));
-    statement.within("name", &query.span);
-    statement.add(" order by name limit ?", Value::count(query.size.rows + 1));
-    statement
 }

@@ -19,6 +19,8 @@ mod direct;
 mod error;
 #[cfg(test)]
 mod explained;
+#[cfg(test)]
+pub(crate) mod fake;
 mod files;
 mod header;
 mod history;
@@ -36,7 +38,6 @@ mod standing;
 mod statement;
 mod worker;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,15 +49,13 @@ use self::error::in_use;
 use self::readers::Readers;
 use self::retire::Opened;
 use self::worker::{Turn, Worker};
-use super::{Decision, Engine, Failure, Holdable, Point, Snapshot};
+use super::query::{Reading, RowSink};
+use super::{Decision, Engine, Failure, Point, Snapshot};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
-use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery};
-use crate::store::plan::{ConsumerRow, LockRow};
-use crate::store::record::{Change, Record};
-use crate::store::reply::{Compacted, Identity, Restored};
+use crate::store::reply::{Compacted, Restored};
 use crate::store::time::Clock;
 
 /// A store in a SQLite file, or in memory.
@@ -218,42 +217,21 @@ impl Engine for Sqlite {
             return Ok(found);
         }
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        self.read(move |source| source.point(&keys, inline_bytes_max, None)).await
+        self.read_aside(move |source| source.point(&keys, inline_bytes_max, None)).await
     }
 
-    async fn records(&self, query: ListQuery) -> Result<Snapshot<PageRows<Record>>> {
-        self.read(move |source| source.records(&query)).await
-    }
-
-    async fn keys(&self, query: ListQuery) -> Result<Snapshot<PageRows<String>>> {
-        self.read(move |source| source.keys(&query)).await
-    }
-
-    async fn count(&self, query: ListQuery) -> Result<Snapshot<u64>> {
-        self.read(move |source| source.count(&query)).await
-    }
-
-    async fn changes(&self, query: StreamQuery) -> Result<Snapshot<PageRows<Change>>> {
-        self.read(move |source| source.changes(&query)).await
-    }
-
-    async fn locks(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, LockRow)>>> {
-        self.read(move |source| source.locks(&query)).await
-    }
-
-    async fn consumers(&self, query: NameQuery) -> Result<Snapshot<PageRows<(String, ConsumerRow)>>> {
-        self.read(move |source| source.consumers(&query)).await
-    }
-
-    async fn expiries(&self, names: Vec<Holdable>) -> Result<Snapshot<HashMap<Holdable, i64>>> {
-        self.read(move |source| source.expiries(&names)).await
-    }
-
-    async fn identity(&self) -> Result<Snapshot<Identity>> {
-        match self.read_at_once(|source, _| source.identity())? {
-            Some(identity) => Ok(identity),
-            None => self.read(|source| source.identity()).await,
+    async fn read(&self, mut reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {
+        if reading.is_small
+            && let Some(Snapshot { position, now_ms, rows: () }) =
+                self.read_at_once(|source, _| source.answer(&mut reading))?
+        {
+            return Ok(Snapshot { position, now_ms, rows: reading.rows });
         }
+        self.read_aside(move |source| {
+            let (position, ()) = source.answer(&mut reading)?;
+            Ok((position, reading.rows))
+        })
+        .await
     }
 
     async fn changed(&self) -> Result<()> {

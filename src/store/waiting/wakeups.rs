@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::limits;
 use crate::store::engine::Holdable;
+use crate::store::engine::sql::queries::Expiries;
 use crate::store::feed::Feed;
 use crate::store::time::Clock;
 
@@ -104,7 +105,7 @@ impl Wakeups {
         if due.is_empty() {
             return;
         }
-        let read = self.feed.engine().expiries(due.keys().cloned().collect()).await;
+        let read = self.feed.engine().query(Expiries::of(due.keys().cloned())).await;
         let now_ms = self.clock.now_ms();
         let mut entries = self.entries();
         for (what, wake) in due {

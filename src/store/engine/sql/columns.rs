@@ -18,6 +18,11 @@ macro_rules! columns {
     (record) => {
         concat!($crate::store::engine::sql::columns!(record_head), ", value")
     };
+    // How a row of `kv_record` takes the place of the one with its key.
+    (record_replaces) => {
+        "on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
+            type = excluded.type, created = excluded.created, updated = excluded.updated, value = excluded.value"
+    };
     // The record as it is after the change, or was before a delete, and the change.
     (stream) => {
         concat!($crate::store::engine::sql::columns!(record), ", seq, tx, tx_end, action, time")
@@ -31,9 +36,9 @@ macro_rules! columns {
     (once) => {
         "id, request, outcome, time"
     };
-    // What of `kv_meta` tells where a store stands, and which one it is.
+    // What of `kv_meta` tells where a store stands.
     (position) => {
-        "epoch, head, first, lock_seq, store_id"
+        "epoch, head, first, fence, lock_seq"
     };
     // What of `kv_meta` a batch has to know.
     (meta) => {
@@ -52,23 +57,25 @@ pub(crate) trait Cells {
     fn text(&self, index: usize) -> Result<Option<&str>>;
 }
 
-fn integer(row: &impl Cells, index: usize) -> Result<i64> {
+fn integer(row: &(impl Cells + ?Sized), index: usize) -> Result<i64> {
     row.integer(index)?.ok_or_else(null)
 }
 
-fn text(row: &impl Cells, index: usize) -> Result<String> {
+/// A column that holds a text.
+pub(crate) fn text(row: &(impl Cells + ?Sized), index: usize) -> Result<String> {
     Ok(row.text(index)?.ok_or_else(null)?.to_owned())
 }
 
-fn optional_text(row: &impl Cells, index: usize) -> Result<Option<String>> {
+fn optional_text(row: &(impl Cells + ?Sized), index: usize) -> Result<Option<String>> {
     Ok(row.text(index)?.map(str::to_owned))
 }
 
-fn count(row: &impl Cells, index: usize) -> Result<u64> {
+/// A column that holds a count.
+pub(crate) fn count(row: &(impl Cells + ?Sized), index: usize) -> Result<u64> {
     damage::count(integer(row, index)?)
 }
 
-fn time_ms(row: &impl Cells, index: usize) -> Result<i64> {
+fn time_ms(row: &(impl Cells + ?Sized), index: usize) -> Result<i64> {
     damage::time_ms(integer(row, index)?)
 }
 
@@ -77,22 +84,22 @@ fn null() -> Damage {
 }
 
 /// The value of a record that is asked for alone.
-pub(crate) fn value(row: &impl Cells) -> Result<JsonText> {
+pub(crate) fn value(row: &(impl Cells + ?Sized)) -> Result<JsonText> {
     Ok(JsonText::from_stored(text(row, 0)?)?)
 }
 
-/// A time, or null, that is asked for alone.
-pub(crate) fn optional_time_ms(row: &impl Cells) -> Result<Option<i64>> {
-    row.integer(0)?.map(damage::time_ms).transpose()
+/// A column that holds a time or null.
+pub(crate) fn optional_time_ms(row: &(impl Cells + ?Sized), index: usize) -> Result<Option<i64>> {
+    row.integer(index)?.map(damage::time_ms).transpose()
 }
 
 /// The key or name with which a row begins.
-pub(crate) fn key(row: &impl Cells) -> Result<String> {
+pub(crate) fn key(row: &(impl Cells + ?Sized)) -> Result<String> {
     text(row, 0)
 }
 
 /// A row of `kv_record`, in a store with this head; none when the value is null, because it was not asked for.
-pub(crate) fn record(row: &impl Cells, head: u64) -> Result<Option<Record>> {
+pub(crate) fn record(row: &(impl Cells + ?Sized), head: u64) -> Result<Option<Record>> {
     let Some(value) = row.text(6)? else { return Ok(None) };
     let (key, stored) = stored_row(row, head)?;
     let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = stored;
@@ -102,7 +109,7 @@ pub(crate) fn record(row: &impl Cells, head: u64) -> Result<Option<Record>> {
 }
 
 /// A row of `kv_record` without its value, in a store with this head.
-pub(crate) fn stored_row(row: &impl Cells, head: u64) -> Result<(String, Row)> {
+pub(crate) fn stored_row(row: &(impl Cells + ?Sized), head: u64) -> Result<(String, Row)> {
     let stored = Row {
         version: count(row, 1)?,
         revision: count(row, 2)?,
@@ -115,7 +122,7 @@ pub(crate) fn stored_row(row: &impl Cells, head: u64) -> Result<(String, Row)> {
 }
 
 /// A row of `kv_stream`, in a store with this head.
-pub(crate) fn change(row: &impl Cells, head: u64) -> Result<Change> {
+pub(crate) fn change(row: &(impl Cells + ?Sized), head: u64) -> Result<Change> {
     let seq = count(row, 7)?;
     let action = row.text(10)?.ok_or_else(null)?;
     let change = Change {
@@ -132,7 +139,7 @@ pub(crate) fn change(row: &impl Cells, head: u64) -> Result<Change> {
 }
 
 /// A row of `kv_lock`, in a store whose last fence is this one.
-pub(crate) fn lock(row: &impl Cells, last_fence: u64) -> Result<(String, LockRow)> {
+pub(crate) fn lock(row: &(impl Cells + ?Sized), last_fence: u64) -> Result<(String, LockRow)> {
     let lock = LockRow {
         owner: text(row, 1)?,
         fence: count(row, 2)?,
@@ -143,7 +150,7 @@ pub(crate) fn lock(row: &impl Cells, last_fence: u64) -> Result<(String, LockRow
 }
 
 /// A row of `kv_consumer`, in a store with this head.
-pub(crate) fn consumer(row: &impl Cells, head: u64) -> Result<(String, ConsumerRow)> {
+pub(crate) fn consumer(row: &(impl Cells + ?Sized), head: u64) -> Result<(String, ConsumerRow)> {
     let lease = match optional_text(row, 2)? {
         Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 3)? }),
         None => None,
@@ -152,21 +159,26 @@ pub(crate) fn consumer(row: &impl Cells, head: u64) -> Result<(String, ConsumerR
 }
 
 /// A row of `kv_once`.
-pub(crate) fn once(row: &impl Cells) -> Result<(String, OnceRow)> {
+pub(crate) fn once(row: &(impl Cells + ?Sized)) -> Result<(String, OnceRow)> {
     let once = OnceRow { request: text(row, 1)?, outcome: text(row, 2)?, time_ms: time_ms(row, 3)? };
     Ok((key(row)?, once))
 }
 
-/// The row of `kv_meta`, of a store that was opened so many times, and its id.
-pub(crate) fn position(row: &impl Cells, opened: u64) -> Result<(Position, String)> {
-    let epoch = text(row, 0)?;
-    let position =
-        Position { epoch, opened, head: count(row, 1)?, first: count(row, 2)?, lock_seq: count(row, 3)? };
-    Ok((position.checked()?, text(row, 4)?))
+/// The row of `kv_meta`, of a store that was opened so many times.
+pub(crate) fn position(row: &(impl Cells + ?Sized), opened: u64) -> Result<Position> {
+    let position = Position {
+        epoch: text(row, 0)?,
+        opened,
+        head: count(row, 1)?,
+        first: count(row, 2)?,
+        fence: count(row, 3)?,
+        lock_seq: count(row, 4)?,
+    };
+    position.checked()
 }
 
 /// The row of `kv_meta`, as a batch has to know it.
-pub(crate) fn meta(row: &impl Cells) -> Result<Meta> {
+pub(crate) fn meta(row: &(impl Cells + ?Sized)) -> Result<Meta> {
     let meta = Meta {
         epoch: text(row, 0)?,
         head: count(row, 1)?,

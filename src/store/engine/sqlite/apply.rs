@@ -32,10 +32,8 @@ pub(super) fn apply(writer: &Connection, plan: &Plan, oldest: Option<u64>, steps
     const PUT: &str = concat!(
         "insert into kv_record (",
         sql::columns!(record),
-        ") values (?, ?, ?, ?, ?, ?, ?)
-        on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
-            type = excluded.type, created = excluded.created, updated = excluded.updated,
-            value = excluded.value"
+        ") values (?, ?, ?, ?, ?, ?, ?) ",
+        sql::columns!(record_replaces)
     );
     let mut put = Prepared::new(writer, PUT)?;
     for (key, row) in &plan.puts {

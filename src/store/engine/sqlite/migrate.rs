@@ -19,10 +19,7 @@ impl Core {
         let steps = pending(migrations::SQLITE, &applied)?;
         run(&transaction, &steps, self.clock.now_ms()).map_err(described)?;
         if applied.is_empty() {
-            let identity =
-                "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
-            let random = || uuid::Uuid::new_v4().simple().to_string();
-            transaction.execute(identity, (random(), random())).map_err(described)?;
+            found(&transaction).map_err(described)?;
         }
         transaction.commit().map_err(described)?;
         Ok(applied.is_empty())
@@ -42,5 +39,14 @@ pub(super) fn run(connection: &Connection, steps: &[&Migration], now_ms: i64) ->
         let noted = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
         connection.execute(noted, (step.number, step.name, now_ms))?;
     }
+    Ok(())
+}
+
+/// Gives a new store its identity.
+pub(super) fn found(connection: &Connection) -> rusqlite::Result<()> {
+    let identity =
+        "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
+    let random = || uuid::Uuid::new_v4().simple().to_string();
+    connection.execute(identity, (random(), random()))?;
     Ok(())
 }

@@ -1,33 +1,29 @@
 //! Reads: each is one snapshot, with the position of the store in it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use super::cache::Cache;
 use super::database::Database;
 use super::error::in_use;
 use super::retire::Opened;
-use super::statement::{self, Prepared, Trouble, each_row, first_row, number};
+use super::statement::{self, Prepared, Trouble, each_row, first_row};
 use super::{Sqlite, aside};
 use crate::limits;
-use crate::store::damage::{self, Damage};
+use crate::store::damage::Damage;
 use crate::store::engine::migrations::not_initialized;
-use crate::store::engine::sql::{self, Statement, Value, Wanted};
-use crate::store::engine::{Holdable, Point, SharedRecord, Snapshot};
+use crate::store::engine::query::Reading;
+use crate::store::engine::sql::{self, Dialect, Statement, Value};
+use crate::store::engine::{Point, SharedRecord, Snapshot};
 use crate::store::error::{Error, Result};
-use crate::store::page::{ListQuery, NameQuery, PageRows, PageSize, StreamQuery, weight_bytes};
-use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::position::Position;
-use crate::store::record::{Change, Record};
-use crate::store::reply::Identity;
 
 /// A connection to read from.
 pub(super) struct Source<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
     /// Counts the openings of the store in this process.
-    opened: u64,
+    pub(super) opened: u64,
 }
 
 /// What was read, without the time.
@@ -53,7 +49,7 @@ impl Sqlite {
     }
 
     /// Reads on a thread that may be held up.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(super) async fn read_aside<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Source<'_>) -> Read<T> + Send + 'static,
     ) -> Result<Snapshot<T>> {
@@ -121,7 +117,7 @@ impl Source<'_> {
             sql::columns!(record_head),
             ", case when octet_length(value) <= ?2 then value end from kv_record where \"key\" = ?1"
         );
-        self.at_one_instant(|position, _| {
+        self.at_one_instant(|position| {
             if let Some(cache) = &mut cache {
                 cache.follow(self.connection, position)?;
             }
@@ -143,90 +139,22 @@ impl Source<'_> {
         })
     }
 
-    pub(super) fn records(&self, query: &ListQuery) -> Read<PageRows<Record>> {
-        self.at_one_instant(|position, _| {
-            self.page(&sql::list(query, Wanted::Records), query.size, |row| {
-                let record =
-                    sql::record(row, position.head)?.ok_or_else(|| Damage::new("a value is null"))?;
-                let bytes = weight_bytes(&record);
-                Ok((record, bytes))
-            })
+    /// Answers a question.
+    pub(super) fn answer(&self, reading: &mut Reading) -> Read<()> {
+        let Reading { question, rows, .. } = reading;
+        self.at_one_instant(|position| {
+            rows.clear();
+            let Statement { text, values } = question.statement(Dialect::Sqlite, position);
+            each_row(self.connection, &text, &values, |row| Ok(rows.add(row, position)?))?;
+            Ok(rows.finish(position)?)
         })
     }
 
-    pub(super) fn keys(&self, query: &ListQuery) -> Read<PageRows<String>> {
-        self.at_one_instant(|_, _| {
-            self.page(&sql::list(query, Wanted::Keys), query.size, |row| {
-                let key = sql::key(row)?;
-                let bytes = key.len();
-                Ok((key, bytes))
-            })
-        })
-    }
-
-    pub(super) fn count(&self, query: &ListQuery) -> Read<u64> {
-        self.at_one_instant(|_, _| {
-            let Statement { text, values } = sql::count(query);
-            Ok(damage::count(number(self.connection, &text, &values)?)?)
-        })
-    }
-
-    pub(super) fn changes(&self, query: &StreamQuery) -> Read<PageRows<Change>> {
-        self.at_one_instant(|position, _| {
-            let found = self.page(&sql::stream(query, position), query.size, |row| {
-                let change = sql::change(row, position.head)?;
-                let bytes = weight_bytes(&change.record);
-                Ok((change, bytes))
-            })?;
-            query.check_dense(position, &found)?;
-            Ok(found)
-        })
-    }
-
-    pub(super) fn locks(&self, query: &NameQuery) -> Read<PageRows<(String, LockRow)>> {
-        self.at_one_instant(|_, _| {
-            let fence = damage::count(number(self.connection, "select fence from kv_meta", &[])?)?;
-            let statement = sql::names(sql::columns!(lock), "kv_lock", query);
-            self.page(&statement, query.size, |row| Ok((sql::lock(row, fence)?, 0)))
-        })
-    }
-
-    pub(super) fn consumers(&self, query: &NameQuery) -> Read<PageRows<(String, ConsumerRow)>> {
-        self.at_one_instant(|position, _| {
-            let statement = sql::names(sql::columns!(consumer), "kv_consumer", query);
-            self.page(&statement, query.size, |row| Ok((sql::consumer(row, position.head)?, 0)))
-        })
-    }
-
-    pub(super) fn expiries(&self, names: &[Holdable]) -> Read<HashMap<Holdable, i64>> {
-        self.at_one_instant(|_, _| {
-            let mut expiries = HashMap::with_capacity(names.len());
-            for what in names {
-                let (text, name) = match what {
-                    Holdable::Lock(name) => ("select expires from kv_lock where name = ?", name),
-                    Holdable::Consumer(name) => ("select expires from kv_consumer where name = ?", name),
-                };
-                let expires =
-                    first_row(self.connection, text, &[Value::Text(name)], |row| sql::optional_time_ms(row))?;
-                if let Some(expires_ms) = expires.flatten() {
-                    expiries.insert(what.clone(), expires_ms);
-                }
-            }
-            Ok(expiries)
-        })
-    }
-
-    pub(super) fn identity(&self) -> Read<Identity> {
-        self.at_one_instant(|position, store_id| {
-            Ok(Identity { store_id: store_id.to_owned(), epoch: position.epoch.clone() })
-        })
-    }
-
-    /// Runs statements in one transaction, with where the store stands in it and the id of the store.
-    fn at_one_instant<T>(&self, read: impl FnOnce(&Position, &str) -> statement::Result<T>) -> Read<T> {
+    /// Runs statements in one transaction, with where the store stands in it.
+    fn at_one_instant<T>(&self, read: impl FnOnce(&Position) -> statement::Result<T>) -> Read<T> {
         statement::execute(self.connection, "begin", &[])?;
-        let outcome = self.position().and_then(|(position, store_id)| {
-            let found = read(&position, &store_id)?;
+        let outcome = self.position().and_then(|position| {
+            let found = read(&position)?;
             Ok((position, found))
         });
         // A transaction that only reads has nothing to lose, whichever way it ends.
@@ -234,28 +162,9 @@ impl Source<'_> {
         outcome
     }
 
-    fn position(&self) -> statement::Result<(Position, String)> {
+    fn position(&self) -> statement::Result<Position> {
         const TEXT: &str = concat!("select ", sql::columns!(position), " from kv_meta");
         let found = first_row(self.connection, TEXT, &[], |row| sql::position(row, self.opened))?;
         found.ok_or_else(|| Trouble::Damage(Damage::new("kv_meta is empty")))
-    }
-
-    /// Rows as far as they fit a page. Each is weighed when it is there, so a page holds one row more at most.
-    fn page<T>(
-        &self,
-        Statement { text, values }: &Statement<'_>,
-        size: PageSize,
-        mut make: impl FnMut(&Row<'_>) -> damage::Result<(T, usize)>,
-    ) -> statement::Result<PageRows<T>> {
-        let mut page = PageRows::default();
-        each_row(self.connection, text, values, |row| {
-            if !page.has_room(size) {
-                return Ok(false);
-            }
-            let (row, bytes) = make(row)?;
-            page.push(row, bytes);
-            Ok(true)
-        })?;
-        Ok(page)
     }
 }

@@ -7,7 +7,8 @@ mod users;
 pub(crate) use self::prepare::{Prepared, copy, prepare};
 use super::Sqlite;
 pub(crate) use super::place::mode_of_new;
-use crate::store::engine::Engine as _;
+use crate::store::engine::Engine;
+use crate::store::engine::sql::queries::WhichStore;
 use crate::store::error::{Code, Error, Result};
 use crate::store::files;
 use crate::store::open::SqlitePlace;
@@ -26,7 +27,8 @@ impl Sqlite {
         self.core.check_failed()?;
         if files::staged_path(path).symlink_metadata().is_err() {
             // Nobody is disturbed; only a caller who did not hear the answer asks again.
-            let is_done = self.identity().await.is_ok_and(|found| found.position.epoch == epoch);
+            let is_done =
+                (self as &dyn Engine).query(WhichStore).await.is_ok_and(|found| found.rows.epoch == epoch);
             return if is_done { Ok(Restored { replaced: None }) } else { Err(swap::nothing_staged()) };
         }
         let (path, epoch) = (path.clone(), epoch.to_owned());

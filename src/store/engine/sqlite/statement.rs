@@ -47,6 +47,7 @@ impl ToSql for Value<'_> {
             Value::Null => ValueRef::Null,
             Value::Integer(number) => ValueRef::Integer(number),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Texts(texts) => return Ok(ToSqlOutput::from(serde_json::json!(texts).to_string())),
         }))
     }
 }

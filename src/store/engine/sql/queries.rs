@@ -1,0 +1,211 @@
+//! What can be read of a store: the statement of each query, and what its rows become.
+
+use std::collections::HashMap;
+
+use super::{Cells, Dialect, Statement, Value, columns};
+use crate::store::damage::{Damage, Result};
+use crate::store::engine::Holdable;
+use crate::store::engine::query::Query;
+use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery, weight_bytes};
+use crate::store::plan::{ConsumerRow, LockRow};
+use crate::store::position::Position;
+use crate::store::record::{Change, Record};
+use crate::store::reply::Identity;
+
+/// Columns of the records that a listing covers, in key order. There is one row more than the page has, which shows whether
+/// anything follows.
+fn listed<'a>(columns: &str, query: &'a ListQuery) -> Statement<'a> {
+    let mut statement = Statement::new(format!("select {columns} from kv_record where true"));
+    statement.within("\"key\"", &query.span);
+    statement.of_type(query.record_type.as_deref());
+    let order = if query.span.reverse { "desc" } else { "asc" };
+    statement.add(&format!(" order by \"key\" {order} limit ?"), Value::count(query.size.rows + 1));
+    statement.add(" offset ?", Value::count(query.offset));
+    statement
+}
+
+/// A page of records.
+pub(crate) struct Records(pub ListQuery);
+
+impl Query for Records {
+    type Rows = PageRows<Record>;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        listed(columns!(record), &self.0)
+    }
+
+    fn add(&self, page: &mut PageRows<Record>, row: &dyn Cells, position: &Position) -> Result<bool> {
+        page.add(self.0.size, || {
+            let record =
+                columns::record(row, position.head)?.ok_or_else(|| Damage::new("a value is null"))?;
+            let bytes = weight_bytes(&record);
+            Ok((record, bytes))
+        })
+    }
+}
+
+/// A page of keys.
+pub(crate) struct Keys(pub ListQuery);
+
+impl Query for Keys {
+    type Rows = PageRows<String>;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        listed("\"key\"", &self.0)
+    }
+
+    fn add(&self, page: &mut PageRows<String>, row: &dyn Cells, _: &Position) -> Result<bool> {
+        page.add(self.0.size, || {
+            let key = columns::key(row)?;
+            let bytes = key.len();
+            Ok((key, bytes))
+        })
+    }
+}
+
+/// How many records a listing has in all; the size of a page does not matter.
+pub(crate) struct Count(pub ListQuery);
+
+impl Query for Count {
+    type Rows = u64;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        let mut statement = Statement::new("select count(*) from kv_record where true".to_owned());
+        statement.within("\"key\"", &self.0.span);
+        statement.of_type(self.0.record_type.as_deref());
+        statement
+    }
+
+    fn add(&self, count: &mut u64, row: &dyn Cells, _: &Position) -> Result<bool> {
+        *count = columns::count(row, 0)?;
+        Ok(false)
+    }
+}
+
+/// A page of the stream, and one more row.
+impl Query for StreamQuery {
+    type Rows = PageRows<Change>;
+
+    fn statement(&self, _: Dialect, position: &Position) -> Statement<'_> {
+        let seqs = self.seqs(position);
+        let mut statement = Statement::new(format!("select {} from kv_stream where true", columns!(stream)));
+        statement.add(" and seq >= ?", Value::count(seqs.start));
+        statement.add(" and seq < ?", Value::count(seqs.end));
+        if !self.keys.from.is_empty() {
+            statement.add(" and \"key\" >= ?", Value::Text(&self.keys.from));
+        }
+        if let Some(to) = &self.keys.to {
+            statement.add(" and \"key\" < ?", Value::Text(to));
+        }
+        statement.of_type(self.record_type.as_deref());
+        statement.add(" order by seq limit ?", Value::count(self.size.rows + 1));
+        statement
+    }
+
+    fn add(&self, page: &mut PageRows<Change>, row: &dyn Cells, position: &Position) -> Result<bool> {
+        page.add(self.size, || {
+            let change = columns::change(row, position.head)?;
+            let bytes = weight_bytes(&change.record);
+            Ok((change, bytes))
+        })
+    }
+
+    fn check(&self, page: &PageRows<Change>, position: &Position) -> Result<()> {
+        self.check_dense(position, page)
+    }
+}
+
+/// A page of the rows of a table that has names, and one more row.
+fn named<'a>(columns: &str, table: &str, query: &'a NameQuery) -> Statement<'a> {
+    let mut statement = Statement::new(format!("select {columns} from {table} where true"));
+    statement.within("name", &query.span);
+    statement.add(" order by name limit ?", Value::count(query.size.rows + 1));
+    statement
+}
+
+/// A page of the locks that have a row, whether they expired or not.
+pub(crate) struct Locks(pub NameQuery);
+
+impl Query for Locks {
+    type Rows = PageRows<(String, LockRow)>;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        named(columns!(lock), "kv_lock", &self.0)
+    }
+
+    fn add(&self, page: &mut Self::Rows, row: &dyn Cells, position: &Position) -> Result<bool> {
+        page.add(self.0.size, || Ok((columns::lock(row, position.fence)?, 0)))
+    }
+}
+
+/// A page of the consumers.
+pub(crate) struct Consumers(pub NameQuery);
+
+impl Query for Consumers {
+    type Rows = PageRows<(String, ConsumerRow)>;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        named(columns!(consumer), "kv_consumer", &self.0)
+    }
+
+    fn add(&self, page: &mut Self::Rows, row: &dyn Cells, position: &Position) -> Result<bool> {
+        page.add(self.0.size, || Ok((columns::consumer(row, position.head)?, 0)))
+    }
+}
+
+/// When each of these expires that has a holder, in milliseconds since 1970 UTC.
+pub(crate) struct Expiries {
+    locks: Vec<String>,
+    consumers: Vec<String>,
+}
+
+impl Expiries {
+    pub(crate) fn of(names: impl IntoIterator<Item = Holdable>) -> Expiries {
+        let mut expiries = Expiries { locks: Vec::new(), consumers: Vec::new() };
+        for what in names {
+            match what {
+                Holdable::Lock(name) => expiries.locks.push(name),
+                Holdable::Consumer(name) => expiries.consumers.push(name),
+            }
+        }
+        expiries
+    }
+}
+
+impl Query for Expiries {
+    type Rows = HashMap<Holdable, i64>;
+
+    fn statement(&self, dialect: Dialect, _: &Position) -> Statement<'_> {
+        let mut statement = Statement::new("select 0, name, expires from kv_lock where ".to_owned());
+        statement.add(&dialect.is_any_of("name"), Value::Texts(&self.locks));
+        statement.text.push_str(" union all select 1, name, expires from kv_consumer where ");
+        statement.add(&dialect.is_any_of("name"), Value::Texts(&self.consumers));
+        statement
+    }
+
+    fn add(&self, expiries: &mut Self::Rows, row: &dyn Cells, _: &Position) -> Result<bool> {
+        let name = columns::text(row, 1)?;
+        let what = if columns::count(row, 0)? == 0 { Holdable::Lock(name) } else { Holdable::Consumer(name) };
+        if let Some(expires_ms) = columns::optional_time_ms(row, 2)? {
+            expiries.insert(what, expires_ms);
+        }
+        Ok(true)
+    }
+}
+
+/// Which store this is.
+pub(crate) struct WhichStore;
+
+impl Query for WhichStore {
+    type Rows = Identity;
+    const IS_SMALL: bool = true;
+
+    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+        Statement::new("select store_id, epoch from kv_meta".to_owned())
+    }
+
+    fn add(&self, identity: &mut Identity, row: &dyn Cells, _: &Position) -> Result<bool> {
+        *identity = Identity { store_id: columns::text(row, 0)?, epoch: columns::text(row, 1)? };
+        Ok(false)
+    }
+}
