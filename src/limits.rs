@@ -6,8 +6,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::*;
 pub use self::sqlite::*;
 
 /// The most bytes of a key, in UTF-8; the least is 1. Such a key fits a B-tree page of every engine (rows of an index of

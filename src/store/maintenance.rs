@@ -107,11 +107,16 @@ pub fn check(
 
 /// The place of a store that is a file, and the file.
 fn file_of(address: &Address) -> Result<(&SqlitePlace, &Path)> {
-    match address.place() {
-        SqlitePlace::Memory => {
+    match address.sqlite_place() {
+        Some(place @ SqlitePlace::File { path, .. }) => Ok((place, path)),
+        Some(SqlitePlace::Memory) => {
             Err(Error::new(Code::Unsupported, "a memory store has no file: it is gone with its process"))
         }
-        place @ SqlitePlace::File { path, .. } => Ok((place, path)),
+        None => Err(Error::new(
+            Code::Unsupported,
+            format!("a store on {} has no file that could be copied", address.kind().as_str()),
+        )
+        .hint("back the server up by its own tools, as pg_dump")),
     }
 }
 

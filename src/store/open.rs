@@ -1,14 +1,20 @@
 //! From a kind of engine and a connection string to a store.
 
-mod connection;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+mod sqlite;
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use self::postgres::PostgresPlace;
 use super::engine::Engine;
 use super::engine::migrations;
+#[cfg(feature = "postgres")]
+use super::engine::postgres::Postgres;
 use super::engine::sqlite::Sqlite;
 use super::error::{Code, Error, Result};
 use super::time::Clock;
@@ -52,13 +58,25 @@ impl EngineKind {
 /// these. Only [`connection`](Address::connection) and [`identity`](Address::identity) hold all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
-    place: SqlitePlace,
+    place: EnginePlace,
+}
+
+/// Where a store of each kind lives.
+#[derive(Clone, PartialEq, Eq)]
+enum EnginePlace {
+    Sqlite(SqlitePlace),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresPlace),
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The connection string of a file has no password.
-        f.write_str(&self.connection())
+        match &self.place {
+            // The connection string of a file has no password.
+            EnginePlace::Sqlite(place) => f.write_str(&sqlite::format(place)),
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(place) => place.fmt(f),
+        }
     }
 }
 
@@ -97,78 +115,104 @@ impl Address {
     /// byte; or `file::memory:?mode=memory&cache=shared`. Only [`init`](super::Store::init) creates a file, whatever
     /// `mode` says.
     ///
+    /// PostgreSQL: a URI as libpq reads it
+    /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS>), which may leave to its
+    /// environment variables, service file and password file what it does not say. All of that is read now.
+    ///
     /// # Errors
     /// `bad_request` for anything else in the string, a directory, and a path that is not UTF-8 or too long;
-    /// `unavailable` when a relative path is given and the present directory is gone; `unsupported` for an engine that
-    /// is not there yet.
+    /// `unavailable` when a relative path is given and the present directory is gone; `unsupported` for a parameter of
+    /// libpq that kv does not have, and for an engine that this build does not have.
     pub fn parse(kind: EngineKind, connection: &str) -> Result<Address> {
-        match kind {
-            EngineKind::Sqlite => Ok(Address { place: connection::parse(connection)? }),
-            EngineKind::Rqlite | EngineKind::Postgres => Err(Error::new(
-                Code::Unsupported,
-                format!("this version of kv cannot open {} stores", kind.as_str()),
-            )
-            .hint("use --type sqlite")),
-        }
+        let place = match kind {
+            EngineKind::Sqlite => EnginePlace::Sqlite(sqlite::parse(connection)?),
+            #[cfg(feature = "postgres")]
+            EngineKind::Postgres => EnginePlace::Postgres(postgres::parse(connection)?),
+            #[allow(unreachable_patterns, reason = "with every feature the other kinds are not left")]
+            other => {
+                let message = format!("this build of kv cannot open {} stores", other.as_str());
+                return Err(Error::new(Code::Unsupported, message).hint("use --type sqlite"));
+            }
+        };
+        Ok(Address { place })
     }
 
     /// The kind of engine.
     #[must_use]
     pub fn kind(&self) -> EngineKind {
-        EngineKind::Sqlite
+        match self.place {
+            EnginePlace::Sqlite(_) => EngineKind::Sqlite,
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(_) => EngineKind::Postgres,
+        }
     }
 
     /// The number of the newest schema that this version of kv knows for this kind of engine.
     #[must_use]
     pub fn schema(&self) -> i64 {
-        migrations::newest(migrations::SQLITE)
+        migrations::newest(match self.place {
+            EnginePlace::Sqlite(_) => migrations::SQLITE,
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(_) => migrations::POSTGRES,
+        })
     }
 
     /// The connection string in full, with the password if it has one: for the daemon or the command that is to open the
     /// same store, and for nothing that is shown. Every path is absolute, so that it means the same in every directory.
     #[must_use]
     pub fn connection(&self) -> String {
-        connection::format(&self.place)
+        match &self.place {
+            EnginePlace::Sqlite(place) => sqlite::format(place),
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(place) => place.connection(),
+        }
     }
 
     /// What makes two addresses the same store, for the name of its daemon's socket.
     #[must_use]
     pub fn identity(&self) -> String {
-        format!("{}\n{}", self.kind().as_str(), self.connection())
+        let place = match &self.place {
+            EnginePlace::Sqlite(place) => sqlite::format(place),
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(place) => place.identity(),
+        };
+        format!("{}\n{place}", self.kind().as_str())
     }
 
     /// The file that one daemon at most should serve. One that only reads may stand beside it: the other would write
     /// for a caller who asked for `mode=ro`.
     #[must_use]
     pub fn exclusive_file(&self) -> Option<&Path> {
-        match &self.place {
-            SqlitePlace::File { path, read_only: false } => Some(path),
-            _ => None,
-        }
+        self.file().filter(|_| !self.is_read_only())
     }
 
     /// The file that holds the store.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
-            SqlitePlace::File { path, .. } => Some(path),
-            SqlitePlace::Memory => None,
+            EnginePlace::Sqlite(SqlitePlace::File { path, .. }) => Some(path),
+            _ => None,
         }
     }
 
     /// Whether the store is only read through this address.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        matches!(self.place, SqlitePlace::File { read_only: true, .. })
+        matches!(self.place, EnginePlace::Sqlite(SqlitePlace::File { read_only: true, .. }))
     }
 
-    /// Checks that a store is at its place, or could be made there. Changes nothing.
+    /// Checks that a store is at its place, or could be made there. Changes nothing. What a server says to it shows in the
+    /// first request.
     ///
     /// # Errors
     /// `not_initialized` when the directory is not there, `unavailable` when something else than a file stands there or
     /// it cannot be reached, `unsupported` when the file belongs to something else than kv.
     pub async fn check(&self) -> Result<()> {
-        Sqlite::new(self.place.clone(), Clock::System).check_place().await
+        match &self.place {
+            EnginePlace::Sqlite(place) => Sqlite::new(place.clone(), Clock::System).check_place().await,
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(_) => Ok(()),
+        }
     }
 
     /// Whose file it is, when this process is root and the file is another user's.
@@ -180,22 +224,44 @@ impl Address {
     /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
     #[must_use]
     pub fn is_memory(&self) -> bool {
-        self.place == SqlitePlace::Memory
+        matches!(self.place, EnginePlace::Sqlite(SqlitePlace::Memory))
     }
 
     /// The store in this file.
     pub(crate) fn of_file(path: &Path, read_only: bool) -> Address {
-        Address { place: SqlitePlace::File { path: path.to_owned(), read_only } }
+        Address { place: EnginePlace::Sqlite(SqlitePlace::File { path: path.to_owned(), read_only }) }
     }
 
-    /// Where the store lives.
-    pub(crate) fn place(&self) -> &SqlitePlace {
-        &self.place
+    /// Where a SQLite store lives; none for one on a server.
+    pub(crate) fn sqlite_place(&self) -> Option<&SqlitePlace> {
+        match &self.place {
+            EnginePlace::Sqlite(place) => Some(place),
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(_) => None,
+        }
     }
 
     pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
-        Arc::new(Sqlite::new(self.place.clone(), clock))
+        match &self.place {
+            EnginePlace::Sqlite(place) => Arc::new(Sqlite::new(place.clone(), clock)),
+            #[cfg(feature = "postgres")]
+            EnginePlace::Postgres(place) => Arc::new(Postgres::new(place.clone(), clock)),
+        }
     }
+}
+
+/// Replaces each `%HH` by its byte; a `%` without two hex digits stands for itself.
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(text).collect()
+}
+
+/// A text as a part of a URI.
+#[cfg(feature = "postgres")]
+fn percent_encoded(text: &str) -> String {
+    /// What RFC 3986 calls unreserved stands for itself.
+    const RESERVED: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Whose file this is, when this process is root and the file is another user's.

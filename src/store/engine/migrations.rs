@@ -17,21 +17,40 @@ pub(crate) struct Migration {
 pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
     number integer primary key, name text not null, applied integer not null)";
 
+/// As [`SQLITE_TABLE`], on PostgreSQL.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES_TABLE: &str = "create table kv_migration (
+    number bigint primary key, name text not null, applied bigint not null)";
+
+/// A step whose text stands in the engine's folder of `migrations/`.
+macro_rules! step {
+    ($engine:literal, $number:literal, $file:literal, $name:literal) => {
+        Migration {
+            number: $number,
+            name: $name,
+            sql: include_str!(concat!("../../../migrations/", $engine, "/", $file, "_", $name, ".sql")),
+        }
+    };
+}
+
+/// The steps of an engine. Numbers and names are the same on each.
+macro_rules! steps {
+    ($engine:literal) => {
+        &[
+            step!($engine, 1, "0001", "store"),
+            step!($engine, 2, "0002", "locks_once"),
+            step!($engine, 3, "0003", "push"),
+            step!($engine, 4, "0004", "batches"),
+        ]
+    };
+}
+
 /// SQLite's steps.
-pub(crate) const SQLITE: &[Migration] = &[
-    Migration { number: 1, name: "store", sql: include_str!("../../../migrations/sqlite/0001_store.sql") },
-    Migration {
-        number: 2,
-        name: "locks_once",
-        sql: include_str!("../../../migrations/sqlite/0002_locks_once.sql"),
-    },
-    Migration { number: 3, name: "push", sql: include_str!("../../../migrations/sqlite/0003_push.sql") },
-    Migration {
-        number: 4,
-        name: "batches",
-        sql: include_str!("../../../migrations/sqlite/0004_batches.sql"),
-    },
-];
+pub(crate) const SQLITE: &[Migration] = steps!("sqlite");
+
+/// PostgreSQL's steps.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES: &[Migration] = steps!("postgres");
 
 /// The number of the newest step.
 pub(crate) fn newest(known: &[Migration]) -> i64 {
@@ -51,6 +70,20 @@ pub(crate) fn pending<'a>(known: &'a [Migration], applied: &[i64]) -> Result<Vec
         .hint("install the version of kv that made this store, or a newer one"));
     }
     Ok(known.iter().filter(|step| !applied.contains(&step.number)).collect())
+}
+
+/// Checks that the newest step that a database has is the newest one that is known.
+///
+/// # Errors
+/// `unsupported` when it is a later one, `not_initialized` when it is an earlier one.
+#[cfg(feature = "postgres")]
+pub(crate) fn check_newest(known: &[Migration], newest_applied: i64) -> Result<()> {
+    pending(known, &[newest_applied])?;
+    if newest_applied == newest(known) {
+        return Ok(());
+    }
+    let message = format!("the store has schema {newest_applied}, this kv needs {}", newest(known));
+    Err(Error::new(Code::NotInitialized, message).hint("bring it up to date with: kv init"))
 }
 
 /// Checks that a database has every step.

@@ -2,6 +2,8 @@
 //! or below.
 
 pub(crate) mod migrations;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 pub(crate) mod query;
 pub(crate) mod sql;
 pub(crate) mod sqlite;
@@ -122,7 +124,10 @@ pub(crate) enum Failure {
     /// The commit may have happened, and nothing can tell.
     Unknown(Error),
     /// The answer to the commit was lost. Whether it happened, [`Engine::is_committed`] tells by the id of the attempt.
-    #[cfg_attr(not(test), expect(dead_code, reason = "SQLite answers within the process"))]
+    #[cfg_attr(
+        not(any(test, feature = "postgres")),
+        expect(dead_code, reason = "SQLite answers within the process")
+    )]
     Lost {
         id: String,
         /// What the writes are told if it happened.

@@ -1,6 +1,8 @@
 //! The SQL of all engines: the statements of reads, and the columns of each table.
 
 mod columns;
+#[cfg(feature = "postgres")]
+pub(crate) mod load;
 pub(crate) mod queries;
 
 use std::ops::Bound;
@@ -13,6 +15,8 @@ use crate::store::page::Span;
 pub(crate) enum Dialect {
     /// That of SQLite, which rqlite speaks too.
     Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
 }
 
 impl Dialect {
@@ -20,6 +24,35 @@ impl Dialect {
     pub(crate) fn is_any_of(self, column: &str) -> String {
         match self {
             Dialect::Sqlite => format!("{column} in (select value from json_each(?))"),
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => format!("{column} = any(?)"),
+        }
+    }
+
+    /// The time by the clock of the server, in milliseconds since 1970 UTC. It does not stand still in a transaction.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn now_ms(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "cast(unixepoch('subsec') * 1000 as integer)",
+            Dialect::Postgres => "floor(extract(epoch from clock_timestamp()) * 1000)::bigint",
+        }
+    }
+
+    /// How many bytes the value in this column has.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn bytes_of(self, value: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("octet_length({value})"),
+            Dialect::Postgres => format!("octet_length({value}::text)"),
+        }
+    }
+
+    /// The [texts](Value::Texts) that stand for the `?`, as rows `u("key", number)` in their order.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn numbered_keys(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "(select value as \"key\", key as number from json_each(?)) u",
+            Dialect::Postgres => "unnest(?::text[]) with ordinality as u(\"key\", number)",
         }
     }
 }
@@ -31,7 +64,9 @@ pub(crate) enum Value<'a> {
     Integer(i64),
     Text(&'a str),
     /// Any number of texts, for [`Dialect::is_any_of`].
-    Texts(&'a [String]),
+    Texts(&'a [&'a str]),
+    /// As [`Texts`](Value::Texts).
+    Strings(&'a [String]),
 }
 
 impl<'a> Value<'a> {

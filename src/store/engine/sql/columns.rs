@@ -57,6 +57,21 @@ pub(crate) trait Cells {
     fn text(&self, index: usize) -> Result<Option<&str>>;
 }
 
+/// The columns of a row from this one on.
+#[cfg(feature = "postgres")]
+pub(crate) struct Tail<'a, C: ?Sized>(pub usize, pub &'a C);
+
+#[cfg(feature = "postgres")]
+impl<C: Cells + ?Sized> Cells for Tail<'_, C> {
+    fn integer(&self, index: usize) -> Result<Option<i64>> {
+        self.1.integer(self.0 + index)
+    }
+
+    fn text(&self, index: usize) -> Result<Option<&str>> {
+        self.1.text(self.0 + index)
+    }
+}
+
 fn integer(row: &(impl Cells + ?Sized), index: usize) -> Result<i64> {
     row.integer(index)?.ok_or_else(null)
 }

@@ -177,9 +177,9 @@ impl Query for Expiries {
 
     fn statement(&self, dialect: Dialect, _: &Position) -> Statement<'_> {
         let mut statement = Statement::new("select 0, name, expires from kv_lock where ".to_owned());
-        statement.add(&dialect.is_any_of("name"), Value::Texts(&self.locks));
+        statement.add(&dialect.is_any_of("name"), Value::Strings(&self.locks));
         statement.text.push_str(" union all select 1, name, expires from kv_consumer where ");
-        statement.add(&dialect.is_any_of("name"), Value::Texts(&self.consumers));
+        statement.add(&dialect.is_any_of("name"), Value::Strings(&self.consumers));
         statement
     }
 

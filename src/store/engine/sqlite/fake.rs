@@ -185,7 +185,7 @@ impl Engine for Fake {
     async fn read(&self, mut reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {
         let mut state = self.state();
         let (position, ()) = state.source().answer(&mut reading).unwrap();
-        let names = |value: &Value<'_>| if let Value::Texts(texts) = value { texts.len() } else { 0 };
+        let names = |value: &Value<'_>| if let Value::Strings(texts) = value { texts.len() } else { 0 };
         let asked = reading.question.statement(Dialect::Sqlite, &position).values.iter().map(names).sum();
         if asked > 0 {
             state.calls.names.push(asked);

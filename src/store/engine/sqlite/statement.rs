@@ -48,6 +48,7 @@ impl ToSql for Value<'_> {
             Value::Integer(number) => ValueRef::Integer(number),
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Texts(texts) => return Ok(ToSqlOutput::from(serde_json::json!(texts).to_string())),
+            Value::Strings(texts) => return Ok(ToSqlOutput::from(serde_json::json!(texts).to_string())),
         }))
     }
 }

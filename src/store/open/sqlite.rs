@@ -6,7 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::SqlitePlace;
+use super::{SqlitePlace, percent_decoded};
 use crate::limits;
 use crate::quote::{shell_word, shown};
 use crate::store::error::{Code, Error, Result};
@@ -94,26 +94,11 @@ fn without_authority(uri: &str) -> Result<&str> {
 
 /// Replaces each `%HH` by its byte. A `%` without two hex digits stands for itself, as in SQLite.
 fn decoded(text: &str) -> Result<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).filter(|_| byte == b'%');
-        // Each is a digit by itself: from_str_radix would take a sign too.
-        let hex = hex.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        match hex.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()) {
-            Some(0) => return Err(refused("it holds a NUL character")),
-            Some(encoded) => {
-                decoded.push(encoded);
-                at += 3;
-            }
-            None => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
+    let bytes = percent_decoded(text.as_bytes());
+    if bytes.contains(&0) {
+        return Err(refused("it holds a NUL character"));
     }
-    String::from_utf8(decoded).map_err(|_| refused("its path is not UTF-8"))
+    String::from_utf8(bytes).map_err(|_| refused("its path is not UTF-8"))
 }
 
 /// Resolves symbolic links of the directory, so that two ways to one file make one identity. The file itself may

@@ -1,0 +1,170 @@
+//! PostgreSQL: one connection that writes, a few that read, and one that listens.
+//!
+//! Every batch locks the row of `kv_meta` first, by a statement of its own: those behind it then see what was committed before
+//! the lock was gained. So the stream is dense and in the order of the commits for any number of daemons, at the
+//! price of one commit at a time.
+//!
+//! What can be sent at once is sent at once: a batch takes two round trips, a read two, a point read one.
+
+mod apply;
+mod attempt;
+mod error;
+mod listen;
+mod migrate;
+mod point;
+mod read;
+mod session;
+mod sessions;
+mod statement;
+mod tls;
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use self::listen::Listener;
+use self::sessions::Sessions;
+use super::query::{Reading, RowSink};
+use super::{Decision, Engine, Failure, Point, Snapshot};
+use crate::limits;
+use crate::store::commit::Batch;
+use crate::store::error::{Code, Error, Result};
+use crate::store::open::postgres::PostgresPlace;
+use crate::store::reply::{Compacted, Restored};
+use crate::store::time::Clock;
+
+/// A store on a PostgreSQL server.
+pub(crate) struct Postgres {
+    core: Arc<Core>,
+    listener: Listener,
+}
+
+/// What the tasks of an engine share.
+struct Core {
+    sessions: Sessions,
+    clock: Clock,
+    /// The last lock that was looked at to see whether it is over.
+    lock_sweep: Mutex<String>,
+    /// The process of the server that commits for this one, as notifications name it.
+    writer_process: AtomicI32,
+    /// The id of the last batch: its row goes with the next one, so a daemon has one row in `kv_batch`.
+    last_batch: Mutex<String>,
+}
+
+impl Core {
+    /// The time that decides about expiries, where the clock of the server shows `server_ms`.
+    fn now_ms(&self, server_ms: i64) -> i64 {
+        match &self.clock {
+            Clock::System => server_ms,
+            Clock::Manual(_) => self.clock.now_ms(),
+        }
+    }
+
+    fn lock_sweep(&self) -> MutexGuard<'_, String> {
+        lock(&self.lock_sweep)
+    }
+
+    /// Whether a notification of this process tells what this one has committed.
+    fn is_writer(&self, process: i32) -> bool {
+        self.writer_process.load(Ordering::SeqCst) == process
+    }
+
+    fn last_batch(&self) -> MutexGuard<'_, String> {
+        lock(&self.last_batch)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nobody panics while holding one of these; a poisoned one would still hold a good value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Postgres {
+    pub(crate) fn new(place: PostgresPlace, clock: Clock) -> Postgres {
+        let sessions = Sessions::new(place);
+        let core = Core {
+            sessions,
+            clock,
+            lock_sweep: Mutex::default(),
+            writer_process: AtomicI32::new(0),
+            last_batch: Mutex::default(),
+        };
+        Postgres { core: Arc::new(core), listener: Listener::default() }
+    }
+}
+
+/// Runs to its end, whoever waits for it: a connection is never left in the middle of a transaction.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .map_err(|error| Error::new(Code::Internal, format!("a task ended without an answer: {error}")))
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    async fn init(&self) -> Result<bool> {
+        let core = Arc::clone(&self.core);
+        to_its_end(async move { core.migrate().await }).await?
+    }
+
+    async fn attempt(&self, batch: &Batch) -> std::result::Result<Decision, Failure> {
+        let (core, batch) = (Arc::clone(&self.core), batch.clone());
+        to_its_end(async move { core.attempt(batch).await })
+            .await
+            // The task may have ended anywhere.
+            .unwrap_or_else(|error| Err(Failure::Unknown(error)))
+    }
+
+    async fn is_committed(&self, id: &str) -> Result<bool> {
+        let (core, id) = (Arc::clone(&self.core), id.to_owned());
+        to_its_end(async move { core.is_committed(&id).await }).await?
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        limits::BATCH_BYTES
+    }
+
+    async fn sweep(&self) -> Result<bool> {
+        let core = Arc::clone(&self.core);
+        to_its_end(async move { core.sweep().await }).await?
+    }
+
+    async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>> {
+        let core = Arc::clone(&self.core);
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        to_its_end(async move { core.point(keys, inline_bytes_max).await }).await?
+    }
+
+    async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {
+        let core = Arc::clone(&self.core);
+        to_its_end(async move { core.read(reading).await }).await?
+    }
+
+    async fn changed(&self) -> Result<()> {
+        self.listener.changed(&self.core).await
+    }
+
+    async fn compact(&self) -> Result<Compacted> {
+        Err(Error::new(Code::Unsupported, "a store on PostgreSQL is not compacted by kv")
+            .hint("its autovacuum reuses what is free; vacuum full gives it back to the disk"))
+    }
+
+    async fn restore(&self, _: &str) -> Result<Restored> {
+        Err(Error::new(Code::Unsupported, "a store on PostgreSQL is not restored by kv")
+            .hint("restore the database by the tools of the server, as pg_restore"))
+    }
+
+    fn has_failed(&self) -> bool {
+        false
+    }
+
+    async fn tend(&self) {
+        self.core.sessions.tend();
+    }
+
+    async fn close(&self) {
+        self.listener.close().await;
+        self.core.sessions.close().await;
+    }
+}

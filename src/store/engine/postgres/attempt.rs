@@ -1,0 +1,287 @@
+//! One attempt to commit a batch: two round trips, lock and read, then apply and commit.
+
+use std::sync::atomic::Ordering;
+
+use futures_util::TryStreamExt as _;
+use futures_util::future::join_all;
+
+use super::error::Trouble;
+use super::session::Session;
+use super::statement::{Ready, Result};
+use super::{Core, apply};
+use crate::limits;
+use crate::store::commit::Batch;
+use crate::store::damage::Damage;
+use crate::store::engine::sql::load::{Loaded, Loading, statements};
+use crate::store::engine::sql::{self, Dialect, Statement, Value};
+use crate::store::engine::{Decision, Failure, migrations};
+use crate::store::error::Error;
+use crate::store::plan::Plan;
+use crate::store::position::Position;
+
+/// How an attempt on one connection ended that did not succeed.
+enum End {
+    /// The connection is of no use any more, and nothing was written.
+    LostBefore(Trouble),
+    /// The connection is of no use any more, and the commit may have happened.
+    LostAfter { id: String, decision: Box<Decision>, trouble: Trouble },
+    /// The transaction was rolled back.
+    RolledBack(Failure),
+}
+
+impl Core {
+    pub(super) async fn attempt(&self, batch: Batch) -> std::result::Result<Decision, Failure> {
+        let place = &self.sessions.place;
+        let rejected = |error| Failure::Rejected { error, alone_may_help: false };
+        let mut writer = self.sessions.writer().await;
+        let mut tries = 0;
+        loop {
+            let kept =
+                writer.take().filter(|session| !session.is_lost() && self.sessions.is_current(session));
+            let session = match kept {
+                Some(session) => session,
+                None => self.sessions.connect().await.map_err(rejected)?.0,
+            };
+            tries += 1;
+            self.writer_process.store(session.process, Ordering::SeqCst);
+            match self.attempt_on(&session, &batch).await {
+                Ok(decision) => {
+                    *writer = Some(session);
+                    return Ok(decision);
+                }
+                Err(End::RolledBack(failure)) => {
+                    *writer = Some(session);
+                    return Err(failure);
+                }
+                Err(End::LostAfter { id, decision, trouble }) => {
+                    self.sessions.count_loss();
+                    return Err(Failure::Lost { id, decision, error: trouble.describe(place) });
+                }
+                Err(End::LostBefore(trouble)) => {
+                    self.sessions.count_loss();
+                    // A server that does not answer would not answer the next time either.
+                    if tries == limits::POSTGRES_TRIES || matches!(trouble, Trouble::TimedOut) {
+                        return Err(rejected(trouble.describe(place)));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt_on(&self, session: &Session, batch: &Batch) -> std::result::Result<Decision, End> {
+        let needs = batch.needs();
+        let swept_to = self.lock_sweep().clone();
+        let loaded = in_time(load(session, &needs, &swept_to)).await;
+        let Loaded { rows, now_ms, schema, oldest } =
+            loaded.map_err(|trouble| self.before(session, trouble))?;
+        if let Err(error) = migrations::check_newest(migrations::POSTGRES, schema) {
+            return Err(self.before(session, Trouble::Told(error)));
+        }
+        if needs.sweeps_locks {
+            *self.lock_sweep() = rows.swept_to();
+        }
+        let now_ms = self.now_ms(now_ms);
+        let is_heavy = !needs.values.is_empty() || !needs.ranges.is_empty();
+        let plan = if is_heavy {
+            let batch = batch.clone();
+            let planned =
+                tokio::task::spawn_blocking(move || batch.decide(&batch.needs(), rows, now_ms)).await;
+            planned.map_err(|error| self.before(session, Trouble::Told(internal(&error))))?
+        } else {
+            batch.decide(&needs, rows, now_ms)
+        };
+        let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
+        if plan.is_empty() {
+            session.send("rollback");
+            return Ok(Decision { outcomes: plan.outcomes, position: None, leaves_trimmed });
+        }
+        plan.meta.check().map_err(|damage| self.before(session, damage.into()))?;
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let (last_id, channel) = (self.last_batch().clone(), session.channel());
+        let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &channel };
+        let ready = in_time(ready(session, apply::statements(&plan, oldest, &mark))).await;
+        let ready = ready.map_err(|trouble| self.before(session, trouble))?;
+        let outcome = in_time(commit(session, &ready)).await;
+        drop(ready);
+        let Plan { outcomes, meta, .. } = plan;
+        let position = Some(Position::of(meta, session.opened));
+        let decision = Decision { outcomes, position, leaves_trimmed };
+        match outcome {
+            Ok(()) => {
+                *self.last_batch() = id;
+                Ok(decision)
+            }
+            Err(Commit::NotReached(trouble)) if !trouble.is_loss() => Err(self.before(session, trouble)),
+            Err(Commit::NotReached(trouble) | Commit::Lost(trouble)) => {
+                Err(End::LostAfter { id, decision: Box::new(decision), trouble })
+            }
+        }
+    }
+
+    /// The end of an attempt whose commit was not sent, or was refused with what stood before it.
+    fn before(&self, session: &Session, trouble: Trouble) -> End {
+        if trouble.is_loss() {
+            return End::LostBefore(trouble);
+        }
+        session.send("rollback");
+        if trouble.is_stale() {
+            return End::RolledBack(Failure::Stale);
+        }
+        let alone_may_help = !trouble.is_pointless_alone();
+        let error = trouble.describe(&self.sessions.place);
+        End::RolledBack(Failure::Rejected { error, alone_may_help })
+    }
+
+    /// Whether the batch with this id was committed.
+    pub(super) async fn is_committed(&self, id: &str) -> std::result::Result<bool, Error> {
+        let deadline = tokio::time::Instant::now() + limits::POSTGRES_LOOK_UP_TIMEOUT;
+        loop {
+            let outcome = match self.sessions.connect().await {
+                Ok((session, _)) => in_time(look_up(&session, id))
+                    .await
+                    .map_err(|trouble| trouble.describe(&self.sessions.place)),
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) if error.retry && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(limits::POSTGRES_RECONNECT_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Removes a part of what was trimmed, and answers whether something is left.
+    pub(super) async fn sweep(&self) -> std::result::Result<bool, Error> {
+        let mut writer = self.sessions.writer().await;
+        let session = match writer.take().filter(|session| !session.is_lost()) {
+            Some(session) => session,
+            None => self.sessions.connect().await?.0,
+        };
+        let swept = in_time(sweep(&session)).await;
+        let swept = swept.map_err(|trouble| trouble.describe(&self.sessions.place))?;
+        *writer = Some(session);
+        Ok(swept)
+    }
+}
+
+/// Gives up on a server that does not answer.
+pub(super) async fn in_time<T, E: From<Trouble>>(
+    work: impl Future<Output = std::result::Result<T, E>>,
+) -> std::result::Result<T, E> {
+    tokio::time::timeout(limits::POSTGRES_ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(Trouble::TimedOut.into()))
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Error {
+    Error::new(crate::store::error::Code::Internal, format!("a task ended without an answer: {error}"))
+}
+
+/// Begins a transaction, takes the write lock, and reads what a batch needs.
+///
+/// Each statement sees what was committed before it began, so those behind the lock see all. In one statement with the lock they
+/// would not: only the row that is locked is read again behind it
+/// (<https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED>).
+async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to: &str) -> Result<Loaded> {
+    const LOCK: &str = concat!("select ", sql::columns!(meta), " from kv_meta for update");
+    let client = &session.client;
+    let lock = session.ready(Statement { text: LOCK.to_owned(), values: Vec::new() }).await?;
+    let mut parts = Vec::new();
+    for (part, statement) in statements(needs, swept_to, Dialect::Postgres) {
+        parts.push((part, session.ready(statement).await?));
+    }
+    let reads = join_all(parts.iter().map(|(_, ready)| ready.all_rows(client)));
+    let (begun, locked, rows) = tokio::join!(client.batch_execute("begin"), lock.all_rows(client), reads);
+    begun?;
+    let locked = locked?;
+    let meta = locked.first().ok_or_else(|| Damage::new("kv_meta is empty"))?;
+    let mut loading = Loading::new(sql::meta(meta)?);
+    for ((part, _), rows) in parts.iter().zip(rows) {
+        for row in rows? {
+            loading.add(*part, &row)?;
+        }
+    }
+    for range in &needs.ranges {
+        let Some(statement) = loading.range(range) else { break };
+        for row in session.ready(statement).await?.all_rows(client).await? {
+            loading.add_ranged(&row)?;
+        }
+    }
+    Ok(loading.finish()?)
+}
+
+/// Prepares the statements of a plan.
+async fn ready<'a>(session: &Session, texts: Vec<apply::Text<'a>>) -> Result<Vec<Ready<'a>>> {
+    let mut ready = Vec::with_capacity(texts.len());
+    for (text, arguments) in texts {
+        ready.push(Ready::of(&session.client, &session.prepared, &text, arguments).await?);
+    }
+    Ok(ready)
+}
+
+/// Why the statements of a batch and its commit did not succeed.
+enum Commit {
+    /// A statement before it failed.
+    NotReached(Trouble),
+    /// It was sent, and its answer is missing.
+    Lost(Trouble),
+}
+
+impl From<Trouble> for Commit {
+    fn from(trouble: Trouble) -> Commit {
+        Commit::Lost(trouble)
+    }
+}
+
+/// Sends the statements and the commit behind them. When one of them fails, the server answers the commit by a rollback.
+async fn commit(session: &Session, ready: &[Ready<'_>]) -> std::result::Result<(), Commit> {
+    let client = &session.client;
+    let applied = join_all(ready.iter().map(|ready| ready.execute(client)));
+    let (applied, committed) = tokio::join!(applied, client.batch_execute("commit"));
+    for outcome in applied {
+        outcome.map_err(Commit::NotReached)?;
+    }
+    committed.map_err(|error| Commit::Lost(error.into()))
+}
+
+/// Behind the lock: the transaction in question may still be committing.
+async fn look_up(session: &Session, id: &str) -> Result<bool> {
+    let client = &session.client;
+    let statement = |text: &str, values| Statement { text: text.to_owned(), values };
+    let lock = session.ready(statement("select one from kv_meta for update", Vec::new())).await?;
+    let find =
+        session.ready(statement("select id from kv_batch where id = ?", vec![Value::Text(id)])).await?;
+    let (begun, locked, found) =
+        tokio::join!(client.batch_execute("begin"), lock.all_rows(client), find.all_rows(client));
+    begun?;
+    locked?;
+    let found = !found?.is_empty();
+    session.send("rollback");
+    Ok(found)
+}
+
+async fn sweep(session: &Session) -> Result<bool> {
+    let client = &session.client;
+    const FIRST: &str = "select first, (select min(seq) from kv_stream) from kv_meta for update";
+    let lock = session.ready(Statement { text: FIRST.to_owned(), values: Vec::new() }).await?;
+    let (begun, locked) = tokio::join!(client.batch_execute("begin"), lock.all_rows(client));
+    begun?;
+    let locked = locked?;
+    let number = |index| locked.first().map_or(Ok(None), |row| sql::Cells::integer(row, index));
+    let (first, oldest) = (number(0)?, number(1)?);
+    let (Some(first), Some(oldest)) = (first.and_then(|first| u64::try_from(first).ok()), oldest) else {
+        session.send("rollback");
+        return Ok(false);
+    };
+    if u64::try_from(oldest).is_ok_and(|oldest| oldest >= first) {
+        session.send("rollback");
+        return Ok(false);
+    }
+    let (text, arguments) = apply::sweep(first);
+    let sweep = Ready::of(client, &session.prepared, &text, arguments).await?;
+    let mut rows = std::pin::pin!(sweep.rows(client).await?);
+    while rows.try_next().await?.is_some() {}
+    client.batch_execute("commit").await?;
+    Ok(true)
+}
