@@ -1,6 +1,8 @@
 //! What tests share: stores with a clock that is moved by hand, daemons in this process, the real binary.
 
 mod load;
+pub(crate) mod postgres;
+pub(crate) mod slow_link;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
