@@ -103,9 +103,6 @@ pub(crate) fn through_daemon(engine: EngineKind, name: &str, case: Case) {
 /// Asserts that no rule of kv is broken in a store, whatever was done with it.
 #[track_caller]
 pub(crate) fn assert_sound(address: &Address) {
-    if address.kind() == EngineKind::Postgres {
-        return;
-    }
     let mut findings = Vec::new();
     let go_on = &mut |_| ControlFlow::Continue(());
     maintenance::check(address, &mut |finding| findings.push(finding), go_on).unwrap();

@@ -1,6 +1,7 @@
 //! What a kind of database must be able to do: read rows, apply a plan, tell of changes. No rule of the store stands here
 //! or below.
 
+pub(crate) mod check;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

@@ -57,7 +57,7 @@ impl ToSql for Argument<'_> {
 }
 
 /// A column of any type that is text on the wire, as `json` is.
-struct Text<'a>(&'a str);
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl<'a> FromSql<'a> for Text<'a> {
     fn from_sql(

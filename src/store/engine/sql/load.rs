@@ -180,10 +180,10 @@ fn standing(dialect: Dialect) -> String {
 /// The values of the keys that stand for the `?`, each with its key and the bytes of those before it. A key that comes again is
 /// counted again.
 fn values(dialect: Dialect) -> String {
-    let (keys, bytes) = (dialect.numbered_keys(), dialect.bytes_of("r.value"));
+    let (keys, text) = (dialect.numbered_keys(), dialect.text_of("r.value"));
     format!(
         "select value, \"key\" from (
-            select r.value, r.\"key\", sum({bytes})
+            select r.value, r.\"key\", sum(octet_length({text}))
                 over (order by u.number rows between unbounded preceding and 1 preceding) as before
             from {keys} join kv_record r on r.\"key\" = u.\"key\") v"
     )
