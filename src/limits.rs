@@ -111,6 +111,10 @@ pub const MUTATE_RANGE_RECORDS: u64 = 10_000;
 /// it is loaded.
 pub const MUTATE_LOADED_RECORDS: u64 = 50_000;
 
+/// The most records that one transaction of a delete of a range removes: about a tenth of a second, for which other writes
+/// wait. A larger range is deleted in several.
+pub const DELETE_SLICE_RECORDS: u64 = 20_000;
+
 /// The most bytes of the id of a write that is applied once; the least is 1.
 pub const ONCE_BYTES: usize = 64;
 

@@ -7,10 +7,14 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{Decision, Engine, Failure, Holdable, Point, SharedRecord, Snapshot};
+use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
+use crate::store::json_text::JsonText;
 use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery};
-use crate::store::plan::{ConsumerRow, LockRow, Meta, OnceRow, Plan, Row, Rows};
+use crate::store::plan::{
+    ConsumerRow, Counted, CountedRange, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows,
+};
 use crate::store::position::Position;
 use crate::store::record::{Change, Record};
 use crate::store::reply::{Compacted, Identity, Restored};
@@ -74,6 +78,42 @@ impl Fake {
         Arc::new(fake)
     }
 
+    /// Makes the next attempts meet these.
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.tables().faults.extend(faults);
+    }
+
+    /// Puts another store in the place of this one, with the same rows.
+    pub(crate) fn replace(&self, epoch: &str) {
+        let mut tables = self.tables();
+        let meta = tables.meta();
+        tables.meta = Some(Meta { epoch: epoch.to_owned(), ..meta });
+    }
+
+    /// Records with these keys, as if they had been put.
+    pub(crate) fn fill(&self, keys: impl IntoIterator<Item = String>) {
+        let mut tables = self.tables();
+        let mut meta = tables.meta();
+        for key in keys {
+            meta.head += 1;
+            let row = Row {
+                version: 1,
+                revision: meta.head,
+                record_type: None,
+                created_ms: NOW_MS,
+                updated_ms: NOW_MS,
+                value: JsonText::of(&1).ok(),
+            };
+            tables.records.insert(key, row);
+        }
+        tables.meta = Some(meta);
+    }
+
+    /// The keys that are there.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.tables().records.keys().cloned().collect()
+    }
+
     /// What was asked since this was called last.
     pub(crate) fn take_calls(&self) -> Calls {
         std::mem::take(&mut self.tables().calls)
@@ -97,12 +137,12 @@ impl Tables {
 
     fn decide(&self, batch: &Batch) -> Plan {
         let needs = batch.needs();
-        assert!(needs.ranges.is_empty() && needs.counted.is_none(), "ranges are not built into this one");
+        assert!(needs.ranges.is_empty(), "the ranges of a mutate are not built into this one");
         let rows = Rows {
             meta: self.meta(),
             records: found(&self.records, &needs.keys),
             ranged: 0,
-            counted: 0,
+            counted: needs.counted.as_ref().map_or_else(Counted::default, |range| self.count(range)),
             locks: found(&self.locks, &needs.locks),
             swept_locks: Vec::new(),
             consumers: found(&self.consumers, &needs.consumers),
@@ -115,7 +155,25 @@ impl Tables {
         batch.decide(&needs, rows, NOW_MS)
     }
 
+    fn covered(&self, CountedRange { keys, offset, limit }: &CountedRange) -> Vec<String> {
+        let all = self.records.range(keys.from.clone()..).map(|(key, _)| key);
+        let inside = all.take_while(|key| keys.contains(key)).skip(usize::try_from(*offset).unwrap());
+        inside.take(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap())).cloned().collect()
+    }
+
+    fn count(&self, range: &CountedRange) -> Counted {
+        let covered = self.covered(range);
+        let slice = usize::try_from(limits::DELETE_SLICE_RECORDS).unwrap();
+        let slice_end = (covered.len() > slice).then(|| covered[slice - 1].clone());
+        Counted { total: covered.len() as u64, slice_end }
+    }
+
     fn apply(&mut self, plan: &Plan) {
+        if let Some(RangeDelete { range, deleted, .. }) = &plan.range_delete {
+            for key in self.covered(&CountedRange { limit: Some(*deleted), ..range.clone() }) {
+                self.records.remove(&key);
+            }
+        }
         apply(&mut self.records, &plan.deletes, &plan.puts);
         apply(&mut self.locks, &plan.lock_deletes, &plan.locks);
         apply(&mut self.consumers, &plan.consumer_deletes, &plan.consumers);
@@ -204,7 +262,8 @@ impl Engine for Fake {
             tables.committed.push(id.clone());
         }
         let position = (!plan.is_empty()).then(|| Position::of(plan.meta.clone(), 0));
-        let decision = Decision { outcomes: plan.outcomes, position, leaves_trimmed: false };
+        let Plan { outcomes, unfinished, .. } = plan;
+        let decision = Decision { outcomes, unfinished, position, leaves_trimmed: false };
         tables.cannot_tell = matches!(fault, Some(Fault::LostForGood));
         match fault {
             Some(Fault::LostAfter | Fault::LostBefore | Fault::LostForGood) => {

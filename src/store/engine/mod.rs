@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::commit::Batch;
 use super::error::{Error, Result};
 use super::page::{ListQuery, NameQuery, PageRows, StreamQuery};
-use super::plan::{ConsumerRow, LockRow, Outcome};
+use super::plan::{ConsumerRow, LockRow, Outcome, Progress};
 use super::position::Position;
 use super::record::{Change, Record};
 use super::reply::{Compacted, Identity, Restored};
@@ -125,6 +125,9 @@ pub(crate) enum Holdable {
 pub(crate) struct Decision {
     /// One for each write that was decided, in order: the first ones of the batch, and at least one.
     pub outcomes: Vec<Outcome>,
+    /// How far the delete of a range has come that is the only write and needs more slices: then the outcome is not the last
+    /// one.
+    pub unfinished: Option<Progress>,
     /// Where the store stands after it; none when nothing was to be written.
     pub position: Option<Position>,
     /// Whether what was trimmed may still take space: see [`Engine::sweep`].
