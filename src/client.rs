@@ -131,7 +131,10 @@ impl Client {
     /// Sends a call and waits for its answer, for as long as such a call may take.
     async fn exchange(&self, call: &Call) -> Result<Bytes> {
         let patience = match call {
-            Call::Store(Request::Compact | Request::Restore { .. }) => limits::MAINTENANCE_TIMEOUT,
+            Call::Store(Request::Compact | Request::Restore { .. }) => limits::LONG_CALL_TIMEOUT,
+            Call::Store(Request::Write(write)) if write.operation.is_range_delete() => {
+                limits::LONG_CALL_TIMEOUT
+            }
             _ => limits::CALL_TIMEOUT,
         };
         let answer = tokio::time::timeout(patience, self.exchange_repeatedly(call));

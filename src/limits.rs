@@ -311,8 +311,8 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the reply to a call: longer than any time-out of an engine, so that an answer is not lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client waits for work on the whole store: compacting or restoring it.
-pub const MAINTENANCE_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS);
+/// How long a client waits for what takes as long as the store is large: compacting or restoring it, and deleting a range.
+pub const LONG_CALL_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS);
 
 /// How often a client sends a call in all when daemons end before they take it, or when the call may be repeated: often
 /// enough for several daemons that are stopped one after the other.

@@ -88,6 +88,13 @@ pub enum WriteOperation {
     ConsumerLeave(ConsumerLeave),
 }
 
+impl WriteOperation {
+    /// Whether it is a delete of a prefix, of a range or of everything by itself: one that may take long.
+    pub(crate) fn is_range_delete(&self) -> bool {
+        matches!(self, WriteOperation::Apply(Mutation::Delete(Delete { target: Target::Selection(_), .. })))
+    }
+}
+
 /// A fencing token: the write is applied only while the lock has this token and was not released. That the lock
 /// expired does not fail the write; that somebody else acquired it since then does.
 #[derive(Debug, Clone, PartialEq, Eq)]
