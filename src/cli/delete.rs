@@ -12,7 +12,13 @@ use super::{WriteCommand, connect, output, progress};
 const FORMS: &str =
     "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
+const ABOUT: &str = "\
+A prefix or range of more than 20,000 records is removed in several transactions, so that others need not wait for all of
+it. When something fails on its way, the error says how many records are gone; delete again to remove the rest. To interrupt
+this command does not interrupt a daemon.";
+
 #[derive(Debug, Args)]
+#[command(after_help = ABOUT)]
 pub(super) struct Delete {
     /// KEY | key KEY… | prefix P | range FROM TO
     #[arg(required_unless_present_any = ["key_flag", "all"])]

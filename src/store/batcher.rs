@@ -60,7 +60,7 @@ pub(crate) struct Batcher {
     writer: Writer,
     reads: mpsc::UnboundedSender<Read>,
     lanes: [JoinHandle<()>; 2],
-    /// Also that of a batcher that is dropped ends the deletes which are under way.
+    /// Deletes of large ranges go no further once it is dropped, with the batcher or before.
     ending: DropGuard,
 }
 

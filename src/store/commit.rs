@@ -127,7 +127,8 @@ pub(super) async fn write_lane(
     let mut driver = Driver::new(&*engine, |position| feed.publish(position), ending);
     loop {
         if driver.has_unfinished() {
-            // Whoever waits by now waits for no further slice; whoever comes meanwhile does, so that the delete ends.
+            // Whoever waits by now has its turn before the next slice. Whoever comes meanwhile has it behind that slice, or
+            // the delete would never end under load.
             let mut waiting = gathering.waiting();
             while waiting > 0
                 && let Some(gathered) = gathering.next(weight_max).await

@@ -43,7 +43,8 @@ pub struct Write {
     /// What to do.
     pub operation: WriteOperation,
     /// An id of 1 to 64 bytes that the caller made up for this one write: its outcome is kept for 24 h, and a repeat
-    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves.
+    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves. A repeat
+    /// of a large [`Delete`] that was broken off does the rest.
     pub once: Option<String>,
     /// The lock that must not have gone to another holder; not with locks.
     pub fence: Option<Fence>,
