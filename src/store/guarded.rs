@@ -58,7 +58,8 @@ impl<'a> Guarded<'a> {
     }
 
     /// Applies one write, however often it is repeated within 24 h, and answers each time as the first time. The id
-    /// has 1 to 64 bytes; another write with the same id is a `bad_request`.
+    /// has 1 to 64 bytes; another write with the same id is a `bad_request`. A repeat of a large
+    /// [`Delete`](super::Delete) that was broken off does the rest.
     #[must_use]
     pub fn once(mut self, id: impl Into<String>) -> Guarded<'a> {
         self.once = Some(id.into());

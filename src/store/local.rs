@@ -95,7 +95,14 @@ impl LocalStore {
         self.engine.tend().await;
     }
 
-    /// Finishes what was asked for and closes the database.
+    /// Ends each delete of a large range behind its present slice, to be called when the store is about to be closed while
+    /// others still use it.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a daemon does that"))]
+    pub(crate) fn break_off(&self) {
+        self.batcher.break_off();
+    }
+
+    /// Finishes what was asked for and closes the database. Of a delete of a large range only the present slice is finished.
     pub async fn close(self) {
         self.feed.close().await;
         self.batcher.close().await;

@@ -69,7 +69,7 @@ pub use time::{Clock, ManualClock, Timestamp};
 /// A key-value store with versions, conditions and a stream of its changes.
 ///
 /// Every call takes effect at one instant between its start and its answer, also when other processes and hosts
-/// use the same store. A write that returns an error was not applied, unless [`Error::maybe`] is set.
+/// use the same store; only the [`Delete`] of a large range takes several. A write that returns an error was not applied, unless [`Error::maybe`] is set.
 ///
 /// The methods are built on [`call`](Store::call): whoever implements that has them all.
 #[async_trait]
@@ -227,10 +227,10 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Removes records and answers how many were there.
+    /// Removes records and answers how many were there. A large range is removed in several transactions: see [`Delete`].
     ///
     /// # Errors
-    /// `version_mismatch` when the condition does not hold.
+    /// `version_mismatch` when the condition does not hold. Any error with `maybe` when a part of a large range is removed.
     async fn delete(&self, delete: Delete) -> Result<Deleted> {
         match self.call(Request::Write(Mutation::Delete(delete).into())).await? {
             Reply::Deleted(deleted) => Ok(deleted),
@@ -238,7 +238,8 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Removes the records whose key starts with the prefix, in key order, and answers how many.
+    /// Removes the records whose key starts with the prefix, in key order, and answers how many; many of them in several
+    /// transactions: see [`Delete`].
     ///
     /// # Errors
     /// `bad_request` when the prefix is empty: [`Delete::all`] says that every record is meant.
@@ -247,7 +248,8 @@ pub trait Store: Send + Sync {
         self.delete(delete).await.map(|deleted| deleted.deleted)
     }
 
-    /// Removes the records with `from <= key < to`, in key order, and answers how many.
+    /// Removes the records with `from <= key < to`, in key order, and answers how many; many of them in several transactions:
+    /// see [`Delete`].
     async fn delete_range(&self, from: &str, to: &str, offset: u64, limit: Option<u64>) -> Result<u64> {
         let delete = Delete { offset, limit, ..Delete::range(from, to) };
         self.delete(delete).await.map(|deleted| deleted.deleted)

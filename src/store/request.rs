@@ -43,7 +43,8 @@ pub struct Write {
     /// What to do.
     pub operation: WriteOperation,
     /// An id of 1 to 64 bytes that the caller made up for this one write: its outcome is kept for 24 h, and a repeat
-    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves.
+    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves. A repeat
+    /// of a large [`Delete`] that was broken off does the rest.
     pub once: Option<String>,
     /// The lock that must not have gone to another holder; not with locks.
     pub fence: Option<Fence>,
@@ -86,6 +87,13 @@ pub enum WriteOperation {
     ConsumerHold(ConsumerHold),
     /// Ends the hold of a session on a consumer; no client can ask a daemon for it either.
     ConsumerLeave(ConsumerLeave),
+}
+
+impl WriteOperation {
+    /// Whether it is a delete of a prefix, of a range or of everything by itself: one that may take long.
+    pub(crate) fn is_range_delete(&self) -> bool {
+        matches!(self, WriteOperation::Apply(Mutation::Delete(Delete { target: Target::Selection(_), .. })))
+    }
 }
 
 /// A fencing token: the write is applied only while the lock has this token and was not released. That the lock

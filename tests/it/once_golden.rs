@@ -1,7 +1,8 @@
 //! What stands in `kv_once` of databases: the hash that tells a repeat, and the outcome that it gets.
 //!
 //! `tests/golden/once.txt` is only ever added to. Each block is a request (`>`), the hash of its first form (`0`) and of
-//! its canonical form (`1`), the outcome as it is kept (`=`), and the reply (`<`).
+//! its canonical form (`1`), the outcome as it is kept (`=`), and the reply (`<`). A delete that is kept as half done goes on, and
+//! finds nothing any more.
 
 use kv::Client;
 use kv::store::Clock;

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use self::query::{Reading, RowSink};
 use super::commit::Batch;
 use super::error::{Error, Result};
-use super::plan::Outcome;
+use super::plan::{Outcome, Progress};
 use super::position::Position;
 use super::record::Record;
 use super::reply::{Compacted, Restored};
@@ -105,6 +105,9 @@ pub(crate) enum Holdable {
 pub(crate) struct Decision {
     /// One for each write that was decided, in order: the first ones of the batch, and at least one.
     pub outcomes: Vec<Outcome>,
+    /// How far the delete of a range has come that is the only write and needs more slices: then the outcome is not the last
+    /// one.
+    pub unfinished: Option<Progress>,
     /// Where the store stands after it; none when nothing was to be written.
     pub position: Option<Position>,
     /// Whether what was trimmed may still take space: see [`Engine::sweep`].
