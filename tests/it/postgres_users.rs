@@ -1,0 +1,3 @@
+//! What users of PostgreSQL expect, by the real binary on a real server.
+
+mod documents;
