@@ -55,7 +55,7 @@ impl EngineKind {
 /// Where a store lives, checked and complete.
 ///
 /// `Display` and `Debug` show it without a password: what is logged, told by a daemon or part of a message is made by
-/// these. Only [`connection`](Address::connection) and [`identity`](Address::identity) hold all of it.
+/// these. Only [`connection`](Address::connection) holds all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     place: EnginePlace,
@@ -135,6 +135,17 @@ impl Address {
             }
         };
         Ok(Address { place })
+    }
+
+    /// The address that a daemon tells: complete, and without its password.
+    pub(crate) fn told(kind: EngineKind, store: &str) -> Result<Address> {
+        match kind {
+            #[cfg(feature = "postgres")]
+            EngineKind::Postgres => {
+                Ok(Address { place: EnginePlace::Postgres(postgres::parse_complete(store)?) })
+            }
+            kind => Address::parse(kind, store),
+        }
     }
 
     /// The kind of engine.

@@ -59,9 +59,15 @@ pub(super) fn parse(connection: &str) -> Result<PostgresPlace> {
     parse_in(connection, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// Reads a connection string that is complete, as a daemon tells it.
+pub(super) fn parse_complete(connection: &str) -> Result<PostgresPlace> {
+    parse_in(connection, &|_| None)
+}
+
 /// As [`parse`], with this environment.
 fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<PostgresPlace> {
     let mut parameters = parse_uri(connection)?;
+    parameters::check_environment(variable)?;
     let name = parameters.remove("service").or_else(|| variable("PGSERVICE"));
     if let Some(name) = name {
         for (name, value) in service(&name, variable)? {
@@ -146,13 +152,17 @@ fn socket_directory(port: &str) -> String {
 fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     let rest = connection.strip_prefix("postgresql://").or_else(|| connection.strip_prefix("postgres://"));
     let Some(rest) = rest else {
-        return Err(refused("it is not a URI")
-            .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require"));
+        return Err(refused("it is not a URI"));
     };
     let mut parameters = BTreeMap::new();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // A slash of a password is encoded; one of a socket's directory too.
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    if database.contains('@') {
+        // What would be taken for the name of the database is told in messages.
+        return Err(refused("an @ stands behind the first /")
+            .hint("in a user, password or database write / as %2F and @ as %40"));
+    }
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
@@ -174,9 +184,11 @@ fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     for part in query.split('&').filter(|part| !part.is_empty()) {
         // Neither the value nor, as it may be a misplaced password, more than the name is told.
         let (name, value) = part.split_once('=').ok_or_else(|| refused("a parameter has no value"))?;
-        let name = parameters::known(&decoded("parameter", name)?)?;
-        let value = decoded(name, value)?;
-        set(&mut parameters, name, value);
+        let name = decoded("parameter", name)?;
+        let value = decoded(&name, value)?;
+        if let Some(name) = parameters::known(&name, &value)? {
+            set(&mut parameters, name, value);
+        }
     }
     Ok(parameters)
 }
@@ -216,6 +228,7 @@ fn decoded(name: &str, text: &str) -> Result<String> {
 /// The error for a connection string. It never shows the string, which may hold a password.
 fn refused(why: &str) -> Error {
     Error::bad_field("connection", format!("the connection string of PostgreSQL cannot be used: {why}"))
+        .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require")
 }
 
 impl PostgresPlace {
@@ -288,10 +301,25 @@ impl PostgresPlace {
         self.uri(true)
     }
 
-    /// What makes two connection strings the same store: not the password, nor how the server is reached.
+    /// What makes two connection strings the same store, for one daemon: the servers, who asks for what of them, and how
+    /// they have to prove who they are. The password is left out: the name of a socket, which every user of the machine
+    /// can see, is a hash of this, by which passwords could be tried.
     pub(super) fn identity(&self) -> String {
-        let named = |name| format!("{name}={:?}", self.get(name).unwrap_or_default());
-        ["host", "hostaddr", "port", "user", "dbname", "options"].map(named).join(" ")
+        // `servers` was asked when the place was made.
+        let servers = self.servers().unwrap_or_default();
+        let server = |server: &Server| {
+            let host = server.address.as_ref().unwrap_or(&server.host);
+            let host =
+                if server.is_socket() { host.trim_end_matches('/').to_owned() } else { host.to_lowercase() };
+            format!("{host:?}:{}", server.port)
+        };
+        let mut identity: Vec<String> = servers.iter().map(server).collect();
+        let named = |name: &&str| format!("{name}={:?}", self.get(name).unwrap_or_default());
+        identity.extend(["user", "dbname", "options"].iter().map(named));
+        if !servers.iter().all(Server::is_socket) {
+            identity.extend(["sslmode", "sslrootcert", "sslcert", "sslkey"].iter().map(named));
+        }
+        identity.join(" ")
     }
 
     fn uri(&self, with_password: bool) -> String {

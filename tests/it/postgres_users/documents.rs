@@ -29,7 +29,9 @@ fn run_on_postgres(text: &str) {
     ]);
     let is_run = |command: &str| !ABOUT_FILES.iter().any(|(part, _)| command.contains(part));
     let left_out = text.split("\n$ ").filter(|command| !is_run(command.lines().next().unwrap())).count();
-    let text = text.replace("--connection releases.db", "--connection \"$RELEASES\"").replace("sqlite\"", "postgres\"");
+    let text = text
+        .replace("--connection releases.db", "--connection \"$RELEASES\"")
+        .replace("sqlite\"", "postgres\"");
     run_document(&kv, &text, &is_run);
     assert!(left_out < 10, "{left_out} commands were left out");
 }

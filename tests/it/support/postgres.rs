@@ -80,6 +80,12 @@ impl Cluster {
         with_port.to_socket_addrs().unwrap().next().unwrap()
     }
 
+    /// The directory of a server that this process started: its socket is there, and its files in `data`.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let server = self.server.as_ref().expect("the server is not of this process").lock().unwrap();
+        server.directory.clone()
+    }
+
     /// Ends all processes of the server at once (kill -9), and answers when they are gone.
     pub(crate) fn kill(&self) {
         assert_eq!(self.own_server().ask("kill"), "killed");
@@ -205,6 +211,12 @@ impl Drop for Database {
         // The server may be dead, as the test wished it.
         let _ = psql(&self.creator, &format!("drop database if exists {} with (force)", self.name)).output();
     }
+}
+
+/// What a text of SQL prints for the role and the database of a URL; see [`Database::sql`].
+#[track_caller]
+pub(crate) fn sql_at(url: &str, text: &str) -> String {
+    sql(&Location::parse(url), text)
 }
 
 #[track_caller]
