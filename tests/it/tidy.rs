@@ -85,7 +85,7 @@ const NUMBERS_ELSEWHERE: [(&str, &str); 9] = [
 const TIMES_ELSEWHERE: [(&str, &str); 3] = [
     ("src/store/engine/sqlite/open.rs", "a pause between two looks at the same lock"),
     ("src/store/engine/sqlite/retire.rs", "a pause between two looks at the same lock"),
-    ("src/store/engine/sqlite/explained.rs", "a test"),
+    ("src/store/engine/explained.rs", "a test"),
 ];
 
 /// Whether a line of code defines a constant that may be a limit, but for its value in terms of other limits.
