@@ -3,4 +3,5 @@
 mod connection;
 mod documents;
 mod refusals;
+mod secrets;
 mod support;
