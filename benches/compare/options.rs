@@ -46,6 +46,8 @@ pub enum Section {
     Memory,
     /// CPU of a daemon that nobody asks for anything
     Idle,
+    /// Puts and gets on PostgreSQL against single statements
+    Postgres,
 }
 
 /// How much is measured.
