@@ -2,6 +2,7 @@
 
 mod connection;
 mod documents;
+mod manual;
 mod refusals;
 mod secrets;
 mod support;

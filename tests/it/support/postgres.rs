@@ -226,14 +226,18 @@ fn sql(location: &Location, text: &str) -> String {
     String::from_utf8(stdout).unwrap().trim_end_matches('\n').to_owned()
 }
 
-fn psql(location: &Location, text: &str) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
+/// The directory of the programs of PostgreSQL.
+pub(crate) fn binaries() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
         let found = Command::new(SCRIPT).arg("binaries").output().unwrap();
         assert!(found.status.success(), "psql is not installed; `scripts/test` does it");
-        Path::new(String::from_utf8(found.stdout).unwrap().trim_end()).join("psql")
-    });
-    let mut command = Command::new(program);
+        String::from_utf8(found.stdout).unwrap().trim_end().into()
+    })
+}
+
+fn psql(location: &Location, text: &str) -> Command {
+    let mut command = Command::new(binaries().join("psql"));
     command
         .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
         .args(["--command", text, &location.to_string()])
