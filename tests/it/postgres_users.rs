@@ -3,6 +3,7 @@
 mod connection;
 mod documents;
 mod manual;
+mod migration;
 mod refusals;
 mod secrets;
 mod support;
