@@ -7,3 +7,4 @@ mod migration;
 mod refusals;
 mod secrets;
 mod support;
+mod tls;

@@ -101,7 +101,14 @@ fn complete(
     parameters.entry("dbname").or_insert_with(|| user.clone());
     parameters.insert("user", user);
     parameters.entry("port").or_insert_with(|| PORT.to_owned());
-    parameters.entry("sslmode").or_insert_with(|| SslMode::Prefer.as_str().to_owned());
+    // The authorities of a system sign for anybody, so a weaker check with them would be none; libpq refuses it too.
+    let trusts_system = parameters.get("sslrootcert").is_some_and(|root| root == "system");
+    let mode = if trusts_system { SslMode::VerifyFull } else { SslMode::Prefer };
+    let mode = parameters.entry("sslmode").or_insert_with(|| mode.as_str().to_owned());
+    if trusts_system && mode != SslMode::VerifyFull.as_str() {
+        return Err(refused("sslrootcert=system asks for sslmode=verify-full")
+            .hint("leave out sslmode, or name a root certificate of your own with sslrootcert=FILE"));
+    }
     parameters.entry("application_name").or_insert_with(|| "kv".to_owned());
     if !parameters.contains_key("host") && !parameters.contains_key("hostaddr") {
         parameters.insert("host", socket_directory(&parameters["port"]));
@@ -317,7 +324,12 @@ impl PostgresPlace {
         let named = |name: &&str| format!("{name}={:?}", self.get(name).unwrap_or_default());
         identity.extend(["user", "dbname", "options"].iter().map(named));
         if !servers.iter().all(Server::is_socket) {
-            identity.extend(["sslmode", "sslrootcert", "sslcert", "sslkey"].iter().map(named));
+            let demands = ["sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding"];
+            identity.extend(demands.iter().map(named));
+            if self.ssl_mode() == SslMode::VerifyFull {
+                // Behind one address, the certificate has to be for this name.
+                identity.extend(servers.iter().map(|server| server.host.to_lowercase()));
+            }
         }
         identity.join(" ")
     }

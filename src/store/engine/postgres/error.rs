@@ -115,6 +115,12 @@ fn advice(error: &tokio_postgres::Error) -> Option<&'static str> {
     if words.contains("does not support TLS") {
         return Some("the server needs ssl = on; sslmode=prefer goes without where it must");
     }
+    if words.contains("UnsupportedCertVersion") || words.contains("not valid for any names") {
+        return Some(
+            "the certificate of the server needs a subjectAltName, and so version 3: \
+             openssl x509 -req -extfile <(echo subjectAltName=DNS:HOST) …",
+        );
+    }
     if words.contains("NotValidForName") || words.contains("not valid for name") {
         return Some("name the server as its certificate does; sslmode=verify-ca does not look at the name");
     }
