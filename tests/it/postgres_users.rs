@@ -4,6 +4,7 @@ mod connection;
 mod documents;
 mod manual;
 mod migration;
+mod pgbouncer;
 mod refusals;
 mod secrets;
 mod support;

@@ -18,15 +18,15 @@ const ABOUT_FILES: &[(&str, &str)] = &[
     ("\"op\":\"restore\"", "pg_restore restores backups"),
 ];
 
-/// Runs a document whose stores are on a server: that which nobody names, and that which it calls releases.db.
 fn run_on_postgres(text: &str) {
     let Some(cluster) = Cluster::shared() else { return skipped("the documents on PostgreSQL") };
     let (database, releases) = (cluster.database(), cluster.database());
-    let kv = Kv::with(&[
-        ("KV_TYPE", "postgres"),
-        ("KV_CONNECTION", &database.url()),
-        ("RELEASES", &releases.url()),
-    ]);
+    run_on(&database.url(), &releases.url(), text);
+}
+
+/// Runs a document whose stores are on a server: that which nobody names, and that which it calls releases.db.
+pub(super) fn run_on(store: &str, releases: &str, text: &str) {
+    let kv = Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION", store), ("RELEASES", releases)]);
     let is_run = |command: &str| !ABOUT_FILES.iter().any(|(part, _)| command.contains(part));
     let left_out = text.split("\n$ ").filter(|command| !is_run(command.lines().next().unwrap())).count();
     let text = text

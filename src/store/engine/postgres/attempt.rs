@@ -6,14 +6,14 @@ use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 
 use super::error::Trouble;
-use super::session::Session;
+use super::session::{Session, mark};
 use super::statement::{Ready, Result};
 use super::{Core, apply};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::damage::Damage;
 use crate::store::engine::sql::load::{Loaded, Loading, statements};
-use crate::store::engine::sql::{self, Dialect, Statement, Value};
+use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
 use crate::store::engine::{Decision, Failure, migrations};
 use crate::store::error::Error;
 use crate::store::plan::Plan;
@@ -185,7 +185,7 @@ fn internal(error: &dyn std::fmt::Display) -> Error {
 /// would not: only the row that is locked is read again behind it
 /// (<https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED>).
 async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to: &str) -> Result<Loaded> {
-    const LOCK: &str = concat!("select ", sql::columns!(meta), " from kv_meta for update");
+    const LOCK: &str = concat!("select ", mark!(), ", ", sql::columns!(meta), " from kv_meta for update");
     let client = &session.client;
     let lock = session.ready(Statement { text: LOCK.to_owned(), values: Vec::new() }).await?;
     let mut parts = Vec::new();
@@ -197,7 +197,8 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
     begun?;
     let locked = locked?;
     let meta = locked.first().ok_or_else(|| Damage::new("kv_meta is empty"))?;
-    let mut loading = Loading::new(sql::meta(meta)?);
+    session.check_mark(meta.text(0)?)?;
+    let mut loading = Loading::new(sql::meta(&Tail(1, meta))?);
     for ((part, _), rows) in parts.iter().zip(rows) {
         for row in rows? {
             loading.add(*part, &row)?;
@@ -250,13 +251,16 @@ async fn commit(session: &Session, ready: &[Ready<'_>]) -> std::result::Result<(
 async fn look_up(session: &Session, id: &str) -> Result<bool> {
     let client = &session.client;
     let statement = |text: &str, values| Statement { text: text.to_owned(), values };
-    let lock = session.ready(statement("select one from kv_meta for update", Vec::new())).await?;
+    const LOCK: &str = concat!("select ", mark!(), " from kv_meta for update");
+    let lock = session.ready(statement(LOCK, Vec::new())).await?;
     let find =
         session.ready(statement("select id from kv_batch where id = ?", vec![Value::Text(id)])).await?;
     let (begun, locked, found) =
         tokio::join!(client.batch_execute("begin"), lock.all_rows(client), find.all_rows(client));
     begun?;
-    locked?;
+    for row in &locked? {
+        session.check_mark(row.text(0)?)?;
+    }
     let found = !found?.is_empty();
     session.send("rollback");
     Ok(found)
@@ -264,11 +268,15 @@ async fn look_up(session: &Session, id: &str) -> Result<bool> {
 
 async fn sweep(session: &Session) -> Result<bool> {
     let client = &session.client;
-    const FIRST: &str = "select first, (select min(seq) from kv_stream) from kv_meta for update";
+    const FIRST: &str =
+        concat!("select first, (select min(seq) from kv_stream), ", mark!(), " from kv_meta for update");
     let lock = session.ready(Statement { text: FIRST.to_owned(), values: Vec::new() }).await?;
     let (begun, locked) = tokio::join!(client.batch_execute("begin"), lock.all_rows(client));
     begun?;
     let locked = locked?;
+    for row in &locked {
+        session.check_mark(row.text(2)?)?;
+    }
     let number = |index| locked.first().map_or(Ok(None), |row| sql::Cells::integer(row, index));
     let (first, oldest) = (number(0)?, number(1)?);
     let (Some(first), Some(oldest)) = (first.and_then(|first| u64::try_from(first).ok()), oldest) else {

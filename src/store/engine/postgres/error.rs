@@ -160,6 +160,15 @@ pub(super) fn unreachable_server(place: &PostgresPlace, why: &str) -> Error {
         .hint("is it running? kv connects again by itself")
 }
 
+/// The error for a pooler that gives each transaction any session.
+pub(super) fn pooled() -> Error {
+    Error::new(
+        Code::Unsupported,
+        "something between kv and PostgreSQL, as PgBouncer, gives each transaction another session",
+    )
+    .hint("kv needs a session of its own for each connection: pool_mode = session")
+}
+
 fn damaged(place: &PostgresPlace, what: &str) -> Error {
     let error = Error::new(Code::Unavailable, format!("the store at {place} is damaged: {what}"))
         .hint("kv check tells more; restore a backup of the database");
@@ -206,9 +215,9 @@ fn refused(error: &DbError, place: &PostgresPlace) -> Error {
         return Error { retry: true, ..Error::new(Code::Busy, format!("{place} is busy: {words}")) }
             .hint("another writer holds the store for long: see pg_stat_activity");
     }
-    if code.code() == "26000" || code.code() == "42P05" {
-        return unavailable(format!("{place} lost a prepared statement: {words}"), false)
-            .hint("is PgBouncer in between? kv needs pool_mode = session");
+    // A prepared statement that is not there, or is there already, and what PgBouncer says itself.
+    if code.code() == "26000" || code.code() == "42P05" || words.contains("statement pooling mode") {
+        return pooled();
     }
     if *code == SqlState::UNTRANSLATABLE_CHARACTER || *code == SqlState::PROGRAM_LIMIT_EXCEEDED {
         return Error::new(Code::TooLarge, format!("{place} cannot hold that: {words}"));

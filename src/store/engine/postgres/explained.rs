@@ -8,7 +8,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::statement::tests::prepared;
 use crate::store::engine::explained::run_every_statement;
-use crate::store::{Address, Clock, EngineKind, LocalStore, Store as _};
+use crate::store::{Address, Clock, EngineKind, LocalStore};
 
 /// A database of its own on a server of the tests, which goes with this.
 struct Server {

@@ -25,6 +25,7 @@ impl Core {
     async fn migrate_on(&self, session: &Session) -> Result<bool> {
         let client = &session.client;
         client.batch_execute(&format!("begin; select pg_advisory_xact_lock({LOCK})")).await?;
+        session.check_session().await?;
         // Only where it is missing: a role that may not create schemas can use one that was made for it.
         if session.schema.is_none() && !self.sessions.place.has_search_path() {
             client.batch_execute(&format!("create schema if not exists {SCHEMA}")).await?;

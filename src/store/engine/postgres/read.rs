@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use super::Core;
 use super::attempt::in_time;
 use super::error::Trouble;
-use super::session::Session;
+use super::session::{Session, mark};
 use super::statement::Result;
 use crate::limits;
 use crate::store::damage::Damage;
@@ -23,11 +23,13 @@ use crate::store::position::Position;
 pub(super) const STANDING: &str = concat!(
     "floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms,
     (select max(number) from kv_migration) as schema, ",
+    mark!(),
+    " as session, ",
     sql::columns!(position)
 );
 
 /// The first column of the position behind [`STANDING`].
-pub(super) const POSITION: usize = 2;
+pub(super) const POSITION: usize = 3;
 
 /// Whether a connection can be used again behind a read.
 pub(super) enum After {
@@ -93,6 +95,7 @@ fn of_a_read(error: Error) -> Error {
 /// Where the store stands, of a row with [`STANDING`] from `index` on, and the time.
 pub(super) fn standing(session: &Session, row: &Row, index: usize) -> Result<(Position, i64)> {
     let row = Tail(index, row);
+    session.check_mark(row.text(2)?)?;
     let number = |index| row.integer(index)?.ok_or_else(|| Damage::new("a number is missing"));
     migrations::check_newest(migrations::POSTGRES, number(1)?).map_err(Trouble::Told)?;
     Ok((sql::position(&Tail(POSITION, &row), session.opened)?, number(0)?))

@@ -1,6 +1,7 @@
 //! A connection to the server, set up as kv needs it.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -9,7 +10,7 @@ use tokio_postgres::config::{ChannelBinding, SslMode as Encryption};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use super::error::{Trouble, unreachable_server, words};
+use super::error::{Trouble, pooled, unreachable_server, words};
 use super::statement::{Prepared, Ready, Result};
 use super::tls::connector;
 use crate::limits;
@@ -25,9 +26,22 @@ pub(super) struct Session {
     pub(super) process: i32,
     /// The schema of the tables; none when there is none by the name.
     pub(super) schema: Option<String>,
+    /// What `kv.session` is set to on it.
+    mark: String,
+    /// The process of the server behind it, told from one with the same number on another server or of another time.
+    pub(super) backend: Arc<str>,
     /// See [`Position::opened`](crate::store::position::Position::opened).
     pub(super) opened: u64,
 }
+
+/// The column that tells which session this is.
+macro_rules! mark {
+    () => {
+        "current_setting('kv.session', true)"
+    };
+}
+
+pub(super) use mark;
 
 /// A notification of the server, by the process that sent it.
 pub(super) type Notifications = mpsc::UnboundedReceiver<i32>;
@@ -42,6 +56,18 @@ impl Session {
     pub(super) fn channel(&self) -> String {
         let hash = Sha256::digest(self.schema.as_deref().unwrap_or_default());
         hash.iter().take(8).fold("kv_".to_owned(), |channel, byte| format!("{channel}{byte:02x}"))
+    }
+
+    /// Checks what [`MARK`] gave: whether this is still the session that was set up. Behind a pooler that hands sessions out
+    /// for a transaction each it may be another one, with other settings.
+    pub(super) fn check_mark(&self, found: Option<&str>) -> Result<()> {
+        if found == Some(&self.mark) { Ok(()) } else { Err(Trouble::Told(pooled())) }
+    }
+
+    /// As [`check_mark`](Session::check_mark), for a transaction that has begun.
+    pub(super) async fn check_session(&self) -> Result<()> {
+        let row = self.client.query_one(concat!("select ", mark!()), &[]).await?;
+        self.check_mark(row.try_get(0)?)
     }
 
     /// A statement that can be sent.
@@ -198,8 +224,10 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
     let search_path =
         if place.has_search_path() { String::new() } else { format!("set search_path = {SCHEMA};") };
     let ms = |time: Duration| time.as_millis();
+    let mark = uuid::Uuid::new_v4().simple().to_string();
     let text = format!(
-        "set default_transaction_isolation = 'read committed';
+        "set kv.session = '{mark}';
+         set default_transaction_isolation = 'read committed';
          set client_encoding = 'UTF8';
          set client_min_messages = warning;
          set lock_timeout = {};
@@ -210,7 +238,8 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
              case when current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end, false);
          select pg_backend_pid(), current_schema(), pg_is_in_recovery(), current_setting('server_encoding'),
              current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'),
-             to_regnamespace('{SCHEMA}'), quote_ident(current_user);",
+             to_regnamespace('{SCHEMA}'), quote_ident(current_user),
+             pg_backend_pid() || ' of ' || pg_postmaster_start_time();",
         ms(limits::POSTGRES_LOCK_TIMEOUT),
         ms(limits::POSTGRES_STATEMENT_TIMEOUT),
         ms(limits::POSTGRES_IDLE_TRANSACTION_TIMEOUT),
@@ -225,8 +254,9 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
     };
     check_server(place, row)?;
     let process = row.get(0).and_then(|process| process.parse().ok()).unwrap_or(0);
+    let backend = row.get(9).unwrap_or_default().into();
     let schema = row.get(1).map(str::to_owned);
-    Ok(Session { client, prepared: Prepared::default(), process, schema, opened: 0 })
+    Ok(Session { client, prepared: Prepared::default(), process, schema, mark, backend, opened: 0 })
 }
 
 fn check_server(place: &PostgresPlace, row: &SimpleQueryRow) -> Result<()> {

@@ -1,11 +1,12 @@
 //! The connections of an engine: one that writes, a few that read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::error::pooled;
 use super::session::{Notifications, Session, connect};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
@@ -20,6 +21,8 @@ pub(super) struct Sessions {
     turns: Arc<Semaphore>,
     /// How the last try to connect failed, and when.
     failure: Mutex<Option<(Instant, Error)>>,
+    /// The processes of the server behind the sessions that there are.
+    alive: Mutex<Vec<Weak<str>>>,
     /// Counts the losses of connections: behind the address may be another server by then.
     losses: AtomicU64,
 }
@@ -38,6 +41,7 @@ impl Sessions {
             idle: Mutex::default(),
             turns: Arc::new(Semaphore::new(limits::POSTGRES_READERS)),
             failure: Mutex::default(),
+            alive: Mutex::default(),
             losses: AtomicU64::new(0),
         }
     }
@@ -55,16 +59,28 @@ impl Sessions {
             return Err(error);
         }
         match connect(&self.place).await {
-            Ok((session, notifications)) => {
+            Ok((mut session, notifications)) => {
+                self.check_apart(&session)?;
                 *lock(&self.failure) = None;
-                let opened = self.losses.load(Ordering::SeqCst);
-                Ok((Session { opened, ..session }, notifications))
+                session.opened = self.losses.load(Ordering::SeqCst);
+                Ok((session, notifications))
             }
             Err(error) => {
                 *lock(&self.failure) = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
+    }
+
+    /// Checks that no other session of this process has the same process of the server behind it.
+    fn check_apart(&self, session: &Session) -> Result<()> {
+        let mut alive = lock(&self.alive);
+        alive.retain(|backend| backend.strong_count() > 0);
+        if alive.iter().filter_map(Weak::upgrade).any(|backend| backend == session.backend) {
+            return Err(pooled());
+        }
+        alive.push(Arc::downgrade(&session.backend));
+        Ok(())
     }
 
     /// Counts a connection that was lost.
