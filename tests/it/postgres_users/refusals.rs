@@ -126,3 +126,37 @@ fn a_database_that_cannot_hold_a_store_is_told_apart() {
     wait_until("the end of the recovery", || sql_at(&administrator, "select pg_is_in_recovery()") == "f");
     assert_eq!(kv_.ok("kv get x; kv put x --value 4; kv get x"), "3\n4\n");
 }
+
+#[test]
+fn a_changed_password_needs_a_daemon_that_knows_it() {
+    let Some(cluster) = Cluster::start() else {
+        return skipped("a_changed_password_needs_a_daemon_that_knows_it");
+    };
+    let database = cluster.database();
+    let kv = kv(&database.url());
+    kv.ok("kv init; kv put x --value 1");
+    let url = database.url().replace(&Parts::of(&database.url()).password, "another");
+    sql_at(&cluster.administrator_url(&database), "alter role kv password 'another'");
+    // Its connections are as good as before.
+    assert_eq!(kv.ok(&format!("KV_CONNECTION='{url}' kv get x")), "1\n");
+    let end = "select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where usename = 'kv'";
+    sql_at(&cluster.administrator_url(&database), end);
+    let (code, stderr) = kv.fails(&format!("KV_CONNECTION='{url}' kv get x"));
+    assert!(code == 6 && stderr.contains("kv daemon restart"), "{code} {stderr}");
+    kv.ok(&format!("KV_CONNECTION='{url}' kv daemon restart"));
+    assert_eq!(kv.ok(&format!("KV_CONNECTION='{url}' kv get x")), "1\n");
+}
+
+/// A server that accepts and says nothing is given the time that was asked for.
+#[test]
+fn a_silent_server_is_given_up_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u@{}/d?connect_timeout=1", silent.local_addr().unwrap());
+    for text in ["kv get x", "kv --daemon=never get x", "kv put x --value 1"] {
+        let begun = std::time::Instant::now();
+        let (code, stderr) = kv(&url).fails(text);
+        let took = begun.elapsed().as_secs();
+        assert!(code == 6 && stderr.contains("it does not answer"), "{text}: {code} {stderr}");
+        assert!((1..5).contains(&took), "{text} took {took} s");
+    }
+}
