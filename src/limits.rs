@@ -8,10 +8,12 @@ use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
+#[cfg(feature = "sqlite")]
 pub use self::sqlite::*;
 
 /// The most bytes of a key, in UTF-8; the least is 1. Such a key fits a B-tree page of every engine (rows of an index of
@@ -153,6 +155,9 @@ pub const LOCK_LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// The shortest time between two reads of the expiries that requests wait for, unless a lock changes.
 pub const LOCK_LOOK_MIN: Duration = Duration::from_millis(1);
+
+/// The rows that a check reads before it tells its progress.
+pub const CHECK_STEP_ROWS: u64 = 1_000;
 
 /// The most requests in one batch.
 pub const BATCH_REQUESTS: usize = 1_000;

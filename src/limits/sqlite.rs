@@ -83,9 +83,6 @@ pub const BACKUP_PAUSE: Duration = Duration::from_millis(10);
 /// The most findings of SQLite's own check of a file that are reported: a file with more is damaged everywhere.
 pub const INTEGRITY_FINDINGS: u32 = 10_000;
 
-/// The rows that a check reads before it tells its progress.
-pub const CHECK_STEP_ROWS: u64 = 1_000;
-
 /// The bytes that are copied at once of a backup that is read from a stream.
 pub const COPY_BYTES: usize = 256 * 1_024;
 

@@ -7,6 +7,7 @@ pub(crate) mod migrations;
 pub(crate) mod postgres;
 pub(crate) mod query;
 pub(crate) mod sql;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
 use std::sync::{Arc, OnceLock};

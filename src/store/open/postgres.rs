@@ -9,11 +9,20 @@ mod parameters;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use self::files::{password_in, service};
 use self::parameters::{PARAMETERS, check};
 pub(crate) use self::parameters::{SslMode, SslRoot};
+use super::{EngineKind, Place};
+use crate::store::engine::Engine;
+use crate::store::engine::migrations::{self, Migration};
+use crate::store::engine::postgres::{self, Postgres};
 use crate::store::error::{Code, Error, Result};
+use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::time::Clock;
 
 /// The port of a server that names none.
 const PORT: &str = "5432";
@@ -283,17 +292,6 @@ impl PostgresPlace {
         self.get("options").is_some_and(|options| options.contains("search_path"))
     }
 
-    /// The connection string with all that was found out, the password included.
-    pub(super) fn connection(&self) -> String {
-        self.uri(true)
-    }
-
-    /// What makes two connection strings the same store: not the password, nor how the server is reached.
-    pub(super) fn identity(&self) -> String {
-        let named = |name| format!("{name}={:?}", self.get(name).unwrap_or_default());
-        ["host", "hostaddr", "port", "user", "dbname", "options"].map(named).join(" ")
-    }
-
     fn uri(&self, with_password: bool) -> String {
         let encoded = super::percent_encoded;
         let mut uri = format!("postgres://{}", encoded(self.user()));
@@ -333,6 +331,43 @@ impl fmt::Display for PostgresPlace {
 impl fmt::Debug for PostgresPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresPlace({self})")
+    }
+}
+
+#[async_trait]
+impl Place for PostgresPlace {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Postgres
+    }
+
+    fn migrations(&self) -> &'static [Migration] {
+        migrations::POSTGRES
+    }
+
+    fn connection(&self) -> String {
+        self.uri(true)
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+
+    /// Neither the password nor how the server is reached makes another store.
+    fn identity(&self) -> String {
+        let named = |name| format!("{name}={:?}", self.get(name).unwrap_or_default());
+        ["host", "hostaddr", "port", "user", "dbname", "options"].map(named).join(" ")
+    }
+
+    fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
+        Arc::new(Postgres::new(self.clone(), clock))
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {
+        postgres::check::check(self, finding, watcher)
     }
 }
 
