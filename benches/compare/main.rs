@@ -54,7 +54,10 @@ impl Place {
         Place { data: TempDir::new_in(directory).unwrap(), sockets: TempDir::new().unwrap() }
     }
 
-    /// A new directory of this name.
+    /// Makes a directory of this name for the data of one server, and answers its path.
+    ///
+    /// # Panics
+    /// When it cannot be made.
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.data.path().join(name);
         std::fs::create_dir(&path).unwrap();

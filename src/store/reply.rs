@@ -7,6 +7,18 @@ use super::json_text::JsonText;
 use super::record::{Change, Record};
 use super::time::Timestamp;
 
+/// What a reply of one kind says: `answer!(reply, Reply::Count { count, .. } => count)` is `Ok(count)`, or the error
+/// `internal` when the reply is of another kind.
+macro_rules! answer {
+    ($reply:expr, $kind:pat => $answer:expr) => {
+        match $reply {
+            $kind => Ok($answer),
+            other => Err($crate::store::reply::unexpected(&other)),
+        }
+    };
+}
+pub(super) use answer;
+
 /// What a store answers. Every read carries `seq`, the head of the stream in the snapshot it was read at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -237,16 +249,6 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// What a reply of one kind says; `internal` for a reply of another kind.
-macro_rules! answer {
-    ($reply:expr, $kind:pat => $answer:expr) => {
-        match $reply {
-            $kind => Ok($answer),
-            other => Err(unexpected(&other)),
-        }
-    };
 }
 
 impl TryFrom<Reply> for Page<Record> {

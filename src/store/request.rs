@@ -7,6 +7,8 @@ mod check;
 mod mutation;
 mod read;
 
+use std::time::Duration;
+
 use super::subscription::Start;
 pub(crate) use check::{check_filter, check_value};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
@@ -34,6 +36,24 @@ impl Request {
     /// Whether a lost answer leaves open whether something of the store was changed.
     pub(crate) fn may_be_unknown(&self) -> bool {
         !matches!(self, Request::Read(_) | Request::Compact)
+    }
+}
+
+impl From<Read> for Request {
+    fn from(read: Read) -> Request {
+        Request::Read(read)
+    }
+}
+
+impl From<WriteOperation> for Request {
+    fn from(operation: WriteOperation) -> Request {
+        Request::Write(operation.into())
+    }
+}
+
+impl From<Mutation> for Request {
+    fn from(mutation: Mutation) -> Request {
+        Request::Write(mutation.into())
     }
 }
 
@@ -122,6 +142,13 @@ pub struct LockAcquire {
     pub duration_ms: u64,
     /// The fence of the grant that is refreshed; none = whatever the lock allows.
     pub fence: Option<u64>,
+}
+
+impl LockAcquire {
+    pub(super) fn new(name: &str, owner: &str, duration: Duration, fence: Option<u64>) -> LockAcquire {
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms, fence }
+    }
 }
 
 /// Gives a lock back.
