@@ -67,7 +67,7 @@ pub fn stage(address: &Address, from: Source<'_>, watcher: &mut Watcher<'_>) -> 
     let mut staged = Staged::create(store, leftover)?;
     let name = staged.fill(from, watcher).map_err(for_restore)?;
     let prepared = restore::prepare(&staged.path, &name, &staged.epoch, now_ms).map_err(for_restore)?;
-    let restore::Prepared { schema_before, seq } = prepared;
+    let restore::PreparedCopy { schema_before, seq } = prepared;
     (staged.schema_before, staged.seq) = (schema_before, seq);
     staged.checked = staged.check(&name, watcher)?;
     staged.resemble(store)?;
