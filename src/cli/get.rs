@@ -8,7 +8,7 @@ use super::arguments::{ListFormat, usage};
 use super::list::{page_words, print_list};
 use super::output;
 
-/// Words that say what to get; a key of such a name is read by `kv get key KEY`.
+/// Words that select what to get; `kv get key KEY` reads a key of such a name.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 #[derive(Debug, Args)]

@@ -61,7 +61,7 @@ pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     Ok((offset, u64::try_from(limit).ok()))
 }
 
-/// Prints a listing page by page. Answers the last key when there is more than the limit.
+/// Prints a listing page by page. Answers the last key when the listing has more records than the limit.
 pub(super) async fn print_list(
     store: &impl Store,
     list: store::List,
@@ -69,7 +69,7 @@ pub(super) async fn print_list(
 ) -> Result<Option<String>> {
     let keys_only = list.keys_only;
     let mut request = Some(list);
-    // Where the last page ended.
+    // The last key of the previous page.
     let mut next = None;
     let reader = if keys_only {
         output::print_pages(format, async || {
