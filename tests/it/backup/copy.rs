@@ -274,7 +274,7 @@ fn a_reader_that_is_slow_to_take_a_backup_holds_up_nobody() {
     assert_eq!(kv.fails("kv --daemon=never --connection b.db get after").0, 3);
 }
 
-/// A process that was killed left it, and then somebody copied another store over the file.
+/// A process that was killed has left the log, and then another store was copied over the file.
 #[test]
 fn the_log_of_another_store_is_not_played_into_the_one_that_is_read() {
     for command in ["kv check", "kv backup b.db", "kv --daemon=never restore other.db"] {
