@@ -1,8 +1,8 @@
 //! Compares kv with Redis and with SQLite alone, in one run on one machine. `scripts/bench` runs it.
 //!
 //! - `wire`, `load`, `client`: the client, one thread that costs both servers the same
-//! - `daemon`, `redis`, `bare`, `in_process`: what is compared
-//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`: what is measured
+//! - `daemon`, `redis`, `bare`, `in_process`: the candidates
+//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`: the measurements
 //! - `process`: what the system tells about a process; `report`: figures, ratios and bounds
 
 #![allow(
@@ -80,7 +80,7 @@ fn main() {
         report.note(note);
     }
     for section in options.sections() {
-        // Tables come late: whoever waits sees what for.
+        // Tables come late, so progress is shown.
         eprintln!("measuring: {section:?}");
         match section {
             Section::Throughput => throughput::run(&place, &scale, &mut report),

@@ -43,7 +43,7 @@ pub(super) struct StoreArguments {
     /// Start the daemon when needed, require that it runs, or open the store in this process
     #[arg(long = "daemon", global = true, env = "KV_DAEMON", default_value = "auto", value_name = "MODE")]
     pub(super) daemon: DaemonMode,
-    /// A daemon without connections ends after so many seconds; 0 = never
+    /// Seconds after which a daemon without connections ends; 0 = never
     #[arg(long = "idle-timeout", global = true, value_name = "SECONDS")]
     pub(super) idle_timeout_s: Option<u64>,
 }

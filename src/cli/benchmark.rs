@@ -19,9 +19,9 @@ use super::output;
 Each worker is a client of its own, which waits for a reply before it asks again.
 What a benchmark wrote is deleted at its end; its changes stay in the stream.")]
 pub(super) enum Benchmark {
-    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 of 100 by 100 workers
+    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 times one of 100, by 100 workers
     Get {
-        /// So many records are put first
+        /// Number of records that are put first
         #[arg(default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
         records: u64,
         #[command(flatten)]
@@ -38,10 +38,10 @@ pub(super) enum Benchmark {
 /// The size of a benchmark.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Load {
-    /// How often
+    /// Number of operations
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     n: Option<u64>,
-    /// By how many workers at once
+    /// Number of workers that run at once
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
     workers: Option<u64>,
 }

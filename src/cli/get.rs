@@ -59,7 +59,7 @@ impl Get {
                 self.several(store, Selector::Type((*record_type).to_owned()), rest).await
             }
             _ => Err(usage(
-                "kv get does not understand these words",
+                "kv get does not understand these arguments",
                 "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
             )),
         }

@@ -52,7 +52,7 @@ impl List {
 pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     let word = |index: usize| words.get(index).map(|&word| word.to_owned());
     if words.len() > 2 {
-        return Err(usage("there are words behind OFFSET and LIMIT", "for example: kv list 0 100"));
+        return Err(usage("there are arguments after OFFSET and LIMIT", "for example: kv list 0 100"));
     }
     let offset = number("OFFSET", word(0).as_ref(), 0)?;
     let limit = number("LIMIT", word(1).as_ref(), limits::PAGE_RECORDS as i64)?;

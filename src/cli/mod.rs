@@ -103,7 +103,7 @@ enum Command {
     Lock(lock::Lock),
     /// Copy the store into a file, or to stdout, while it is in use
     Backup(backup::Backup),
-    /// Put a backup in the place of the store, which is kept beside it
+    /// Replace the store by a backup, and keep the old store beside it
     Restore(restore::Restore),
     /// Look for damage in the store, or in a backup
     Check(check::Check),
@@ -232,7 +232,7 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         Command::Lock(command) => return command.run(store, environment).await,
         Command::Init => {
             let created = store.init().await?;
-            output::note(if created { "the store was created" } else { "the store is there already" });
+            output::note(if created { "the store was created" } else { "the store exists already" });
             Ok(())
         }
         Command::Get(command) => command.run(store).await,

@@ -77,7 +77,7 @@ impl Stream {
             .map_err(|_| usage("SEQ is not negative", "for example: kv stream get 1 100"))?;
         let limit = u64::try_from(number("LIMIT", words.get(1), limits::PAGE_RECORDS as i64)?).ok();
         if words.len() > 2 {
-            return Err(usage("there are words behind SEQ and LIMIT", "for example: kv stream get 1 100"));
+            return Err(usage("there are arguments after SEQ and LIMIT", "for example: kv stream get 1 100"));
         }
         let mut request = Some(store::Stream { seq, limit, prefix, record_type });
         // The end of the previous page, and of the stream.

@@ -127,7 +127,7 @@ impl Feed {
                     changed = self.engine.changed() => match changed {
                         Ok(()) => {}
                         Err(error) => {
-                            tracing::debug!(%error, "whether others have committed cannot be told");
+                            tracing::debug!(%error, "whether other processes have committed cannot be read");
                             continue;
                         }
                     },
@@ -137,7 +137,7 @@ impl Feed {
             match self.refresh().await {
                 Ok(_) => is_behind = false,
                 Err(error) => {
-                    tracing::debug!(%error, "where the store stands cannot be read");
+                    tracing::debug!(%error, "the position of the store cannot be read");
                     is_behind = true;
                     tokio::time::sleep(limits::LOOK_INTERVAL).await;
                 }

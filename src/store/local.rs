@@ -204,7 +204,7 @@ impl Store for LocalStore {
                 let restored = self.engine.restore(&epoch).await;
                 // Subscriptions and requests that wait for locks are told now.
                 if let Err(error) = self.feed.refresh().await {
-                    tracing::debug!(%error, "the store cannot be asked where it stands");
+                    tracing::debug!(%error, "the position of the store cannot be read");
                 }
                 restored.map(Reply::Restored)
             }

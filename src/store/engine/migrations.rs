@@ -103,7 +103,7 @@ pub(crate) fn check_complete(known: &[Migration], applied: &[i64], place: &str) 
     })
 }
 
-/// The error for a store that is not there yet.
+/// The error for a store that does not exist yet.
 pub(crate) fn not_initialized(message: String) -> Error {
     Error::new(Code::NotInitialized, message).hint("create it with: kv init")
 }

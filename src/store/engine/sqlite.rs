@@ -279,7 +279,7 @@ impl Engine for Sqlite {
         let Some(turn) = self.worker.turn_now() else { return };
         let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;
         if let Err(error) = tended {
-            tracing::debug!(%error, "the store could not be looked after");
+            tracing::debug!(%error, "the housekeeping of the store failed");
         }
     }
 

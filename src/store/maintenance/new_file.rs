@@ -151,7 +151,7 @@ fn check_no_log(target: &Path) -> Result<()> {
 }
 
 fn is_there(target: &Path) -> Error {
-    unusable(target, "it is there already").hint("choose another name, or replace it with --force")
+    unusable(target, "it exists already").hint("choose another name, or replace it with --force")
 }
 
 fn unusable(target: &Path, why: &str) -> Error {
@@ -167,7 +167,7 @@ pub(super) fn unwritable(target: &Path, error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Error::new(Code::StoreFull, message).hint("free some space, or choose another file system")
         }
-        io::ErrorKind::NotFound => Error::new(Code::BadRequest, message).hint("its directory must be there"),
+        io::ErrorKind::NotFound => Error::new(Code::BadRequest, message).hint("its directory must exist"),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Error::new(Code::ReadOnly, message).hint("choose a directory that this user may write to")
         }

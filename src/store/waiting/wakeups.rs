@@ -109,7 +109,7 @@ impl Wakeups {
         let now_ms = self.clock.now_ms();
         let mut entries = self.entries();
         for (what, wake) in due {
-            // Somebody else may wait for the same by now, who knows more than what was read.
+            // By now another request may be first in the queue, which has read more recently.
             let Some(entry) = entries.get_mut(&what).filter(|entry| Arc::ptr_eq(&entry.wake, &wake)) else {
                 continue;
             };

@@ -122,7 +122,7 @@ fn a_file_that_is_there_is_replaced_only_by_force_and_the_store_never() {
     refused("folder --force", "a directory");
     refused("dangling --force", "leads nowhere");
     refused("/dev/null --force", "not a regular file");
-    refused("nowhere/b.db", "directory must be there");
+    refused("nowhere/b.db", "directory must exist");
     kv.ok("rm hard; kv backup --force link");
     kv.ok("test -L link; kv --connection b.db check");
     assert_eq!(kv.ok("kv get early"), "1\n");

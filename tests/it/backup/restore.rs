@@ -118,7 +118,7 @@ fn a_store_is_restored_where_none_is() {
             &kv,
             &format!("kv --connection nowhere/x.db --daemon={mode} restore b.db"),
             2,
-            "directory must be there",
+            "directory must exist",
         );
         refused(&kv, "kv --connection :memory: restore b.db", 1, "memory store");
         refused(&kv, "kv --connection 'file:data.db?mode=ro' restore b.db", 6, "mode=ro");

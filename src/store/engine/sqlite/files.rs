@@ -45,9 +45,11 @@ pub(super) fn lay_log_aside(path: &Path) {
     // Every name that is taken belongs to a log that was moved aside before, so some name is free.
     let Some(aside) = names.into_iter().find(|name| !name.exists()) else { return };
     match std::fs::rename(log_path(path), &aside) {
-        Ok(()) => tracing::warn!(aside = %aside.display(), "the log of the replaced database was laid aside"),
+        Ok(()) => {
+            tracing::warn!(aside = %aside.display(), "the log of the replaced database was moved aside")
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::error!(%error, "the log of the replaced database cannot be laid aside"),
+        Err(error) => tracing::error!(%error, "the log of the replaced database cannot be moved aside"),
     }
     let _ = std::fs::remove_file(index_path(path));
 }
