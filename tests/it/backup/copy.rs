@@ -100,7 +100,7 @@ fn a_file_that_is_there_is_replaced_only_by_force_and_the_store_never() {
         assert!(code == 2 && stderr.contains(told), "{words}: {code} {stderr}");
     };
     for words in ["b.db", "link"] {
-        refused(words, "there already");
+        refused(words, "exists already");
     }
     assert_eq!(kv.ok("cat b.db"), "precious\n");
     for file in [
