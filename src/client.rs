@@ -32,7 +32,8 @@ use crate::store::{
     Write, WriteOperation,
 };
 
-/// A connection to a daemon. Calls of concurrent callers share it, and are answered in order.
+/// A connection to a daemon. Calls of concurrent callers share it, and are answered in order: what is called behind a
+/// [`Delete`](crate::store::Delete) of a large range waits for its end, so a lock is refreshed meanwhile by another client.
 ///
 /// When the daemon ends, the next call connects anew, and starts the next daemon where the [`Target`] says how. A call
 /// that was under way is repeated when that is safe: when the daemon did not take it, when it is a read, and when it is a
@@ -131,7 +132,10 @@ impl Client {
     /// Sends a call and waits for its answer, for as long as such a call may take.
     async fn exchange(&self, call: &Call) -> Result<Bytes> {
         let patience = match call {
-            Call::Store(Request::Compact | Request::Restore { .. }) => limits::MAINTENANCE_TIMEOUT,
+            Call::Store(Request::Compact | Request::Restore { .. }) => limits::LONG_CALL_TIMEOUT,
+            Call::Store(Request::Write(write)) if write.operation.is_range_delete() => {
+                limits::LONG_CALL_TIMEOUT
+            }
             _ => limits::CALL_TIMEOUT,
         };
         let answer = tokio::time::timeout(patience, self.exchange_repeatedly(call));

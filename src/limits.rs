@@ -115,6 +115,10 @@ pub const MUTATE_RANGE_RECORDS: u64 = 10_000;
 /// it is loaded.
 pub const MUTATE_LOADED_RECORDS: u64 = 50_000;
 
+/// The most records that one transaction of a delete of a range removes: about a tenth of a second, for which other writes
+/// wait. A larger range is deleted in several.
+pub const DELETE_SLICE_RECORDS: u64 = 20_000;
+
 /// The most bytes of the id of a write that is applied once; the least is 1.
 pub const ONCE_BYTES: usize = 64;
 
@@ -311,8 +315,8 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client waits for the reply to a call: longer than any time-out of an engine, so that an answer is not lost.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client waits for work on the whole store: compacting or restoring it.
-pub const MAINTENANCE_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS);
+/// How long a client waits for what takes as long as the store is large: compacting or restoring it, and deleting a range.
+pub const LONG_CALL_TIMEOUT: Duration = Duration::from_millis(TIMEOUT_MS);
 
 /// How often a client sends a call in all when daemons end before they take it, or when the call may be repeated: often
 /// enough for several daemons that are stopped one after the other.

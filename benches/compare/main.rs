@@ -2,7 +2,7 @@
 //!
 //! - `wire`, `load`, `client`: the client, one thread that costs both servers the same
 //! - `daemon`, `redis`, `bare`, `in_process`: the candidates
-//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`: the measurements
+//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`, `postgres`: the measurements
 //! - `process`: what the system tells about a process; `report`: figures, ratios and bounds
 
 #![allow(
@@ -25,6 +25,7 @@ mod in_process;
 mod load;
 mod memory;
 mod options;
+mod postgres;
 mod process;
 mod push;
 mod redis;
@@ -89,6 +90,7 @@ fn main() {
             Section::Commands => commands::run(&place, &scale, &mut report),
             Section::Memory => memory::run(&place, &scale, &mut report),
             Section::Idle => idle::run(&place, &scale, &mut report),
+            Section::Postgres => postgres::run(&place, &scale, &mut report),
         }
     }
     drop(place);

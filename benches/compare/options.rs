@@ -46,6 +46,8 @@ pub enum Section {
     Memory,
     /// CPU of an idle daemon
     Idle,
+    /// Puts and gets on PostgreSQL against single statements
+    Postgres,
 }
 
 /// How much is measured.

@@ -1,14 +1,11 @@
 //! Arguments that several commands share.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use kv::store::{Fence, Write};
-
-/// The store of a command that does not name one.
-pub(super) const DEFAULT_CONNECTION: &str = "file:data.db?mode=rwc";
 
 /// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
 #[derive(Clone)]
@@ -26,17 +23,17 @@ pub(super) struct StoreArguments {
     /// Kind of database
     #[arg(long = "type", global = true, env = "KV_TYPE", default_value = "sqlite", value_name = "ENGINE")]
     pub(super) engine: Engine,
-    /// Where the store is: a path, or file:PATH?mode=ro|rw|rwc
+    /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc), or
+    /// postgres://USER@HOST/DATABASE (default: what PGHOST and its like say)
     #[arg(
         long,
         global = true,
         env = "KV_CONNECTION",
-        default_value = DEFAULT_CONNECTION,
         hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = OsStringValueParser::new().map(ConnectionString)
     )]
-    pub(super) connection: ConnectionString,
+    pub(super) connection: Option<ConnectionString>,
     /// Socket of the daemon, instead of the one that belongs to the store
     #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH", allow_hyphen_values = true)]
     pub(super) socket: Option<PathBuf>,
@@ -46,6 +43,18 @@ pub(super) struct StoreArguments {
     /// Seconds after which a daemon without connections ends; 0 = never
     #[arg(long = "idle-timeout", global = true, value_name = "SECONDS")]
     pub(super) idle_timeout_s: Option<u64>,
+}
+
+impl StoreArguments {
+    /// The connection string: the one that was given, or that of a store of this kind that nobody has named.
+    pub(super) fn connection(&self) -> &OsStr {
+        let nobody_named = match self.engine {
+            Engine::Sqlite => "file:data.db?mode=rwc",
+            Engine::Rqlite => "http://localhost:4001",
+            Engine::Postgres => "postgres://",
+        };
+        self.connection.as_ref().map_or(OsStr::new(nobody_named), |given| &given.0)
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -15,7 +15,7 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{DEFAULT_CONNECTION, DaemonMode, Engine, StoreArguments, usage};
+use super::arguments::{DaemonMode, Engine, StoreArguments, usage};
 use super::child::Environment;
 use super::{output, signals};
 
@@ -83,9 +83,10 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
         Engine::Rqlite => EngineKind::Rqlite,
         Engine::Postgres => EngineKind::Postgres,
     };
-    let connection = arguments.connection.0.to_str().ok_or_else(|| {
+    let connection = arguments.connection();
+    let connection = connection.to_str().ok_or_else(|| {
         usage(
-            &format!("the connection string is not UTF-8: {:?}", arguments.connection.0),
+            &format!("the connection string is not UTF-8: {connection:?}"),
             "rename the file, or name another one with --connection",
         )
     })?;
@@ -256,7 +257,7 @@ pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     let address = address(arguments)?;
     // When only a socket is named, the store of its daemon is meant, unless there is one in the present directory.
     let is_asked_for = arguments.socket.is_none()
-        || arguments.connection.0 != DEFAULT_CONNECTION
+        || arguments.connection.is_some()
         || address.file().is_none_or(Path::exists);
     Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
 }

@@ -1,15 +1,24 @@
 //! `kv delete`
 
-use clap::Args;
-use kv::store::{self, Mutation, Reply, Result, Selector, Store, Target, Write};
+use std::io::{self, IsTerminal as _};
 
-use super::arguments::{ConditionArguments, GuardArguments, usage};
-use super::{WriteCommand, output};
+use clap::Args;
+use kv::store::{self, Mutation, Reply, Request, Result, Selector, Store, Target, Write};
+
+use super::arguments::{ConditionArguments, GuardArguments, StoreArguments, usage};
+use super::connect::OpenStore;
+use super::{WriteCommand, connect, output, progress};
 
 const FORMS: &str =
     "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
+const ABOUT: &str = "\
+A prefix or range of more than 20,000 records is removed in several transactions, so that others need not wait for all of
+it. When something fails on its way, the error says how many records are gone; delete again to remove the rest. To interrupt
+this command does not interrupt a daemon.";
+
 #[derive(Debug, Args)]
+#[command(after_help = ABOUT)]
 pub(super) struct Delete {
     /// KEY | key KEY… | prefix P | range FROM TO
     #[arg(required_unless_present_any = ["key_flag", "all"])]
@@ -65,9 +74,37 @@ impl Delete {
             }
             Target::Selection(selector) => store.count_of(selector).await?,
         };
-        let reached = present.saturating_sub(self.offset).min(self.limit().unwrap_or(u64::MAX));
         output::note("nothing was deleted: this is a dry run");
-        output::print_line(&reached.to_string())
+        output::print_line(&self.reached(present).to_string())
+    }
+
+    /// Sends the delete and waits for its answer. That of a large range takes long, so a terminal is told how far it is.
+    pub(super) async fn call(
+        &self,
+        request: Request,
+        store: &OpenStore,
+        arguments: &StoreArguments,
+    ) -> Result<Reply> {
+        let Target::Selection(selector) = self.target()? else { return store.call(request).await };
+        if !io::stderr().is_terminal() {
+            return store.call(request).await;
+        }
+        let present = store.count_of(selector.clone()).await?;
+        // A connection answers in order: what is asked on that of the delete waits for its end.
+        let other = match store {
+            OpenStore::Remote(_) => Some(connect::open(arguments).await?),
+            OpenStore::Local(_) => None,
+        };
+        let other = other.as_ref().unwrap_or(store);
+        progress::deleting(self.reached(present), store.call(request), async || {
+            other.count_of(selector.clone()).await.map(|left| present.saturating_sub(left))
+        })
+        .await
+    }
+
+    /// How many of the present records are deleted.
+    fn reached(&self, present: u64) -> u64 {
+        present.saturating_sub(self.offset).min(self.limit().unwrap_or(u64::MAX))
     }
 
     fn limit(&self) -> Option<u64> {

@@ -205,7 +205,11 @@ async fn execute(arguments: Arguments) -> Result<u8> {
     };
     let outcome = match (request, as_write(&arguments.command)) {
         (Some(request), Some(command)) => {
-            store.call(request).await.and_then(|reply| command.print(reply)).map(ok)
+            let reply = match &arguments.command {
+                Command::Delete(delete) => delete.call(request, &store, &arguments.store).await,
+                _ => store.call(request).await,
+            };
+            reply.and_then(|reply| command.print(reply)).map(ok)
         }
         _ => read(arguments.command, &store, connect::environment(&arguments.store)?).await,
     };

@@ -1,6 +1,7 @@
 //! Long work: a progress bar on a terminal, and a clean end when it is interrupted.
 
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,6 +52,34 @@ pub(super) async fn watched<T: Send + 'static>(
                 () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
             }
             Ok(Completion::Interrupted(signals::exit_code(signal)))
+        }
+    }
+}
+
+/// Waits for the answer to a delete of so many records. When it takes long, a line on a terminal tells each second how many
+/// are deleted by then; `count` asks the store.
+pub(super) async fn deleting<T>(
+    records: u64,
+    answer: impl Future<Output = T>,
+    count: impl AsyncFn() -> Result<u64>,
+) -> T {
+    let bar = ProgressBar::with_draw_target(Some(records), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{pos} of {len} records deleted") {
+        bar.set_style(style);
+    }
+    let mut answer = pin!(answer);
+    loop {
+        let looked = async {
+            tokio::time::sleep(limits::TELL_AFTER).await;
+            count().await
+        };
+        tokio::select! {
+            answered = &mut answer => {
+                bar.finish_and_clear();
+                return answered;
+            }
+            // When the store does not tell, the answer is still waited for.
+            Ok(deleted) = looked => bar.set_position(deleted.min(records)),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::store::{
 /// Which requests of a connection may run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Writes run together: they take effect in the order in which they are sent on.
+    /// Writes run together: they take effect in the order in which they are sent on. Deletes of ranges are not among them.
     Write,
     /// Runs alone: two reads could see the store in the wrong order, and a request that ends or creates something, or
     /// may have a large reply, must be finished before the next one.
@@ -82,6 +82,8 @@ impl Dispatch {
                 operation: WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_),
                 ..
             })) => Lane::Alone,
+            // What is sent on behind it may take effect between two of its slices.
+            Call::Store(Request::Write(write)) if write.operation.is_range_delete() => Lane::Alone,
             Call::Store(Request::Write(_)) => Lane::Write,
             _ => Lane::Alone,
         }

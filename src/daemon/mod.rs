@@ -204,6 +204,8 @@ pub async fn run(
 /// and then closes the store if it is free.
 async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalStore>) {
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
+    // It would take longer than there is time, and tells its client how far it has come.
+    store.break_off();
     // A connection that is not done by then is cut.
     let _ = tokio::time::timeout_at(deadline.into(), clients.all_gone()).await;
     drop(dispatch);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::commit::write_lane;
 use super::engine::{Engine, Point};
@@ -59,6 +60,8 @@ pub(crate) struct Batcher {
     writer: Writer,
     reads: mpsc::UnboundedSender<Read>,
     lanes: [JoinHandle<()>; 2],
+    /// Deletes of large ranges go no further once it is dropped, with the batcher or before.
+    ending: DropGuard,
 }
 
 impl Batcher {
@@ -67,12 +70,13 @@ impl Batcher {
         // Each message is one of a caller that waits, so the callers bound what waits.
         let (writer, writes) = mpsc::unbounded_channel();
         let (reads, waiting_reads) = mpsc::unbounded_channel();
+        let ending = CancellationToken::new();
         // The lanes are tasks of their own, so that a caller who goes away never cancels a batch.
         let lanes = [
-            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), writes)),
+            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), writes, ending.clone())),
             tokio::spawn(read_lane(Arc::clone(engine), waiting_reads)),
         ];
-        Batcher { writer: Writer(writer), reads, lanes }
+        Batcher { writer: Writer(writer), reads, lanes, ending: ending.drop_guard() }
     }
 
     /// Where writes are taken; the batcher ends when all of these are dropped.
@@ -87,9 +91,14 @@ impl Batcher {
         outcome.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Lets the lanes finish what waits, and ends them.
+    /// Ends each delete of a large range behind its present slice, now and from now on.
+    pub(crate) fn break_off(&self) {
+        self.ending.token().cancel();
+    }
+
+    /// Lets the lanes finish what waits, but for deletes of large ranges, and ends them.
     pub(crate) async fn close(self) {
-        drop((self.writer, self.reads));
+        drop((self.writer, self.reads, self.ending));
         for lane in self.lanes {
             if let Err(error) = lane.await {
                 tracing::error!(%error, "a lane of the batcher ended badly");
@@ -156,7 +165,8 @@ impl WeakWriter {
     }
 }
 
-fn ended() -> Error {
+/// The error of what is not done any more because the store is closing.
+pub(super) fn ended() -> Error {
     Error::new(Code::Unavailable, "the store is closing")
 }
 
@@ -205,6 +215,11 @@ impl<T: Gathered> Gathering<T> {
     /// Whether nothing waits, and something still may come.
     pub(super) fn is_idle(&self) -> bool {
         self.left_over.is_none() && self.queue.is_empty() && !self.queue.is_closed()
+    }
+
+    /// How many requests or groups of them wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.left_over.is_some())
     }
 
     /// Waits for one request and takes what else is there, up to a weight; none when the queue has ended.

@@ -1,7 +1,10 @@
 //! Drives each batch of writes to its end, on any engine: an attempt, fewer writes at a time after an error of the
 //! database, another plan when other processes were faster, a look at what became of an answer that was lost.
 //!
-//! Each write is answered, and its changes are published, as soon as the attempt that held it has ended.
+//! Each write is answered, and its changes are published, as soon as the attempt that held it has ended. Only a delete of a
+//! large range takes several: see [`slices`].
+
+mod slices;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,12 +13,14 @@ use std::time::Instant;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use self::slices::Unfinished;
 use super::batcher::{Gathering, Told, Writes};
 use super::engine::{Decision, Engine, Failure};
 use super::error::{Code, Error};
 use super::feed::Feed;
-use super::plan::{Needs, Outcome, Plan, Rows, plan};
+use super::plan::{Needs, Outcome, Plan, Progress, Rows, plan};
 use super::position::Position;
 use super::request::Write;
 use crate::limits;
@@ -26,12 +31,14 @@ pub(crate) struct Batch {
     /// Shared by all attempts, so that none copies a write.
     writes: Arc<Vec<Write>>,
     range: Range<usize>,
+    /// How far its one write has come, when that is a delete which goes on.
+    progress: Option<Progress>,
 }
 
 impl Batch {
     pub(crate) fn new(writes: Vec<Write>) -> Batch {
         let range = 0..writes.len();
-        Batch { writes: Arc::new(writes), range }
+        Batch { writes: Arc::new(writes), range, progress: None }
     }
 
     pub(crate) fn writes(&self) -> &[Write] {
@@ -45,7 +52,7 @@ impl Batch {
     /// The first ones, at most so many.
     fn first(&self, count: usize) -> Batch {
         let end = self.range.end.min(self.range.start + count);
-        Batch { writes: Arc::clone(&self.writes), range: self.range.start..end }
+        Batch { writes: Arc::clone(&self.writes), range: self.range.start..end, progress: None }
     }
 
     /// Without the first ones.
@@ -56,12 +63,12 @@ impl Batch {
 
     /// The rows that are to be read before the batch can be decided.
     pub(crate) fn needs(&self) -> Needs<'_> {
-        Needs::of(self.writes())
+        Needs::of(self.writes(), self.progress.as_ref())
     }
 
     /// Decides the writes that `needs` covers. It may take long: an engine calls it on a thread that may be held up.
     pub(crate) fn decide(&self, needs: &Needs<'_>, rows: Rows, now_ms: i64) -> Plan {
-        plan(rows, &self.writes()[..needs.requests], now_ms)
+        plan(rows, &self.writes()[..needs.requests], self.progress.clone(), now_ms)
     }
 }
 
@@ -78,6 +85,16 @@ impl Callers {
             writes.extend(more);
         }
         (Callers(callers), writes)
+    }
+
+    /// One caller, so many writes of whom are still to be done.
+    fn one(count: usize, told: Told) -> Callers {
+        Callers(VecDeque::from([(count, told)]))
+    }
+
+    /// Takes out the one whose writes come next, and how many these are.
+    fn take(&mut self) -> Option<(usize, Told)> {
+        self.0.pop_front()
     }
 
     /// Tells those whose writes come next.
@@ -98,23 +115,38 @@ impl Callers {
     }
 }
 
-/// Commits what waits until nobody can send any more.
+/// Commits what waits until nobody can send any more. Once `ending` is cancelled, deletes of large ranges go no further.
 pub(super) async fn write_lane(
     engine: Arc<dyn Engine>,
     feed: Arc<Feed>,
     queue: mpsc::UnboundedReceiver<Writes>,
+    ending: CancellationToken,
 ) {
     let mut gathering = Gathering::new(queue);
-    let mut leaves_trimmed = false;
+    let weight_max = engine.batch_bytes_max();
+    let mut driver = Driver::new(&*engine, |position| feed.publish(position), ending);
     loop {
-        if leaves_trimmed && gathering.is_idle() {
-            leaves_trimmed = sweep(&*engine).await;
+        if driver.has_unfinished() {
+            // Whoever waits by now has its turn before the next slice. Whoever comes meanwhile has it behind that slice, or
+            // the delete would never end under load.
+            let mut waiting = gathering.waiting();
+            while waiting > 0
+                && let Some(gathered) = gathering.next(weight_max).await
+            {
+                waiting = waiting.saturating_sub(gathered.len());
+                driver.drive(gathered).await;
+            }
+            driver.next_slice().await;
             continue;
         }
-        let Some(gathered) = gathering.next(engine.batch_bytes_max()).await else { break };
-        let publish = |position| feed.publish(position);
-        leaves_trimmed = drive(&*engine, publish, gathered).await;
+        if driver.leaves_trimmed && gathering.is_idle() {
+            driver.leaves_trimmed = sweep(&*engine).await;
+            continue;
+        }
+        let Some(gathered) = gathering.next(weight_max).await else { break };
+        driver.drive(gathered).await;
     }
+    let mut leaves_trimmed = driver.leaves_trimmed;
     let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
     while leaves_trimmed && Instant::now() < deadline {
         leaves_trimmed = sweep(&*engine).await;
@@ -130,37 +162,69 @@ async fn sweep(engine: &dyn Engine) -> bool {
     })
 }
 
-/// Drives writes to their ends, and answers whether what was trimmed may still take space.
-async fn drive(engine: &dyn Engine, publish: impl Fn(Position), gathered: Vec<Writes>) -> bool {
-    let (mut callers, writes) = Callers::of(gathered);
-    let mut rest = Batch::new(writes);
-    let mut at_once = rest.len();
-    let mut leaves_trimmed = false;
-    while rest.len() > 0 {
-        let batch = rest.first(at_once);
-        let outcomes = match attempt(engine, &batch).await {
-            Ok(decision) => {
-                leaves_trimmed = decision.leaves_trimmed;
-                if let Some(position) = decision.position {
-                    publish(position);
-                }
-                // What stopped a larger batch may be behind by now.
-                at_once = at_once.saturating_mul(2);
-                decision.outcomes
-            }
-            Err(Failure::Rejected { alone_may_help: true, .. }) if batch.len() > 1 => {
-                at_once = batch.len() / 2;
-                continue;
-            }
-            Err(failure) => {
-                let error = failure.into_error();
-                batch.writes().iter().map(|_| Err(error.clone())).collect()
-            }
-        };
-        rest = rest.skip(outcomes.len());
-        callers.tell(outcomes);
+/// Drives writes to their ends.
+struct Driver<'a, P> {
+    engine: &'a dyn Engine,
+    /// Is told where the store stands after each batch.
+    publish: P,
+    /// When this is cancelled, the store is about to be closed.
+    ending: CancellationToken,
+    /// Deletes that are not at their end. Each gets a slice in turn.
+    unfinished: VecDeque<Unfinished>,
+    /// Whether what was trimmed may still take space.
+    leaves_trimmed: bool,
+}
+
+impl<'a, P: Fn(Position)> Driver<'a, P> {
+    fn new(engine: &'a dyn Engine, publish: P, ending: CancellationToken) -> Driver<'a, P> {
+        Driver { engine, publish, ending, unfinished: VecDeque::new(), leaves_trimmed: false }
     }
-    leaves_trimmed
+
+    /// Drives what was gathered; only deletes of large ranges, and what their callers wrote behind them, are left unfinished.
+    async fn drive(&mut self, gathered: Vec<Writes>) {
+        let (callers, writes) = Callers::of(gathered);
+        self.drive_batch(callers, Batch::new(writes)).await;
+    }
+
+    async fn drive_batch(&mut self, mut callers: Callers, mut rest: Batch) {
+        let mut at_once = rest.len();
+        while rest.len() > 0 {
+            let batch = rest.first(at_once);
+            let outcomes = match attempt(self.engine, &batch).await {
+                Ok(decision) => {
+                    self.note(&decision);
+                    // What stopped a larger batch may be behind by now.
+                    at_once = at_once.saturating_mul(2);
+                    if let Some(progress) = decision.unfinished
+                        && let Some((count, told)) = callers.take()
+                    {
+                        self.unfinished.push_back(Unfinished::new(&rest.first(count), told, progress));
+                        rest = rest.skip(count);
+                        continue;
+                    }
+                    decision.outcomes
+                }
+                Err(Failure::Rejected { alone_may_help: true, .. }) if batch.len() > 1 => {
+                    at_once = batch.len() / 2;
+                    continue;
+                }
+                Err(failure) => {
+                    let error = failure.into_error();
+                    batch.writes().iter().map(|_| Err(error.clone())).collect()
+                }
+            };
+            rest = rest.skip(outcomes.len());
+            callers.tell(outcomes);
+        }
+    }
+
+    /// Notes what an attempt has left, and publishes it.
+    fn note(&mut self, decision: &Decision) {
+        self.leaves_trimmed = decision.leaves_trimmed;
+        if let Some(position) = &decision.position {
+            (self.publish)(position.clone());
+        }
+    }
 }
 
 /// One attempt, which is begun anew as long as it is certain that nothing of it was committed.
@@ -247,7 +311,7 @@ mod tests {
         let publish = |position: Position| heads.borrow_mut().push(position.head);
         let callers: Vec<&[&str]> = keys.chunks(3).collect();
         let (gathered, told) = puts(&callers);
-        drive(engine, publish, gathered).await;
+        Driver::new(engine, publish, CancellationToken::new()).drive(gathered).await;
         let mut outcomes = Vec::new();
         for mut told in told {
             while let Ok(more) = told.try_recv() {
@@ -331,7 +395,8 @@ mod tests {
         let (gathered, mut told) = puts(&[&["a"], &["b"]]);
         let heads = RefCell::new(Vec::new());
         let publish = |position: Position| heads.borrow_mut().push(position.head);
-        let mut driving = Box::pin(drive(&*engine, publish, gathered));
+        let mut driver = Driver::new(&*engine, publish, CancellationToken::new());
+        let mut driving = Box::pin(driver.drive(gathered));
         assert!((&mut driving).now_or_never().is_none());
         assert!(told[0].try_recv().unwrap()[0].is_ok());
         assert_eq!(*heads.borrow(), [1], "it is published as well");

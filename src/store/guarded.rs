@@ -58,7 +58,8 @@ impl<'a> Guarded<'a> {
     }
 
     /// Applies one write once, however often it is repeated within 24 h, and gives each repeat the first answer. The id
-    /// has 1 to 64 bytes; another write with the same id fails with `bad_request`.
+    /// has 1 to 64 bytes; another write with the same id fails with `bad_request`. A
+    /// repeat of a large [`Delete`](super::Delete) that was interrupted continues it.
     #[must_use]
     pub fn once(mut self, id: impl Into<String>) -> Guarded<'a> {
         self.once = Some(id.into());

@@ -52,6 +52,12 @@ pub fn successor(prefix: &str) -> Option<String> {
     None
 }
 
+/// The smallest key that is greater than this one: no key holds a NUL.
+#[must_use]
+pub(crate) fn first_behind(key: &str) -> String {
+    format!("{key}\u{1}")
+}
+
 /// Checks a key: 1 to 1,024 bytes, no NUL (PostgreSQL cannot store one).
 ///
 /// # Errors

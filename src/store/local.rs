@@ -95,7 +95,15 @@ impl LocalStore {
         self.engine.tend().await;
     }
 
-    /// Finishes the requests under way and closes the database.
+    /// Ends each delete of a large range after its present slice. To be called when the store is about to be closed while
+    /// it is still in use.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a daemon does that"))]
+    pub(crate) fn break_off(&self) {
+        self.batcher.break_off();
+    }
+
+    /// Finishes the requests under way and closes the database. Of a delete of a large range only the present slice is
+    /// finished.
     pub async fn close(self) {
         self.feed.close().await;
         self.batcher.close().await;

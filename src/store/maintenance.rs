@@ -14,6 +14,8 @@ use serde::Serialize;
 
 use self::new_file::NewFile;
 pub use self::staged::{HandedOver, Source, Staged, stage};
+#[cfg(feature = "postgres")]
+use super::engine::postgres;
 use super::engine::sqlite;
 use super::error::{Code, Error, Result};
 use super::open::{Address, SqlitePlace};
@@ -92,7 +94,8 @@ pub fn backup_unnamed(address: &Address, watcher: &mut Watcher<'_>) -> Result<(F
 }
 
 /// Checks the store at one instant, and tells each finding: what SQLite's own check finds, and whatever contradicts the
-/// rules of kv, as a hole in the stream or a record that is not as its last change says.
+/// rules of kv, as a hole in the stream or a record that is not as its last change says. On a server it must not be called
+/// on a thread that runs tasks of tokio.
 ///
 /// # Errors
 /// `not_initialized` when there is no store, `unsupported` when the file is not a database or the schema is a newer one,
@@ -102,6 +105,10 @@ pub fn check(
     finding: &mut dyn FnMut(Finding),
     watcher: &mut Watcher<'_>,
 ) -> Result<Checked> {
+    #[cfg(feature = "postgres")]
+    if let Some(place) = address.postgres_place() {
+        return postgres::check::check(place, finding, watcher);
+    }
     sqlite::check::check(file_of(address)?.0, finding, watcher)
 }
 

@@ -69,7 +69,7 @@ pub use time::{Clock, ManualClock, Timestamp};
 /// A key-value store with versions, conditions and a stream of its changes.
 ///
 /// Every call takes effect at one instant between its start and its answer, also when other processes and hosts
-/// use the same store. A write that returns an error was not applied, unless [`Error::maybe`] is set.
+/// use the same store; only the [`Delete`] of a large range takes several. A write that returns an error was not applied, unless [`Error::maybe`] is set.
 ///
 /// Three methods must be implemented: [`call`](Store::call), [`subscribe`](Store::subscribe) and
 /// [`lock_acquire_within`](Store::lock_acquire_within). The others are built on `call`: they fail with its errors and, where
@@ -261,16 +261,16 @@ pub trait Store: Send + Sync {
         answer!(self.call(Mutation::Patch(patch).into()).await?, Reply::Written(written) => written)
     }
 
-    /// Removes records and answers how many were there.
+    /// Removes records and answers how many were there. A large range is removed in several transactions: see [`Delete`].
     ///
     /// # Errors
-    /// `version_mismatch` when the condition does not hold.
+    /// `version_mismatch` when the condition does not hold. Any error with `maybe` when a part of a large range is removed.
     async fn delete(&self, delete: Delete) -> Result<Deleted> {
         answer!(self.call(Mutation::Delete(delete).into()).await?, Reply::Deleted(deleted) => deleted)
     }
 
     /// Removes the records whose key starts with the prefix, in key order, and answers how many: at most `limit`, after the
-    /// first `offset` ones.
+    /// first `offset` ones. Many records are removed in several transactions: see [`Delete`].
     ///
     /// # Errors
     /// `bad_request` when the prefix is empty: [`Delete::all`] says that every record is meant.
@@ -280,7 +280,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Removes the records with `from <= key < to`, in key order, and answers how many: at most `limit`, after the first
-    /// `offset` ones.
+    /// `offset` ones. Many records are removed in several transactions: see [`Delete`].
     ///
     /// # Errors
     /// Those of [`call`](Store::call).

@@ -241,6 +241,15 @@ impl Address {
         }
     }
 
+    /// Where a PostgreSQL store lives; none for another one.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres_place(&self) -> Option<&PostgresPlace> {
+        match &self.place {
+            EnginePlace::Postgres(place) => Some(place),
+            EnginePlace::Sqlite(_) => None,
+        }
+    }
+
     pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
         match &self.place {
             EnginePlace::Sqlite(place) => Arc::new(Sqlite::new(place.clone(), clock)),

@@ -10,29 +10,31 @@ mod locks;
 mod mutate;
 mod needs;
 mod once;
+mod ranges;
 mod records;
 mod rows;
 mod table;
 
 pub(crate) use consumers::first_position;
-pub(crate) use needs::{CountedRange, LoadedRange, Needs};
+pub(crate) use needs::{LoadedRange, Needs};
+pub(crate) use ranges::{Counted, CountedRange, Progress};
 pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
 
 use self::mutate::Undo;
 use self::table::Table;
 use super::error::Result;
-use super::keys::KeyRange;
 use super::reply::{MutationResult, Reply};
-use super::request::{Delete, Mutation, Target, Trim, Write, WriteOperation};
+use super::request::{Mutation, Trim, Write, WriteOperation};
 use crate::limits;
 
 /// What one write is told.
 pub(crate) type Outcome = Result<Reply>;
 
 /// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded, those that are written
-/// and the work of the patches allow. `now_ms` is the one time of the whole batch, read after the write lock was gained.
-pub(crate) fn plan(rows: Rows, requests: &[Write], now_ms: i64) -> Plan {
-    let mut planner = Planner::new(rows, now_ms);
+/// and the work of the patches allow. `progress` is that of the first one, when it is a delete that goes on. `now_ms` is the
+/// one time of the whole batch, read after the write lock was gained.
+pub(crate) fn plan(rows: Rows, requests: &[Write], progress: Option<Progress>, now_ms: i64) -> Plan {
+    let mut planner = Planner { progress, ..Planner::new(rows, now_ms) };
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
         let is_full =
@@ -62,7 +64,11 @@ struct Planner {
     work: u64,
     range_delete: Option<RangeDelete>,
     ranged: u64,
-    counted: u64,
+    counted: Counted,
+    /// How far the delete that is decided had come before.
+    progress: Option<Progress>,
+    /// How far it comes, when it has not ended then.
+    unfinished: Option<Progress>,
     /// While a mutate is decided.
     undo: Option<Undo>,
 }
@@ -90,6 +96,8 @@ impl Planner {
             range_delete: None,
             ranged: rows.ranged,
             counted: rows.counted,
+            progress: None,
+            unfinished: None,
             undo: None,
         }
     }
@@ -116,10 +124,10 @@ impl Planner {
 
     fn decide(&mut self, request: &Write) -> Outcome {
         let first = self.stream.len();
-        let outcome = match &request.once {
+        let outcome = self.check_history().and_then(|()| match &request.once {
             Some(id) => self.decide_once(id, request),
             None => self.decide_now(request),
-        };
+        });
         // A request that failed has appended nothing.
         if let Some(last) = self.stream[first..].last_mut() {
             last.tx_end = true;
@@ -131,16 +139,10 @@ impl Planner {
         if let Some(fence) = &request.fence {
             self.check_fence(fence)?;
         }
+        if let Some(range) = CountedRange::of(&request.operation, self.progress.as_ref()) {
+            return Ok(Reply::Deleted(self.delete_range(range)));
+        }
         match &request.operation {
-            WriteOperation::Apply(Mutation::Delete(Delete {
-                target: Target::Selection(selector),
-                offset,
-                limit,
-                ..
-            })) => {
-                let keys: KeyRange = selector.key_range();
-                Ok(Reply::Deleted(self.delete_range(CountedRange { keys, offset: *offset, limit: *limit })))
-            }
             WriteOperation::Apply(mutation) => self.apply(mutation, self.meta.head + 1).map(Reply::from),
             WriteOperation::Mutate(mutations) => self.mutate(mutations).map(Reply::Mutated),
             WriteOperation::Trim(trim) => Ok(Reply::Trimmed { trimmed: self.trim(*trim) }),
@@ -193,6 +195,7 @@ impl Planner {
         let (once, _) = self.once.into_changes();
         Plan {
             outcomes,
+            unfinished: self.unfinished,
             stream: self.stream,
             range_delete: self.range_delete,
             deletes,

@@ -63,7 +63,8 @@ pub struct Write {
     /// What to do.
     pub operation: WriteOperation,
     /// An id of 1 to 64 bytes that the caller made up for this one write: its outcome is kept for 24 h, and a repeat
-    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves.
+    /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves. A repeat
+    /// of a large [`Delete`] that was broken off does the rest.
     pub once: Option<String>,
     /// A lock that must not have been granted to another owner since; not with locks.
     pub fence: Option<Fence>,
@@ -106,6 +107,13 @@ pub enum WriteOperation {
     ConsumerHold(ConsumerHold),
     /// Ends the hold of a session on a consumer; a client cannot send it to a daemon either.
     ConsumerLeave(ConsumerLeave),
+}
+
+impl WriteOperation {
+    /// Whether it is a lone delete of a prefix, of a range or of everything, which may take long.
+    pub(crate) fn is_range_delete(&self) -> bool {
+        matches!(self, WriteOperation::Apply(Mutation::Delete(Delete { target: Target::Selection(_), .. })))
+    }
 }
 
 /// A fencing token: the write is applied only while the lock has this token and was not released. The write does not

@@ -3,9 +3,11 @@
 mod wakeups;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -142,17 +144,26 @@ impl Waiters {
     /// `locked` or `consumer_busy`, with the holder, when somebody else has it at the end of that time.
     pub(crate) async fn acquire(&self, claimable: &Claimable, wait: Duration) -> Result<Claim> {
         let deadline = Instant::now() + wait.min(Duration::from_millis(limits::TIMEOUT_MS));
-        // Who holds it already waits for nobody.
-        if wait.is_zero() || claimable.names_its_grant() || self.is_refresh(claimable).await? {
-            match self.attempt(claimable).await {
-                // It expired in between, and others were faster.
-                Err(error) if is_held(&error) && !wait.is_zero() => {}
-                outcome => return outcome,
-            }
+        if wait.is_zero() {
+            return self.attempt(claimable).await;
         }
         let what = claimable.what();
         let turn = Turn::take(self, &what);
-        let Ok(_turn) = timeout_at(deadline, turn.get()).await else {
+        let mut place = pin!(turn.get());
+        // The place in the queue is taken at the first poll: before the store is asked anything, which may take a while.
+        let mut held = place.as_mut().now_or_never();
+        // Who holds it already waits for nobody.
+        if claimable.names_its_grant() || self.is_refresh(claimable).await? {
+            match self.attempt(claimable).await {
+                // It expired in between, and others were faster.
+                Err(error) if is_held(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        if held.is_none() {
+            held = timeout_at(deadline, place).await.ok();
+        }
+        let Some(_turn) = held else {
             return Err(self.present_refusal(&what).await?.unwrap_or_else(|| claimable.refusal()));
         };
         self.waking.call_once(|| self.feed.spawn(Arc::clone(&self.wakeups).run()));

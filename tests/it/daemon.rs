@@ -4,6 +4,7 @@ mod deaths;
 mod end;
 mod fleet;
 mod identity;
+mod large_deletes;
 mod launch;
 mod log;
 mod owners;

@@ -1,4 +1,4 @@
-//! Random sequences of every operation, cut at random into batches and spread over two stores on one file, against a
+//! Random sequences of every operation, cut at random into batches and spread over two stores on one place, against a
 //! plain model.
 //!
 //! `MODEL_CASES=20000 MODEL_STEPS=60 cargo test --locked --release --test it model` runs for long.
@@ -7,12 +7,16 @@ mod consumers;
 mod plain;
 mod steps;
 
-use kv::store::{Clock, LocalStore, ManualClock, Request, Store, Timestamp, Write};
+use kv::Client;
+use kv::store::{
+    Clock, EngineKind, Grant, LocalStore, ManualClock, Reply, Request, Store, Timestamp, Write,
+    WriteOperation,
+};
 use proptest::prelude::*;
 
 use self::plain::{Failure, Model};
 use self::steps::Step;
-use crate::support::{START_MS, address, assert_sound, number_from_environment, runtime};
+use crate::support::{Daemon, START_MS, Site, assert_sound, number_from_environment, postgres, runtime};
 
 /// The calls of one step, which are made at one instant: writes become one batch, in their order; a read sees committed
 /// changes only, so it runs alone.
@@ -56,12 +60,78 @@ fn first_batch(steps: &[Step], earlier: &mut Vec<Write>) -> (Batch, usize) {
     (Batch { requests, store }, length)
 }
 
-async fn check(steps: Vec<Step>) {
-    let directory = tempfile::tempdir().unwrap();
+/// The way to a store.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    InProcess,
+    ThroughDaemon,
+}
+
+/// One of the stores on a place.
+enum Opened {
+    Local(LocalStore),
+    /// Its daemon ends behind the client.
+    Remote(Client, #[expect(dead_code, reason = "it lives as long as this")] Daemon),
+}
+
+impl Opened {
+    async fn open(site: &Site, name: &str, clock: &ManualClock, way: Way) -> Opened {
+        let clock = Clock::Manual(clock.clone());
+        match way {
+            Way::InProcess => Opened::Local(LocalStore::open(&site.address, clock)),
+            Way::ThroughDaemon => {
+                let directory = site.directory.path().join(name);
+                std::fs::create_dir_all(&directory).unwrap();
+                let daemon = Daemon::at(site.address.clone(), &directory, clock);
+                Opened::Remote(Client::connect(&daemon.socket).await.unwrap(), daemon)
+            }
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        match self {
+            Opened::Local(store) => store,
+            Opened::Remote(client, _) => client,
+        }
+    }
+
+    async fn close(self) {
+        if let Opened::Local(store) = self {
+            store.close().await;
+        }
+    }
+}
+
+/// Whether a client can ask for it: some of what a store does stands behind other operations of the daemon.
+fn can_be_sent(step: &Step) -> bool {
+    let Step::Call { request: Request::Write(write), .. } = step else { return true };
+    match &write.operation {
+        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => false,
+        WriteOperation::LockRelease(release) => release.refreshes.is_none(),
+        _ => true,
+    }
+}
+
+/// A reply as a daemon tells it: not how often a grant was refreshed, nor where the stream stood when nothing was found.
+fn as_sent(reply: Reply) -> Reply {
+    match reply {
+        Reply::Get { record: None, .. } => Reply::Get { seq: 0, record: None },
+        Reply::Consumer { consumer: None, .. } => Reply::Consumer { seq: 0, consumer: None },
+        Reply::Granted(grant) => Reply::Granted(Grant { refreshes: 0, ..grant }),
+        reply => reply,
+    }
+}
+
+async fn open_both(site: &Site, clock: &ManualClock, way: Way) -> [Opened; 2] {
+    [Opened::open(site, "a", clock, way).await, Opened::open(site, "b", clock, way).await]
+}
+
+async fn check(site: Site, way: Way, mut steps: Vec<Step>) {
+    let is_sent = matches!(way, Way::ThroughDaemon);
+    steps.retain(|step| !is_sent || can_be_sent(step));
     let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
-    let open = || LocalStore::open(&address(directory.path()), Clock::Manual(clock.clone()));
-    let mut stores = [open(), open()];
-    stores[0].init().await.unwrap();
+    let mut stores = open_both(&site, &clock, way).await;
+    stores[0].store().init().await.unwrap();
     let mut model = Model::default();
     let (mut now_ms, mut earlier) = (START_MS, Vec::new());
     let mut rest = steps.as_slice();
@@ -74,14 +144,17 @@ async fn check(steps: Vec<Step>) {
                 continue;
             }
             Step::Reopen => {
-                for store in std::mem::replace(&mut stores, [open(), open()]) {
+                for store in stores {
                     store.close().await;
                 }
+                stores = open_both(&site, &clock, way).await;
                 rest = later;
                 continue;
             }
             Step::Compact(store) => {
-                stores[*store].compact().await.unwrap();
+                if site.address.kind() == EngineKind::Sqlite {
+                    stores[*store].store().compact().await.unwrap();
+                }
                 rest = later;
                 continue;
             }
@@ -89,33 +162,54 @@ async fn check(steps: Vec<Step>) {
         }
         let (batch, length) = first_batch(rest, &mut earlier);
         rest = &rest[length..];
-        let calls = batch.requests.iter().map(|request| stores[batch.store].call(request.clone()));
+        let calls = batch.requests.iter().map(|request| stores[batch.store].store().call(request.clone()));
         let told = futures_util::future::join_all(calls).await;
         for (request, told) in batch.requests.iter().zip(told) {
             let told = told.map_err(|error| {
                 assert!(!error.maybe, "{error:?}");
                 Failure { code: error.code, details: *error.details }
             });
-            assert_eq!(told, model.call(request, now_ms), "{request:#?}");
+            let mut expected = model.call(request, now_ms);
+            if is_sent {
+                expected = expected.map(as_sent);
+            }
+            assert_eq!(told, expected, "{request:#?}");
         }
     }
     let [store, other] = stores;
-    assert_eq!(store.list(0, None).await.unwrap(), model.records());
-    assert_eq!(other.stream(0, None).await.unwrap(), model.kept_changes());
+    assert_eq!(store.store().list(0, None).await.unwrap(), model.records());
+    assert_eq!(other.store().stream(0, None).await.unwrap(), model.kept_changes());
     store.close().await;
     other.close().await;
-    assert_sound(&address(directory.path()));
+    std::thread::spawn(move || assert_sound(&site.address)).join().unwrap();
 }
 
-#[test]
-fn any_sequence_in_any_batches_through_two_stores_equals_the_plain_model() {
-    let cases = number_from_environment("MODEL_CASES", 200);
+fn run(engine: EngineKind, way: Way, cases: u32) {
+    let cases = number_from_environment("MODEL_CASES", cases);
     let steps = number_from_environment("MODEL_STEPS", 40) as usize;
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     proptest::test_runner::TestRunner::new(config)
         .run(&prop::collection::vec(steps::step(), steps), |steps| {
-            runtime().block_on(check(steps));
+            match Site::on(engine) {
+                Some(site) => runtime().block_on(check(site, way, steps)),
+                None => postgres::skipped(&format!("the model on {engine:?}, {way:?}")),
+            }
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn any_sequence_in_any_batches_through_two_stores_equals_the_plain_model() {
+    run(EngineKind::Sqlite, Way::InProcess, 200);
+}
+
+#[test]
+fn any_sequence_on_postgres_equals_the_plain_model() {
+    run(EngineKind::Postgres, Way::InProcess, 50);
+}
+
+#[test]
+fn any_sequence_through_two_daemons_on_postgres_equals_the_plain_model() {
+    run(EngineKind::Postgres, Way::ThroughDaemon, 50);
 }

@@ -1,7 +1,8 @@
 //! The rows of `kv_once`: the hash by which a repeat is recognized, and the outcome that it gets.
 //!
 //! `tests/golden/once.txt` is only ever added to. Each block is a request (`>`), the hash of its first form (`0`) and of
-//! its canonical form (`1`), the outcome as it is kept (`=`), and the reply (`<`).
+//! its canonical form (`1`), the outcome as it is kept (`=`), and the reply (`<`). A delete that is kept as half done goes on, and
+//! finds nothing any more.
 
 use kv::Client;
 use kv::store::Clock;

@@ -50,31 +50,54 @@ pub(crate) const START_MS: i64 = 1_700_000_000_000;
 /// A case of the conformance suite.
 pub(crate) type Case = for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>;
 
-/// Runs a case on a SQLite file that this process opens.
-pub(crate) fn on_sqlite_in_process(case: Case) {
-    let directory = TempDir::new().unwrap();
+/// An empty place for a store, which goes with it.
+pub(crate) struct Site {
+    pub(crate) address: Address,
+    pub(crate) directory: TempDir,
+    _database: Option<postgres::Database>,
+}
+
+impl Site {
+    /// A place on an engine; none when its tests are to be skipped.
+    pub(crate) fn on(engine: EngineKind) -> Option<Site> {
+        let directory = TempDir::new().unwrap();
+        let (address, database) = match engine {
+            EngineKind::Sqlite => (address(directory.path()), None),
+            EngineKind::Postgres => {
+                let database = postgres::Cluster::shared()?.database();
+                (Address::parse(engine, &database.url()).unwrap(), Some(database))
+            }
+            EngineKind::Rqlite => unreachable!("no test asks for it yet"),
+        };
+        Some(Site { address, directory, _database: database })
+    }
+}
+
+/// Runs a case on a store that this process opens.
+pub(crate) fn in_process(engine: EngineKind, name: &str, case: Case) {
+    let Some(site) = Site::on(engine) else { return postgres::skipped(name) };
     runtime().block_on(async {
         let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
-        let store = LocalStore::open(&address(directory.path()), Clock::Manual(clock.clone()));
+        let store = LocalStore::open(&site.address, Clock::Manual(clock.clone()));
         let world = World { store: Box::new(store), clock };
         world.store.init().await.unwrap();
         case(&world).await;
     });
-    assert_sound(&address(directory.path()));
+    assert_sound(&site.address);
 }
 
 /// Runs the same case through a daemon and its socket.
-pub(crate) fn on_sqlite_through_daemon(case: Case) {
-    let directory = TempDir::new().unwrap();
+pub(crate) fn through_daemon(engine: EngineKind, name: &str, case: Case) {
+    let Some(site) = Site::on(engine) else { return postgres::skipped(name) };
     let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
-    let daemon = Daemon::start(directory.path(), Clock::Manual(clock.clone()));
+    let daemon = Daemon::at(site.address.clone(), site.directory.path(), Clock::Manual(clock.clone()));
     runtime().block_on(async {
         let client = Client::connect(&daemon.socket).await.unwrap();
         let world = World { store: Box::new(client), clock };
         world.store.init().await.unwrap();
         case(&world).await;
     });
-    assert_sound(&address(directory.path()));
+    assert_sound(&site.address);
 }
 
 /// Asserts that no rule of kv is broken in a store, whatever was done with it.
@@ -120,12 +143,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// On the SQLite file of a directory.
     pub(crate) fn start(directory: &Path, clock: Clock) -> Daemon {
+        Daemon::at(address(directory), directory, clock)
+    }
+
+    /// With its socket in a directory.
+    pub(crate) fn at(address: Address, directory: &Path, clock: Clock) -> Daemon {
         let socket = directory.join("kv.sock");
         let stop = CancellationToken::new();
         let (ready, listening) = std::sync::mpsc::channel();
         let thread = std::thread::spawn({
-            let (place, address, stop) = (Place::at(&socket).unwrap(), address(directory), stop.clone());
+            let (place, stop) = (Place::at(&socket).unwrap(), stop.clone());
             move || {
                 actix_rt::System::new().block_on(async {
                     let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! The operations that a kind of database must provide: read rows, apply a plan, report changes. Neither this module
 //! nor those below it hold a rule of the store.
 
+pub(crate) mod check;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
@@ -15,7 +16,7 @@ use async_trait::async_trait;
 use self::query::{Reading, RowSink};
 use super::commit::Batch;
 use super::error::{Error, Result};
-use super::plan::Outcome;
+use super::plan::{Outcome, Progress};
 use super::position::Position;
 use super::record::Record;
 use super::reply::{Compacted, Restored};
@@ -105,6 +106,8 @@ pub(crate) enum Holdable {
 pub(crate) struct Decision {
     /// One for each write that was decided, in order: the first ones of the batch, and at least one.
     pub outcomes: Vec<Outcome>,
+    /// How far a delete of a range has come, when it is the only write and needs more slices: then the outcome is not final.
+    pub unfinished: Option<Progress>,
     /// The position of the store after the batch; none when nothing was written.
     pub position: Option<Position>,
     /// Whether trimmed changes may still take space: see [`Engine::sweep`].

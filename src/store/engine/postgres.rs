@@ -8,6 +8,7 @@
 
 mod apply;
 mod attempt;
+pub(crate) mod check;
 mod error;
 mod listen;
 mod migrate;

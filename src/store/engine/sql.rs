@@ -29,21 +29,21 @@ impl Dialect {
         }
     }
 
+    /// A value as text, which can be compared.
+    pub(crate) fn text_of(self, value: &str) -> String {
+        match self {
+            Dialect::Sqlite => value.to_owned(),
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => format!("{value}::text"),
+        }
+    }
+
     /// The time by the clock of the server, in milliseconds since 1970 UTC. It does not stand still in a transaction.
     #[cfg(feature = "postgres")]
     pub(crate) fn now_ms(self) -> &'static str {
         match self {
             Dialect::Sqlite => "cast(unixepoch('subsec') * 1000 as integer)",
             Dialect::Postgres => "floor(extract(epoch from clock_timestamp()) * 1000)::bigint",
-        }
-    }
-
-    /// How many bytes the value in this column has.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn bytes_of(self, value: &str) -> String {
-        match self {
-            Dialect::Sqlite => format!("octet_length({value})"),
-            Dialect::Postgres => format!("octet_length({value}::text)"),
         }
     }
 

@@ -73,8 +73,9 @@ fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Resu
             parameters.entry(parameter.name).or_insert(value);
         }
     }
-    let place = complete(parameters, variable)?;
-    place.servers()?;
+    let mut place = complete(parameters, variable)?;
+    let ports: Vec<String> = place.servers()?.iter().map(|server| server.port.to_string()).collect();
+    place.parameters.insert("port", ports.join(","));
     place.parameters.iter().try_for_each(|(name, value)| check(name, value))?;
     Ok(place)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::ranges::{CountedRange, Progress};
 use crate::limits;
 use crate::store::keys::KeyRange;
 use crate::store::request::{Delete, Mutation, Target, Write, WriteOperation};
@@ -19,7 +20,7 @@ pub(crate) struct Needs<'a> {
     /// The records of these ranges without their values, in key order, at most
     /// [`MUTATE_LOADED_RECORDS`](crate::limits::MUTATE_LOADED_RECORDS) and one more in all.
     pub ranges: Vec<LoadedRange>,
-    /// How many records this covers; not how many exist beyond its limit.
+    /// How many records this covers, not how many exist beyond its limit; and where its first slice ends.
     pub counted: Option<CountedRange>,
     /// These locks.
     pub locks: Vec<&'a str>,
@@ -39,20 +40,12 @@ pub(crate) struct LoadedRange {
     pub limit: u64,
 }
 
-/// A delete of a range by itself, which is applied without loading its records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CountedRange {
-    pub keys: KeyRange,
-    pub offset: u64,
-    pub limit: Option<u64>,
-}
-
 impl<'a> Needs<'a> {
-    /// What these requests touch.
+    /// What these requests touch; `progress` is that of the first one, when it is a delete that goes on.
     ///
     /// A delete of a range cannot know what the requests before it in the same batch leave in the range, so it is
     /// decided by itself.
-    pub(crate) fn of(batch: &'a [Write]) -> Needs<'a> {
+    pub(crate) fn of(batch: &'a [Write], progress: Option<&Progress>) -> Needs<'a> {
         let mut needs = Needs::default();
         let mut keys = HashSet::new();
         for request in batch {
@@ -63,16 +56,8 @@ impl<'a> Needs<'a> {
             needs.requests += 1;
             needs.once.extend(request.once.as_deref());
             needs.locks.extend(request.fence.as_ref().map(|fence| fence.lock.as_str()));
+            needs.counted = CountedRange::of(&request.operation, progress);
             match &request.operation {
-                WriteOperation::Apply(Mutation::Delete(Delete {
-                    target: Target::Selection(selector),
-                    offset,
-                    limit,
-                    ..
-                })) => {
-                    let keys = selector.key_range();
-                    needs.counted = Some(CountedRange { keys, offset: *offset, limit: *limit });
-                }
                 WriteOperation::Apply(mutation) => needs.add(mutation, &mut keys),
                 WriteOperation::Mutate(mutations) => {
                     mutations.iter().for_each(|mutation| needs.add(mutation, &mut keys));

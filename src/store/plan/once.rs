@@ -5,6 +5,7 @@ mod first_form;
 
 use serde::{Deserialize, Serialize};
 
+use super::ranges::Progress;
 use super::rows::OnceRow;
 use super::{Outcome, Planner};
 use crate::limits;
@@ -24,6 +25,13 @@ enum KeptReply {
     Checked,
     Mutated(Vec<MutationResult>),
     Trimmed(u64),
+    /// No reply yet: a part of a large delete is done, and a repeat goes on with the rest. See [`Progress`].
+    Deleting {
+        deleted: u64,
+        revision: u64,
+        remaining: u64,
+        from: String,
+    },
 }
 
 impl Planner {
@@ -35,10 +43,33 @@ impl Planner {
         if let Some(kept) = self.once.get(id).filter(|kept| kept.time_ms > self.once_expired_ms()) {
             let is_repeat =
                 kept.request == request || is_repeat_of_first_form(&kept.request, &write.operation);
-            return if is_repeat { read(id, &kept.outcome) } else { Err(reused(id)) };
+            if !is_repeat {
+                return Err(reused(id));
+            }
+            let kept = match read(id, &kept.outcome)? {
+                KeptReply::Deleting { deleted, revision, remaining, from } => {
+                    Progress { epoch: self.meta.epoch.clone(), deleted, revision, remaining, from }
+                }
+                KeptReply::Written(written) => return Ok(Reply::Written(written)),
+                KeptReply::Deleted(deleted) => return Ok(Reply::Deleted(deleted)),
+                KeptReply::Checked => return Ok(Reply::Checked),
+                KeptReply::Mutated(results) => return Ok(Reply::Mutated(results)),
+                KeptReply::Trimmed(trimmed) => return Ok(Reply::Trimmed { trimmed }),
+            };
+            if self.progress.as_ref() != Some(&kept) {
+                // It stands elsewhere than whoever asks has seen: nothing is done before that is known.
+                let reply = Reply::Deleted(Deleted { deleted: kept.deleted, revision: Some(kept.revision) });
+                self.unfinished = Some(kept);
+                return Ok(reply);
+            }
         }
+        let goes_on = self.progress.is_some();
         let outcome = self.decide_now(write);
-        let text = text_of(&outcome).map_err(Error::unknown)?;
+        if goes_on && outcome.is_err() {
+            // What is done stays kept, so that a repeat can still do the rest.
+            return outcome;
+        }
+        let text = text_of(&outcome, self.unfinished.clone()).map_err(Error::unknown)?;
         self.once.set(id, Some(OnceRow { request, outcome: text, time_ms: self.now_ms }));
         outcome
     }
@@ -59,29 +90,24 @@ fn hex(hash: &[u8]) -> String {
     hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn text_of(outcome: &Outcome) -> Result<String, Error> {
-    let kept = match outcome {
-        Ok(Reply::Written(written)) => Ok(KeptReply::Written(written.clone())),
-        Ok(Reply::Deleted(deleted)) => Ok(KeptReply::Deleted(*deleted)),
-        Ok(Reply::Checked) => Ok(KeptReply::Checked),
-        Ok(Reply::Mutated(results)) => Ok(KeptReply::Mutated(results.clone())),
-        Ok(Reply::Trimmed { trimmed }) => Ok(KeptReply::Trimmed(*trimmed)),
-        Ok(other) => return Err(Error::new(Code::Internal, format!("{other:?} cannot be kept"))),
-        Err(error) => Err(error.clone()),
+fn text_of(outcome: &Outcome, unfinished: Option<Progress>) -> Result<String, Error> {
+    let kept = match (unfinished, outcome) {
+        (Some(Progress { epoch: _, deleted, revision, remaining, from }), _) => {
+            Ok(KeptReply::Deleting { deleted, revision, remaining, from })
+        }
+        (None, Ok(Reply::Written(written))) => Ok(KeptReply::Written(written.clone())),
+        (None, Ok(Reply::Deleted(deleted))) => Ok(KeptReply::Deleted(*deleted)),
+        (None, Ok(Reply::Checked)) => Ok(KeptReply::Checked),
+        (None, Ok(Reply::Mutated(results))) => Ok(KeptReply::Mutated(results.clone())),
+        (None, Ok(Reply::Trimmed { trimmed })) => Ok(KeptReply::Trimmed(*trimmed)),
+        (None, Ok(other)) => return Err(Error::new(Code::Internal, format!("{other:?} cannot be kept"))),
+        (None, Err(error)) => Err(error.clone()),
     };
     serde_json::to_string(&kept).map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
-fn read(id: &str, outcome: &str) -> Outcome {
-    let kept: Result<KeptReply, Error> =
-        serde_json::from_str(outcome).map_err(|error| unreadable(id, outcome, &error))?;
-    kept.map(|reply| match reply {
-        KeptReply::Written(written) => Reply::Written(written),
-        KeptReply::Deleted(deleted) => Reply::Deleted(deleted),
-        KeptReply::Checked => Reply::Checked,
-        KeptReply::Mutated(results) => Reply::Mutated(results),
-        KeptReply::Trimmed(trimmed) => Reply::Trimmed { trimmed },
-    })
+fn read(id: &str, outcome: &str) -> Result<KeptReply, Error> {
+    serde_json::from_str(outcome).map_err(|error| unreadable(id, outcome, &error))?
 }
 
 /// The write was decided when the outcome was kept, and how is not known any more.

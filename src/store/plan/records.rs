@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use super::Planner;
-use super::needs::CountedRange;
-use super::rows::{RangeDelete, Row, StreamRow};
+use super::rows::{Row, StreamRow};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_patch::{JsonPatchError, json_patch};
@@ -117,18 +116,6 @@ impl Planner {
             self.remove(key, tx);
         }
         Ok(Deleted { deleted: chosen.len() as u64, revision: (!chosen.is_empty()).then_some(self.meta.head) })
-    }
-
-    /// Deletes a range without knowing its records: only how many there are.
-    pub(super) fn delete_range(&mut self, range: CountedRange) -> Deleted {
-        let deleted = self.counted;
-        if deleted == 0 {
-            return Deleted { deleted, revision: None };
-        }
-        let first_seq = self.meta.head + 1;
-        self.meta.head += deleted;
-        self.range_delete = Some(RangeDelete { range, deleted, first_seq, time_ms: self.time_ms });
-        Deleted { deleted, revision: Some(self.meta.head) }
     }
 
     fn remove(&mut self, key: &str, tx: u64) {

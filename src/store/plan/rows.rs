@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Outcome;
-use super::needs::CountedRange;
+use super::ranges::{Counted, CountedRange, Progress};
 use crate::limits;
 use crate::store::json_text::JsonText;
 use crate::store::record::Action;
@@ -33,8 +33,8 @@ pub(crate) struct Rows {
     pub records: HashMap<String, Row>,
     /// How many records the ranges gave, each counted as often as it came.
     pub ranged: u64,
-    /// How many records the delete of a range covers.
-    pub counted: u64,
+    /// What the delete of a range covers.
+    pub counted: Counted,
     pub locks: HashMap<String, LockRow>,
     /// Locks that are only looked at to see whether they are over.
     pub swept_locks: Vec<(String, LockRow)>,
@@ -135,6 +135,9 @@ pub(crate) struct Plan {
     /// One for each request that was decided, in order. The first one always is; those that are not come again in
     /// the next batch.
     pub outcomes: Vec<Outcome>,
+    /// How far the delete of a range has come that is the only request and needs more slices: then the outcome is not the
+    /// last one.
+    pub unfinished: Option<Progress>,
     /// To append to `kv_stream`, before `kv_record` changes.
     pub stream: Vec<StreamRow>,
     /// To append to `kv_stream` and to remove from `kv_record`; alone in its batch.

@@ -151,6 +151,14 @@ pub enum TypeChange {
 }
 
 /// Removes records.
+///
+/// A selection by itself has no bound. Up to [`DELETE_SLICE_RECORDS`](crate::limits::DELETE_SLICE_RECORDS) records are removed
+/// in one transaction. More are removed slice by slice, in key order, each in a transaction and as a call of its own in the
+/// stream, so that others need not wait for all of it: they see it half done, and may write in between. It removes at most as
+/// many records as there were when it began. It is answered at the end, with the sum. When a slice behind the first one fails, as
+/// when its fence is lost, the disk is full or the store is closed, the error is that of the cause with
+/// [`maybe`](crate::store::Error::maybe) set, and tells how many records are gone: the same delete again removes the rest.
+/// With an id that is applied [`once`](crate::store::Write::once), that repeat is answered with the sum of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
     /// Which records.

@@ -1,4 +1,7 @@
-use kv::store::{Action, Code, Condition, Delete, Deleted, Put, Selector, Target};
+use kv::limits::DELETE_SLICE_RECORDS;
+use kv::store::{
+    Action, Code, Condition, Delete, Deleted, Guarded, Mutation, Put, Selector, Store as _, Target,
+};
 
 use crate::support::{World, json};
 
@@ -15,6 +18,11 @@ cases! {
     a_range_delete_takes_its_place_among_the_writes_around_it,
     a_deleted_range_can_be_put_again,
     more_records_than_a_page_are_deleted_at_once,
+    one_slice_is_deleted_as_one_call,
+    more_than_one_slice_is_deleted_as_several_calls,
+    offset_and_limit_hold_across_slices,
+    what_others_put_meanwhile_is_no_part_of_what_is_told,
+    a_repeat_of_a_delete_of_several_slices_gets_the_same_reply,
 }
 
 async fn keys(world: &World) -> Vec<String> {
@@ -150,4 +158,101 @@ async fn more_records_than_a_page_are_deleted_at_once(world: &World) {
         assert_eq!((change.seq, change.tx, &change.record.key), (seq, 2_501, key));
         assert_eq!(change.tx_end, seq == 5_000);
     }
+}
+
+/// Puts so many records below `p/`, and answers their keys in order.
+async fn put_many(world: &World, records: u64) -> Vec<String> {
+    let keys: Vec<String> = (0..records).map(|number| format!("p/{number:06}")).collect();
+    for keys in keys.chunks(1_000) {
+        let puts = keys.iter().map(|key| Mutation::Put(Put::new(key, json("0")))).collect();
+        world.store.mutate_all(puts).await.unwrap();
+    }
+    keys
+}
+
+/// Asserts that these keys were deleted in this order behind a seq, each slice as a call of its own.
+async fn assert_slices(world: &World, behind: u64, keys: &[String]) {
+    let changes = world.store.stream(behind + 1, None).await.unwrap();
+    assert_eq!(changes.len(), keys.len());
+    for ((index, change), key) in (0..).zip(&changes).zip(keys) {
+        let seq = behind + 1 + index;
+        let is_last = index + 1 == keys.len() as u64 || (index + 1) % DELETE_SLICE_RECORDS == 0;
+        let expected = (seq, seq - index % DELETE_SLICE_RECORDS, is_last, Action::Delete, key);
+        let told = (change.seq, change.tx, change.tx_end, change.action, &change.record.key);
+        assert_eq!(told, expected);
+    }
+}
+
+async fn one_slice_is_deleted_as_one_call(world: &World) {
+    let keys = put_many(world, DELETE_SLICE_RECORDS).await;
+    let deleted = world.store.delete(Delete::all()).await.unwrap();
+    let head = 2 * DELETE_SLICE_RECORDS;
+    assert_eq!(deleted, Deleted { deleted: DELETE_SLICE_RECORDS, revision: Some(head) });
+    assert_slices(world, DELETE_SLICE_RECORDS, &keys).await;
+    let changes = world.store.stream(DELETE_SLICE_RECORDS + 1, None).await.unwrap();
+    assert!(changes.iter().all(|change| change.tx == DELETE_SLICE_RECORDS + 1));
+}
+
+async fn more_than_one_slice_is_deleted_as_several_calls(world: &World) {
+    let records = 2 * DELETE_SLICE_RECORDS + 1;
+    let keys = put_many(world, records).await;
+    let deleted = world.store.delete(Delete::prefix("p/")).await.unwrap();
+    assert_eq!(deleted, Deleted { deleted: records, revision: Some(2 * records) });
+    assert_eq!(world.store.count().await.unwrap(), 0);
+    assert_slices(world, records, &keys).await;
+}
+
+async fn offset_and_limit_hold_across_slices(world: &World) {
+    let records = 2 * DELETE_SLICE_RECORDS + 500;
+    let mut keys = put_many(world, records).await;
+    let limit = 2 * DELETE_SLICE_RECORDS;
+    let store = &world.store;
+    assert_eq!(store.delete_range("p/000100", "p/9", 7, Some(limit)).await.unwrap(), limit);
+    let deleted: Vec<String> = keys.drain(107..).take(usize::try_from(limit).unwrap()).collect();
+    assert_slices(world, records, &deleted).await;
+    let left: Vec<String> =
+        (0..107).chain(107 + limit..records).map(|number| format!("p/{number:06}")).collect();
+    assert_eq!(self::keys(world).await, left);
+}
+
+async fn what_others_put_meanwhile_is_no_part_of_what_is_told(world: &World) {
+    let records = 2 * DELETE_SLICE_RECORDS + 500;
+    put_many(world, records).await;
+    let store = &world.store;
+    let puts = async {
+        let mut revisions = Vec::new();
+        for number in 0..50 {
+            let key = format!("p/x/{number}");
+            revisions.push(store.put(Put::new(key, json("1"))).await.unwrap().revision);
+        }
+        revisions
+    };
+    let (deleted, revisions) = tokio::join!(store.delete(Delete::prefix("p/")), puts);
+    let Deleted { deleted, revision } = deleted.unwrap();
+    assert_eq!(deleted, records, "as many as there were when it began");
+    assert_eq!(store.count().await.unwrap(), 50, "they came behind its first slice");
+    // Each change of the delete is a part of a call that nobody writes into.
+    let changes = store.stream(records + 1, None).await.unwrap();
+    assert_eq!(changes.len() as u64, records + 50);
+    let mut tx = None;
+    for change in &changes {
+        assert_eq!(change.tx, *tx.get_or_insert(change.seq));
+        assert_eq!(change.action == Action::Create, revisions.contains(&change.seq));
+        if change.tx_end {
+            tx = None;
+        }
+    }
+    let last = changes.iter().rfind(|change| change.action == Action::Delete).unwrap();
+    assert_eq!(revision, Some(last.seq));
+}
+
+async fn a_repeat_of_a_delete_of_several_slices_gets_the_same_reply(world: &World) {
+    let records = DELETE_SLICE_RECORDS + 1;
+    put_many(world, records).await;
+    let once = Guarded::new(&*world.store).once("id");
+    let first = once.delete(Delete::all()).await.unwrap();
+    assert_eq!(first, Deleted { deleted: records, revision: Some(2 * records) });
+    world.put_all(&["p/1"]).await;
+    assert_eq!(once.delete(Delete::all()).await.unwrap(), first);
+    assert_eq!(keys(world).await, ["p/1"]);
 }

@@ -5,13 +5,31 @@
 macro_rules! cases {
     ($($case:ident,)*) => {
         mod sqlite_in_process {
-            $(#[test] fn $case() { crate::support::on_sqlite_in_process(|world| Box::pin(super::$case(world))) })*
+            $(#[test] fn $case() { crate::conformance::run!(in_process, Sqlite, $case) })*
         }
         mod sqlite_through_daemon {
-            $(#[test] fn $case() { crate::support::on_sqlite_through_daemon(|world| Box::pin(super::$case(world))) })*
+            $(#[test] fn $case() { crate::conformance::run!(through_daemon, Sqlite, $case) })*
+        }
+        mod postgres_in_process {
+            $(#[test] fn $case() { crate::conformance::run!(in_process, Postgres, $case) })*
+        }
+        mod postgres_through_daemon {
+            $(#[test] fn $case() { crate::conformance::run!(through_daemon, Postgres, $case) })*
         }
     };
 }
+
+macro_rules! run {
+    ($way:ident, $engine:ident, $case:ident) => {
+        crate::support::$way(
+            kv::store::EngineKind::$engine,
+            concat!(module_path!(), "::", stringify!($case)),
+            |world| Box::pin(super::$case(world)),
+        )
+    };
+}
+
+pub(crate) use run;
 
 mod batch;
 mod consumers;

@@ -103,13 +103,11 @@ pub(super) fn sweep<'a>(first: u64) -> Text<'a> {
 fn delete_range(RangeDelete { range, deleted, first_seq, time_ms }: &RangeDelete) -> Text<'_> {
     let last = first_seq + deleted - 1;
     let mut chosen = sql::Statement::default();
-    sql::load::counted(
-        &mut chosen,
-        "select \"key\", row_number() over (order by \"key\") - 1 as number",
-        range,
-    );
+    // What is deleted is the first slice of the range.
+    sql::load::covered(&mut chosen, "select \"key\"", range, *deleted);
     let text = format!(
-        "with chosen as materialized ({}),
+        "with chosen as materialized (
+            select \"key\", row_number() over (order by \"key\") - 1 as number from ({}) d),
         moved as (
             insert into kv_stream ({})
             select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value,

@@ -93,7 +93,8 @@ impl Core {
         let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
         if plan.is_empty() {
             session.send("rollback");
-            return Ok(Decision { outcomes: plan.outcomes, position: None, leaves_trimmed });
+            let Plan { outcomes, unfinished, .. } = plan;
+            return Ok(Decision { outcomes, unfinished, position: None, leaves_trimmed });
         }
         plan.meta.check().map_err(|damage| self.before(session, damage.into()))?;
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -103,9 +104,9 @@ impl Core {
         let ready = ready.map_err(|trouble| self.before(session, trouble))?;
         let outcome = in_time(commit(session, &ready)).await;
         drop(ready);
-        let Plan { outcomes, meta, .. } = plan;
+        let Plan { outcomes, unfinished, meta, .. } = plan;
         let position = Some(Position::of(meta, session.opened));
-        let decision = Decision { outcomes, position, leaves_trimmed };
+        let decision = Decision { outcomes, unfinished, position, leaves_trimmed };
         match outcome {
             Ok(()) => {
                 *self.last_batch() = id;

@@ -37,7 +37,10 @@ impl Trouble {
     pub(super) fn is_loss(&self) -> bool {
         match self {
             Trouble::TimedOut => true,
-            Trouble::Postgres(error) => error.as_db_error().is_none_or(ends_connection),
+            Trouble::Postgres(error) => match error.as_db_error() {
+                Some(error) => ends_connection(error),
+                None => error.is_closed() || is_io(error),
+            },
             Trouble::Damage(_) | Trouble::Told(_) => false,
         }
     }
@@ -65,7 +68,10 @@ impl Trouble {
             Trouble::Told(error) => error.clone(),
             Trouble::Postgres(error) => match error.as_db_error() {
                 Some(refusal) => refused(refusal, place),
-                None => unreachable_server(place, &words(error)),
+                None if self.is_loss() || is_about_connecting(error) => {
+                    unreachable_server(place, &words(error))
+                }
+                None => Error::new(Code::Internal, format!("{place}: {}", words(error))),
             },
         }
     }
@@ -75,6 +81,16 @@ impl Trouble {
 fn ends_connection(error: &DbError) -> bool {
     matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
         || error.code().code().starts_with("08")
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}
+
+/// Whether it is an error of the encryption or of the login, which the driver keeps apart by its words alone.
+fn is_about_connecting(error: &tokio_postgres::Error) -> bool {
+    let words = error.to_string();
+    ["connecting", "TLS", "authentication", "configuration"].iter().any(|part| words.contains(part))
 }
 
 /// The words of an error and of what is behind it.

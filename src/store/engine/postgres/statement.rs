@@ -36,6 +36,10 @@ impl ToSql for Argument<'_> {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Encoded {
         match self {
             Argument::One(Value::Null) => Ok(IsNull::Yes),
+            // As `limit` takes one of a subquery, for example.
+            Argument::One(Value::Integer(number)) if *kind == Type::INT4 => {
+                i32::try_from(*number).unwrap_or(i32::MAX).to_sql(kind, out)
+            }
             Argument::One(Value::Integer(number)) => number.to_sql(kind, out),
             Argument::One(Value::Text(text)) => text.to_sql(kind, out),
             Argument::One(Value::Texts(texts)) => texts.to_sql(kind, out),
@@ -46,14 +50,14 @@ impl ToSql for Argument<'_> {
     }
 
     fn accepts(kind: &Type) -> bool {
-        [Type::INT8, Type::TEXT, Type::TEXT_ARRAY, Type::INT8_ARRAY].contains(kind)
+        [Type::INT4, Type::INT8, Type::TEXT, Type::TEXT_ARRAY, Type::INT8_ARRAY].contains(kind)
     }
 
     to_sql_checked!();
 }
 
 /// A column of any type that is text on the wire, as `json` is.
-struct Text<'a>(&'a str);
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl<'a> FromSql<'a> for Text<'a> {
     fn from_sql(

@@ -6,7 +6,7 @@ use super::{Cells, Dialect, Statement, Value, columns};
 use crate::limits;
 use crate::store::damage::{self, Damage, Result, StreamEnds};
 use crate::store::keys::KeyRange;
-use crate::store::plan::{CountedRange, LoadedRange, Meta, Needs, Rows};
+use crate::store::plan::{Counted, CountedRange, LoadedRange, Meta, Needs, Rows};
 
 /// What a statement gives the rows of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,13 @@ pub(crate) fn statements<'a>(
         statements.push((Part::Values, statement));
     }
     if let Some(range) = &needs.counted {
-        let mut statement = Statement::new("select count(*) from (".to_owned());
-        counted(&mut statement, "select 1", range);
-        statement.text.push_str(") c");
+        // How many there are, and the last key of the first slice, if there are so many.
+        let mut statement = Statement::default();
+        let slice = Value::count(limits::DELETE_SLICE_RECORDS);
+        statement.add("select count(*), max(case when number = ? then \"key\" end) from (", slice);
+        statement.text.push_str("select \"key\", row_number() over (order by \"key\") as number from (");
+        covered(&mut statement, "select \"key\"", range, range.limit.unwrap_or(u64::MAX));
+        statement.text.push_str(") d) c");
         statements.push((Part::Counted, statement));
     }
     if needs.sweeps_locks {
@@ -62,14 +66,13 @@ pub(crate) fn statements<'a>(
     statements
 }
 
-/// Adds a selection of the records that a delete of a range covers, in key order.
-pub(crate) fn counted<'a>(statement: &mut Statement<'a>, select: &str, range: &'a CountedRange) {
-    let CountedRange { keys, offset, limit } = range;
+/// Adds a selection of the first records that a delete of a range covers, in key order.
+pub(crate) fn covered<'a>(statement: &mut Statement<'a>, select: &str, range: &'a CountedRange, limit: u64) {
     statement.text.push_str(select);
     statement.text.push_str(" from kv_record where true");
-    within(statement, keys);
-    statement.add(" order by \"key\" limit ?", Value::count(limit.unwrap_or(u64::MAX)));
-    statement.add(" offset ?", Value::count(*offset));
+    within(statement, &range.keys);
+    statement.add(" order by \"key\" limit ?", Value::count(limit));
+    statement.add(" offset ?", Value::count(range.offset));
 }
 
 fn within<'a>(statement: &mut Statement<'a>, keys: &'a KeyRange) {
@@ -105,7 +108,7 @@ impl Loading {
             meta,
             records: HashMap::new(),
             ranged: 0,
-            counted: 0,
+            counted: Counted::default(),
             locks: HashMap::new(),
             swept_locks: Vec::new(),
             consumers: HashMap::new(),
@@ -131,7 +134,11 @@ impl Loading {
                     record.value = Some(columns::value(row)?);
                 }
             }
-            Part::Counted => rows.counted = columns::count(row, 0)?,
+            Part::Counted => {
+                let total = columns::count(row, 0)?;
+                let slice_end = row.text(1)?.filter(|_| total > limits::DELETE_SLICE_RECORDS);
+                rows.counted = Counted { total, slice_end: slice_end.map(str::to_owned) };
+            }
             Part::Locks => drop(rows.locks.extend([columns::lock(row, fence)?])),
             Part::SweptLocks => rows.swept_locks.push(columns::lock(row, fence)?),
             Part::Consumers => drop(rows.consumers.extend([columns::consumer(row, head)?])),
@@ -180,10 +187,10 @@ fn standing(dialect: Dialect) -> String {
 /// The values of the keys that stand for the `?`, each with its key and the bytes of those before it. A key that comes again is
 /// counted again.
 fn values(dialect: Dialect) -> String {
-    let (keys, bytes) = (dialect.numbered_keys(), dialect.bytes_of("r.value"));
+    let (keys, text) = (dialect.numbered_keys(), dialect.text_of("r.value"));
     format!(
         "select value, \"key\" from (
-            select r.value, r.\"key\", sum({bytes})
+            select r.value, r.\"key\", sum(octet_length({text}))
                 over (order by u.number rows between unbounded preceding and 1 preceding) as before
             from {keys} join kv_record r on r.\"key\" = u.\"key\") v"
     )

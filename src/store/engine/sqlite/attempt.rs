@@ -84,7 +84,8 @@ impl Open {
         let plan = batch.decide(&needs, rows, core.clock.now_ms());
         let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
         if plan.is_empty() {
-            return Ok(Decision { outcomes: plan.outcomes, position: None, leaves_trimmed });
+            let Plan { outcomes, unfinished, .. } = plan;
+            return Ok(Decision { outcomes, unfinished, position: None, leaves_trimmed });
         }
         plan.meta.check().map_err(|damage| transaction.failure(&damage.into()))?;
         room.check(&plan, &core.place).map_err(|error| Failure::Rejected { error, alone_may_help: true })?;
@@ -97,8 +98,9 @@ impl Open {
         }
         transaction.commit()?;
         self.check_committed(core)?;
-        let Plan { outcomes, meta, .. } = plan;
-        Ok(Decision { outcomes, position: Some(Position::of(meta, database.opened)), leaves_trimmed })
+        let Plan { outcomes, unfinished, meta, .. } = plan;
+        let position = Some(Position::of(meta, database.opened));
+        Ok(Decision { outcomes, unfinished, position, leaves_trimmed })
     }
 
     /// Removes a part of what was trimmed, and answers whether something is left. Nothing that anybody sees depends on it.

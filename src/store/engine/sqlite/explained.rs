@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::{migrate, statement};
+use crate::limits;
 use crate::store::engine::migrations;
 use crate::store::request::*;
 use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Start, Store as _};
@@ -106,6 +107,13 @@ fn is_small(step: &str) -> bool {
 async fn no_statement_sorts_or_scans_without_a_bound() {
     let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:").unwrap(), Clock::System);
     store.init().await.unwrap();
+    // More than a delete removes in one slice.
+    let keys: Vec<String> =
+        (0..2 * limits::DELETE_SLICE_RECORDS).map(|number| format!("a{number}")).collect();
+    for keys in keys.chunks(limits::MUTATIONS_PER_REQUEST) {
+        let puts = keys.iter().map(|key| Mutation::Put(Put::new(key, json("1")))).collect();
+        store.mutate_all(puts).await.unwrap();
+    }
     for request in requests() {
         // Some are refused after their statements have run.
         let _ = store.call(request).await;

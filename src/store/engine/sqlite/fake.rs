@@ -77,6 +77,43 @@ impl Fake {
         Arc::new(Fake(Mutex::new(State { connection, committed, faults, cannot_tell: false, calls })))
     }
 
+    /// Makes the next attempts fail in these ways.
+    pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state().faults.extend(faults);
+    }
+
+    /// Puts another store in the place of this one, with the same rows.
+    pub(crate) fn replace(&self, epoch: &str) {
+        self.state().connection.execute("update kv_meta set epoch = ?", [epoch]).unwrap();
+    }
+
+    /// Records with these keys, as if they had been put.
+    pub(crate) fn fill(&self, keys: impl IntoIterator<Item = String>) {
+        let state = self.state();
+        state.connection.execute_batch("begin").unwrap();
+        for key in keys {
+            for text in [
+                "update kv_meta set head = head + 1",
+                "insert or replace into kv_record (\"key\", version, revision, created, updated, value)
+                    select ?1, 1, head, 0, 0, '1' from kv_meta",
+                "insert into kv_stream (\"key\", version, revision, created, updated, value, seq, tx, tx_end, action, time)
+                    select ?1, 1, head, 0, 0, '1', head, head, 1, 'create', 0 from kv_meta",
+            ] {
+                let mut statement = state.connection.prepare_cached(text).unwrap();
+                let arguments = std::iter::once(&key).take(statement.parameter_count());
+                statement.execute(rusqlite::params_from_iter(arguments)).unwrap();
+            }
+        }
+        state.connection.execute_batch("commit").unwrap();
+    }
+
+    /// The keys of all records.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let state = self.state();
+        let mut select = state.connection.prepare("select \"key\" from kv_record order by 1").unwrap();
+        select.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
     /// The calls since the last time that this was called.
     pub(crate) fn take_calls(&self) -> Calls {
         std::mem::take(&mut self.state().calls)
@@ -151,7 +188,8 @@ impl Engine for Fake {
             state.committed.push(id.clone());
         }
         let position = (!plan.is_empty()).then(|| Position::of(plan.meta.clone(), 0));
-        let decision = Decision { outcomes: plan.outcomes, position, leaves_trimmed: false };
+        let Plan { outcomes, unfinished, .. } = plan;
+        let decision = Decision { outcomes, unfinished, position, leaves_trimmed: false };
         state.cannot_tell = matches!(fault, Some(Fault::LostForGood));
         match fault {
             Some(Fault::LostAfter | Fault::LostBefore | Fault::LostForGood) => {

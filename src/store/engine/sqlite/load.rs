@@ -8,7 +8,7 @@ use super::statement::{Prepared, Result, each_row, first_row, number};
 use crate::limits;
 use crate::store::damage::{self, Damage, StreamEnds};
 use crate::store::engine::sql::{self, Cells as _, Value};
-use crate::store::plan::{CountedRange, LoadedRange, Meta, Needs, Row, Rows};
+use crate::store::plan::{Counted, CountedRange, LoadedRange, Meta, Needs, Row, Rows};
 
 /// What a batch needs, and where the stream physically begins.
 pub(super) struct Loaded {
@@ -22,7 +22,7 @@ pub(super) fn load(writer: &Connection, needs: &Needs<'_>, swept_to: &str) -> Re
     let (meta, oldest) = load_meta(writer)?;
     let mut records = load_records(writer, &needs.keys, meta.head)?;
     load_values(writer, &needs.values, &mut records)?;
-    let counted = needs.counted.as_ref().map_or(Ok(0), |range| count(writer, range))?;
+    let counted = needs.counted.as_ref().map(|range| count(writer, range)).transpose()?.unwrap_or_default();
     let ranged = load_ranges(writer, &needs.ranges, meta.head, &mut records)?;
     const LOCK: &str = concat!("select ", sql::columns!(lock), " from kv_lock where name = ?");
     let locks = load_named(writer, LOCK, &needs.locks, |row| sql::lock(row, meta.fence))?;
@@ -100,10 +100,19 @@ fn load_values(writer: &Connection, keys: &[&str], records: &mut HashMap<String,
     Ok(())
 }
 
-fn count(writer: &Connection, range: &CountedRange) -> Result<u64> {
+fn count(writer: &Connection, range: &CountedRange) -> Result<Counted> {
     let text = "select count(*) from (select 1 from kv_record
         where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)";
-    Ok(damage::count(number(writer, text, &counted_range(range))?)?)
+    let total = damage::count(number(writer, text, &counted_range(range))?)?;
+    if total <= limits::DELETE_SLICE_RECORDS {
+        return Ok(Counted { total, slice_end: None });
+    }
+    let offset = range.offset.saturating_add(limits::DELETE_SLICE_RECORDS - 1);
+    let last = CountedRange { offset, limit: Some(1), keys: range.keys.clone() };
+    let text = "select \"key\" from kv_record
+        where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?";
+    let slice_end = first_row(writer, text, &counted_range(&last), |row| sql::key(row))?;
+    Ok(Counted { total, slice_end })
 }
 
 /// The bounds of a range and its page. Without an upper bound it is compared with a BLOB, which every text is less

@@ -2,7 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::Check;
+use super::Snapshot;
+use crate::store::engine::check::{Cell, Check};
 use crate::store::engine::migrations::{SQLITE, SQLITE_TABLE};
 use crate::store::engine::sqlite::error::describe;
 use crate::store::error::Result;
@@ -20,49 +21,42 @@ const SHAPE: &str =
         iif(i.\"unique\", ' unique', ''))
     from pragma_index_list(?1) i";
 
-impl Check<'_, '_> {
-    /// Answers the tables that are as kv made them.
-    pub(super) fn schema(&mut self) -> Result<Vec<&'static str>> {
-        let expected = expected().map_err(|error| describe(&error, self.place))?;
-        let mut sound = Vec::new();
-        for &table in TABLES {
-            let wanted = shape(&expected, table).map_err(|error| describe(&error, self.place))?;
-            let found = shape(self.connection, table).map_err(|error| describe(&error, self.place))?;
-            if found.is_empty() {
-                self.find(table, None, "it is missing");
-                continue;
-            }
-            let missing: Vec<_> = wanted.iter().filter(|part| !found.contains(part)).collect();
-            for part in &missing {
-                self.find(table, None, format!("{part} is missing"));
-            }
-            for part in found.iter().filter(|part| !wanted.contains(part)) {
-                self.find(table, None, format!("{part} is not kv's"));
-            }
-            // An index that is missing only makes it slow.
-            if missing.iter().all(|part| part.contains(" on (")) {
-                sound.push(table);
-            }
+/// Answers the tables that are as kv made them.
+pub(super) fn check(check: &mut Check<'_, '_>, snapshot: &Snapshot<'_>) -> Result<Vec<&'static str>> {
+    let described = |error: rusqlite::Error| describe(&error, snapshot.place);
+    let expected = expected().map_err(described)?;
+    let mut sound = Vec::new();
+    for &table in TABLES {
+        let wanted = shape(&expected, table).map_err(described)?;
+        let found = shape(snapshot.connection, table).map_err(described)?;
+        if found.is_empty() {
+            check.find(table, None, "it is missing");
+            continue;
         }
-        let triggers =
-            "select name, tbl_name from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
-        self.each("database", triggers, |check, row| {
-            let (name, table) = (row.get::<_, String>(0), row.get::<_, String>(1));
-            let (name, table) = (name.unwrap_or_default(), table.unwrap_or_default());
-            check.find("database", None, format!("the trigger {name:?} on {table} is not kv's"));
-            Ok(())
-        })?;
-        let known: Vec<i64> = SQLITE.iter().map(|step| step.number).collect();
-        let mut applied = Vec::new();
-        self.each("kv_migration", "select number from kv_migration order by number", |_, row| {
-            applied.extend(row.get::<_, i64>(0));
-            Ok(())
-        })?;
-        if applied != known {
-            self.find("kv_migration", None, format!("it has the steps {applied:?}, and kv has {known:?}"));
+        let missing: Vec<_> = wanted.iter().filter(|part| !found.contains(part)).collect();
+        for part in &missing {
+            check.find(table, None, format!("{part} is missing"));
         }
-        Ok(sound)
+        for part in found.iter().filter(|part| !wanted.contains(part)) {
+            check.find(table, None, format!("{part} is not kv's"));
+        }
+        // An index that is missing only makes it slow.
+        if missing.iter().all(|part| part.contains(" on (")) {
+            sound.push(table);
+        }
     }
+    let triggers = "select name, tbl_name from sqlite_schema where type = 'trigger' and tbl_name glob 'kv_*'";
+    check.each("database", triggers, |check, row| {
+        let word = |column| match row.cell(column) {
+            Ok(Cell::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        };
+        let (name, table) = (word("name"), word("tbl_name"));
+        check.find("database", None, format!("the trigger {name:?} on {table} is not kv's"));
+        Ok(())
+    })?;
+    check.steps(SQLITE)?;
+    Ok(sound)
 }
 
 /// A database with the tables of this version.

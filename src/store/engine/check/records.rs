@@ -7,11 +7,16 @@ use crate::store::error::Result;
 impl Check<'_, '_> {
     /// Each record by itself, and the change that its revision names, as far as the stream is kept.
     pub(super) fn records(&mut self, meta: &Meta) -> Result<()> {
-        let text = "select r.*, s.seq is not null as is_streamed, s.\"key\" is r.\"key\" and s.version is r.version
-                and s.type is r.type and s.created is r.created and s.updated is r.updated and s.value is r.value
-                and s.action is not 'delete' as is_same
-            from kv_record r left join kv_stream s on s.seq = r.revision order by r.\"key\"";
-        self.each("kv_record", text, |check, row| {
+        let columns = ["\"key\"", "version", "type", "created", "updated"];
+        let same = columns.map(|name| format!("s.{name} is not distinct from r.{name}")).join(" and ");
+        let text_of = |column: &str| self.tables.dialect().text_of(column);
+        let text = format!(
+            "select r.*, s.seq is not null as is_streamed, {same} and {} = {} and s.action <> 'delete' as is_same
+            from kv_record r left join kv_stream s on s.seq = r.revision order by r.\"key\"",
+            text_of("s.value"),
+            text_of("r.value")
+        );
+        self.each("kv_record", &text, |check, row| {
             check.checked.records += 1;
             let mut columns = Columns::of(row);
             let key = columns.key().map(str::to_owned);
@@ -26,7 +31,7 @@ impl Check<'_, '_> {
                 columns.problem("version is 0");
             }
             if let Some(revision) = columns.count("revision") {
-                let is = |column: &str| row.get::<_, bool>(column).unwrap_or(false);
+                let is = |column: &str| Columns::of(row).number(column) == Some(1);
                 if revision < 1 || revision > meta.head {
                     columns.problem(format!("revision is {revision}, and the stream ends at {}", meta.head));
                 } else if revision >= meta.first && is("is_streamed") && !is("is_same") {
@@ -36,7 +41,7 @@ impl Check<'_, '_> {
             check.tell("kv_record", key, columns);
             check.pass()
         })?;
-        let twice = "select revision, count(*) as times from kv_record group by revision having times > 1";
+        let twice = "select revision, count(*) as times from kv_record group by revision having count(*) > 1";
         self.each("kv_record", twice, |check, row| {
             let mut columns = Columns::of(row);
             if let (Some(revision), Some(times)) = (columns.integer("revision"), columns.integer("times")) {

@@ -1,8 +1,6 @@
 //! The columns of a row, and what is wrong with them.
 
-use rusqlite::Row;
-use rusqlite::types::ValueRef;
-
+use super::{Cell, TableRow};
 use crate::limits;
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name, check_text};
@@ -11,13 +9,13 @@ use crate::store::keys::{check_key, check_name, check_text};
 const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
 /// Reads columns by name. What does not fit is noted, and is none.
-pub(super) struct Columns<'r, 's> {
-    row: &'r Row<'s>,
+pub(super) struct Columns<'r> {
+    row: &'r dyn TableRow,
     problems: Vec<String>,
 }
 
-impl<'r, 's> Columns<'r, 's> {
-    pub(super) fn of(row: &'r Row<'s>) -> Columns<'r, 's> {
+impl<'r> Columns<'r> {
+    pub(super) fn of(row: &'r dyn TableRow) -> Columns<'r> {
         Columns { row, problems: Vec::new() }
     }
 
@@ -33,20 +31,36 @@ impl<'r, 's> Columns<'r, 's> {
         self.problems
     }
 
-    fn value(&mut self, column: &str) -> ValueRef<'r> {
-        self.row.get_ref(column).unwrap_or_else(|error| {
-            self.problems.push(error.to_string());
-            ValueRef::Null
+    fn value(&mut self, column: &str) -> Cell<'r> {
+        self.row.cell(column).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Cell::Null
         })
     }
 
+    /// A number that is looked at elsewhere, if it is one.
+    pub(super) fn number(&self, column: &str) -> Option<i64> {
+        match self.row.cell(column) {
+            Ok(Cell::Integer(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A text that is looked at elsewhere; empty when it is none.
+    pub(super) fn word(&self, column: &str) -> &'r str {
+        match self.row.cell(column) {
+            Ok(Cell::Text(text)) => std::str::from_utf8(text).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     pub(super) fn is_null(&mut self, column: &str) -> bool {
-        matches!(self.value(column), ValueRef::Null)
+        matches!(self.value(column), Cell::Null)
     }
 
     pub(super) fn integer(&mut self, column: &str) -> Option<i64> {
         match self.value(column) {
-            ValueRef::Integer(number) => Some(number),
+            Cell::Integer(number) => Some(number),
             other => {
                 self.problem(format!("{column} is {}, not an integer", kind(other)));
                 None
@@ -74,7 +88,7 @@ impl<'r, 's> Columns<'r, 's> {
 
     pub(super) fn text(&mut self, column: &str) -> Option<&'r str> {
         match self.value(column) {
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Cell::Text(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => Some(text),
                 Err(error) => {
                     self.problem(format!("{column} is not UTF-8: {error}"));
@@ -133,12 +147,11 @@ impl<'r, 's> Columns<'r, 's> {
     }
 }
 
-fn kind(value: ValueRef<'_>) -> &'static str {
-    match value {
-        ValueRef::Null => "null",
-        ValueRef::Integer(_) => "an integer",
-        ValueRef::Real(_) => "a fraction",
-        ValueRef::Text(_) => "text",
-        ValueRef::Blob(_) => "a blob",
+fn kind(cell: Cell<'_>) -> &'static str {
+    match cell {
+        Cell::Null => "null",
+        Cell::Integer(_) => "an integer",
+        Cell::Text(_) => "text",
+        Cell::Other(kind) => kind,
     }
 }

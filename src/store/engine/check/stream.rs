@@ -48,7 +48,7 @@ impl Check<'_, '_> {
         Ok(())
     }
 
-    fn change(&mut self, meta: &Meta, seq: i64, columns: &mut Columns<'_, '_>) {
+    fn change(&mut self, meta: &Meta, seq: i64, columns: &mut Columns<'_>) {
         if seq > meta.head {
             columns.problem(format!("the stream ends at {}", meta.head));
         }
@@ -103,11 +103,10 @@ impl Check<'_, '_> {
             where s.seq >= (select first from kv_meta)
             window history as (partition by s.\"key\" order by s.seq)";
         self.each("kv_stream", text, |check, row| {
-            let mut columns = Columns::of(row);
-            let number = |column: &str| row.get::<_, Option<i64>>(column).ok().flatten();
-            let word = |column: &str| row.get::<_, String>(column).unwrap_or_default();
+            let (plain, mut columns) = (Columns::of(row), Columns::of(row));
+            let (number, word) = (|column: &str| plain.number(column), |column: &str| plain.word(column));
             let (seq, version, action) = (number("seq").unwrap_or(0), number("version"), word("action"));
-            match (number("last_seq"), word("last_action").as_str(), action.as_str()) {
+            match (number("last_seq"), word("last_action"), action) {
                 (None, _, "update" | "delete") if meta.first == 1 => {
                     columns.problem(format!(
                         "it is the first change of {:?}, and the action is {action}",
@@ -139,8 +138,8 @@ impl Check<'_, '_> {
                 }
                 _ => {}
             }
-            if row.get::<_, bool>("is_last").unwrap_or(false) {
-                match (action.as_str(), number("present")) {
+            if number("is_last") == Some(1) {
+                match (action, number("present")) {
                     ("delete", None) | ("", _) => {}
                     ("delete", Some(_)) => {
                         columns
@@ -166,7 +165,7 @@ impl Check<'_, '_> {
 }
 
 /// All changes of one call have the seq of its first one as their `tx`, and only the last one ends it.
-fn call(seq: i64, last: &Last, columns: &mut Columns<'_, '_>) -> Last {
+fn call(seq: i64, last: &Last, columns: &mut Columns<'_>) -> Last {
     let tx = columns.integer("tx");
     let is_end = match columns.integer("tx_end") {
         Some(end @ (0 | 1)) => Some(end == 1),
