@@ -274,7 +274,7 @@ pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a connection that waits for its client checks whether other clients wait for memory.
 pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bytes that a connection reads at once; an idle connection holds a buffer of this size.
+/// The bytes that are read from a connection at once, into a buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// The time without any connection after which a daemon ends, unless `--idle-timeout` sets another one.

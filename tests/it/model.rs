@@ -18,8 +18,8 @@ use self::plain::{Failure, Model};
 use self::steps::Step;
 use crate::support::{Daemon, START_MS, Site, assert_sound, number_from_environment, postgres, runtime};
 
-/// What one after the other is called at one instant: writes together become one batch, in their order; a read sees
-/// what is committed, so it runs alone.
+/// The calls of one step, which are made at one instant: writes become one batch, in their order; a read sees committed
+/// changes only, so it runs alone.
 struct Batch {
     requests: Vec<Request>,
     store: usize,

@@ -1,4 +1,4 @@
-//! What each statement of the engine costs, as SQLite plans it.
+//! Tests of what each statement of the engine costs, by SQLite's query plans.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
 }
 
-/// One request of each kind, and of each way in which its statements can look.
+/// One request of each kind, and of each form that its statements can take.
 fn requests() -> Vec<Request> {
     let (name, owner) = ("n".to_owned(), "o".to_owned());
     let selectors = || {
@@ -88,12 +88,13 @@ fn requests() -> Vec<Request> {
     requests
 }
 
-/// What is asked for has no bound in these: how many records there are, and which ones a delete has just appended to the
+/// The plans of these have no bound: they count all records, or list the changes that a delete has just appended to the
 /// stream.
 const IS_UNBOUNDED: &[&str] =
     &["select count(*) from kv_record", "(select \"key\" from kv_stream where seq >= ?)"];
 
-/// Whether a scan is one of `kv_meta`, which has one row, of arguments, or of what a part of the statement with a limit found.
+/// Whether a scan is one of `kv_meta`, which has one row, of the arguments, or of the result of a part of the statement
+/// that has a limit.
 fn is_small(step: &str) -> bool {
     let what = step.trim_start_matches("SCAN ");
     ["kv_meta", "d", "CONSTANT ROW"].contains(&what)
@@ -114,7 +115,7 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
         store.mutate_all(puts).await.unwrap();
     }
     for request in requests() {
-        // Some are refused, after their statements were run.
+        // Some are refused after their statements have run.
         let _ = store.call(request).await;
     }
     let acquire = |owner: &str| LockAcquire {
@@ -136,7 +137,7 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
         !text.contains("sqlite_schema")
             && ["select", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb))
     };
-    // Those of other tests of this process among them.
+    // They include the statements of other tests in this process.
     let statements = statement::tests::run();
     let mut explained = 0;
     for text in statements.iter().filter(is_explained) {
