@@ -27,6 +27,9 @@ use crate::store::time::Clock;
 /// The port of a server that names none.
 const PORT: &str = "5432";
 
+/// The parameters that tell which store it is, besides those in front of the `?`.
+const TELLING: &[&str] = &["host", "hostaddr", "port", "options"];
+
 /// The schema of the tables, unless `options` sets a `search_path`.
 pub(crate) const SCHEMA: &str = "kv";
 
@@ -313,7 +316,9 @@ impl PostgresPlace {
         let in_front = ["user", "password", "dbname"];
         let of_servers = ["host", "port"];
         let rest = self.parameters.iter().filter(|(name, _)| {
-            !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name))
+            let is_missing = !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name));
+            // People are told which store it is, not how it is reached.
+            is_missing && (with_password || TELLING.contains(name))
         });
         for (index, (name, value)) in rest.enumerate() {
             uri += &format!("{}{name}={}", if index == 0 { '?' } else { '&' }, encoded(value));
