@@ -196,6 +196,13 @@ pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Addres
     let hello = Client::connect_to(target.clone()).await?.hello();
     let kind = EngineKind::from_name(&hello.engine)
         .ok_or_else(|| Error::new(Code::Unsupported, format!("there is no engine {:?}", hello.engine)))?;
+    if kind != EngineKind::Sqlite {
+        // It tells no password.
+        return Err(usage(
+            "a command that opens the store itself has to know it",
+            "name it with --connection",
+        ));
+    }
     let address = Address::parse(kind, &hello.store)?;
     // At that path there may be another file here.
     Client::connect_to(Target { address: Some(address.clone()), ..target }).await?;
@@ -258,7 +265,7 @@ pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     // When only a socket is named, the store of its daemon is meant, unless there is one in the present directory.
     let is_asked_for = arguments.socket.is_none()
         || arguments.connection.is_some()
-        || address.file().is_none_or(Path::exists);
+        || address.file().is_some_and(Path::exists);
     Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
 }
 

@@ -58,7 +58,7 @@ impl EngineKind {
 /// Where a store lives, checked and complete.
 ///
 /// `Display` and `Debug` show it without a password: what is logged, told by a daemon or part of a message is made by
-/// these. Only [`connection`](Address::connection) and [`identity`](Address::identity) hold all of it.
+/// these. Only [`connection`](Address::connection) holds all of it.
 #[derive(Clone)]
 pub struct Address {
     place: Arc<dyn Place>,
@@ -144,6 +144,15 @@ impl Address {
             }
         };
         Ok(Address { place })
+    }
+
+    /// The address that a daemon tells: complete, and without its password.
+    pub(crate) fn told(kind: EngineKind, store: &str) -> Result<Address> {
+        match kind {
+            #[cfg(feature = "postgres")]
+            EngineKind::Postgres => Ok(Address { place: Arc::new(postgres::parse_complete(store)?) }),
+            kind => Address::parse(kind, store),
+        }
     }
 
     /// The kind of engine.

@@ -75,7 +75,7 @@ const NUMBERS_ELSEWHERE: [(&str, &str); 10] = [
     ("src/meeting/place/own.rs", "a bit of a mode"),
     ("src/protocol.rs", "the version of the protocol"),
     ("src/protocol/plain.rs", "how many digits fit every integer, and how long the fixed part of a line is"),
-    ("src/store/engine/postgres/", "the number of a column"),
+    ("src/store/engine/postgres/", "which column of a row is which"),
     ("src/store/engine/sqlite/", "the format of SQLite's files, and the codes of its errors"),
     ("src/store/json_text.rs", "how much is scanned in one step"),
     ("src/store/open/sqlite.rs", "how much of a text a message holds"),
@@ -86,7 +86,7 @@ const NUMBERS_ELSEWHERE: [(&str, &str); 10] = [
 const TIMES_ELSEWHERE: [(&str, &str); 3] = [
     ("src/store/engine/sqlite/open.rs", "a pause between two looks at the same lock"),
     ("src/store/engine/sqlite/retire.rs", "a pause between two looks at the same lock"),
-    ("src/store/engine/sqlite/explained.rs", "a test"),
+    ("src/store/engine/explained.rs", "a test"),
 ];
 
 /// Whether a line of code defines a constant that may be a limit, unless its value is made of other limits.

@@ -2,6 +2,8 @@
 //! nor those below it hold a rule of the store.
 
 pub(crate) mod check;
+#[cfg(test)]
+pub(crate) mod explained;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

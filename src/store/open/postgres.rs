@@ -27,8 +27,18 @@ use crate::store::time::Clock;
 /// The port of a server that names none.
 const PORT: &str = "5432";
 
-/// The parameters that tell which store it is, besides those in front of the `?`.
-const TELLING: &[&str] = &["host", "hostaddr", "port", "options"];
+/// The parameters that tell which store it is, and what has to be proved to get at it, besides those in front of the `?`.
+const TELLING: &[&str] = &[
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
+];
 
 /// The schema of the tables, unless `options` sets a `search_path`.
 pub(crate) const SCHEMA: &str = "kv";
@@ -71,9 +81,15 @@ pub(super) fn parse(connection: &str) -> Result<PostgresPlace> {
     parse_in(connection, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// Reads a connection string that is complete, as a daemon tells it.
+pub(super) fn parse_complete(connection: &str) -> Result<PostgresPlace> {
+    parse_in(connection, &|_| None)
+}
+
 /// As [`parse`], with this environment.
 fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<PostgresPlace> {
     let mut parameters = parse_uri(connection)?;
+    parameters::check_environment(variable)?;
     let name = parameters.remove("service").or_else(|| variable("PGSERVICE"));
     if let Some(name) = name {
         for (name, value) in service(&name, variable)? {
@@ -107,7 +123,14 @@ fn complete(
     parameters.entry("dbname").or_insert_with(|| user.clone());
     parameters.insert("user", user);
     parameters.entry("port").or_insert_with(|| PORT.to_owned());
-    parameters.entry("sslmode").or_insert_with(|| SslMode::Prefer.as_str().to_owned());
+    // The authorities of a system sign for anybody, so a weaker check with them would be none; libpq refuses it too.
+    let trusts_system = parameters.get("sslrootcert").is_some_and(|root| root == "system");
+    let mode = if trusts_system { SslMode::VerifyFull } else { SslMode::Prefer };
+    let mode = parameters.entry("sslmode").or_insert_with(|| mode.as_str().to_owned());
+    if trusts_system && mode != SslMode::VerifyFull.as_str() {
+        return Err(refused("sslrootcert=system asks for sslmode=verify-full")
+            .hint("leave out sslmode, or name a root certificate of your own with sslrootcert=FILE"));
+    }
     parameters.entry("application_name").or_insert_with(|| "kv".to_owned());
     if !parameters.contains_key("host") && !parameters.contains_key("hostaddr") {
         parameters.insert("host", socket_directory(&parameters["port"]));
@@ -158,13 +181,17 @@ fn socket_directory(port: &str) -> String {
 fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     let rest = connection.strip_prefix("postgresql://").or_else(|| connection.strip_prefix("postgres://"));
     let Some(rest) = rest else {
-        return Err(refused("it is not a URI")
-            .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require"));
+        return Err(refused("it is not a URI"));
     };
     let mut parameters = BTreeMap::new();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // A slash of a password is encoded; one of a socket's directory too.
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    if database.contains('@') {
+        // What would be taken for the name of the database is told in messages.
+        return Err(refused("an @ stands behind the first /")
+            .hint("in a user, password or database write / as %2F and @ as %40"));
+    }
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
@@ -186,9 +213,11 @@ fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     for part in query.split('&').filter(|part| !part.is_empty()) {
         // Neither the value nor, as it may be a misplaced password, more than the name is told.
         let (name, value) = part.split_once('=').ok_or_else(|| refused("a parameter has no value"))?;
-        let name = parameters::known(&decoded("parameter", name)?)?;
-        let value = decoded(name, value)?;
-        set(&mut parameters, name, value);
+        let name = decoded("parameter", name)?;
+        let value = decoded(&name, value)?;
+        if let Some(name) = parameters::known(&name, &value)? {
+            set(&mut parameters, name, value);
+        }
     }
     Ok(parameters)
 }
@@ -228,6 +257,7 @@ fn decoded(name: &str, text: &str) -> Result<String> {
 /// The error for a connection string. It never shows the string, which may hold a password.
 fn refused(why: &str) -> Error {
     Error::bad_field("connection", format!("the connection string of PostgreSQL cannot be used: {why}"))
+        .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require")
 }
 
 impl PostgresPlace {
@@ -315,10 +345,10 @@ impl PostgresPlace {
         uri += &format!("/{}", encoded(self.database()));
         let in_front = ["user", "password", "dbname"];
         let of_servers = ["host", "port"];
-        let rest = self.parameters.iter().filter(|(name, _)| {
+        let rest = self.parameters.iter().filter(|(name, value)| {
             let is_missing = !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name));
-            // People are told which store it is, not how it is reached.
-            is_missing && (with_password || TELLING.contains(name))
+            let is_default = **name == "sslmode" && *value == SslMode::Prefer.as_str();
+            is_missing && (with_password || TELLING.contains(name) && !is_default)
         });
         for (index, (name, value)) in rest.enumerate() {
             uri += &format!("{}{name}={}", if index == 0 { '?' } else { '&' }, encoded(value));
@@ -357,10 +387,29 @@ impl Place for PostgresPlace {
         self.to_string()
     }
 
-    /// Neither the password nor how the server is reached makes another store.
+    /// The servers, who asks for what of them, and how they have to prove who they are. The password is left out: the name of
+    /// a socket, which every user of the machine can see, is a hash of this, by which passwords could be tried.
     fn identity(&self) -> String {
-        let named = |name| format!("{name}={:?}", self.get(name).unwrap_or_default());
-        ["host", "hostaddr", "port", "user", "dbname", "options"].map(named).join(" ")
+        // `servers` was asked when the place was made.
+        let servers = self.servers().unwrap_or_default();
+        let server = |server: &Server| {
+            let host = server.address.as_ref().unwrap_or(&server.host);
+            let host =
+                if server.is_socket() { host.trim_end_matches('/').to_owned() } else { host.to_lowercase() };
+            format!("{host:?}:{}", server.port)
+        };
+        let mut identity: Vec<String> = servers.iter().map(server).collect();
+        let named = |name: &&str| format!("{name}={:?}", self.get(name).unwrap_or_default());
+        identity.extend(["user", "dbname", "options"].iter().map(named));
+        if !servers.iter().all(Server::is_socket) {
+            let demands = ["sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding"];
+            identity.extend(demands.iter().map(named));
+            if self.ssl_mode() == SslMode::VerifyFull {
+                // Behind one address, the certificate has to be for this name.
+                identity.extend(servers.iter().map(|server| server.host.to_lowercase()));
+            }
+        }
+        identity.join(" ")
     }
 
     fn engine(&self, clock: Clock) -> Arc<dyn Engine> {

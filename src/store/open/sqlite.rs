@@ -106,6 +106,18 @@ pub(super) fn parse(connection: &str) -> Result<SqlitePlace> {
     if connection.contains('\0') {
         return Err(refused("it holds a NUL character"));
     }
+    // It would be shown as the path of a file, with its password.
+    for (scheme, kind) in [
+        ("postgres://", "postgres"),
+        ("postgresql://", "postgres"),
+        ("http://", "rqlite"),
+        ("https://", "rqlite"),
+    ] {
+        if connection.starts_with(scheme) {
+            return Err(refused(&format!("it begins with {scheme}, so it is that of a server"))
+                .hint(format!("add --type {kind}; a path that begins like that is written ./{scheme}")));
+        }
+    }
     match connection.strip_prefix("file:") {
         Some(uri) => parse_uri(uri),
         None if connection == ":memory:" => Ok(SqlitePlace::Memory),
