@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod model;
 mod once_golden;
+mod postgres;
 mod protocol;
 mod push;
 mod readme;
