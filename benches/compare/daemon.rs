@@ -50,7 +50,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Nobody needs its data: there is nothing that it should do before.
+        // Its data are not needed, so it need not end in order.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,9 +1,9 @@
-//! Every command and output that the documents show is run.
+//! Runs every command that the documents show, and compares its output.
 
 use crate::support::Kv;
 
-/// In a `console` block a line behind `$ ` is a command; the lines up to the next one are what it prints. The commands
-/// of one document share a directory, which the document calls /home/alice. `is_run` leaves commands out.
+/// In a `console` block a line after `$ ` is a command, and the lines up to the next command are its output. The
+/// commands of one document share a directory, which the document calls /home/alice. `is_run` leaves commands out.
 pub(crate) fn run_document(kv: &Kv, text: &str, is_run: &dyn Fn(&str) -> bool) {
     let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut count = 0;

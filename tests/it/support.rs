@@ -54,7 +54,7 @@ pub(crate) type Case = for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>;
 pub(crate) struct Site {
     pub(crate) address: Address,
     pub(crate) directory: TempDir,
-    _database: Option<postgres::Database>,
+    database: Option<postgres::Database>,
 }
 
 impl Site {
@@ -69,7 +69,12 @@ impl Site {
             }
             EngineKind::Rqlite => unreachable!("no test asks for it yet"),
         };
-        Some(Site { address, directory, _database: database })
+        Some(Site { address, directory, database })
+    }
+
+    /// The database of a place on PostgreSQL.
+    pub(crate) fn database(&self) -> &postgres::Database {
+        self.database.as_ref().unwrap()
     }
 }
 

@@ -25,7 +25,7 @@ fn sources(directory: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Asserts that a word stands in no file below a folder but those whose path contains one of the exceptions.
+/// Asserts that no file below a folder contains a word, except those whose path contains one of the exceptions.
 fn only_in(word: &str, directory: &str, exceptions: &[&str]) {
     for (path, text) in sources(directory) {
         let excepted = exceptions.iter().any(|exception| path.to_str().unwrap().contains(exception));
@@ -89,7 +89,7 @@ const TIMES_ELSEWHERE: [(&str, &str); 3] = [
     ("src/store/engine/explained.rs", "a test"),
 ];
 
-/// Whether a line of code defines a constant that may be a limit, but for its value in terms of other limits.
+/// Whether a line of code defines a constant that may be a limit, unless its value is made of other limits.
 fn defines_a_number(line: &str) -> bool {
     let definition = line.trim_start().split_once("const ").filter(|(before, _)| {
         before.is_empty() || (before.starts_with("pub") && !before.contains(['=', '<', '{']))

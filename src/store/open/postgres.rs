@@ -9,14 +9,36 @@ mod parameters;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use self::files::{password_in, service};
 use self::parameters::{PARAMETERS, check};
 pub(crate) use self::parameters::{SslMode, SslRoot};
+use super::{EngineKind, Place};
+use crate::store::engine::Engine;
+use crate::store::engine::migrations::{self, Migration};
+use crate::store::engine::postgres::{self, Postgres};
 use crate::store::error::{Code, Error, Result};
+use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::time::Clock;
 
 /// The port of a server that names none.
 const PORT: &str = "5432";
+
+/// The parameters that tell which store it is, and what has to be proved to get at it, besides those in front of the `?`.
+const TELLING: &[&str] = &[
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
+];
 
 /// The schema of the tables, unless `options` sets a `search_path`.
 pub(crate) const SCHEMA: &str = "kv";
@@ -303,15 +325,71 @@ impl PostgresPlace {
         self.get("options").is_some_and(|options| options.contains("search_path"))
     }
 
-    /// The connection string with all that was found out, the password included.
-    pub(super) fn connection(&self) -> String {
+    fn uri(&self, with_password: bool) -> String {
+        let encoded = super::percent_encoded;
+        let mut uri = format!("postgres://{}", encoded(self.user()));
+        if let Some(password) = self.get("password") {
+            // That there is one is told, so that it is not taken for missing.
+            uri += &if with_password { format!(":{}", encoded(password)) } else { ":***".to_owned() };
+        }
+        uri.push('@');
+        // `servers` was asked when the place was made.
+        let servers =
+            if self.get("hostaddr").is_some() { Vec::new() } else { self.servers().unwrap_or_default() };
+        let host = |server: &Server| {
+            let name =
+                if server.host.contains(':') { format!("[{}]", server.host) } else { encoded(&server.host) };
+            format!("{name}:{}", server.port)
+        };
+        uri += &servers.iter().map(host).collect::<Vec<_>>().join(",");
+        uri += &format!("/{}", encoded(self.database()));
+        let in_front = ["user", "password", "dbname"];
+        let of_servers = ["host", "port"];
+        let rest = self.parameters.iter().filter(|(name, value)| {
+            let is_missing = !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name));
+            let is_default = **name == "sslmode" && *value == SslMode::Prefer.as_str();
+            is_missing && (with_password || TELLING.contains(name) && !is_default)
+        });
+        for (index, (name, value)) in rest.enumerate() {
+            uri += &format!("{}{name}={}", if index == 0 { '?' } else { '&' }, encoded(value));
+        }
+        uri
+    }
+}
+
+impl fmt::Display for PostgresPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.uri(false))
+    }
+}
+
+impl fmt::Debug for PostgresPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresPlace({self})")
+    }
+}
+
+#[async_trait]
+impl Place for PostgresPlace {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Postgres
+    }
+
+    fn migrations(&self) -> &'static [Migration] {
+        migrations::POSTGRES
+    }
+
+    fn connection(&self) -> String {
         self.uri(true)
     }
 
-    /// What makes two connection strings the same store, for one daemon: the servers, who asks for what of them, and how
-    /// they have to prove who they are. The password is left out: the name of a socket, which every user of the machine
-    /// can see, is a hash of this, by which passwords could be tried.
-    pub(super) fn identity(&self) -> String {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+
+    /// The servers, who asks for what of them, and how they have to prove who they are. The password is left out: the name of
+    /// a socket, which every user of the machine can see, is a hash of this, by which passwords could be tried.
+    fn identity(&self) -> String {
         // `servers` was asked when the place was made.
         let servers = self.servers().unwrap_or_default();
         let server = |server: &Server| {
@@ -334,45 +412,16 @@ impl PostgresPlace {
         identity.join(" ")
     }
 
-    fn uri(&self, with_password: bool) -> String {
-        let encoded = super::percent_encoded;
-        let mut uri = format!("postgres://{}", encoded(self.user()));
-        if let Some(password) = self.get("password") {
-            // That there is one is told, so that it is not taken for missing.
-            uri += &if with_password { format!(":{}", encoded(password)) } else { ":***".to_owned() };
-        }
-        uri.push('@');
-        // `servers` was asked when the place was made.
-        let servers =
-            if self.get("hostaddr").is_some() { Vec::new() } else { self.servers().unwrap_or_default() };
-        let host = |server: &Server| {
-            let name =
-                if server.host.contains(':') { format!("[{}]", server.host) } else { encoded(&server.host) };
-            format!("{name}:{}", server.port)
-        };
-        uri += &servers.iter().map(host).collect::<Vec<_>>().join(",");
-        uri += &format!("/{}", encoded(self.database()));
-        let in_front = ["user", "password", "dbname"];
-        let of_servers = ["host", "port"];
-        let rest = self.parameters.iter().filter(|(name, _)| {
-            !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name))
-        });
-        for (index, (name, value)) in rest.enumerate() {
-            uri += &format!("{}{name}={}", if index == 0 { '?' } else { '&' }, encoded(value));
-        }
-        uri
+    fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
+        Arc::new(Postgres::new(self.clone(), clock))
     }
-}
 
-impl fmt::Display for PostgresPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri(false))
+    async fn check(&self) -> Result<()> {
+        Ok(())
     }
-}
 
-impl fmt::Debug for PostgresPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PostgresPlace({self})")
+    fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {
+        postgres::check::check(self, finding, watcher)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each statement of the engine costs, as SQLite plans it.
+//! Tests of what each statement of the engine costs, by SQLite's query plans.
 
 use rusqlite::Connection;
 
@@ -7,12 +7,13 @@ use crate::store::engine::explained::run_every_statement;
 use crate::store::engine::migrations;
 use crate::store::{Address, Clock, EngineKind, LocalStore};
 
-/// What is asked for has no bound in these: how many records there are, and which ones a delete has just appended to the
+/// The plans of these have no bound: they count all records, or list the changes that a delete has just appended to the
 /// stream.
 const IS_UNBOUNDED: &[&str] =
     &["select count(*) from kv_record", "(select \"key\" from kv_stream where seq >= ?)"];
 
-/// Whether a scan is one of `kv_meta`, which has one row, of arguments, or of what a part of the statement with a limit found.
+/// Whether a scan is one of `kv_meta`, which has one row, of the arguments, or of the result of a part of the statement
+/// that has a limit.
 fn is_small(step: &str) -> bool {
     let what = step.trim_start_matches("SCAN ");
     ["kv_meta", "d", "CONSTANT ROW"].contains(&what)
@@ -36,7 +37,7 @@ async fn no_statement_sorts_or_scans_without_a_bound() {
         !text.contains("sqlite_schema")
             && ["select", "insert", "update", "delete"].iter().any(|verb| text.starts_with(verb))
     };
-    // Those of other tests of this process among them.
+    // They include the statements of other tests in this process.
     let statements = statement::tests::run();
     let mut explained = 0;
     for text in statements.iter().filter(is_explained) {
