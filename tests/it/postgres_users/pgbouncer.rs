@@ -53,6 +53,15 @@ fn a_session_of_pgbouncer_is_as_good_as_one_of_the_server() {
         let (database, releases) = (cluster.database(), cluster.database());
         run_on(&database.url_by_way_of(bouncer.address), &releases.url_by_way_of(bouncer.address), text);
     }
+    // This one passes over options, so the tables would be made in the schema of somebody else.
+    let elsewhere = cluster.database();
+    elsewhere.sql("create schema other");
+    let parameter = "&options=-c%20search_path%3Dother";
+    let url = elsewhere.url_by_way_of(bouncer.address) + parameter;
+    let (_, stderr) = Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION", &url)]).fails("kv init");
+    assert!(stderr.contains("ignore_startup_parameters") && stderr.contains("(unsupported)"), "{stderr}");
+    assert_eq!(elsewhere.sql("select count(*) from pg_tables where tablename like 'kv%'"), "0");
+    Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION", &(elsewhere.url() + parameter))]).ok("kv init");
     // Another daemon, past PgBouncer, is heard at once.
     let database = cluster.database();
     let (near, far) = (database.url(), database.url_by_way_of(bouncer.address));

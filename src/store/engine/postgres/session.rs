@@ -223,6 +223,11 @@ where
 async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
     let search_path =
         if place.has_search_path() { String::new() } else { format!("set search_path = {SCHEMA};") };
+    let search_path_source = if place.has_search_path() {
+        "(select source from pg_settings where name = 'search_path')"
+    } else {
+        "null"
+    };
     let ms = |time: Duration| time.as_millis();
     let mark = uuid::Uuid::new_v4().simple().to_string();
     let text = format!(
@@ -239,7 +244,7 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
          select pg_backend_pid(), current_schema(), pg_is_in_recovery(), current_setting('server_encoding'),
              current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'),
              to_regnamespace('{SCHEMA}'), quote_ident(current_user),
-             pg_backend_pid() || ' of ' || pg_postmaster_start_time();",
+             pg_backend_pid() || ' of ' || pg_postmaster_start_time(), {search_path_source};",
         ms(limits::POSTGRES_LOCK_TIMEOUT),
         ms(limits::POSTGRES_STATEMENT_TIMEOUT),
         ms(limits::POSTGRES_IDLE_TRANSACTION_TIMEOUT),
@@ -297,6 +302,14 @@ fn check_server(place: &PostgresPlace, row: &SimpleQueryRow) -> Result<()> {
             Code::Unavailable,
             format!("{} may not use the schema {SCHEMA} of {place}", place.user()),
             &format!("grant usage on schema {SCHEMA} to {role}; docs/postgresql.md names all grants"),
+        );
+    }
+    // Otherwise the tables would be looked for, and made, in another schema.
+    if place.has_search_path() && !["client", "session"].map(Some).contains(&row.get(10)) {
+        return refused(
+            Code::Unsupported,
+            format!("the search_path in options does not reach the server of {place}"),
+            "PgBouncer passes over options with ignore_startup_parameters: leave that out, or go past PgBouncer",
         );
     }
     for (index, name) in [(5, "fsync"), (6, "full_page_writes")] {
