@@ -157,6 +157,10 @@ pub const LOCK_LOOK_MIN: Duration = Duration::from_millis(1);
 /// The most requests in one batch.
 pub const BATCH_REQUESTS: usize = 1_000;
 
+/// The most batches of point reads that a daemon has under way, which leave a connection of the store to other reads. What
+/// comes meanwhile is one batch more.
+pub const POINT_BATCHES: usize = 3;
+
 /// The most bytes of requests in one batch; a single request may be larger.
 pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 
