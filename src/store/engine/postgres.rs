@@ -12,6 +12,8 @@ pub(crate) mod check;
 mod error;
 mod listen;
 mod migrate;
+#[cfg(feature = "planted-defects")]
+mod planted;
 mod point;
 mod read;
 mod session;

@@ -12,6 +12,8 @@ use super::{Core, apply};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::damage::Damage;
+#[cfg(feature = "planted-defects")]
+use crate::store::engine::sql::load::Part;
 use crate::store::engine::sql::load::{Loaded, Loading, statements};
 use crate::store::engine::sql::{self, Dialect, Statement, Value};
 use crate::store::engine::{Decision, Failure, migrations};
@@ -100,7 +102,12 @@ impl Core {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (last_id, channel) = (self.last_batch().clone(), session.channel());
         let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &channel };
-        let ready = in_time(ready(session, apply::statements(&plan, oldest, &mark))).await;
+        let texts = apply::statements(&plan, oldest, &mark);
+        #[cfg(feature = "planted-defects")]
+        let texts = super::planted::take_numbers(session, &plan, texts)
+            .await
+            .map_err(|trouble| self.before(session, trouble))?;
+        let ready = in_time(ready(session, texts)).await;
         let ready = ready.map_err(|trouble| self.before(session, trouble))?;
         let outcome = in_time(commit(session, &ready)).await;
         drop(ready);
@@ -188,6 +195,8 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
     const LOCK: &str = concat!("select ", sql::columns!(meta), " from kv_meta for update");
     let client = &session.client;
     let lock = session.ready(Statement { text: LOCK.to_owned(), values: Vec::new() }).await?;
+    #[cfg(feature = "planted-defects")]
+    let mut planted = super::planted::lock_and_read(session, needs).await?;
     let mut parts = Vec::new();
     for (part, statement) in statements(needs, swept_to, Dialect::Postgres) {
         parts.push((part, session.ready(statement).await?));
@@ -199,6 +208,8 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
     let meta = locked.first().ok_or_else(|| Damage::new("kv_meta is empty"))?;
     let mut loading = Loading::new(sql::meta(meta)?);
     for ((part, _), rows) in parts.iter().zip(rows) {
+        #[cfg(feature = "planted-defects")]
+        let rows = if *part == Part::Records { planted.take().map_or(rows, Ok) } else { rows };
         for row in rows? {
             loading.add(*part, &row)?;
         }
