@@ -21,7 +21,13 @@ struct Person {
     city: String,
 }
 
-/// What follows is the same for a store of this process and for one behind a daemon.
+/// Stores a person and reads it again: the same code for a store of this process and for one behind a daemon.
+///
+/// # Errors
+/// Those of the store.
+///
+/// # Panics
+/// When the store answers something else than what was stored.
 pub async fn quickstart(store: &dyn Store) -> Result<()> {
     store.init().await?;
 

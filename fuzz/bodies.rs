@@ -1,4 +1,4 @@
-//! What must hold of any input: once for the fuzzer, and for the tests that run the same on inputs of their own.
+//! Properties that must hold for any input, for the fuzzer and for the tests, which run them on inputs of their own.
 //!
 //! Each body panics when its property does not hold.
 
@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
-/// Members of this name have a meaning of their own to `serde_json`, so it is no judge of them.
+/// Members of this name have a special meaning for `serde_json`, so it cannot judge them.
 const PRIVATE: &str = "$serde_json::private";
 
-/// A text is a value exactly when `serde_json` reads it and none of kv's own bounds is passed; what is dropped is
-/// white space between tokens, and nothing else. A refusal names the first byte that is wrong.
+/// A text is a value exactly when `serde_json` reads it and it exceeds none of kv's own bounds. Only the white space
+/// between tokens is dropped. A refusal names the first byte that is wrong.
 pub fn json_text(data: &[u8]) {
     let Some(text) = judgeable(data) else { return };
     let tree = serde_json::from_str::<Value>(text).ok();

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
+#[cfg(feature = "sqlite")]
 pub use self::sqlite::*;
 
 /// The most bytes of a key, in UTF-8; the least is 1. Such a key fits a B-tree page of every engine (rows of an index of
@@ -154,6 +156,9 @@ pub const LOCK_LOOK_MAX: Duration = Duration::from_secs(1);
 /// The shortest time between two reads of the expiries that requests wait for, unless a lock changes.
 pub const LOCK_LOOK_MIN: Duration = Duration::from_millis(1);
 
+/// The rows that a check reads before it tells its progress.
+pub const CHECK_STEP_ROWS: u64 = 1_000;
+
 /// The most requests in one batch.
 pub const BATCH_REQUESTS: usize = 1_000;
 
@@ -273,7 +278,7 @@ pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a connection that waits for its client checks whether other clients wait for memory.
 pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bytes that a connection reads at once; an idle connection holds a buffer of this size.
+/// The bytes that are read from a connection at once, into a buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
 /// The time without any connection after which a daemon ends, unless `--idle-timeout` sets another one.

@@ -6,7 +6,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-/// Gives the memory of a load back after it, which the allocator of glibc keeps.
+/// Returns memory to the system after a load; the allocator of glibc would keep it.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

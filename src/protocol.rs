@@ -1,6 +1,6 @@
 //! The wire, kv/1: one JSON object per line, both ways. No other file knows how a message is spelled.
 //!
-//! Requests are strict: an unknown field is an error, so that a misspelled condition is never a write without one.
+//! Requests are strict: an unknown field is an error, so that a misspelled condition never becomes a write without one.
 //! Replies are lenient: a client ignores members that it does not know.
 
 mod body;
@@ -64,11 +64,11 @@ impl Id {
 
     /// The id as a member of a message.
     fn to_raw(&self) -> Box<RawValue> {
-        // It is JSON text by construction; null is an id that nothing has.
+        // It is JSON text by construction; null is an id that no request has.
         RawValue::from_string(self.0.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
-    /// The id of a short text that is JSON.
+    /// The id with this short JSON text.
     fn of_plain(text: &str) -> Id {
         Id(text.to_owned())
     }
@@ -98,7 +98,7 @@ pub struct Incoming {
 /// Reads a request line, without its newline.
 ///
 /// # Errors
-/// What is wrong with it, with the id as far as one was found.
+/// The reason why the line is not a request, with its id if it has one.
 pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>, Error)> {
     let text = std::str::from_utf8(line)
         .map_err(|error| (None, parse_error(format!("byte {} is not UTF-8", error.valid_up_to()))))?;
@@ -116,7 +116,7 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
     }
 }
 
-/// Reads what stands in a request besides its id.
+/// Reads the part of a request besides its id.
 fn decode_call(
     op: Option<&RawValue>,
     timeout_ms: Option<&RawValue>,
@@ -172,7 +172,8 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Fields<'a> {
-    /// Refuses a field that stands twice, and more fields than any operation has: they would be compared for long.
+    /// Refuses a field that occurs twice, and more fields than any operation has, because comparing them would take
+    /// long.
     fn check_repeated(&self, op: &str) -> Result<()> {
         if self.0.len() > limits::FIELDS_PER_REQUEST {
             return Err(Error::new(Code::TooLarge, format!("{op} has {} fields", self.0.len())));
@@ -186,7 +187,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Takes the fields of these names out.
+    /// Removes the fields of these names, and returns them.
     fn split_off(&mut self, names: &[&str]) -> Fields<'a> {
         Fields(self.0.extract_if(.., |(name, _)| names.contains(&name.as_ref())).collect())
     }
@@ -211,7 +212,7 @@ impl<'a> Fields<'a> {
                 }
                 return unknown;
             }
-            // The path is found by reading once more: errors are rare.
+            // The path is found by reading the fields again: errors are rare.
             let field = match serde_path_to_error::deserialize::<_, T>(fields()) {
                 Err(error) if error.path().iter().next().is_some() => Some(error.path().to_string()),
                 _ => None,

@@ -1,8 +1,8 @@
-//! Paths inside messages: what a file is called must not look like words of kv, nor steer a terminal.
+//! Paths inside messages: the name of a file must not look like a message of kv, nor control a terminal.
 
 use std::path::Path;
 
-/// A path for people: as it is, or escaped and in quotes when it holds anything that cannot be seen.
+/// A path for people: as it is, or escaped and in quotes when it holds invisible characters.
 pub(crate) fn shown(path: &Path) -> String {
     match path.to_str() {
         Some(text) if text.chars().all(is_visible) => text.to_owned(),

@@ -1,4 +1,4 @@
-//! One connection that waits for each reply: for what is not measured.
+//! One connection that waits for each reply, for requests that are not measured.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -17,9 +17,16 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon of a store with this name and so many keys.
     pub fn start(place: &Place, name: &str, keys: u64) -> Daemon {
+        Daemon::start_on(place, name, &[], keys)
+    }
+
+    /// The same, on the store that this environment names.
+    pub fn start_on(place: &Place, name: &str, store: &[(&str, String)], keys: u64) -> Daemon {
         let (directory, socket) = (place.directory(name), place.socket(name));
-        init(&directory, &socket);
+        let environment = || store.iter().map(|(name, value)| (*name, value.as_str()));
+        check(kv(&directory, &socket, &["--daemon=never", "init"]).envs(environment()));
         let mut run = kv(&directory, &socket, &["daemon", "run", "--idle-timeout", "0"]);
+        run.envs(environment());
         let child = run.stderr(Stdio::null()).spawn().unwrap();
         let daemon = Daemon { child, directory, socket };
         wait_for(&daemon.socket);
@@ -43,7 +50,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Nobody needs its data: there is nothing that it should do before.
+        // Its data are not needed, so it need not end in order.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -51,7 +58,11 @@ impl Drop for Daemon {
 
 /// Makes the store of this directory.
 pub fn init(directory: &Path, socket: &Path) {
-    let output = kv(directory, socket, &["--daemon=never", "init"]).output().unwrap();
+    check(&mut kv(directory, socket, &["--daemon=never", "init"]));
+}
+
+fn check(init: &mut Command) {
+    let output = init.output().unwrap();
     assert!(output.status.success(), "kv init: {}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -1,4 +1,4 @@
-//! What requests cost in a small and in a large store, and what a get costs beside slow ones.
+//! The costs of requests in a small and in a large store, and of a get beside slow requests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::wire::{Operation, Requests, Wire, key};
 
 const KEYS_SMALL: u64 = 10_000;
 
-/// What is flat costs at most this much more in the large store: one level more of a B-tree, and noise.
+/// The most by which a flat cost may grow in the large store: one level more of a B-tree, and noise.
 const GROWTH_MAX: f64 = 1.5;
 
 /// The clients that count and skip while another one gets.

@@ -1,4 +1,4 @@
-//! What a daemon takes that nobody asks for anything.
+//! The CPU time of an idle daemon.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use crate::options::Scale;
 use crate::process;
 use crate::report::{Cell, Report, Row};
 
-/// "No CPU": less than the shortest look at a clock now and then.
+/// "No CPU": less than checking a clock now and then takes.
 const ALONE_MAX_PERCENT: f64 = 0.01;
 const FOLLOWED_MAX_PERCENT: f64 = 0.1;
 
-/// What came before is over.
+/// Waits until earlier work is finished.
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub fn run(place: &Place, scale: &Scale, report: &mut Report) {

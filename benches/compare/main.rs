@@ -1,8 +1,8 @@
 //! Compares kv with Redis and with SQLite alone, in one run on one machine. `scripts/bench` runs it.
 //!
 //! - `wire`, `load`, `client`: the client, one thread that costs both servers the same
-//! - `daemon`, `redis`, `bare`, `in_process`: what is compared
-//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`: what is measured
+//! - `daemon`, `redis`, `bare`, `in_process`: the candidates
+//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`, `postgres`: the measurements
 //! - `process`: what the system tells about a process; `report`: figures, ratios and bounds
 
 #![allow(
@@ -25,6 +25,7 @@ mod in_process;
 mod load;
 mod memory;
 mod options;
+mod postgres;
 mod process;
 mod push;
 mod redis;
@@ -54,7 +55,10 @@ impl Place {
         Place { data: TempDir::new_in(directory).unwrap(), sockets: TempDir::new().unwrap() }
     }
 
-    /// A new directory of this name.
+    /// Makes a directory of this name for the data of one server, and answers its path.
+    ///
+    /// # Panics
+    /// When it cannot be made.
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.data.path().join(name);
         std::fs::create_dir(&path).unwrap();
@@ -77,7 +81,7 @@ fn main() {
         report.note(note);
     }
     for section in options.sections() {
-        // Tables come late: whoever waits sees what for.
+        // Tables come late, so progress is shown.
         eprintln!("measuring: {section:?}");
         match section {
             Section::Throughput => throughput::run(&place, &scale, &mut report),
@@ -86,6 +90,7 @@ fn main() {
             Section::Commands => commands::run(&place, &scale, &mut report),
             Section::Memory => memory::run(&place, &scale, &mut report),
             Section::Idle => idle::run(&place, &scale, &mut report),
+            Section::Postgres => postgres::run(&place, &scale, &mut report),
         }
     }
     drop(place);

@@ -1,4 +1,4 @@
-//! Resident memory of the daemon, and what it gives back.
+//! Resident memory of the daemon, and how much of it returns to the system.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};

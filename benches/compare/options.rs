@@ -1,4 +1,4 @@
-//! The words of the command line, and how much is measured.
+//! The options of the command line, and how much is measured.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Options {
     /// Where the data lies while it is measured, on the file system that matters; by default in target
     #[arg(long)]
     pub directory: Option<PathBuf>,
-    /// What cargo tells every benchmark
+    /// The option that cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -44,8 +44,10 @@ pub enum Section {
     Commands,
     /// Resident memory of the daemon
     Memory,
-    /// CPU of a daemon that nobody asks for anything
+    /// CPU of an idle daemon
     Idle,
+    /// Puts and gets on PostgreSQL against single statements
+    Postgres,
 }
 
 /// How much is measured.
@@ -61,7 +63,7 @@ pub struct Scale {
     pub keys_large: u64,
     /// How often a command is run in one round.
     pub commands: usize,
-    /// How long a daemon is watched that has nothing to do.
+    /// How long an idle daemon is watched.
     pub idle: Duration,
     /// The puts that are pushed.
     pub pushes: usize,

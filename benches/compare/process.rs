@@ -1,4 +1,4 @@
-//! What the system tells about a process and about the machine.
+//! Facts of the system about a process and about the machine.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn resident_mib(pid: u32) -> f64 {
     field(&format!("/proc/{pid}/status"), "VmRSS:") as f64 / 1_024.0
 }
 
-/// What a reader must know of the machine to judge the figures.
+/// The facts about the machine that a reader needs to judge the figures.
 pub fn describe_machine(directory: &Path) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let before = busy_and_all();

@@ -1,4 +1,4 @@
-//! How long a change takes from its put to those who follow the stream.
+//! The time of a change from its put to the subscribers of the stream.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::{Duration, Instant};

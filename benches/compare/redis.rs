@@ -1,4 +1,4 @@
-//! Redis with the same promise as kv: what it has acknowledged is on the disk.
+//! Redis with the same promise as kv: an acknowledged write is on the disk.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -41,7 +41,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Nobody needs its data: there is nothing that it should do before.
+        // Its data are not needed, so it need not end in order.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// What a value has to keep.
+/// The bound of a value.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
     AtLeast(f64),

@@ -13,7 +13,7 @@ use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{LocalStore, Reply, Request, Result, Store as _};
 
-/// Holds the store, and the point reads that have come in since it last looked.
+/// Holds the store, and the point reads that have come in since the last tick.
 pub(crate) struct Backend {
     store: Arc<LocalStore>,
     points: VecDeque<Points>,
@@ -60,7 +60,7 @@ impl Message for Ask {
 }
 
 impl Handler<Ask> for Backend {
-    /// Overlapping, and living on when the connection is gone: a client that hangs up cancels nothing.
+    /// Handlers overlap, and go on when the connection is gone: a client that disconnects cancels nothing.
     type Result = ResponseFuture<Result<Reply>>;
 
     fn handle(&mut self, Ask(request): Ask, _: &mut Self::Context) -> Self::Result {
@@ -69,14 +69,14 @@ impl Handler<Ask> for Backend {
     }
 }
 
-/// Point reads of one connection, which are told together.
+/// Point reads of one connection, which are answered together.
 pub(crate) struct Points {
     pub(crate) keys: Vec<String>,
-    pub(crate) told: PointsTold,
+    pub(crate) told: PointsCallback,
 }
 
-/// Is told what stands under the keys, in their order, and the head of the snapshot.
-pub(crate) type PointsTold = Box<dyn FnOnce(Vec<String>, Result<(u64, Vec<Point>)>) + Send>;
+/// Receives the keys, and the head of the snapshot with what is stored under each of them, in order.
+pub(crate) type PointsCallback = Box<dyn FnOnce(Vec<String>, Result<(u64, Vec<Point>)>) + Send>;
 
 impl Message for Points {
     type Result = ();
@@ -87,14 +87,14 @@ impl Handler<Points> for Backend {
 
     fn handle(&mut self, points: Points, context: &mut Self::Context) {
         if self.points.is_empty() && self.may_read() {
-            // It comes behind the messages that are in the mailbox by then.
+            // The tick comes after the messages that are already in the mailbox.
             context.notify(Tick);
         }
         self.points.push_back(points);
     }
 }
 
-/// The point reads that have gathered are to be run.
+/// Runs the point reads that have been gathered.
 struct Tick;
 
 impl Message for Tick {
@@ -134,7 +134,7 @@ impl Handler<Tick> for Backend {
     }
 }
 
-/// Writes of one connection, which are told as soon as each is known.
+/// Writes of one connection, each of which is answered as soon as its outcome is known.
 pub(crate) struct WriteGroup(pub(crate) Writes);
 
 impl Message for WriteGroup {

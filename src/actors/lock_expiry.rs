@@ -10,7 +10,8 @@ use super::{MAILBOX, unless_given_up};
 use crate::store::Result;
 use crate::store::waiting::{Claim, Claimable, Waiters};
 
-/// Has the queues of those that wait, and the one timer that wakes them when what they wait for is released or expires.
+/// Holds the queues of the requests that wait, and the one timer that wakes them when a lock or consumer is released or
+/// expires.
 pub(crate) struct LockExpiry {
     waiters: Arc<Waiters>,
 }
@@ -29,11 +30,11 @@ impl Actor for LockExpiry {
     }
 }
 
-/// Acquires something that others may hold.
+/// Acquires a lock or consumer that others may hold.
 pub(crate) struct Acquire {
     pub(crate) claimable: Claimable,
     pub(crate) wait: Duration,
-    /// Cancelled by who gives up.
+    /// Cancelled when the request is given up.
     pub(crate) given_up: CancellationToken,
 }
 
@@ -42,7 +43,7 @@ impl Message for Acquire {
 }
 
 impl Handler<Acquire> for LockExpiry {
-    /// Overlapping: the store keeps those who wait for one lock in order.
+    /// Handlers overlap: the store keeps the requests for one lock in order.
     type Result = ResponseFuture<Result<Claim>>;
 
     fn handle(

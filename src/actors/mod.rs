@@ -8,8 +8,8 @@
 //! | `Acquire` | a connection | `LockExpiry` | overlapping; ended by its token |
 //! | `Follow` | a connection | `StreamNotifier` | overlapping |
 //!
-//! A panic ends the process (`daemon::end_process_on_panic`): actix would let the actor die and the process live on, answering
-//! "mailbox closed" for ever. The number of messages in flight is bounded in front of the actors, by permits.
+//! A panic ends the process (`daemon::end_process_on_panic`): actix would let the actor die and the process live on,
+//! answering "mailbox closed" for ever. Permits bound the number of messages in flight before they reach the actors.
 
 pub(crate) mod backend;
 pub(crate) mod lock_expiry;
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use crate::limits;
 use crate::store::{Result, cancelled};
 
-/// Never full: fewer permits are out than this, and an overfull mailbox would reorder requests.
+/// More than the number of permits, so the mailbox is never full: an overfull mailbox would reorder requests.
 const MAILBOX: usize =
     limits::IN_FLIGHT_BYTES / limits::REQUEST_WEIGHT_BYTES + limits::CONNECTIONS_RAISED + limits::ATTACHED;
 
-/// Does something until whoever asked for it gives up: a future that an actor answers with outlives the one who asked.
+/// Runs work until it ends or is given up: dropping a request to an actor does not cancel the future that answers it.
 async fn unless_given_up<T>(given_up: CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         outcome = work => outcome,

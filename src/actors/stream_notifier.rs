@@ -11,11 +11,11 @@ use crate::store::follow::Follower;
 use crate::store::waiting::Waiters;
 use crate::store::{Identity, Result, Subscribe};
 
-/// Has the feed, whose signal tells that the stream goes on, whoever wrote to it, and hands out cursors that it wakes. A
-/// cursor is read by the connection that has it, when its socket can take more: this actor holds nothing of it.
+/// Holds the feed, which signals that the stream has grown, whichever process wrote to it, and hands out cursors that
+/// it wakes. The connection that has a cursor reads it when its socket can take more; this actor keeps nothing of it.
 pub(crate) struct StreamNotifier {
     feed: Arc<Feed>,
-    /// For a consumer, which one session at a time follows as.
+    /// For consumers, each of which only one session at a time follows.
     waiters: Arc<Waiters>,
 }
 
@@ -33,12 +33,12 @@ impl Actor for StreamNotifier {
     }
 }
 
-/// Begins to follow the stream.
+/// Begins a subscription.
 pub(crate) struct Follow {
     pub(crate) subscribe: Subscribe,
-    /// Who holds a consumer.
+    /// The session that holds a consumer.
     pub(crate) session: String,
-    /// Cancelled by who gives up, while another session follows as the same consumer.
+    /// Cancelled when the request is given up, while it waits for a consumer that another session holds.
     pub(crate) given_up: CancellationToken,
 }
 
@@ -47,7 +47,7 @@ impl Message for Follow {
 }
 
 impl Handler<Follow> for StreamNotifier {
-    /// Overlapping: each asks the store by itself where it begins.
+    /// Handlers overlap: each reads its start from the store by itself.
     type Result = ResponseFuture<Result<(Follower, u64, Identity)>>;
 
     fn handle(

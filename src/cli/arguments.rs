@@ -1,4 +1,4 @@
-//! Words of the command line that several commands have.
+//! Arguments that several commands share.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use kv::store::{Fence, Write};
 
-/// A connection string as it was given. It may hold a password, so `Debug` does not show it.
+/// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
 #[derive(Clone)]
 pub(super) struct ConnectionString(pub(super) OsString);
 
@@ -17,7 +17,7 @@ impl std::fmt::Debug for ConnectionString {
     }
 }
 
-/// Which store, and how it is reached.
+/// The store of a command, and how to reach it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct StoreArguments {
     /// Kind of database
@@ -40,7 +40,7 @@ pub(super) struct StoreArguments {
     /// Start the daemon when needed, require that it runs, or open the store in this process
     #[arg(long = "daemon", global = true, env = "KV_DAEMON", default_value = "auto", value_name = "MODE")]
     pub(super) daemon: DaemonMode,
-    /// A daemon without connections ends after so many seconds; 0 = never
+    /// Seconds after which a daemon without connections ends; 0 = never
     #[arg(long = "idle-timeout", global = true, value_name = "SECONDS")]
     pub(super) idle_timeout_s: Option<u64>,
 }
@@ -88,7 +88,7 @@ impl ConditionArguments {
     }
 }
 
-/// What guards a write besides its condition.
+/// The guards of a write besides its condition.
 #[derive(Debug, Args)]
 pub(super) struct GuardArguments {
     /// Apply the write once, however often it is repeated with this id within 24 h
@@ -126,12 +126,12 @@ pub(super) struct KeyArguments {
 
 impl KeyArguments {
     pub(super) fn key(&self) -> String {
-        // clap sees to it that exactly one of them is there.
+        // clap ensures that exactly one of them is given.
         self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default()
     }
 }
 
-/// How items are printed.
+/// The format in which items are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {
     /// One JSON array
@@ -140,12 +140,12 @@ pub(super) enum ListFormat {
     Ndjson,
 }
 
-/// A usage error of words that clap cannot check.
+/// The error for arguments that clap cannot check.
 pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
     kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)
 }
 
-/// Reads an OFFSET, a LIMIT or another number that may be negative.
+/// Reads an OFFSET, a LIMIT or another number, which may be negative.
 pub(super) fn number(what: &str, word: Option<&String>, default: i64) -> kv::store::Result<i64> {
     word.map_or(Ok(default), |word| {
         word.parse().map_err(|_| usage(&format!("{what} is a number, not {word:?}"), "see kv help"))

@@ -9,7 +9,7 @@ use super::arguments::{StoreArguments, usage};
 use super::progress::{Completion, watched};
 use super::{connect, exit_code, output};
 
-/// The word for stdin and stdout.
+/// The argument that means stdin or stdout.
 pub(super) const STREAM: &str = "-";
 
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ disk; it is one file, readable by its owner alone. The command reads the file of
 pub(super) struct Backup {
     /// Where to write; - = stdout
     file: PathBuf,
-    /// Replace FILE when it is there
+    /// Replace FILE when it exists
     #[arg(long)]
     force: bool,
 }
@@ -53,7 +53,7 @@ impl Backup {
     }
 }
 
-/// Tells what was done, and answers the exit code.
+/// Reports what was done, and answers the exit code.
 pub(super) fn ended<T>(ended: Completion<T>, tell: impl FnOnce(T)) -> Result<u8> {
     Ok(match ended {
         Completion::Finished(done) => {

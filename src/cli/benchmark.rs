@@ -19,9 +19,9 @@ use super::output;
 Each worker is a client of its own, which waits for a reply before it asks again.
 What a benchmark wrote is deleted at its end; its changes stay in the stream.")]
 pub(super) enum Benchmark {
-    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 of 100 by 100 workers
+    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 times one of 100, by 100 workers
     Get {
-        /// So many records are put first
+        /// Number of records that are put first
         #[arg(default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
         records: u64,
         #[command(flatten)]
@@ -35,13 +35,13 @@ pub(super) enum Benchmark {
     Mixed(Load),
 }
 
-/// How much is asked for.
+/// The size of a benchmark.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Load {
-    /// How often
+    /// Number of operations
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     n: Option<u64>,
-    /// By how many workers at once
+    /// Number of workers that run at once
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000))]
     workers: Option<u64>,
 }
@@ -68,7 +68,7 @@ impl Benchmark {
             Benchmark::Get { records, .. } => {
                 run.measure(None, records, async |store, _, number| run.put(store, number).await).await?;
                 run.measure(Some("gets"), n, async |store, _, number| {
-                    // A prime far from any round number spreads the keys.
+                    // A large prime spreads the keys.
                     run.get(store, number.wrapping_mul(7_919) % records).await
                 })
                 .await
@@ -88,10 +88,10 @@ impl Benchmark {
     }
 }
 
-/// One run, with keys of its own.
+/// One run, with its own keys.
 struct Run {
     prefix: String,
-    /// One for each worker.
+    /// One store for each worker.
     stores: Vec<Arc<OpenStore>>,
 }
 
@@ -99,7 +99,7 @@ impl Run {
     async fn open(arguments: &StoreArguments, workers: u64) -> Result<Run> {
         let mut stores = vec![Arc::new(connect::open(arguments).await?)];
         for _ in 1..workers {
-            // In this process all workers share the store: it is what gathers their writes.
+            // In this process all workers share one store, because it is what gathers their writes.
             let store = match &*stores[0] {
                 OpenStore::Local(_) => Arc::clone(&stores[0]),
                 OpenStore::Remote(_) => Arc::new(connect::open(arguments).await?),
@@ -117,7 +117,7 @@ impl Run {
         }
     }
 
-    /// Has the workers share `count` operations, and prints how fast they were when they have a name.
+    /// Distributes `count` operations over the workers. When they have a name, prints their rate.
     async fn measure(
         &self,
         name: Option<&str>,

@@ -61,9 +61,9 @@ impl Check {
     }
 }
 
-/// A finding as one line, whatever stands in a damaged file.
+/// A finding as one line, whatever a damaged file holds.
 pub(super) fn line(Finding { table, row, problem }: &Finding) -> String {
-    // A seq is a number, all others are words.
+    // A seq is a number; all other fields are texts.
     let row = row.as_ref().map_or_else(String::new, |row| match row.parse::<i64>() {
         Ok(_) if *table == "kv_stream" => format!(" {row}"),
         _ => format!(" {row:?}"),

@@ -23,21 +23,21 @@ use super::signals::{self, SignalSet, Signals};
 use super::witness::Witness;
 use super::{connect, output, witness};
 
-/// The first word of the command line of the process that becomes a program.
+/// The first argument of the process that becomes a program.
 const STAGE: &str = "program-stage";
 
-/// The program cannot be run, and it is not there: as a shell tells it.
+/// The exit code of a shell for a program that cannot be run: it is not executable, or does not exist.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Variables for a program.
 pub(super) type Environment = Vec<(&'static str, OsString)>;
 
-/// A program that can be run, with its words; the first one names it.
+/// A program with its arguments, of which the first names it.
 pub(super) struct Program {
     words: Vec<OsString>,
     environment: Environment,
-    /// None after it was lost.
+    /// The witness; none after it was lost.
     witness: Option<Witness>,
 }
 
@@ -48,7 +48,7 @@ impl Program {
         Ok(Program { words, environment, witness: Some(Witness::start().await?) })
     }
 
-    /// The program as it is run, by a stage that becomes it.
+    /// The command that runs the program: a process of kv that becomes it.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(RUNNING_IMAGE);
         command.arg0(STAGE).arg(getpid().as_raw_pid().to_string()).arg(signals::blocked());
@@ -56,19 +56,21 @@ impl Program {
         command
     }
 
-    /// Starts it. Must be called on the thread that lives as long as kv: with the thread the program would be told to end.
+    /// Starts the program. Must be called on the thread that lives as long as kv: the end of that thread tells the
+    /// program to end.
     pub(super) async fn spawn(&mut self, command: &mut Command) -> Result<Child> {
         let failed = |error: IoError| {
             Error::new(Code::Unavailable, format!("no process can be started: {error}"))
                 .hint("see the limits of this user: ulimit -u")
         };
         let child = command.spawn().map_err(failed)?;
-        // What came before it was there has not reached it.
+        // Signals that came before the program existed have not reached it.
         self.reached(SignalSet::heard()).await;
         Ok(child)
     }
 
-    /// Waits for it, and answers its exit code. Signals are passed on; one that asks kv itself to end is answered too.
+    /// Waits for the program, and answers its exit code. Signals are passed on; a signal that asks kv itself to end is
+    /// answered too.
     pub(super) async fn wait(
         &mut self,
         child: &mut Child,
@@ -87,8 +89,8 @@ impl Program {
         }
     }
 
-    /// Passes on what has not reached the program by itself, and answers what is meant for kv too. What comes when the
-    /// program has just ended is meant for kv alone, as if there were none.
+    /// Passes on the signals that have not reached the program by themselves, and answers one that is meant for kv too.
+    /// A signal that comes just after the program has ended is meant for kv alone.
     async fn pass_on(&mut self, child: &mut Child, first: Signal, signals: &mut Signals) -> Option<Signal> {
         sleep(limits::SIGNAL_GATHERING).await;
         let mut came = signals.take();
@@ -97,7 +99,7 @@ impl Program {
         if let Ok(Some(_)) = child.try_wait() {
             return came.iter().find(|&signal| signals::ends_a_process(signal));
         }
-        // A program that has a group of its own gets nothing that is sent to this one.
+        // A program in a process group of its own gets no signal that is sent to this one.
         let is_in_group = pid(child).is_some_and(|pid| getpgid(Some(pid)) == Ok(getpgrp()));
         for signal in came.without(if is_in_group { reached } else { SignalSet::EMPTY }).iter() {
             tell(child, signal);
@@ -105,7 +107,7 @@ impl Program {
         came.iter().find(|&signal| signals::asks_to_end(signal))
     }
 
-    /// Which of these signals have reached the whole group.
+    /// The signals among these that have reached the whole group.
     async fn reached(&mut self, asked: SignalSet) -> SignalSet {
         let reached = match &mut self.witness {
             Some(witness) => witness.reached(asked).await.ok(),
@@ -131,10 +133,10 @@ fn tell(child: &Child, signal: Signal) {
     }
 }
 
-/// Tells a program to end, and kills it when it does not.
+/// Tells a program to end, and kills it when it does not end in time.
 pub(super) async fn stop(child: &mut Child) {
     tell(child, Signal::TERM);
-    // One that is stopped hears of it only when it goes on.
+    // A stopped program receives the signal only when it is continued.
     tell(child, Signal::CONT);
     if timeout(limits::CHILD_GRACE, child.wait()).await.is_err() {
         tell(child, Signal::KILL);
@@ -142,19 +144,19 @@ pub(super) async fn stop(child: &mut Child) {
     }
 }
 
-/// The exit code as a shell tells it: 128 plus the signal for a program that a signal ended.
+/// The exit code as a shell reports it: 128 plus the signal for a program that was ended by one.
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }
 
-/// What a process of kv does that another one started for its own purposes, and its exit code; none when this is not
-/// such a process.
+/// Runs an internal process of kv, which another process of kv has started, and answers its exit code; none when this
+/// is not such a process.
 pub(super) fn run_as_helper(mut words: impl Iterator<Item = OsString>) -> Option<u8> {
     let name = words.next()?;
     if name == witness::NAME {
         let word = words.next();
-        // With the end of its pipes its work is done.
+        // Its work is done when its pipes are closed.
         let _ = witness::run(word.as_deref().and_then(|word| word.to_str()));
         return Some(0);
     }
@@ -176,7 +178,7 @@ fn become_program(mut words: impl Iterator<Item = OsString>) -> u8 {
 
 fn execute(parent: &str, blocked: &str, words: &[OsString]) -> IoResult<std::convert::Infallible> {
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    // It may have died before that.
+    // kv may have died before.
     if getppid().is_none_or(|present| present.as_raw_pid().to_string() != parent) {
         return Err(IoError::other("kv was killed"));
     }

@@ -33,7 +33,7 @@ impl OpenStore {
         }
     }
 
-    /// Finishes what was asked for; in this process that writes SQLite's log back into the file.
+    /// Finishes the requests under way; a store in this process writes SQLite's log back into the file.
     pub(super) async fn close(self) {
         if let OpenStore::Local(store) = self {
             store.close().await;
@@ -56,7 +56,7 @@ impl Store for OpenStore {
     }
 }
 
-/// A runtime on the thread that asks for it.
+/// A runtime on the calling thread.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,7 +64,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
         .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))
 }
 
-/// Runs a command on a runtime of its own.
+/// Runs a command on a new runtime.
 pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
@@ -72,7 +72,7 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T>
         signals::see_children_end()?;
         command.await
     });
-    // A thread that waits for a terminal must not keep the command from ending.
+    // A thread that waits for input from a terminal must not keep the command from ending.
     runtime.shutdown_background();
     outcome
 }
@@ -93,7 +93,7 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
     Address::parse(kind, connection)
 }
 
-/// What makes a program that kv runs use the same store, in whatever directory it is.
+/// The variables that make a program of kv use the same store in any directory.
 pub(super) fn environment(arguments: &StoreArguments) -> Result<Environment> {
     let address = address(arguments)?;
     let mode = arguments.daemon.to_possible_value();
@@ -114,13 +114,13 @@ pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {
     Place::for_store(&shared_address(arguments)?.identity(), arguments.socket.as_deref())
 }
 
-/// The place of a daemon that serves a group too.
+/// The place of a daemon that also serves a group.
 pub(super) fn group_place(arguments: &StoreArguments, group: &str) -> Result<Place> {
     let identity = shared_address(arguments)?.identity();
     Place::for_group(&identity, arguments.socket.as_deref(), SocketGroup::find(group)?)
 }
 
-/// The address of a store that a daemon can share.
+/// The address of a store that a daemon can serve.
 fn shared_address(arguments: &StoreArguments) -> Result<Address> {
     let address = address(arguments)?;
     if address.is_memory() {
@@ -141,7 +141,7 @@ pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
     })
 }
 
-/// Opens the store as the flags say.
+/// Opens the store as the arguments say.
 pub(super) async fn open(arguments: &StoreArguments) -> Result<OpenStore> {
     match local(arguments)? {
         Some(store) => Ok(OpenStore::Local(store)),
@@ -149,7 +149,7 @@ pub(super) async fn open(arguments: &StoreArguments) -> Result<OpenStore> {
     }
 }
 
-/// Opens a store that may still have to be made: so it is the one that was asked for, whatever a socket serves.
+/// Opens a store that may have to be created first: it is the one that the arguments name, whatever a socket serves.
 pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<OpenStore> {
     match local(arguments)? {
         Some(store) => Ok(OpenStore::Local(store)),
@@ -160,7 +160,8 @@ pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<OpenStor
     }
 }
 
-/// The store through the daemon that serves it, else in this process: no daemon starts for a store that is damaged.
+/// Opens the store through the daemon that serves it, or else in this process: no daemon is started for a store that
+/// may be damaged.
 pub(super) async fn open_running(arguments: &StoreArguments) -> Result<OpenStore> {
     if let Some(store) = local(arguments)? {
         return Ok(OpenStore::Local(store));
@@ -173,7 +174,7 @@ pub(super) async fn open_running(arguments: &StoreArguments) -> Result<OpenStore
     }
 }
 
-/// The store in this process, where the flags say so.
+/// The store in this process, when the arguments ask for that.
 fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
     let address = address(arguments)?;
     let is_local = arguments.daemon == DaemonMode::Never || address.is_memory();
@@ -183,7 +184,7 @@ fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
     }))
 }
 
-/// The store whose file a command opens itself. Where only a socket was named, that is the store of its daemon.
+/// The store whose file a command opens itself. When only a socket is named, it is the store of its daemon.
 pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Address> {
     if arguments.socket.is_none() {
         return address(arguments);
@@ -195,13 +196,21 @@ pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Addres
     let hello = Client::connect_to(target.clone()).await?.hello();
     let kind = EngineKind::from_name(&hello.engine)
         .ok_or_else(|| Error::new(Code::Unsupported, format!("there is no engine {:?}", hello.engine)))?;
+    if kind != EngineKind::Sqlite {
+        // It tells no password.
+        return Err(usage(
+            "a command that opens the store itself has to know it",
+            "name it with --connection",
+        ));
+    }
     let address = Address::parse(kind, &hello.store)?;
-    // At this path, its file may be another one here.
+    // At that path there may be another file here.
     Client::connect_to(Target { address: Some(address.clone()), ..target }).await?;
     Ok(address)
 }
 
-/// Where the daemon of the store listens, which is started when the flags say so: what is printed can be connected to.
+/// The socket of the daemon of the store, which is started when the arguments allow it, so that a printed socket can be
+/// connected to.
 pub(super) async fn socket(arguments: &StoreArguments) -> Result<PathBuf> {
     match arguments.daemon {
         DaemonMode::Never => Ok(place(arguments)?.socket().to_owned()),
@@ -218,7 +227,7 @@ async fn connected(arguments: &StoreArguments, target: Target) -> Result<Client>
     let asked = target.address.clone();
     let found = Client::connect_to(target).await;
     if found.is_err() && arguments.daemon == DaemonMode::Require {
-        // That nobody listens is not the reason where no daemon could serve the store.
+        // When no daemon could serve the store, that is the reason, and not that none listens.
         address(arguments)?.check().await?;
     }
     let client = found?;
@@ -228,12 +237,12 @@ async fn connected(arguments: &StoreArguments, target: Target) -> Result<Client>
     Ok(client)
 }
 
-/// Tells root that a store is another user's: root's daemon is not the one that its owner uses.
+/// Tells root that a store belongs to another user: its owner does not use root's daemon.
 pub(super) fn note_owner(address: &Address, client: Option<&Client>) {
     let Some(owner) = address.foreign_owner() else { return };
     let server = match client {
         None => "this process",
-        // A system service serves every user that its directory admits, root too.
+        // A system service serves every user whom its directory admits, including root.
         Some(client) if is_system(&client.socket()) => return,
         Some(_) => "a daemon of root",
     };
@@ -242,7 +251,7 @@ pub(super) fn note_owner(address: &Address, client: Option<&Client>) {
     ));
 }
 
-/// The daemon of the store, started when it does not run unless the flags say that it must.
+/// The daemon of the store, which is started when it does not run, unless the arguments require that it runs.
 pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
     match arguments.daemon {
         DaemonMode::Auto => starting(arguments),
@@ -250,24 +259,25 @@ pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
     }
 }
 
-/// The daemon that runs, wherever its socket is: that depends on the environment in which it was started.
+/// The running daemon. The location of its socket depends on the environment in which it was started.
 pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
     let address = address(arguments)?;
-    // Where only a socket was named, the store of its daemon is meant, unless there is one in the present directory.
+    // When only a socket is named, the store of its daemon is meant, unless there is one in the present directory.
     let is_asked_for = arguments.socket.is_none()
         || arguments.connection.is_some()
-        || address.file().is_none_or(Path::exists);
+        || address.file().is_some_and(Path::exists);
     Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
 }
 
-/// The daemon that runs; one is started when none does.
+/// The running daemon; starts one when none runs.
 pub(super) fn starting(arguments: &StoreArguments) -> Result<Target> {
     let launch = Launch { program: this_program(), handover: handover(arguments)? };
     Ok(Target { launch: Some(launch), ..running(arguments)? })
 }
 
-/// The binary of this process: what is at its path by the time that a daemon is started, else what is running.
+/// The program that is started as the daemon: the binary at the path of this one or, when it is gone, the running
+/// image.
 fn this_program() -> Program {
-    // Where the file was removed already, what is told leads nowhere.
+    // After the file was removed, the path of the image leads nowhere.
     Program::at(std::env::current_exe().unwrap_or_default()).or(RUNNING_IMAGE)
 }

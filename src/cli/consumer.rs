@@ -15,16 +15,16 @@ use super::{WriteCommand, exit_code, watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Consumer {
-    /// Print the changes behind the position of a consumer: get NAME [LIMIT]
+    /// Print the changes after the position of a consumer: get NAME [LIMIT]
     Get(Get),
-    /// Print how far a consumer is, and who follows as it
+    /// Print the position of a consumer, and the session that follows as it
     Status {
         /// Consumer
         name: String,
     },
-    /// Move the position of a consumer on, which makes it when it is not there, and print the position
+    /// Advance the position of a consumer, create the consumer when it does not exist, and print the position
     Commit(Commit),
-    /// Forget a consumer
+    /// Remove a consumer
     Delete(Delete),
     /// Print the consumers
     List {
@@ -35,16 +35,16 @@ pub(super) enum Consumer {
         #[arg(long, default_value = "json", value_name = "FORMAT")]
         output: ListFormat,
     },
-    /// Print the changes behind the position and those that come, and commit them: stream NAME [-- COMMAND]
+    /// Print the changes after the position and new ones, and commit them: stream NAME [-- COMMAND]
     Stream(Stream),
 }
 
-/// Which changes, and where a consumer begins that is not there.
+/// The changes to print, and the start of a new consumer.
 #[derive(Debug, Args)]
 pub(super) struct ConsumerArguments {
     /// Consumer
     pub(super) name: String,
-    /// Where the consumer begins when it is not there: behind this seq; by default with the first change that is kept
+    /// Where the consumer begins when it does not exist: after this seq; by default with the first change that is kept
     #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
     pub(super) from: Option<Start>,
     /// Only changes of keys that start with this
@@ -73,7 +73,7 @@ pub(super) struct Delete {
 pub(super) struct Get {
     #[command(flatten)]
     wanted: ConsumerArguments,
-    /// At most so many; by default 1000, -1 = as many as one page holds
+    /// At most this many changes; by default 1000, -1 = as many as one page holds
     #[arg(allow_negative_numbers = true)]
     limit: Option<String>,
     /// How changes are printed

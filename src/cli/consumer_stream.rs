@@ -1,4 +1,4 @@
-//! `kv consumer stream`: changes are dealt with one after the other, and committed behind that.
+//! `kv consumer stream`: processes changes one after the other, and commits them after that.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{exit_code, output};
 pub(super) struct Stream {
     #[command(flatten)]
     wanted: ConsumerArguments,
-    /// How long to wait while somebody else follows under this name: 10s, 1h
+    /// How long to wait while another session follows under this name: 10s, 1h
     #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
     wait: Duration,
     #[command(flatten)]
@@ -51,17 +51,17 @@ impl Stream {
     }
 }
 
-/// A consumer at work.
+/// The state of a consumer stream.
 struct Session {
     sink: Sink,
     subscription: Subscription,
-    /// How many changes were dealt with.
+    /// The number of changes that were processed.
     done: u64,
-    /// Everything up to this one was dealt with, or is not wanted.
+    /// Everything up to this seq was processed, or is not wanted.
     seq: u64,
-    /// What of it was committed here.
+    /// The seq up to which this process has committed.
     committed: u64,
-    /// When the last commit was.
+    /// The time of the last commit.
     last: Instant,
 }
 
@@ -73,7 +73,7 @@ impl Session {
             }
             let event = match self.subscription.next().now_or_never() {
                 Some(event) => event,
-                // Nothing more is there: what was printed has gone out.
+                // There are no more changes for now: the output so far has been flushed.
                 None => {
                     if self.sink.has_lost_its_reader() {
                         return Ok(exit_code::OK);
@@ -89,7 +89,7 @@ impl Session {
             };
             let change = match event {
                 Ok(Event::Change(change)) => change,
-                // Nothing of what was looked at is wanted.
+                // None of the examined changes is wanted.
                 Ok(Event::Progress { seq, .. }) => {
                     self.seq = self.seq.max(seq);
                     continue;
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// Commits what was dealt with, unless nobody can have read it.
+    /// Commits the processed changes, unless the output has no reader.
     async fn end(&mut self, code: u8, told: Option<Signal>) -> Result<u8> {
         if self.sink.has_lost_its_reader() {
             return Ok(code);
@@ -124,7 +124,8 @@ impl Session {
         Ok(if told.is_some() { code } else { told_meanwhile.map_or(code, signals::exit_code) })
     }
 
-    /// Answers the signal that asks to end, before or meanwhile: nobody waits then for a daemon that does not come back.
+    /// Answers the signal that asks to end, which may come before or during the work: then the work must not wait for a
+    /// daemon that does not come back.
     async fn commit(&mut self, told: Option<Signal>) -> Result<Option<Signal>> {
         let seq = self.seq;
         if seq <= self.committed {
@@ -141,7 +142,7 @@ impl Session {
         Ok(told)
     }
 
-    /// What was dealt with before an error is committed all the same, as far as that goes.
+    /// After an error the changes before it are still committed, if possible.
     async fn fail(&mut self, error: Error) -> Result<u8> {
         let _ = tokio::time::timeout(limits::END_GRACE, self.commit(None)).await;
         Err(error)

@@ -23,7 +23,7 @@ impl Count {
             ["type", record_type] => Selector::Type((*record_type).to_owned()),
             _ => {
                 return Err(usage(
-                    "kv count does not understand these words",
+                    "kv count does not understand these arguments",
                     "kv count all, kv count prefix P, kv count range FROM TO, kv count type T",
                 ));
             }

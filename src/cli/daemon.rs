@@ -21,21 +21,21 @@ pub(super) enum Daemon {
         /// Let the members of this group use the daemon too; its socket is then in /run/kv
         #[arg(long, value_name = "GROUP")]
         socket_group: Option<String>,
-        /// Take the orders from stdin, as a daemon that was started by another command
+        /// Read the handover from stdin, as a daemon that another command has started
         #[arg(long, hide = true, conflicts_with = "socket_group")]
         spawned: bool,
         /// The same, started by the launcher
         #[arg(long, hide = true, requires = "spawned")]
         launched: bool,
     },
-    /// Start the daemon in the background, unless it runs
+    /// Start the daemon in the background, unless it runs already
     Start,
-    /// End the daemon and wait for its death
+    /// End the daemon, and wait until its process has ended
     ///
-    /// Commands that are connected and go on, such as watch, consumer stream and lock run, start the next daemon when they
-    /// need it: which ones, is told.
+    /// Commands that are connected and go on, such as watch, consumer stream and lock run, start the next daemon when
+    /// they need it. The command names them.
     Stop {
-        /// End all daemons of this user, whatever store they serve, and tell which
+        /// End all daemons of this user, whatever store they serve, and list them
         #[arg(long)]
         all: bool,
     },
@@ -108,7 +108,7 @@ async fn status(arguments: &StoreArguments) -> Result<()> {
     output::print_document(&client.status().await?)
 }
 
-/// Tells which processes were connected to a daemon that was ended: a command that goes on starts the next daemon.
+/// Names the processes that were connected to a daemon that was ended: a command that goes on starts the next daemon.
 fn followers_note(status: &Status) {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let others = status.processes.iter().filter(|pid| **pid != own);

@@ -8,7 +8,7 @@ use super::arguments::{ListFormat, usage};
 use super::list::{page_words, print_list};
 use super::output;
 
-/// Words that say what to get; a key of such a name is read by `kv get key KEY`.
+/// Words that select what to get; `kv get key KEY` reads a key of such a name.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ impl Get {
                 self.several(store, Selector::Type((*record_type).to_owned()), rest).await
             }
             _ => Err(usage(
-                "kv get does not understand these words",
+                "kv get does not understand these arguments",
                 "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
             )),
         }

@@ -52,7 +52,7 @@ impl List {
 pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     let word = |index: usize| words.get(index).map(|&word| word.to_owned());
     if words.len() > 2 {
-        return Err(usage("there are words behind OFFSET and LIMIT", "for example: kv list 0 100"));
+        return Err(usage("there are arguments after OFFSET and LIMIT", "for example: kv list 0 100"));
     }
     let offset = number("OFFSET", word(0).as_ref(), 0)?;
     let limit = number("LIMIT", word(1).as_ref(), limits::PAGE_RECORDS as i64)?;
@@ -61,7 +61,7 @@ pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
     Ok((offset, u64::try_from(limit).ok()))
 }
 
-/// Prints a listing page by page. Answers the last key when there is more than the limit.
+/// Prints a listing page by page. Answers the last key when the listing has more records than the limit.
 pub(super) async fn print_list(
     store: &impl Store,
     list: store::List,
@@ -69,7 +69,7 @@ pub(super) async fn print_list(
 ) -> Result<Option<String>> {
     let keys_only = list.keys_only;
     let mut request = Some(list);
-    // Where the last page ended.
+    // The last key of the previous page.
     let mut next = None;
     let reader = if keys_only {
         output::print_pages(format, async || {

@@ -16,11 +16,11 @@ use super::{WriteCommand, exit_code};
 pub(super) enum Lock {
     /// Acquire a lock, or refresh it, and print its fencing token and expiry
     Acquire(Acquire),
-    /// Give a lock back
+    /// Release a lock
     Release(Release),
     /// Run a command while a lock is held: run NAME -- COMMAND
     Run(super::lock_run::Run),
-    /// Print who holds a lock
+    /// Print the owner of a lock
     Status {
         /// Lock
         name: String,
@@ -40,15 +40,15 @@ pub(super) enum Lock {
 pub(super) struct Acquire {
     /// Lock
     name: String,
-    /// Who wants it
+    /// Owner of the lock
     owner: String,
     /// For how long: 10m, 1h30m, 1.5h, 500ms
     #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = duration)]
     duration: Duration,
-    /// How long to wait while somebody else holds it: 10s, 1h
+    /// How long to wait while another owner holds it: 10s, 1h
     #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = wait)]
     wait: Duration,
-    /// Only refresh the grant with this fence, also when it expired
+    /// Only refresh the grant with this fence, even after it has expired
     #[arg(long, conflicts_with = "wait")]
     fence: Option<u64>,
 }
@@ -68,24 +68,24 @@ impl Acquire {
 pub(super) struct Release {
     /// Lock
     name: String,
-    /// Who acquired it
+    /// Owner that acquired it
     owner: String,
 }
 
-/// Reads a duration as Go writes it.
+/// Reads a duration in the notation of Go.
 fn any_duration(text: &str) -> std::result::Result<Duration, String> {
     let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
 
-/// Reads how long a lock is held.
+/// Reads the duration of a lock.
 pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
     let duration = any_duration(text)?;
     if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
 }
 
-/// Reads how long to wait; 0 = not at all.
+/// Reads the duration of a wait; 0 = do not wait.
 pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
     match text {
         "0" => Ok(Duration::ZERO),
@@ -96,7 +96,7 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
-/// Acquires a lock. When that takes long, stderr tells which owner holds it.
+/// Acquires a lock. After [`limits::TELL_AFTER`] stderr names the owner that holds it.
 pub(super) async fn acquire_within(
     store: &impl Store,
     acquire: LockAcquire,
@@ -113,7 +113,7 @@ pub(super) async fn acquire_within(
     }
 }
 
-/// Tells of a wait that takes long; it never ends by itself.
+/// Reports a long wait on stderr; never ends by itself.
 pub(super) async fn tell_of_a_wait<T>(text: impl Future<Output = Option<String>>) -> T {
     tokio::time::sleep(limits::TELL_AFTER).await;
     if let Some(text) = text.await {

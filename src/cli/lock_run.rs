@@ -34,7 +34,7 @@ pub(super) struct Run {
     /// How long the lock outlives this command when it cannot be released: 30s, 10m
     #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = super::lock::duration)]
     duration: Duration,
-    /// How long to wait for the lock; by default as long as it takes
+    /// How long to wait for the lock; by default without a limit
     #[arg(long, allow_hyphen_values = true, value_parser = super::lock::wait)]
     wait: Option<Duration>,
     /// Program to run, with its arguments
@@ -42,14 +42,15 @@ pub(super) struct Run {
     command: Vec<OsString>,
 }
 
-/// A lock while it is held.
+/// A lock that is held while the program runs.
 struct HeldLock<'a, S> {
     store: &'a S,
     name: &'a str,
     owner: &'a str,
     fence: u64,
     duration: Duration,
-    /// By the clock of this process nobody else can have it before: it was counted from before it was asked for.
+    /// Until this time of the clock of this process no other owner can have the lock: it is counted from before the
+    /// request.
     until: Instant,
 }
 
@@ -57,7 +58,7 @@ impl Run {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let acquire = LockAcquire {
             name: self.name.clone(),
-            // No two commands are the same owner, or they would share the lock.
+            // No two commands have the same owner, or they would share the lock.
             owner: kv::store::session_name(),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             fence: None,
@@ -71,7 +72,7 @@ impl Run {
         };
         let LockAcquire { name, owner, .. } = acquire;
         let (outcome, told) = match granted {
-            // It may be granted in this moment.
+            // It may be granted at this moment.
             Err(signal) => (Ok(signals::exit_code(signal)), Some(signal)),
             Ok(fence) => {
                 let until = Instant::now() + self.duration / 2;
@@ -84,7 +85,7 @@ impl Run {
             }
         };
         let releasing = store.lock_release(&name, &owner);
-        // A hang-up may have been a word to the command only.
+        // A hang-up may have been sent to the command only.
         let told = told.filter(|signal| *signal != Signal::HUP);
         let (released, _) = signals.finish(releasing, told).await;
         let late = || Err(Error::new(Code::Timeout, "the store does not answer"));
@@ -98,9 +99,9 @@ impl Run {
 }
 
 impl<S: Store> HeldLock<'_, S> {
-    /// Runs the program, and keeps the lock meanwhile. Answers its exit code, and the signal that asked to end.
+    /// Runs the program, and renews the lock meanwhile. Answers its exit code, and the signal that asked to end.
     async fn run(&mut self, program: &mut Program, signals: &mut Signals) -> Result<(u8, Option<Signal>)> {
-        // How long ago it was granted is not known, so it is renewed at once.
+        // The time since the grant is not known, so it is renewed at once.
         tokio::select! {
             renewed = self.renew() => renewed.map_err(|error| self.lost(&error))?,
             signal = signals.end() => return Ok((signals::exit_code(signal), Some(signal))),
@@ -117,7 +118,7 @@ impl<S: Store> HeldLock<'_, S> {
         }
     }
 
-    /// Keeps the lock until it is lost, and answers why.
+    /// Renews the lock until it is lost, and answers why.
     async fn keep(&mut self) -> Error {
         loop {
             sleep(self.duration / 2).await;
@@ -127,8 +128,8 @@ impl<S: Store> HeldLock<'_, S> {
         }
     }
 
-    /// Renews the lock, again and again in the time that is left of it, and then a few times more: whether somebody else
-    /// got it the store knows, and not the clock of a process that may have been asleep.
+    /// Renews the lock, repeatedly in the time that is left of it, and then a few times more: only the store knows
+    /// whether another owner has the lock, and not the clock of a process that may have been asleep.
     async fn renew(&mut self) -> Result<()> {
         let mut last_tries = 0;
         loop {

@@ -18,10 +18,10 @@ use super::{connect, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Only the last so many lines
+    /// Only the last lines, this many
     #[arg(long, short = 'n', value_name = "COUNT")]
     lines: Option<usize>,
-    /// Go on with what comes
+    /// Go on with new lines
     #[arg(long, short)]
     follow: bool,
 }
@@ -30,7 +30,7 @@ impl Logs {
     pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
         let target = connect::running(arguments)?;
         let own = target.place.socket().to_owned();
-        // A daemon that was started in another environment may have it elsewhere.
+        // A daemon that was started in another environment may have its log elsewhere.
         let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
         let running = Client::find(target).await.ok().flatten().map(|client| client.socket());
         let log = Place::at(&running.or(last).unwrap_or(own))?.log();
@@ -61,7 +61,7 @@ impl Logs {
     }
 }
 
-/// Reads a whole file, and answers it for what comes; none where there is none.
+/// Reads a whole file, and answers it for further reads; none when there is no file.
 fn read(path: &Path, text: &mut Vec<u8>) -> io::Result<Option<File>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -72,7 +72,8 @@ fn read(path: &Path, text: &mut Vec<u8>) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Reads what came since the last time. The log may have been begun anew meanwhile, in the same file or in another one.
+/// Reads the lines since the last time. The log may have been started anew since then, in the same file or in another
+/// one.
 fn read_on(path: &Path, file: &mut Option<File>, text: &mut Vec<u8>) -> io::Result<()> {
     let Some(known) = file else {
         *file = read(path, text)?;
@@ -83,7 +84,7 @@ fn read_on(path: &Path, file: &mut Option<File>, text: &mut Vec<u8>) -> io::Resu
     }
     let is_current = is_at(path, known)?;
     known.read_to_end(text)?;
-    // What was written to the old file before the new one was begun has been read by now.
+    // By now everything that was written to the old file before the new one was started has been read.
     if !is_current && let Some(next) = read(path, text)? {
         *file = Some(next);
     }

@@ -1,4 +1,4 @@
-//! The command line: from words to one call, from its answer to stdout, stderr and the exit code.
+//! The command line: from arguments to one call, and from its answer to stdout, stderr and the exit code.
 
 mod arguments;
 mod backup;
@@ -65,7 +65,7 @@ impl Arguments {
         let mut command = Arguments::command().mut_args(|argument| {
             let variable = argument.get_env().and_then(|name| name.to_str());
             let is_set = variable.is_none_or(|name| environment::variable(name).is_some());
-            // clap itself takes an empty variable for an empty value.
+            // clap itself treats an empty variable as an empty value.
             if is_set { argument } else { argument.env(None::<&str>) }
         });
         let mut matches: ArgMatches = command.try_get_matches_from_mut(std::env::args_os())?;
@@ -103,11 +103,11 @@ enum Command {
     Lock(lock::Lock),
     /// Copy the store into a file, or to stdout, while it is in use
     Backup(backup::Backup),
-    /// Put a backup in the place of the store, which is kept beside it
+    /// Replace the store by a backup, and keep the old store beside it
     Restore(restore::Restore),
     /// Look for damage in the store, or in a backup
     Check(check::Check),
-    /// Give what is free in the files of the store, as after a trim, back to the file system
+    /// Return the free space in the files of the store, as after a trim, to the file system
     Compact,
     /// Measure how fast the store is
     #[command(subcommand)]
@@ -135,7 +135,7 @@ pub(crate) fn run() -> u8 {
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and the version are data, a usage error is not: clap knows.
+            // clap knows which: help and the version are data, a usage error is not.
             let _ = error.print();
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
         }
@@ -154,11 +154,11 @@ pub(crate) fn run() -> u8 {
     }
 }
 
-/// A command that writes. What it asks for is read and checked before anything is started.
+/// A command that writes. Its input is read and checked before anything is started.
 trait WriteCommand {
     fn write(&self) -> Result<Write>;
 
-    /// Prints what the write was answered with.
+    /// Prints the answer to the write.
     fn print(&self, reply: Reply) -> Result<()>;
 }
 
@@ -175,7 +175,7 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
     }
 }
 
-/// Answers the exit code: that of a program that was run, else none but OK.
+/// Runs a command, and answers the exit code: that of the program that it runs, or OK.
 async fn execute(arguments: Arguments) -> Result<u8> {
     if let Command::Socket = arguments.command {
         let socket = connect::socket(&arguments.store).await?;
@@ -236,7 +236,7 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         Command::Lock(command) => return command.run(store, environment).await,
         Command::Init => {
             let created = store.init().await?;
-            output::note(if created { "the store was created" } else { "the store is there already" });
+            output::note(if created { "the store was created" } else { "the store exists already" });
             Ok(())
         }
         Command::Get(command) => command.run(store).await,

@@ -19,7 +19,7 @@ pub(super) fn print_line(line: &str) -> Result<()> {
     written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
 }
 
-/// Prints data as it is, and tells whether somebody still reads it.
+/// Prints data as it is, and answers whether stdout still has a reader.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     let mut stdout = io::stdout().lock();
     let outcome = stdout.write_all(bytes).and_then(|()| stdout.flush());
@@ -28,9 +28,9 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<ControlFlow<()>> {
     Ok(if is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-/// Prints data as [`print_bytes`] does, without blocking: a slow reader does not keep the command from handling signals.
+/// As [`print_bytes`], without blocking: a slow reader does not keep the command from handling signals.
 pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
-    // A pipe that is writable takes so much at once (pipe(7)). The rest has a thread of its own, which costs more.
+    // A writable pipe takes this many bytes at once (pipe(7)). The rest is written on a thread, which costs more.
     if bytes.len() <= PIPE_BUF && stdout_is(PollFlags::OUT) {
         return print_bytes(&bytes);
     }
@@ -38,10 +38,10 @@ pub(super) async fn print_aside(bytes: Vec<u8>) -> Result<ControlFlow<()>> {
     printed.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string())))
 }
 
-/// Prints a whole file. A reader that does not take all of it is a failure: what it has is not the file.
+/// Prints a whole file. A reader that does not take all of it is an error: it does not have the file.
 pub(super) fn print_file(file: &mut File) -> Result<()> {
     let mut copied = || -> io::Result<()> {
-        // Around Rust's buffer, which would look for the ends of lines.
+        // Bypasses Rust's buffer, which would search for line ends.
         let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         file.rewind()?;
         io::copy(file, &mut stdout)?;
@@ -73,19 +73,19 @@ pub(super) fn check_no_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Waits until nobody reads stdout any more; for ever where that cannot be, as with a file.
+/// Waits until stdout has no reader any more; for ever when that cannot happen, as with a file.
 pub(super) async fn reader_is_gone() {
     while !is_reader_gone() {
         tokio::time::sleep(limits::READER_INTERVAL).await;
     }
 }
 
-/// Whether nobody reads stdout any more, as far as that can be seen.
+/// Whether stdout has no reader any more, as far as that is visible.
 pub(super) fn is_reader_gone() -> bool {
     stdout_is(PollFlags::ERR | PollFlags::HUP)
 }
 
-/// Whether poll(2) tells one of these; an error is told without being asked for: that a pipe has lost its reader.
+/// Whether poll(2) reports one of these events. It always reports errors: that a pipe has lost its reader.
 fn stdout_is(flags: PollFlags) -> bool {
     let stdout = io::stdout();
     let mut asked = [PollFd::new(&stdout, flags)];
@@ -112,7 +112,7 @@ fn unprintable(error: serde_json::Error) -> Error {
     Error::new(Code::Internal, error.to_string())
 }
 
-/// A reader that has seen enough, as in `kv list | head -1`, is not a failure.
+/// Treats a reader that has seen enough, as in `kv list | head -1`, as success.
 fn written(outcome: io::Result<()>) -> Result<()> {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -133,17 +133,17 @@ pub(super) fn print_items(items: &[impl Serialize], format: ListFormat) -> Resul
     if printer.print(items)?.is_break() { Ok(()) } else { printer.finish() }
 }
 
-/// Prints items page by page, so that no more than one page is held, and tells whether somebody still reads them.
+/// Prints items page by page, so that at most one page is held, and answers whether stdout still has a reader.
 ///
-/// `next_page` reads a page; it answers none behind the last one. Once the reader of stdout is gone, no further page is
-/// read: the command has done what it was asked for. When a page cannot be read, those before it stay printed, and an
-/// array is left open, so that nobody takes it for the whole.
+/// `next_page` reads a page, and answers none after the last one. Once the reader of stdout is gone, no further page is
+/// read: the command has done its work. When a page cannot be read, those before it stay printed, and an array is left
+/// open, so that it cannot be taken for the whole.
 pub(super) async fn print_pages<T: Serialize>(
     format: ListFormat,
     mut next_page: impl AsyncFnMut() -> Result<Option<Vec<T>>>,
 ) -> Result<ControlFlow<()>> {
     let mut printer = ItemPrinter::new(format);
-    // Whether the first page can be read is told in any case.
+    // Whether the first page can be read is reported in any case.
     let mut page = next_page().await;
     loop {
         match page {
@@ -160,7 +160,7 @@ pub(super) async fn print_pages<T: Serialize>(
     }
 }
 
-/// Prints items in the order in which they are given, the separators of a JSON array between them.
+/// Prints items in order, with the separators of a JSON array between them.
 struct ItemPrinter {
     format: ListFormat,
     is_empty: bool,
@@ -171,7 +171,7 @@ impl ItemPrinter {
         ItemPrinter { format, is_empty: true }
     }
 
-    /// Prints these items at once, and tells whether somebody still reads them.
+    /// Prints these items at once, and answers whether stdout still has a reader.
     fn print(&mut self, items: &[impl Serialize]) -> Result<ControlFlow<()>> {
         let mut text = Vec::new();
         for item in items {
@@ -196,7 +196,7 @@ impl ItemPrinter {
         }
     }
 
-    /// Ends the line of the last item, so that an error that is told next begins a line of its own.
+    /// Ends the line of the last item, so that an error that follows begins a line of its own.
     fn break_off(self) -> Result<()> {
         let is_in_line = self.format == ListFormat::Json && !self.is_empty;
         if is_in_line { print_line("") } else { Ok(()) }
@@ -209,7 +209,7 @@ pub(super) fn print_table<const COLUMNS: usize>(
     rows: impl Iterator<Item = [String; COLUMNS]>,
 ) -> Result<()> {
     let headings = std::iter::once(headings.map(str::to_owned));
-    // A path may hold what steers a terminal, and line breaks.
+    // A path may hold line breaks, and control characters of a terminal.
     let rows: Vec<_> = headings.chain(rows.map(|row| row.map(|cell| escaped(&cell)))).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);
@@ -220,7 +220,7 @@ pub(super) fn print_table<const COLUMNS: usize>(
     print_line(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// Prints a line for people on stderr. Control characters are escaped: a key, or the name of a file, may hold some.
+/// Prints a line for people on stderr. Control characters are escaped: keys and names of files may hold some.
 pub(super) fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escaped).collect();
     let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
@@ -238,12 +238,12 @@ fn escaped(line: &str) -> String {
     told
 }
 
-/// Lines behind the first one are indented, so that what a message quotes is not taken for a line of kv.
+/// Indents the lines after the first one, so that text that a message quotes cannot be taken for a line of kv.
 fn indented(text: &str) -> String {
     text.replace('\n', "\n    ")
 }
 
-/// Tells people what failed and what to do.
+/// Reports an error and its hint to people.
 pub(super) fn print_error(error: &Error) {
     let position = error.details.index.map_or_else(String::new, |index| format!("mutation {}: ", index + 1));
     let mut text = format!("kv: {position}{} ({})", indented(&error.message), error.code);
@@ -257,7 +257,7 @@ pub(super) fn print_error(error: &Error) {
     note(&text);
 }
 
-/// A body of the wire, with the name that its request had and that its reply therefore leaves out.
+/// A body of the wire with a name, which its reply leaves out because the request had it.
 #[derive(Serialize)]
 pub(super) struct NamedBody<T> {
     pub(super) name: String,

@@ -1,4 +1,4 @@
-//! Work that takes long: shown by a bar on a terminal, and ended when it is interrupted.
+//! Long work: a progress bar on a terminal, and a clean end when it is interrupted.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -12,15 +12,15 @@ use kv::store::{Code, Error, Result};
 
 use super::signals::{self, Signals};
 
-/// How work ended.
+/// How the work ended.
 pub(super) enum Completion<T> {
     Finished(T),
-    /// With the exit code of a command that was ended by a signal.
+    /// A signal ended it; the exit code of the command.
     Interrupted(u8),
 }
 
-/// Does work on a thread of its own. On a terminal a bar on stderr shows how far it is; a signal that asks to end gives
-/// the work up, which then cleans up behind itself.
+/// Runs work on a thread of its own. On a terminal, a bar on stderr shows its progress. A signal that asks to end
+/// cancels the work, which then cleans up.
 pub(super) async fn watched<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce(&mut Watcher<'_>) -> Result<T> + Send + 'static,
@@ -46,9 +46,9 @@ pub(super) async fn watched<T: Send + 'static>(
             is_given_up.store(true, Ordering::Relaxed);
             tokio::select! {
                 _ = working => {}
-                // A second signal says that the user does not want to wait.
+                // A second signal means that the user does not want to wait.
                 _ = signals.end() => {}
-                // It may be writing to a pipe that nobody reads: the end of the process ends that too.
+                // It may be writing to a pipe that is not read; the end of the process ends that too.
                 () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
             }
             Ok(Completion::Interrupted(signals::exit_code(signal)))

@@ -51,7 +51,7 @@ impl WriteCommand for Put {
     }
 }
 
-/// Prints the version of what was written, when it was asked for.
+/// Prints the version of the written record, when the user asked for it.
 pub(super) fn print_version(wanted: bool, reply: &Reply) -> Result<()> {
     match reply {
         Reply::Written(written) if wanted => output::print_line(&written.version.to_string()),
@@ -81,7 +81,7 @@ impl Put {
     }
 }
 
-/// White space is not stored, so more than the largest value may come; but not without end.
+/// Reads a value. White space is not stored, so the input may be longer than the largest value, but it is bounded.
 pub(super) fn read(source: impl std::io::Read, name: &str) -> Result<String> {
     let bytes_max = 2 * limits::VALUE_BYTES;
     let mut bytes = Vec::new();

@@ -17,7 +17,7 @@ FILE is checked first; a damaged one changes nothing. The store that is there go
 and is kept beside the new one, under a name that is told. Clients that follow the stream are told that it is another one
 (epoch_changed), positions of consumers come with the backup, and no lock is held any more.")]
 pub(super) struct Restore {
-    /// What kv backup made; - = stdin
+    /// A backup, as kv backup makes it; - = stdin
     file: PathBuf,
 }
 
@@ -53,7 +53,7 @@ async fn put_in_place(store: &connect::OpenStore, staged: Staged, name: &str) ->
     let Restored { replaced } = match store.restore(&epoch).await {
         Ok(restored) => restored,
         Err(error) => {
-            // Where that is not known, it may be the store of before by now.
+            // When the outcome is unknown, the file may be the old store by now.
             if !error.maybe {
                 claim.remove();
             }

@@ -1,4 +1,4 @@
-//! `kv rpc`: what `nc -U` does, on machines that have none, and on top it tells when an answer is missing.
+//! `kv rpc`: the equivalent of `nc -U` for machines without it, which also reports missing answers.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use tokio_util::codec::FramedRead;
 use super::arguments::{DaemonMode, StoreArguments};
 use super::{connect, output};
 
-/// Sends stdin to the daemon and prints what it answers, until both are done.
+/// Sends stdin to the daemon and prints its answers, until both have ended.
 pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
     if arguments.daemon == DaemonMode::Never {
         return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
@@ -39,14 +39,14 @@ pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
     Err(gone("the daemon went away".to_owned()))
 }
 
-/// What was sent so far.
+/// The lines that were sent so far.
 #[derive(Default)]
 struct SentLines {
-    /// The lines that are to be answered.
+    /// The number of lines that must be answered.
     lines: u64,
-    /// Those that are not, because the connection closes before them.
+    /// The number of lines that are not answered, because the connection closes before them.
     behind_bye: u64,
-    /// Whether the connection is to close, by a `bye` or with its daemon.
+    /// Whether the connection is about to close, by a `bye` or with its daemon.
     is_over: bool,
     /// Whether there is nothing more to send.
     is_all: bool,
@@ -55,7 +55,8 @@ struct SentLines {
 }
 
 impl SentLines {
-    /// Counts the lines that end in these bytes; `line` is the one that does not, as far as it can be a small one.
+    /// Counts the lines that end in these bytes; `line` holds the beginning of the unfinished one, if it can be a small
+    /// one.
     fn count(&mut self, bytes: &[u8], line: &mut Vec<u8>) {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             if line.len() + part.len() <= limits::SMALL_MESSAGE_BYTES {
@@ -84,15 +85,15 @@ impl SentLines {
     }
 }
 
-/// What came.
+/// The answers that were received.
 #[derive(Default)]
 struct ReceivedLines {
     answered: u64,
-    /// The subscriptions that were not ended: they have no end of their own.
+    /// The active subscriptions, which do not end by themselves.
     following: HashSet<Id>,
 }
 
-/// Answers what came; none when nobody reads it any more.
+/// Sends stdin and prints the answers, which it counts; none when stdout has no reader any more.
 async fn converse(stream: UnixStream, sent: &RefCell<SentLines>) -> Result<Option<ReceivedLines>> {
     let (reader, mut writer) = stream.into_split();
     let sending = async {
@@ -107,7 +108,7 @@ async fn converse(stream: UnixStream, sent: &RefCell<SentLines>) -> Result<Optio
             let Some(&end) = buffer[..count].last() else { break };
             last = end;
             sent.borrow_mut().count(&buffer[..count], &mut line);
-            // A daemon that ends still answers what it took; the rest is missing then.
+            // A daemon that ends still answers the lines that it took; the rest will be missing.
             if writer.write_all(&buffer[..count]).await.is_err() {
                 return Ok(());
             }
@@ -117,7 +118,7 @@ async fn converse(stream: UnixStream, sent: &RefCell<SentLines>) -> Result<Optio
             sent.borrow_mut().add(&[]);
         }
         sent.borrow_mut().is_all = true;
-        // Whether it is gone by now shows in what it answers.
+        // The answers show whether the daemon is gone.
         let _ = writer.shutdown().await;
         Ok::<(), Error>(())
     };
@@ -140,7 +141,7 @@ async fn converse(stream: UnixStream, sent: &RefCell<SentLines>) -> Result<Optio
     tokio::pin!(sending, receiving);
     tokio::select! {
         sent = &mut sending => sent?,
-        // It does not wait for a terminal where nobody types any more.
+        // It must not wait for input from a terminal.
         received = &mut receiving => return received,
     }
     receiving.await

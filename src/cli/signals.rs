@@ -1,6 +1,6 @@
 //! The signals that a process of kv handles.
 //!
-//! A signal that was ignored or blocked when the process began is left alone, as `nohup` wants it: no handler is
+//! A signal that was ignored or blocked when the process began is left alone, as `nohup` requires: no handler is
 //! installed for it, so it stays ignored for a program that kv runs too.
 
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Handler, SignalKind, signal};
 
-/// The signals that are heard, and passed on to a program that kv runs.
+/// The signals that are handled, and passed on to a program that kv runs.
 const HEARD: [Signal; 9] = [
     Signal::INT,
     Signal::TERM,
@@ -43,7 +43,7 @@ impl SignalSet {
         SignalSet(signals.iter().fold(0, |bits, &signal| bits | SignalSet::bit(signal)))
     }
 
-    /// Every signal that is heard.
+    /// Every signal that is handled.
     pub(super) fn heard() -> SignalSet {
         SignalSet::of(&HEARD)
     }
@@ -56,12 +56,12 @@ impl SignalSet {
         self.0 & SignalSet::bit(signal) != 0
     }
 
-    /// Those of this set that are not in another one.
+    /// The signals of this set that are not in another one.
     pub(super) fn without(self, other: SignalSet) -> SignalSet {
         SignalSet(self.0 & !other.0)
     }
 
-    /// Those of this set that are heard.
+    /// The signals of this set that are handled.
     pub(super) fn iter(self) -> impl Iterator<Item = Signal> {
         HEARD.into_iter().filter(move |&signal| self.contains(signal))
     }
@@ -88,7 +88,7 @@ impl From<SignalSet> for SigSet {
     }
 }
 
-/// The signals as they were when this process began.
+/// The state of the signals when this process began.
 #[derive(Debug, Clone, Copy)]
 struct InheritedSignals {
     ignored: SignalSet,
@@ -99,7 +99,7 @@ struct InheritedSignals {
 fn inherited() -> InheritedSignals {
     static INHERITED: OnceLock<InheritedSignals> = OnceLock::new();
     *INHERITED.get_or_init(|| {
-        // Where there is no /proc, nothing is known to be ignored.
+        // Without /proc no signal is known to be ignored.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let read = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -109,7 +109,7 @@ fn inherited() -> InheritedSignals {
     })
 }
 
-/// Installs a handler; none for a signal that is to be left alone.
+/// Installs a handler; none for a signal that must be left alone.
 pub(super) fn handle(signal: Signal) -> Result<Option<Handler>> {
     let InheritedSignals { ignored, blocked } = inherited();
     if ignored.contains(signal) || blocked.contains(signal) {
@@ -124,33 +124,33 @@ fn install(wanted: Signal) -> Result<Handler> {
 }
 
 /// Makes a write beyond the file-size limit (`ulimit -f`) an error instead of the end of the process. A handler that
-/// does nothing is enough, and unlike an ignored signal it is not passed on to a program that this one starts.
+/// does nothing is enough and, unlike an ignored signal, is not passed on to a program that this one starts.
 pub(super) fn survive_file_size_limit() -> Result<()> {
     handle(Signal::XFSZ).map(drop)
 }
 
-/// Makes the exit code of a child visible although the caller of kv may ignore SIGCHLD: the system would forget it then.
-/// The program itself finds the default then, as with timeout(1).
+/// Makes the exit code of a child available although the caller of kv may ignore SIGCHLD: the system would discard it.
+/// The program itself then finds the default action, as with timeout(1).
 pub(super) fn see_children_end() -> Result<()> {
     let _ = inherited();
     install(Signal::CHILD).map(drop)
 }
 
-/// Makes the signals of this process, which is about to become another program, those that kv inherited: `blocked` is
-/// what kv was told to block, in hexadecimal digits. What is ignored is inherited already.
+/// Restores the signals that kv inherited, in a process that is about to become another program. `blocked` holds, in
+/// hexadecimal digits, the signals that kv inherited as blocked. Ignored signals are inherited already.
 pub(super) async fn hand_over(blocked: &str) -> IoResult<()> {
-    // Rust ignores it from the start. A handler does not outlive the change of programs, so the default is left.
+    // Rust ignores SIGPIPE from the start. A handler does not survive exec, so the default action is restored.
     install(Signal::PIPE).map(drop).map_err(|error| IoError::other(error.message))?;
     let blocked = SignalSet::parse(blocked).unwrap_or(SignalSet::EMPTY);
     Ok(SigSet::from(blocked).thread_set_mask()?)
 }
 
-/// What [`hand_over`] takes in the process of a program.
+/// The argument for [`hand_over`].
 pub(super) fn blocked() -> String {
     format!("{:x}", inherited().blocked.0)
 }
 
-/// The signals that are heard from now on: none of them ends the process by itself any more.
+/// The handled signals: from now on none of them ends the process by itself.
 pub(super) struct Signals(Vec<(Signal, Handler)>);
 
 impl Signals {
@@ -162,7 +162,7 @@ impl Signals {
         heard.collect::<Result<_>>().map(Signals)
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> Signal {
         poll_fn(|context| {
             let came = self
@@ -174,7 +174,7 @@ impl Signals {
         .await
     }
 
-    /// Those that have come by now.
+    /// The signals that have come by now.
     pub(super) fn take(&mut self) -> SignalSet {
         let mut taken = SignalSet::EMPTY;
         while let Some(signal) = self.next().now_or_never() {
@@ -183,7 +183,7 @@ impl Signals {
         taken
     }
 
-    /// The next one that ends a process which does nothing about it.
+    /// Waits for the next signal whose default action ends a process.
     pub(super) async fn end(&mut self) -> Signal {
         loop {
             let signal = self.next().await;
@@ -193,8 +193,8 @@ impl Signals {
         }
     }
 
-    /// Finishes something. Once a signal asks to end, before it or meanwhile, that may take a moment at most; answers what
-    /// came of it, and the signal.
+    /// Finishes work. After a signal asks to end, before or during the work, it may take only a moment more. Answers
+    /// the result of the work, and the signal.
     pub(super) async fn finish<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -213,18 +213,18 @@ impl Signals {
     }
 }
 
-/// Whether a signal ends a process that does nothing about it.
+/// Whether the default action of a signal ends a process.
 pub(super) fn ends_a_process(signal: Signal) -> bool {
     !matches!(signal, Signal::CONT | Signal::WINCH)
 }
 
-/// Whether a signal asks kv itself to end, not only the program that it runs: by convention USR1, USR2 and ALRM mean
-/// something to that program alone.
+/// Whether a signal asks kv itself to end, and not only the program that it runs: by convention USR1, USR2 and ALRM
+/// have a meaning for that program alone.
 pub(super) fn asks_to_end(signal: Signal) -> bool {
     matches!(signal, Signal::INT | Signal::TERM | Signal::HUP | Signal::QUIT)
 }
 
-/// The exit code of a command that was ended by a signal, as a shell tells it.
+/// The exit code of a command that was ended by a signal, as a shell reports it.
 pub(super) fn exit_code(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(1)
 }

@@ -17,7 +17,7 @@ pub(super) struct Stream {
 
 #[derive(Debug, Subcommand)]
 enum StreamCommand {
-    /// Print changes: get [SEQ [LIMIT]], from the first that is kept
+    /// Print changes: get [SEQ [LIMIT]], by default from the first one that is kept
     Get {
         /// [SEQ [LIMIT]]; without LIMIT 1000, -1 = all
         #[arg(allow_negative_numbers = true)]
@@ -34,7 +34,7 @@ enum StreamCommand {
     },
     /// Print the last seq
     Seq,
-    /// Remove the oldest changes: trim SEQ, which is the last one to go, or trim --all
+    /// Remove the oldest changes: trim SEQ, the last one to remove, or trim --all
     Trim(Trim),
 }
 
@@ -77,10 +77,10 @@ impl Stream {
             .map_err(|_| usage("SEQ is not negative", "for example: kv stream get 1 100"))?;
         let limit = u64::try_from(number("LIMIT", words.get(1), limits::PAGE_RECORDS as i64)?).ok();
         if words.len() > 2 {
-            return Err(usage("there are words behind SEQ and LIMIT", "for example: kv stream get 1 100"));
+            return Err(usage("there are arguments after SEQ and LIMIT", "for example: kv stream get 1 100"));
         }
         let mut request = Some(store::Stream { seq, limit, prefix, record_type });
-        // Where the last page ended, and the stream.
+        // The end of the previous page, and of the stream.
         let (mut next, mut head) = (1, 0);
         let reader = output::print_pages(format, async || {
             let Some(query) = request.take() else { return Ok(None) };

@@ -32,20 +32,20 @@ pub(super) struct Watch {
     /// Only changes of records of this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
-    /// Begin behind this seq, the last one seen; 0 = with the first change
+    /// Begin after this seq, the last one seen; 0 = with the first change
     #[arg(long, value_name = "SEQ|now", default_value = "now", value_parser = start)]
     after: Start,
     #[command(flatten)]
     printing: SinkArguments,
 }
 
-/// What is done with each change.
+/// The output of changes.
 #[derive(Debug, Args)]
 pub(super) struct SinkArguments {
     /// How changes are printed
     #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
     output: WatchFormat,
-    /// End after so many changes
+    /// End after this many changes
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// A program to run for each change, instead of printing it
@@ -100,27 +100,27 @@ impl Watch {
     }
 }
 
-/// What became of a change.
+/// The outcome of a change.
 pub(super) enum Outcome {
-    /// It was dealt with.
+    /// It was processed.
     Next,
-    /// It was dealt with, and it is the last one: a signal asks to end.
+    /// It was processed, and it is the last one: a signal asks to end.
     Last(Signal),
-    /// It was not dealt with, which ends with this exit code; perhaps because of a signal.
+    /// It was not processed; the command ends with this exit code, perhaps because of a signal.
     Failed(u8, Option<Signal>),
 }
 
-/// Where changes go, one after the other.
+/// The output of changes, one after the other.
 pub(super) struct Sink {
     format: WatchFormat,
     limit: Option<u64>,
-    /// Run for each change, instead of printing it.
+    /// The program to run for each change, instead of printing it.
     program: Option<Program>,
     pub(super) signals: Signals,
 }
 
 impl Sink {
-    /// From now on signals are heard.
+    /// Begins to handle signals.
     ///
     /// # Errors
     /// `unavailable` when the system does not allow another process.
@@ -131,23 +131,23 @@ impl Sink {
         Ok(Sink { format, limit, program, signals })
     }
 
-    /// Whether so many changes are as many as were asked for.
+    /// Whether this number of changes reaches the limit of the user.
     pub(super) fn is_enough(&self, done: u64) -> bool {
         self.limit.is_some_and(|limit| done >= limit)
     }
 
-    /// Whether what is printed goes nowhere.
+    /// Whether the output has no reader any more.
     pub(super) fn has_lost_its_reader(&self) -> bool {
         self.program.is_none() && output::is_reader_gone()
     }
 
-    /// Waits, while there is no change, for what ends the command: a signal, or that what is printed goes nowhere. Answers
-    /// the exit code.
+    /// While there is no change, waits for what ends the command: a signal, or the end of the reader of its output.
+    /// Answers the exit code.
     pub(super) async fn ended(&mut self) -> u8 {
         let prints = self.program.is_none();
         tokio::select! {
             signal = self.signals.end() => signals::exit_code(signal),
-            // A program has a stdout of its own.
+            // Programs have stdout to themselves.
             () = output::reader_is_gone(), if prints => exit_code::OK,
         }
     }
@@ -165,7 +165,7 @@ impl Sink {
         tokio::select! {
             biased;
             reader = output::print_aside(format!("{text}\n").into_bytes()) => {
-                // A reader that has seen enough is not a failure.
+                // A reader that has seen enough is not an error.
                 Ok(if reader?.is_break() { Outcome::Failed(exit_code::OK, None) } else { Outcome::Next })
             }
             signal = self.signals.end() => Ok(Outcome::Failed(signals::exit_code(signal), Some(signal))),
@@ -193,7 +193,7 @@ async fn run_for(program: &mut Program, change: Change, signals: &mut Signals) -
     let stdin = child.stdin.take();
     let feeding = async {
         if let Some(mut stdin) = stdin {
-            // A program need not read it.
+            // The program need not read its stdin.
             let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
         }
         std::future::pending().await

@@ -1,9 +1,9 @@
-//! Tells a signal that was sent to kv from one that was sent to its whole process group.
+//! Distinguishes a signal that was sent to kv from one that was sent to its whole process group.
 //!
-//! The terminal, `kill %1`, `timeout` and many a supervisor send a signal to a group: to kv and to the program that it
-//! runs. `kill PID` sends it to kv alone, which then has to pass it on. A signal does not tell how it was sent. So a
-//! tiny process stands in the same group and holds back every signal: what has reached it was sent to the group. It
-//! ends with the pipe on which it is asked, so with kv, however kv ends.
+//! The terminal, `kill %1`, `timeout` and many supervisors send a signal to a process group: to kv and to the program
+//! that it runs. `kill PID` sends it to kv alone, which then has to pass it on. A signal does not tell how it was sent.
+//! So a tiny process in the same group blocks every signal: those that are pending for it were sent to the group. It
+//! ends when the pipe to kv is closed, so it ends with kv, however kv ends.
 
 use std::io::{Error as IoError, ErrorKind, Read as _, Result as IoResult};
 use std::os::unix::process::CommandExt as _;
@@ -22,13 +22,13 @@ use tokio::time::timeout;
 use super::output;
 use super::signals::SignalSet;
 
-/// The first word of its command line. It does not name kv, so that `pkill kv` does not reach it.
+/// The first argument of its process. It does not name kv, so that `pkill kv` does not reach it.
 pub(super) const NAME: &str = "signal-witness";
 
-/// Its second word, once it has closed the descriptors that the caller of kv passed on.
+/// Its second argument, once it has closed the descriptors that the caller of kv passed on.
 const ALONE: &str = "alone";
 
-/// The witness, as kv sees it.
+/// The handle of kv for the witness.
 pub(super) struct Witness {
     process: Child,
     stdin: ChildStdin,
@@ -36,7 +36,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Starts it, and waits until it holds back signals.
+    /// Starts the witness, and waits until it blocks signals.
     ///
     /// # Errors
     /// `unavailable` when the system does not allow another process.
@@ -46,7 +46,7 @@ impl Witness {
             let started = timeout(limits::START_TIMEOUT, Witness::try_to_start()).await;
             match started.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
                 Ok(witness) => return Ok(witness),
-                // A signal to the group may have ended it before it held back any. kv itself has heard of that one.
+                // A signal to the group may have ended it before it blocked any. kv itself has received that one.
                 Err(_) if tries < limits::WITNESS_STARTS => tries += 1,
                 Err(error) => {
                     let message = format!("the process that watches for signals does not start: {error}");
@@ -74,10 +74,10 @@ impl Witness {
         Ok(witness)
     }
 
-    /// Which of these signals have reached the group since they were asked for last.
+    /// The signals among these that have reached the group since the last call.
     ///
     /// # Errors
-    /// When it was killed, or stopped, by itself: then it is of no use any more.
+    /// When the witness alone was killed or stopped: then it is of no use any more.
     pub(super) async fn reached(&mut self, asked: SignalSet) -> IoResult<SignalSet> {
         let exchange = async {
             self.stdin.write_all(&asked.to_bytes()).await?;
@@ -94,13 +94,13 @@ impl Witness {
 }
 
 impl Drop for Witness {
-    /// It is gone before kv is: nobody finds a process that nobody waits for.
+    /// It ends before kv does, so it never becomes a process without a parent.
     fn drop(&mut self) {
         let _ = self.process.kill().and_then(|()| self.process.wait());
     }
 }
 
-/// What its process does.
+/// The main function of its process.
 pub(super) fn run(word: Option<&str>) -> IoResult<()> {
     if word != Some(ALONE) {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);

@@ -216,7 +216,7 @@ fn check_protocol(hello: &Hello) -> Result<()> {
     Err(Error::new(Code::Unsupported, message).hint(if *protocol > PROTOCOL {
         "use the newer kv, or end the daemon with: kv daemon stop"
     } else {
-        "start it anew: kv daemon restart"
+        "restart it with: kv daemon restart"
     }))
 }
 

@@ -88,7 +88,7 @@ impl Program {
 pub struct Launch {
     /// The program that is started.
     pub program: Program,
-    /// What it is told: the store, the socket, and how long it stays.
+    /// The handover to it: the store, the socket, and how long it stays.
     pub handover: Handover,
 }
 

@@ -1,4 +1,4 @@
-//! One client's life: lines in, replies out in the same order, until it ends its side or says `bye`.
+//! One connection of a client: lines in, replies out in the same order, until the client ends its side or sends `bye`.
 
 mod groups;
 mod replies;
@@ -20,7 +20,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder as _;
 
 use self::groups::LargeGets;
-use self::replies::{Pending, Ready};
+use self::replies::{PendingReply, ReadyReply};
 use self::socket::{is_gone, read_more};
 use super::dispatch::{Dispatch, Lane};
 use super::memory::Memory;
@@ -35,7 +35,7 @@ use crate::protocol::{
 };
 use crate::store::{Code, Error, Read, Request, Write, WriteOperation};
 
-/// Serves one client to its end.
+/// Serves one client until its connection ends.
 pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
     let peer = stream.peer_cred().ok();
     let peer_pid = peer.and_then(|peer| peer.pid());
@@ -74,7 +74,7 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
                 tracing::debug!(%error, "a connection ended");
             }
         }
-        // A client that takes nothing must not keep the daemon from giving back what belonged to it.
+        // A client that reads nothing must not keep the daemon from releasing what belonged to it.
         () = drained => tracing::debug!("a connection was left"),
     }
     connection.leave().await;
@@ -83,29 +83,29 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
 struct Connection {
     outlet: Arc<Outlet>,
     reader: OwnedReadHalf,
-    /// What was read and is not cut into lines yet.
+    /// The bytes that were read and not yet cut into lines.
     buffer: BytesMut,
     codec: LineCodec,
-    /// The next line, which is dealt with when those before it allow it.
+    /// The next line, which waits until the requests before it allow it.
     next: Option<Line>,
     large_gets: Arc<LargeGets>,
-    pending: FuturesOrdered<Pending>,
-    /// Which kind of requests is under way.
+    pending: FuturesOrdered<PendingReply>,
+    /// The lane of the requests that are under way.
     lane: Lane,
-    /// A request that waits until those of the other kind are answered.
+    /// A request that waits until those of another lane are answered.
     held: Option<(Incoming, OwnedSemaphorePermit)>,
-    /// The place of a long line that is being read, and since when.
+    /// The permit for a long line that is being read, and since when.
     long_line: Option<(OwnedSemaphorePermit, Instant)>,
     subscriptions: Subscriptions,
-    /// Whether what was started last waits for what others hold, and is answered in its turn.
+    /// Whether the request that was started last waits for a lock or consumer, and is answered in its turn.
     waits_in_turn: bool,
-    /// Requests that answer when their time has come, out of order.
-    waiting: FuturesUnordered<Pending>,
+    /// Requests that are answered out of order, when their time has come.
+    waiting: FuturesUnordered<PendingReply>,
     cancellable: CancellableRequests,
     locks: SessionLocks,
-    /// The process at the other end, for people.
+    /// The process at the other end, to show it to people.
     peer_pid: Option<i32>,
-    /// Whether the other end is the user of this daemon, or root, and not only a member of its group.
+    /// Whether the client runs as the user of this daemon or as root, and is not only a member of its group.
     is_owner: bool,
     reading: bool,
     stopping: bool,
@@ -125,7 +125,7 @@ impl Connection {
                 return Ok(rustix::net::shutdown(self.outlet.socket.as_ref(), Shutdown::Write)?);
             }
             let since = self.long_line.as_ref().map(|(_, since)| *since);
-            // Whatever else happens on the connection meanwhile.
+            // Checked in each turn, whatever else happens on the connection.
             if since.is_some_and(|since| dispatch.memory.is_overdue(since)) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -144,7 +144,7 @@ impl Connection {
                     self.deliver(woken).await?;
                 }
                 () = self.outlet.changed() => {}
-                // The end of a client that is not read from cannot be heard.
+                // While the connection is not read from, the end of the client must be noticed in another way.
                 () = is_gone(&self.outlet.socket), if !may_read => return Ok(()),
                 read = read, if may_read => self.reading = read? > 0,
                 () = &mut stopped, if !self.stopping => {
@@ -153,15 +153,15 @@ impl Connection {
                     for id in self.subscriptions.end_all() {
                         self.send(&encode_end(&id, error.clone()), Memory::is_short).await?;
                     }
-                    // What was sent before this moment is still read and answered; what comes later fails at the
-                    // client, which so knows that it was not taken.
+                    // Requests that were sent before this moment are still read and answered; later ones fail at the
+                    // client, which so knows that they were not taken.
                     rustix::net::shutdown(self.outlet.socket.as_ref(), Shutdown::Read)?;
                 }
             }
         }
     }
 
-    /// Starts what was read, as far as what is under way allows.
+    /// Starts the requests that were read, as far as those under way allow.
     async fn go_on(&mut self) -> io::Result<()> {
         loop {
             if self.next.is_none() {
@@ -178,7 +178,7 @@ impl Connection {
                 }
                 let large = groups::lock(&self.large_gets).pop_front();
                 if let Some((id, key)) = large {
-                    // What it weighed as a request is given back by now, and its reply takes a place of its own.
+                    // The memory of the request has been released by now, and its reply takes a permit of its own.
                     let call = Call::Store(Request::Read(Read::Get { key }));
                     self.start(Incoming { id, timeout_ms: None, call }, None);
                     continue;
@@ -198,10 +198,10 @@ impl Connection {
         }
     }
 
-    /// The next line of what was read.
+    /// The next line in the buffer.
     fn decode(&mut self) -> io::Result<Option<Line>> {
         if self.buffer.is_empty() && self.reading {
-            // Most connections are idle most of the time.
+            // Most connections are idle most of the time: an empty buffer holds no memory.
             self.buffer = BytesMut::new();
             return Ok(None);
         }
@@ -212,7 +212,7 @@ impl Connection {
         }
     }
 
-    /// Whether all is answered, and nothing more will come.
+    /// Whether every request is answered, and no more will come.
     fn is_finished(&self) -> bool {
         !self.reading
             && (self.next.is_none() && self.held.is_none() && self.pending.is_empty())
@@ -222,8 +222,8 @@ impl Connection {
             && !self.outlet.has_unsent()
     }
 
-    /// Whether nothing is started for now: a request waits for those before it, or would wait for long, behind one that
-    /// waits for what others hold.
+    /// Whether no further request may be started now: one waits for those before it, or those before wait for a lock or
+    /// consumer, or too many are under way.
     fn is_held_up(&self) -> bool {
         self.held.is_some()
             || (self.waits_in_turn && !self.pending.is_empty())
@@ -275,7 +275,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for memory. Replies are written meanwhile: other connections hold what is missing, or this one's own.
+    /// Waits for memory. Replies are written in the meantime: the missing memory may be theirs.
     async fn small(&mut self, bytes: usize) -> io::Result<OwnedSemaphorePermit> {
         let dispatch = Arc::clone(&self.dispatch);
         let mut permit = std::pin::pin!(dispatch.memory.small(bytes));
@@ -287,8 +287,8 @@ impl Connection {
         }
     }
 
-    /// Waits for the place of a large line, when all before it is answered: so no connection ever waits for a place
-    /// while it has another one, and none waits for ever.
+    /// Waits for the permit of a large line, after all requests before it are answered. So no connection waits for a
+    /// permit while it holds another one, and none waits for ever.
     async fn large_line_place(&mut self) -> io::Result<OwnedSemaphorePermit> {
         while let Some(reply) = self.pending.next().await {
             self.write(reply).await?;
@@ -314,7 +314,7 @@ impl Connection {
             Call::Acquire(acquire) => return self.acquire(id, acquire.clone(), incoming.timeout_ms),
             Call::Cancel(target) => {
                 let is_there = self.cancellable.cancel(target);
-                return self.done(id.as_ref(), is_there, "request that waits as", target);
+                return self.answer_end_of(id.as_ref(), is_there, "request that waits as", target);
             }
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::ConsumerCommit(commit), ..
@@ -325,7 +325,7 @@ impl Connection {
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(acquire), ..
             })) if self.locks.has(&OwnedLock::new(&acquire.name, &acquire.owner)) => {
-                // It stays a lock of this connection, and is noted as such.
+                // A lock of this connection stays one, so the refresh must be counted.
                 let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
                 return self.acquire(id, acquire, incoming.timeout_ms);
             }
@@ -334,7 +334,7 @@ impl Connection {
             })) => {
                 let held = OwnedLock::new(&release.name, &release.owner);
                 let fence = self.locks.fence(&held);
-                // What has another fence is another grant.
+                // A request for another fence means another grant.
                 let fence = fence.filter(|fence| release.fence.is_none_or(|meant| meant == *fence));
                 released = fence.map(|fence| (held, fence));
             }
@@ -356,15 +356,15 @@ impl Connection {
             let is_ok = answer.is_ok();
             let line = encode_reply(id.as_ref(), answer);
             let ready = match released {
-                Some(released) => Ready::Released(line, Some(released).filter(|_| is_ok)),
-                None => Ready::line(line, place),
+                Some(released) => ReadyReply::Released(line, Some(released).filter(|_| is_ok)),
+                None => ReadyReply::line(line, place),
             };
             (ready, permit)
         }));
     }
 
     fn fail(&mut self, id: Option<Id>, error: Error) {
-        let reply = Ready::Line(encode_reply(id.as_ref(), Err(error)), None);
+        let reply = ReadyReply::Line(encode_reply(id.as_ref(), Err(error)), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
     }
 }

@@ -1,4 +1,4 @@
-//! From a request to who answers it.
+//! Takes a request to the actor that answers it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::clients::Clients;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
 use super::{log, trouble};
-use crate::actors::backend::{Ask, Backend, Points, PointsTold, WriteGroup};
+use crate::actors::backend::{Ask, Backend, Points, PointsCallback, WriteGroup};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
@@ -32,17 +32,17 @@ use crate::store::{
 /// Which requests of a connection may run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Writes take effect in the order in which they are sent on, but for deletes of ranges.
+    /// Writes run together: they take effect in the order in which they are sent on. Deletes of ranges are not among them.
     Write,
-    /// Runs alone: two reads could see the store the other way round, and what ends or creates something, or may be
-    /// answered with a large reply, is waited for.
+    /// Runs alone: two reads could see the store in the wrong order, and a request that ends or creates something, or
+    /// may have a large reply, must be finished before the next one.
     Alone,
 }
 
-/// An answer, with its place when one was taken for a reply that may be large.
-pub(super) type Answered = (Result<Answer>, Option<OwnedSemaphorePermit>);
+/// An answer, with the permit for a reply that may be large.
+pub(super) type AnswerWithPermit = (Result<Answer>, Option<OwnedSemaphorePermit>);
 
-/// Until when a client wants to wait.
+/// The end of the time that a client wants to wait.
 #[derive(Clone, Copy)]
 struct Timeout {
     timeout_ms: u64,
@@ -56,7 +56,7 @@ impl Timeout {
     }
 }
 
-/// Everything a connection needs to have its requests answered.
+/// Everything that a connection needs to get its requests answered.
 pub(super) struct Dispatch {
     pub(super) backend: Addr<Backend>,
     pub(super) lock_expiry: Addr<LockExpiry>,
@@ -68,7 +68,7 @@ pub(super) struct Dispatch {
     pub(super) store_lock: StoreLock,
     pub(super) clients: Arc<Clients>,
     pub(super) connections_max: usize,
-    /// For what is in flight. The bound stands in front of the actor: a mailbox has none that holds.
+    /// Bounds the requests in flight, before they reach the actors: an actor's mailbox has no reliable bound.
     pub(super) memory: Memory,
     pub(super) stop: CancellationToken,
 }
@@ -77,7 +77,7 @@ impl Dispatch {
     pub(super) fn lane(call: &Call) -> Lane {
         match call {
             _ if has_large_reply(call) => Lane::Alone,
-            // Whose lock it is, is known before the next one.
+            // The owner of the lock must be known before the next request.
             Call::Store(Request::Write(Write {
                 operation: WriteOperation::LockAcquire(_) | WriteOperation::LockRelease(_),
                 ..
@@ -89,19 +89,22 @@ impl Dispatch {
         }
     }
 
-    /// Reads what stands under these keys, which were checked.
-    pub(super) fn points(&self, keys: Vec<String>, told: PointsTold) {
-        // The mailbox is never full. While the daemon ends, what is dropped with the message tells so.
+    /// Reads what is stored under these keys, which must have been checked.
+    pub(super) fn points(&self, keys: Vec<String>, told: PointsCallback) {
+        // The mailbox is never full. While the daemon ends, dropping the message answers the requests.
         let _ = self.backend.try_send(Points { keys, told });
     }
 
-    /// Writes what was checked.
+    /// Runs writes, which must have been checked.
     pub(super) fn writes(&self, writes: Writes) {
         let _ = self.backend.try_send(WriteGroup(writes));
     }
 
-    /// Starts a request at once, so that requests reach the backend in the order of the calls.
-    pub(super) fn start(self: &Arc<Self>, incoming: Incoming) -> Pin<Box<dyn Future<Output = Answered>>> {
+    /// Sends a request on at once, so that requests reach the backend in the order of the calls.
+    pub(super) fn start(
+        self: &Arc<Self>,
+        incoming: Incoming,
+    ) -> Pin<Box<dyn Future<Output = AnswerWithPermit>>> {
         let Incoming { call, timeout_ms, .. } = incoming;
         let timeout = Timeout::of(timeout_ms);
         if has_large_reply(&call) {
@@ -117,7 +120,7 @@ impl Dispatch {
         Box::pin(async move { (in_time(timeout, is_write, answer).await, None) })
     }
 
-    /// Begins to follow the stream. Who drops the future gives up.
+    /// Begins a subscription. Dropping the future gives the request up.
     pub(super) fn follow(
         &self,
         subscribe: Subscribe,
@@ -130,7 +133,8 @@ impl Dispatch {
         self.unless_given_up(asked, false, timeout_ms, given_up.drop_guard())
     }
 
-    /// Waits for an actor, until the client has waited for long enough, or the daemon ends. Who drops the future gives up.
+    /// Waits for the answer of an actor, until the time of the client is over or the daemon ends. Dropping the future
+    /// gives the request up.
     fn unless_given_up<T, A: Future<Output = std::result::Result<Result<T>, MailboxError>>>(
         &self,
         asked: Result<A>,
@@ -139,7 +143,7 @@ impl Dispatch {
         given_up: DropGuard,
     ) -> impl Future<Output = Result<T>> + use<T, A> {
         let (stop, timeout) = (self.stop.clone(), Timeout::of(timeout_ms));
-        // What an attempt to write brings in that moment is given back, or expires.
+        // A lock that is acquired at that moment is released, or expires.
         let ended = move || if is_write { trouble::ending().unknown() } else { trouble::ending() };
         async move {
             let _given_up = given_up;
@@ -154,11 +158,11 @@ impl Dispatch {
     /// Ends the hold of a session on a consumer.
     pub(super) fn leave(&self, leave: ConsumerLeave) -> impl Future<Output = ()> + use<> {
         let left = self.backend.send(Ask(Request::Write(WriteOperation::ConsumerLeave(leave).into())));
-        // What cannot be given back expires.
+        // A hold that cannot be ended expires.
         async move { drop(left.await) }
     }
 
-    /// Asks for a lock that others may hold. Who drops the future gives up.
+    /// Acquires a lock that others may hold. Dropping the future gives the request up.
     pub(super) fn acquire(
         &self,
         Acquire { acquire, wait, .. }: Acquire,
@@ -180,7 +184,7 @@ impl Dispatch {
             self.backend.send(Ask(Request::Write(release.into())))
         });
         for released in join_all(releases).await {
-            // Whoever lost a lock before has nothing to give back; others wait for the expiry.
+            // A lock that was lost before need not be released; any other one that could not be released expires.
             if let Ok(Err(error)) = released
                 && error.code != Code::NotOwner
             {
@@ -189,20 +193,20 @@ impl Dispatch {
         }
     }
 
-    /// Who this daemon is. It is told at once, because that is how a client learns that the daemon lives: the store has
-    /// a moment to say which one it is.
+    /// The description of this daemon. It does not wait long for the ids of the store, because it is how a client
+    /// learns that the daemon is alive.
     fn hello(&self) -> impl Future<Output = Hello> + use<> {
         let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
         hello.limits.connections = self.connections_max;
         hello.attached = self.memory.attached();
-        // Whoever comes for a store that was moved must neither be sent here nor find it held.
+        // A client that looks for a store that was moved must neither be sent here nor find its lock held.
         self.store_lock.keep(false);
         if let Some(file) = self.address.file() {
             Location::of(file).tell(&mut hello);
         }
         async move {
-            // A daemon without a store is a daemon all the same.
+            // The ids are missing when there is no store yet, or it does not answer in time.
             if let Ok(Ok(Ok(Reply::Identity(identity)))) =
                 tokio::time::timeout(limits::HELLO_STORE_TIMEOUT, asked).await
             {
@@ -256,7 +260,7 @@ impl Dispatch {
                 self.stop.cancel();
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
-            // Of these the connection takes care.
+            // The connection handles these itself.
             Call::Subscribe(_) | Call::Unsubscribe(_) | Call::Acquire(_) | Call::Cancel(_) | Call::Bye => {
                 Box::pin(std::future::ready(Ok(Answer::Done)))
             }
@@ -297,7 +301,7 @@ async fn in_time<T>(
         Some(Timeout { timeout_ms, deadline }) => {
             tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
                 let error = Error::new(Code::Timeout, format!("no answer within {timeout_ms} ms"));
-                // The batch that holds the write goes on.
+                // The batch with the write goes on.
                 Err(if is_write { error.unknown() } else { error })
             })
         }

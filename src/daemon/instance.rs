@@ -138,7 +138,7 @@ fn remove_stale(socket: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(metadata) if metadata.file_type().is_socket() => {}
         _ => {
-            return Err(refused(format!("{path} is there already, and it is not a socket"))
+            return Err(refused(format!("{path} exists already, and is not a socket"))
                 .hint("choose another path with --socket or KV_SOCKET"));
         }
     }

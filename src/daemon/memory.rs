@@ -1,8 +1,8 @@
-//! How much of requests and replies the daemon holds at once.
+//! Bounds the memory for requests and replies of all connections.
 //!
-//! Small messages are counted by their bytes. A large line takes one of a few places before it is read, and a large
-//! reply one of as many before it is loaded. A client that keeps others waiting for what it holds has only a little
-//! while to take its reply, or to finish its line.
+//! Small messages are counted by their bytes. A large line takes one of a few permits before it is read, and a large
+//! reply another one before it is loaded. A client that others have to wait for has only a short time to take its
+//! reply, or to finish its line.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::limits;
 use crate::store::{Code, Error, Result};
 
-/// The memory for messages. What is taken is given back when the permit is dropped.
+/// The memory for messages. A permit releases its share when it is dropped.
 #[derive(Debug)]
 pub(super) struct Memory {
     small_bytes: Arc<Semaphore>,
@@ -43,8 +43,8 @@ impl Memory {
         acquired(semaphore.acquire_many_owned(bytes.unwrap_or(u32::MAX)).await)
     }
 
-    /// Waits for the memory of events, before they are made. It is their own, so that subscriptions that are not read hold up
-    /// no request.
+    /// Waits for the memory of events before they are encoded. It is separate, so that subscriptions that are not read
+    /// hold up no requests.
     pub(super) async fn events(&self, bytes: usize) -> OwnedSemaphorePermit {
         if bytes > limits::EVENTS_BYTES * 2 {
             return acquired(Arc::clone(&self.large_events).acquire_owned().await);
@@ -53,11 +53,11 @@ impl Memory {
         acquired(Arc::clone(&self.event_bytes).acquire_many_owned(bytes).await)
     }
 
-    /// A place for something that ends with this daemon: a subscription, a request that waits for a lock, a lock of a
+    /// A permit for something that ends with this daemon: a subscription, a request that waits for a lock, a lock of a
     /// connection.
     ///
     /// # Errors
-    /// `busy` when there are too many of them.
+    /// `busy` when there are [`limits::ATTACHED`] of them.
     pub(super) fn attach(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.attached).try_acquire_owned().map_err(|_| {
             let message = format!("{} subscriptions and waiting requests are too many", limits::ATTACHED);
@@ -65,53 +65,56 @@ impl Memory {
         })
     }
 
-    /// How many there are of these.
+    /// The number of these permits in use.
     pub(super) fn attached(&self) -> usize {
         limits::ATTACHED - self.attached.available_permits()
     }
 
-    /// Waits for a place for a large line. Who waits may hold no place already.
+    /// Waits for the permit of a large line. The caller must not hold any permit.
     pub(super) async fn large_line(&self) -> OwnedSemaphorePermit {
         acquired(Arc::clone(&self.line_places).acquire_owned().await)
     }
 
-    /// Waits for a place for a large reply. Who waits may hold no such place already.
+    /// Waits for the permit of a large reply. The caller must not hold another one.
     pub(super) async fn large_reply(&self) -> OwnedSemaphorePermit {
         acquired(Arc::clone(&self.reply_places).acquire_owned().await)
     }
 
-    /// The bytes that small messages take now.
+    /// The bytes of the small messages in flight.
     pub(super) fn small_in_flight_bytes(&self) -> usize {
         limits::IN_FLIGHT_BYTES.saturating_sub(self.small_bytes.available_permits())
     }
 
-    /// Large lines and replies that are held now.
+    /// The number of large lines and replies in flight.
     pub(super) fn large_in_flight(&self) -> usize {
         let free = self.line_places.available_permits() + self.reply_places.available_permits();
         (limits::LARGE_LINES + limits::LARGE_REPLIES).saturating_sub(free)
     }
 
-    /// Whether somebody waits for memory, or soon will.
+    /// Whether a message has to wait for memory, or soon will.
     pub(super) fn is_short(&self) -> bool {
         self.line_places.available_permits() == 0
             || self.reply_places.available_permits() == 0
             || self.small_bytes.available_permits() < limits::SMALL_MESSAGE_BYTES
     }
 
-    /// The same of those who are sent events.
+    /// Whether events have to wait for memory, or soon will.
     pub(super) fn is_short_of_events(&self) -> bool {
         self.large_events.available_permits() == 0
             || self.event_bytes.available_permits() < limits::EVENTS_BYTES
     }
 
-    /// Whether a client has had its time for a long line that began then.
+    /// Whether the time of a client for a long line that began at `since` is over.
     pub(super) fn is_overdue(&self, since: Instant) -> bool {
         since.elapsed() >= limits::STALL_TIMEOUT
             || (self.is_short() && since.elapsed() >= limits::SHORTAGE_TIMEOUT)
     }
 
-    /// Waits until a client has done its part, which began at `since`: the whole time for a stall when there is memory
-    /// for all, else a shorter one. A client that takes or sends a byte now and then wins nothing.
+    /// Waits for a client to do its part, which began at `since`: for the whole stall timeout when there is enough
+    /// memory, otherwise for a shorter time. Taking or sending a byte now and then does not prolong the shorter time.
+    ///
+    /// # Errors
+    /// `TimedOut` when the time is over.
     pub(super) async fn patiently<T>(
         &self,
         since: Instant,

@@ -245,12 +245,12 @@ fn bind_again(instance: &mut Instance, address: &Address) -> Option<UnixListener
     let other = Place::for_store(&address.identity(), None).ok();
     match instance.bind_again(other.as_ref()) {
         Ok(Some(listener)) => {
-            tracing::warn!(socket = %instance.socket().display(), "the socket was lost, and is bound anew");
+            tracing::warn!(socket = %instance.socket().display(), "the socket was lost, and was bound again");
             Some(listener)
         }
         Ok(None) => None,
         Err(error) => {
-            tracing::debug!(%error, "the socket was lost, and cannot be bound anew yet");
+            tracing::debug!(%error, "the socket was lost, and cannot be bound again yet");
             None
         }
     }

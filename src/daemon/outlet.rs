@@ -1,5 +1,5 @@
-//! The way out of a connection. A group of plain requests is answered where its outcome is known: the replies go into the
-//! socket at once, in one piece, and the task of the connection need not be woken for it.
+//! The output of a connection. The replies to a group of plain requests are written where the outcomes become known:
+//! into the socket at once, in one piece, without waking the task of the connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,21 +10,21 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 pub(super) struct Outlet {
     pub(super) socket: OwnedWriteHalf,
     state: Mutex<State>,
-    /// The task of the connection has something to do: see [`Outlet::changed`].
+    /// Notified when the task of the connection has something to do: see [`Outlet::changed`].
     changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whole lines, or the rest of one and whole lines.
+    /// Lines that are to be sent; the first may be the rest of one.
     unsent: Vec<u8>,
-    /// The memory of the group that is answered in them, or will be.
+    /// The memory of the group whose replies these are, or will be.
     memory: Option<OwnedSemaphorePermit>,
-    /// A group of requests is under way.
+    /// Whether a group of requests is under way.
     has_group: bool,
-    /// The task of the connection is writing, so nobody else may.
+    /// Whether the task of the connection is writing, so that no other task may.
     is_taken: bool,
-    /// The task of the connection waits for the end of the group.
+    /// Whether the task of the connection waits for the end of the group.
     is_awaited: bool,
 }
 
@@ -33,27 +33,27 @@ impl Outlet {
         Outlet { socket, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Begins a group of requests. No other one is under way.
+    /// Begins a group of requests. No other group may be under way.
     pub(super) fn begin_group(&self, memory: OwnedSemaphorePermit) {
         let mut state = self.state();
         state.has_group = true;
         state.memory = Some(memory);
     }
 
-    /// Whether a group is under way. `awaits_end`: whether the task of the connection is to be woken at its end.
+    /// Whether a group is under way. With `awaits_end`, its end will wake the task of the connection.
     pub(super) fn has_group(&self, awaits_end: bool) -> bool {
         let mut state = self.state();
         state.is_awaited = state.has_group && awaits_end;
         state.has_group
     }
 
-    /// Answers some requests of the group; `is_last`: the last ones.
+    /// Adds replies to requests of the group; `is_last` says that they are the last ones.
     pub(super) fn answer(&self, is_last: bool, append: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let State { unsent, is_taken, .. } = &mut *state;
         append(unsent);
         if !*is_taken {
-            // What the socket does not take now, the task of the connection sends; it also comes upon an error.
+            // The task of the connection sends the rest. It also meets the error, if there was one.
             let sent = self.socket.try_write(unsent).unwrap_or(0);
             if sent == unsent.len() { *unsent = Vec::new() } else { drop(unsent.drain(..sent)) }
         }
@@ -66,7 +66,7 @@ impl Outlet {
         }
     }
 
-    /// Waits until a group has ended whose end is awaited, or has left lines that are to be sent.
+    /// Waits until a group has ended whose end is awaited, or lines are left for the task of the connection.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -76,19 +76,19 @@ impl Outlet {
         self.changed.notify_one();
     }
 
-    /// Whether lines are left that are to be sent by the task of the connection.
+    /// Whether lines are left for the task of the connection.
     pub(super) fn has_unsent(&self) -> bool {
         !self.state().unsent.is_empty()
     }
 
-    /// Makes the task of the connection the only one that writes. It sends what is answered first.
+    /// Makes the task of the connection the only writer. It must first send the returned lines.
     pub(super) fn begin_writing(&self) -> Vec<u8> {
         let mut state = self.state();
         state.is_taken = true;
         std::mem::take(&mut state.unsent)
     }
 
-    /// What was added meanwhile, and is to be sent; when it is nothing, others may write again.
+    /// The lines that were added in the meantime, which must be sent; when there are none, other tasks may write again.
     pub(super) fn end_writing(&self) -> Vec<u8> {
         let mut state = self.state();
         let unsent = std::mem::take(&mut state.unsent);
@@ -100,7 +100,7 @@ impl Outlet {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold whole lines.
+        // No code panics while it holds this mutex; a poisoned one would still hold whole lines.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -77,7 +77,7 @@ impl Subscriptions {
         }
         match id {
             Some(id) if self.entries.contains_key(id) => {
-                Err(Error::bad_field("id", format!("the subscription {} is there already", id.as_json())))
+                Err(Error::bad_field("id", format!("the subscription {} exists already", id.as_json())))
             }
             Some(id) => Ok(id.clone()),
             None => {

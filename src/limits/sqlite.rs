@@ -28,7 +28,7 @@ pub const STORE_PATH_BYTES: usize = 504;
 /// beside it.
 pub const STORE_NAME_BYTES: usize = 240;
 
-/// The bytes to which SQLite cuts its log when it begins it anew: as many as it writes back at once.
+/// The bytes to which SQLite cuts its log when it starts a new one: as many as it writes back at once.
 pub const SQLITE_LOG_BYTES: u64 = 4 * 1_024 * 1_024;
 
 /// The number of written rows after which kv raises its own number in the header of a SQLite file. They change fewer than
@@ -55,19 +55,19 @@ pub const FILE_LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// The number of connections that read a SQLite file, beside the one that writes.
 pub const SQLITE_READERS: usize = 4;
 
-/// How many looks for commits of other processes pass before it is asked again whether the files are still the same.
+/// How many polls for commits of other processes are made between two checks whether the files are still the same.
 pub const LOOKS_AT_ONE_FILE: u32 = 4;
 
-/// The most that the records which were read last may take in memory, with the lines that are made of them, in bytes.
+/// The most bytes of memory that the cache of records may take, with the lines that are made of them.
 pub const CACHE_BYTES: usize = 12 * 1_024 * 1_024;
 
-/// What a kept record takes besides its key and its value, in bytes.
+/// The bytes that a cached record takes besides its key and its value.
 pub const CACHED_RECORD_BYTES: usize = 512;
 
-/// When more changes than this were committed since records were kept, all of these are read anew.
+/// The most changes between two reads that the cache of records follows; after more of them it is cleared.
 pub const CACHE_CHANGES: u64 = 4_000;
 
-/// For how many keys it is remembered that they were read once: a record is kept when it is read again.
+/// The number of keys that are remembered as read once: a record is cached when it is read again.
 pub const CACHE_READ_ONCE: usize = 65_536;
 
 /// The most prepared statements that a connection to a SQLite file keeps.
@@ -82,9 +82,6 @@ pub const BACKUP_PAUSE: Duration = Duration::from_millis(10);
 
 /// The most findings of SQLite's own check of a file that are reported: a file with more is damaged everywhere.
 pub const INTEGRITY_FINDINGS: u32 = 10_000;
-
-/// The rows that a check reads before it tells its progress.
-pub const CHECK_STEP_ROWS: u64 = 1_000;
 
 /// The bytes that are copied at once of a backup that is read from a stream.
 pub const COPY_BYTES: usize = 256 * 1_024;

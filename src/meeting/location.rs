@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::protocol::Hello;
-use crate::store::Address;
 use crate::store::file_id::FileId;
+use crate::store::{Address, EngineKind};
 
 /// The file at the path of a database, and its directory, as this process sees them.
 ///
@@ -50,15 +50,19 @@ impl fmt::Display for Mismatch {
 }
 
 /// Checks that a daemon serves the store that was asked for: the same file or, when it is still to be made, the same path
-/// in the same directory. Stores that are not files are told apart by their sockets, so they always pass.
+/// in the same directory; for a store that is not a file, the same address.
 ///
 /// # Errors
 /// The two stores, when they differ.
 pub(crate) fn check(address: &Address, hello: &Hello) -> Result<(), Mismatch> {
-    let Some(path) = address.file() else { return Ok(()) };
     let mismatch =
         |why| Err(Mismatch { asked: address.to_string(), served: hello.store.clone(), pid: hello.pid, why });
-    let served = Address::parse(address.kind(), &hello.store).ok();
+    let kind = EngineKind::from_name(&hello.engine).filter(|&kind| kind == address.kind());
+    let served = kind.and_then(|kind| Address::told(kind, &hello.store).ok());
+    let Some(path) = address.file() else {
+        let is_same = served.is_some_and(|served| served.identity() == address.identity());
+        return if is_same { Ok(()) } else { mismatch("") };
+    };
     // Through a daemon that may write, a caller that asked for `mode=ro` could write.
     if address.is_read_only() && served.as_ref().is_some_and(|served| !served.is_read_only()) {
         return mismatch(" for reading only");

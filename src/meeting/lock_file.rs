@@ -99,7 +99,7 @@ impl Drop for LockFile {
 /// Whether a process holds the lock. Creates nothing; to find out, takes a shared lock for a moment.
 ///
 /// # Errors
-/// As [`open_own`]; a file that is not there is not held.
+/// As [`open_own`]; a file that does not exist is not held.
 pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
     let file = match open_own(path, OFlags::RDWR) {
         Ok(file) => file,
@@ -131,15 +131,15 @@ pub(crate) fn holder(path: &Path) -> Option<u32> {
 /// The first [`limits::LOCK_FILE_BYTES`] bytes of a lock file, which another process may be writing at this moment.
 ///
 /// # Errors
-/// As [`open_own`], also when the file is not there.
+/// As [`open_own`], also when the file does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_own(path, OFlags::RDONLY)?.take(limits::LOCK_FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
 }
 
-/// Opens a file that must be a regular file and belong to this user alone: another user may have planted what stands
-/// there.
+/// Opens a file that must be a regular file and belong to this user alone: another user may have planted a different
+/// one.
 ///
 /// # Errors
 /// As open(2). An error of kind `PermissionDenied` also says that the file is another user's, a link or a special file, or

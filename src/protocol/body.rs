@@ -1,5 +1,5 @@
-//! What several replies and events have in them. The types are the schema too: what is said of a member here is what
-//! `kv protocol --schema` prints.
+//! Bodies that several replies and events share. The types are also the schema: the doc comments of their members are
+//! what `kv protocol --schema` prints.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::records::RecordBody;
 use super::reply::unusable;
 use crate::store::{Action, Change, Code, Error, Lock, Page, Result, Timestamp};
 
-/// Makes a body of a type of the store that has the same members, and back.
+/// Converts between a body and a type of the store that has the same members.
 macro_rules! same_members {
     ($body:ident = $type:ident { $($member:ident),+ }) => {
         impl From<$type> for $body {
@@ -27,7 +27,7 @@ macro_rules! same_members {
 }
 pub(super) use same_members;
 
-/// No member.
+/// No members.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "nothing")]
 pub(super) struct NoBody {}
@@ -102,7 +102,7 @@ impl From<LockBody> for Lock {
     }
 }
 
-/// Who holds a lock.
+/// The owner of a lock, and its grant.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(super) struct HolderBody {
     pub(super) owner: String,
@@ -128,7 +128,7 @@ impl From<Lock> for HolderBody {
 /// Whether a lock is held, and by whom.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct LockStateBody {
-    /// Whether somebody holds the lock; the other members are there only then.
+    /// Whether an owner holds the lock; the other members are present only then.
     pub(super) held: bool,
     #[serde(flatten)]
     pub(super) holder: Option<HolderBody>,
@@ -140,7 +140,7 @@ impl From<Option<Lock>> for LockStateBody {
     }
 }
 
-// The items of a page stand under the name of what they are.
+// The items of a page are under the name of their kind.
 macro_rules! page_body {
     ($body:ident, $items:ident: $item:ty) => {
         /// A page of a listing.
@@ -152,7 +152,7 @@ macro_rules! page_body {
             /// Whether the page ends before the listing does.
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]
             more: bool,
-            /// Where to go on.
+            /// Where the next page begins.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             #[schemars(with = "String")]
             next: Option<String>,
@@ -185,7 +185,7 @@ pub(super) struct ErrorBody {
     pub(super) code: String,
     /// For people.
     pub(super) message: String,
-    /// What to do, for people.
+    /// What the user can do, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hint: Option<String>,
     /// Whether the same request may succeed later.
@@ -206,10 +206,10 @@ pub(super) struct ErrorBody {
     /// `trimmed`: the first seq that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) first: Option<u64>,
-    /// `locked`, `not_owner`: who holds the lock.
+    /// `locked`, `not_owner`: the owner that holds the lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) holder: Option<String>,
-    /// `locked`: when its time is over.
+    /// `locked`: when the lock expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub(super) expires: Option<Timestamp>,
@@ -236,7 +236,7 @@ impl From<Error> for ErrorBody {
 
 impl From<ErrorBody> for Error {
     fn from(body: ErrorBody) -> Error {
-        // A code of a newer daemon is shown in its own words.
+        // The code of a newer daemon is shown as it is.
         let code = Code::from_name(&body.code).unwrap_or(Code::Internal);
         let mut error = Error::new(code, body.message);
         error.hint = body.hint;

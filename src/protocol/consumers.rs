@@ -1,4 +1,4 @@
-//! What requests and replies about consumers have.
+//! The requests and replies about consumers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Start, Timestamp};
 #[serde(deny_unknown_fields)]
 pub(super) struct ConsumerGetFields {
     name: String,
-    /// Where it begins when it is not there: by default with the first change that is kept.
+    /// Where the consumer begins when it does not exist: by default with the first change that is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<AfterField>,
-    /// How many at most; below 0 = all.
+    /// The most changes; below 0 = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub(super) struct ConsumerCommitFields {
     name: String,
     /// The last seq that was dealt with.
     seq: u64,
-    /// The session that follows as the consumer, as `subscribe` answered; on its own connection it is known.
+    /// The session that follows as the consumer, as `subscribe` answered; not needed on the connection of that session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holder: Option<String>,
 }
@@ -63,21 +63,21 @@ impl From<&ConsumerCommit> for ConsumerCommitFields {
     }
 }
 
-/// To `consumer.commit`.
+/// The reply to `consumer.commit`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct PositionBody {
     /// The last seq that was dealt with; it never goes back.
     pub(super) position: u64,
 }
 
-/// To `consumer.delete`.
+/// The reply to `consumer.delete`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct ForgottenBody {
     /// False when there was no such consumer.
     pub(super) deleted: bool,
 }
 
-/// To `consumer.get`.
+/// The reply to `consumer.get`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct ConsumedBody {
     /// The head of the stream in the snapshot of this read.
@@ -85,11 +85,11 @@ pub(super) struct ConsumedBody {
     /// The last seq that was dealt with.
     pub(super) position: u64,
     pub(super) records: Vec<ChangeBody>,
-    /// The first seq that was not examined; committing the one before it deals with all of these.
+    /// The first seq that was not examined; to commit all of these changes, commit the seq before it.
     pub(super) next: u64,
 }
 
-/// How far a consumer is.
+/// The progress of a consumer.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ConsumerStatusBody {
     /// The last seq that was dealt with.
@@ -103,7 +103,7 @@ pub struct ConsumerStatusBody {
 }
 
 impl ConsumerStatusBody {
-    /// How far a consumer is from the head of the stream.
+    /// The progress of a consumer, against the head of the stream.
     #[must_use]
     pub fn new(consumer: &Consumer, head: u64) -> ConsumerStatusBody {
         let position = consumer.position;

@@ -1,4 +1,4 @@
-//! Events: what a subscription brings. They have no `ok`, and always `subscription` and `event`.
+//! Events of subscriptions. They have no `ok`, and always `subscription` and `event`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,12 @@ use super::schema::Schemas;
 use super::{Id, line};
 use crate::store::{Change, Error, Event, Result};
 
-/// No change that the subscription asks for came for a while.
+/// No change that the subscription wants has come for a while.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct ProgressBody {
-    /// Every change up to this seq that the subscription asks for was sent.
+    /// Every change up to this seq that the subscription wants was sent.
     seq: u64,
-    /// How many changes of the store are still to be looked at.
+    /// How many changes of the store are still to be examined.
     lag: u64,
 }
 
@@ -49,22 +49,22 @@ pub(crate) fn encode_change(change: Change) -> Bytes {
     line(&ChangeBody::from(change)).into()
 }
 
-/// Adds the event of a change, of which [`encode_change`] made the rest.
+/// Appends the event of a change, whose shared part [`encode_change`] has made.
 pub(crate) fn append_change(lines: &mut Vec<u8>, subscription: &Id, change: &Bytes) {
     lines.extend_from_slice(b"{\"subscription\":");
     lines.extend_from_slice(subscription.as_json().as_bytes());
     lines.extend_from_slice(b",\"event\":\"change\",");
-    // Behind the brace that opens the object.
+    // After the brace that opens the object.
     lines.extend_from_slice(&change[1..]);
 }
 
-/// The line that tells how far a subscription is.
+/// The line with the progress of a subscription.
 #[must_use]
 pub(crate) fn encode_progress(subscription: &Id, seq: u64, lag: u64) -> Vec<u8> {
     outgoing(subscription, "progress", ProgressBody { seq, lag })
 }
 
-/// The line that tells why a subscription ends.
+/// The line with the end of a subscription and its reason.
 #[must_use]
 pub(crate) fn encode_end(subscription: &Id, error: Error) -> Vec<u8> {
     outgoing(subscription, "end", EndBody { reason: error.code.as_str().to_owned(), error: error.into() })
@@ -76,7 +76,7 @@ fn outgoing(subscription: &Id, event: &'static str, body: impl Serialize) -> Vec
     line(&EventMessage { subscription, event, body })
 }
 
-/// The subscription that a line is about, the reply to `subscribe` or an event, and whether it is its last one.
+/// The subscription to which a line belongs, the reply to `subscribe` or an event, and whether it is the last event.
 #[must_use]
 pub fn subscription_of(line: &[u8]) -> Option<(Id, bool)> {
     #[derive(Deserialize)]
@@ -93,7 +93,7 @@ pub fn subscription_of(line: &[u8]) -> Option<(Id, bool)> {
 /// Reads an event; none when it is of a kind that this version does not know.
 ///
 /// # Errors
-/// That of its end, or `internal` when the line is not an event.
+/// The error with which the subscription ends, or `internal` when the line is not an event.
 pub(crate) fn decode_event(line: &[u8]) -> Result<Option<Event>> {
     #[derive(Deserialize)]
     struct Head {

@@ -1,4 +1,4 @@
-//! What a daemon says about itself.
+//! The description that a daemon gives of itself.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,29 +8,29 @@ use crate::limits;
 use crate::protocol::{Id, PROTOCOL};
 use crate::store::{Address, Identity};
 
-/// What a daemon is: its version, its process and its store.
+/// A daemon: its version, its process and its store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Hello {
     /// The version of kv.
     pub version: String,
     /// The number of the protocol. Messages are only ever added to within a number.
     pub protocol: u32,
-    /// The newest schema that it knows.
+    /// The newest schema that the daemon knows.
     pub schema: i64,
-    /// The process, for people.
+    /// The pid of the daemon, for people.
     pub pid: u32,
-    /// Whether a command started it, which may replace it by a newer one.
+    /// Whether a command started the daemon, and so may replace it by a newer one.
     pub spawned: bool,
-    /// Subscriptions, requests that wait for a lock, and locks of connections: what would end with it. While there are
-    /// any, it is not replaced.
+    /// The number of subscriptions, waiting requests and locks of connections, which would end with the daemon. It is
+    /// not replaced while there are any.
     #[serde(default)]
     pub attached: usize,
     /// The kind of engine.
     pub engine: String,
     /// Where the store is, without any password.
     pub store: String,
-    /// The file that holds it, as `DEVICE:INODE`; missing while there is none. A client uses a daemon only when this is the
-    /// file that it wants: the same path may lead to another one, in another container or after a rename.
+    /// The file that holds the store, as `DEVICE:INODE`; missing while there is none. A client uses a daemon only when
+    /// this is the file that it wants: the same path may lead to another file in another container or after a rename.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub file: Option<String>,
@@ -38,20 +38,20 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub directory: Option<String>,
-    /// Which store it is; missing while there is none, or while it does not answer.
+    /// The id of the store; missing while there is no store, or it does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub store_id: Option<String>,
-    /// Which history of the store it serves.
+    /// The id of the history of the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub epoch: Option<String>,
-    /// What a request may have.
+    /// The limits of a request.
     pub limits: Limits,
 }
 
 impl Hello {
-    /// This process as the daemon of a store.
+    /// The description of this process as the daemon of a store.
     #[must_use]
     pub fn of_this_process(address: &Address, spawned: bool) -> Hello {
         Hello {
@@ -71,14 +71,14 @@ impl Hello {
         }
     }
 
-    /// Which store it is, when there is one.
+    /// The ids of the store, if there is one.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         Some(Identity { store_id: self.store_id.clone()?, epoch: self.epoch.clone()? })
     }
 }
 
-/// What a request may have, and how much may be under way.
+/// The limits of requests, and of how many may be under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "limits")]
 pub struct Limits {
@@ -86,7 +86,7 @@ pub struct Limits {
     pub line_bytes: usize,
     /// The largest value, in bytes of its text without white space.
     pub value_bytes: usize,
-    /// How deep arrays and objects of a value nest.
+    /// The deepest nesting of arrays and objects in a value.
     pub value_depth: usize,
     /// The longest key, in bytes.
     pub key_bytes: usize,
@@ -124,19 +124,19 @@ impl Default for Limits {
     }
 }
 
-/// What follows a `subscribe`.
+/// The reply to `subscribe`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Subscribed {
-    /// What its events are called by: the id of the request, or a number when it had none.
+    /// The name of the subscription in its events: the id of the request, or a number when it had none.
     #[schemars(with = "super::session::IdSchema")]
     pub subscription: Box<RawValue>,
-    /// The head of the stream when it began.
+    /// The head of the stream when the subscription began.
     pub seq: u64,
-    /// Which store it follows.
+    /// The id of the store that it follows.
     pub store_id: String,
-    /// Which history of it: a position is worth something in this one only.
+    /// The id of the history that it follows: positions are valid only within it.
     pub epoch: String,
-    /// Of a consumer: the session, for commits on another connection.
+    /// For a consumer: the session, for commits on another connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
 }
@@ -154,7 +154,7 @@ impl Subscribed {
     }
 }
 
-/// What a daemon is, and what it is doing.
+/// A daemon, and its present state.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     #[allow(missing_docs, reason = "its members are those of the status")]
@@ -164,11 +164,11 @@ pub struct Status {
     pub started: String,
     /// Connections that are served now.
     pub connections: usize,
-    /// The processes that are connected, with the one that asks, as far as they can be seen from here; at most 100 of them.
+    /// The connected processes, including the one that asks, as far as they are visible from here; at most 100 of them.
     #[serde(default)]
     pub processes: Vec<i32>,
-    /// Bytes that small requests and replies under way take.
+    /// The bytes of small requests and replies under way.
     pub in_flight_bytes: usize,
-    /// Large requests and replies under way.
+    /// The number of large requests and replies under way.
     pub large_in_flight: usize,
 }

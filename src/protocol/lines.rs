@@ -8,7 +8,7 @@ use tokio_util::codec::Decoder;
 
 use crate::limits;
 
-/// What came in.
+/// A piece of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line {
     /// A line, without its newline.
@@ -18,7 +18,7 @@ pub enum Line {
     Long,
     /// A line over the limit, skipped to its newline.
     TooLong,
-    /// What came after the last newline before the end.
+    /// The bytes after the last newline, at the end of the input.
     CutOff,
 }
 
@@ -26,7 +26,7 @@ pub enum Line {
 #[derive(Debug)]
 pub struct LineCodec {
     limit_bytes: usize,
-    /// How far the buffer was searched for a newline.
+    /// The part of the buffer that was searched for a newline.
     searched: usize,
     /// Whether [`Line::Long`] is yielded.
     tells_long: bool,
@@ -44,7 +44,8 @@ impl Default for LineCodec {
 }
 
 impl LineCodec {
-    /// A decoder that yields [`Line::Long`] too: a reader of many connections has to wait for memory before it reads on.
+    /// A decoder that yields [`Line::Long`] too: a reader of many connections has to wait for memory before it reads
+    /// on.
     #[must_use]
     pub fn telling_long_lines() -> LineCodec {
         LineCodec { tells_long: true, ..LineCodec::default() }

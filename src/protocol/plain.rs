@@ -1,6 +1,6 @@
-//! The codec of the requests that come most often, and of their replies: a `get` or a `put` of one key, written without
-//! escapes and with nothing else in it. Everything else, and everything that is wrong, is left to the one that can say what
-//! is wrong.
+//! The codec of the most frequent requests and their replies: a `get` or a `put` of one key, written without escapes
+//! and without other fields. All other lines, and all faulty ones, are left to the strict codec, which can name the
+//! fault.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::limits;
 use crate::store::engine::SharedRecord;
 use crate::store::{JsonText, Mutation, Put, Read, Record, Reply, Request, Result, Written};
 
-/// A number of so many digits fits every integer that an id may be.
+/// A number with this many digits fits every integer type that an id may have.
 const ID_DIGITS: usize = 18;
 
-/// What the line of a reply begins with takes at most, besides the id.
+/// The most bytes of the beginning of a reply, besides the id.
 const HEAD_BYTES: usize = 48;
 
-/// What the other members of a record take at most, besides what has no fixed length and needs no escapes.
+/// The most bytes of the other members of a record, besides those that have no fixed length and need no escapes.
 const MEMBERS_BYTES: usize = 192;
 
-/// Reads a plain request line, without its newline; none when it is not one that is certain to be right.
+/// Reads a plain request line, without its newline; none when it is not certainly a correct plain request.
 pub(crate) fn decode_plain(line: &[u8]) -> Option<(Option<Id>, Request)> {
     let text = std::str::from_utf8(line).ok()?;
     let mut rest = after(text, b'{')?;
@@ -57,14 +57,14 @@ fn put(id: Option<&str>, key: &str, value: &str) -> Option<(Option<Id>, Request)
     request.check().is_ok().then(|| (id.map(Id::of_plain), request))
 }
 
-/// What stands behind a byte, and the white space around it.
+/// The rest after a byte and the white space around it.
 fn after(text: &str, byte: u8) -> Option<&str> {
     let blank = [' ', '\t', '\r'];
     let rest = text.trim_start_matches(blank).strip_prefix(char::from(byte))?;
     Some(rest.trim_start_matches(blank))
 }
 
-/// An id as it is spelled, a string without escapes or a number of a few digits, and what stands behind it.
+/// An id as it is spelled, a string without escapes or a number of a few digits, and the rest after it.
 fn id_text(text: &str) -> Option<(&str, &str)> {
     let (length, length_max) = match text.as_bytes().first()? {
         b'"' => (string(text)?.0.len() + 2, limits::KEY_BYTES),
@@ -74,7 +74,7 @@ fn id_text(text: &str) -> Option<(&str, &str)> {
     (length <= length_max).then(|| text.split_at(length))
 }
 
-/// A string without escapes, and what stands behind it.
+/// A string without escapes, and the rest after it.
 fn string(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('"')?;
     let end = inner.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')?;
@@ -96,7 +96,7 @@ pub(crate) fn append_reply(lines: &mut Vec<u8>, id: Option<&Id>, outcome: Result
     }
 }
 
-/// Appends the line of the reply to a `get`. What it says of a record that is kept is made once.
+/// Appends the line of the reply to a `get`. The part for the record is encoded once.
 pub(crate) fn append_shared(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, shared: &Arc<SharedRecord>) {
     if Arc::strong_count(shared) == 1 {
         return append_record(lines, id, seq, &shared.record);
@@ -118,7 +118,7 @@ fn append_record(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, record: &Record
     append_members(lines, record);
 }
 
-/// Appends what follows the seq.
+/// Appends the members after the seq.
 fn append_members(lines: &mut Vec<u8>, record: &Record) {
     let Record { key, version, revision, record_type, created, updated, value } = record;
     let type_bytes = record_type.as_ref().map_or(0, String::len);
@@ -158,7 +158,7 @@ mod tests {
     use crate::protocol::{Call, Incoming, decode_request};
     use crate::store::{Code, Error, Timestamp};
 
-    /// What is read by this codec means the same to the other one.
+    /// Every line that this codec reads means the same to the other one.
     fn assert_same(line: &str) -> bool {
         let Some((id, request)) = decode_plain(line.as_bytes()) else { return false };
         match decode_request(line.as_bytes()) {

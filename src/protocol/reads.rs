@@ -60,7 +60,7 @@ pub(super) fn encode(id: &Id, read: &Read) -> Vec<u8> {
     }
 }
 
-/// The line of a reply of the store; those to writes are made where these are.
+/// The line of a reply of the store; those to writes are encoded in `writes`.
 pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
     match reply {
         Reply::Get { seq, record: Some(record) } => line.ok(GetBody { seq, record: record.into() }),
@@ -84,7 +84,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
             line.failed(Error::new(Code::NotFound, "there is no such consumer"))
         }
         Reply::Consumers(page) => line.ok(ConsumersBody::of(page)),
-        // The store is named by `hello` only.
+        // Only `hello` names the store.
         Reply::Identity(_) => line.ok(NoBody {}),
         Reply::Init { .. }
         | Reply::Written(_)
@@ -101,7 +101,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
     }
 }
 
-/// The reply in place of an error that says that nothing is there.
+/// The reply for an error that says that something does not exist.
 pub(super) fn absent(request: &Read, error: &Error) -> Option<Reply> {
     match request {
         Read::Get { .. } if error.code == Code::NotFound => Some(Reply::Get { seq: 0, record: None }),
@@ -120,7 +120,7 @@ pub(super) fn decode_reply(request: &Read, line: &[u8]) -> Result<Reply> {
             struct Seq {
                 seq: u64,
             }
-            // An exact text does not pass through a flattened member, so the line is read twice.
+            // An exact text cannot pass through a flattened member, so the line is read twice.
             let record: RecordBody = read(line)?;
             Reply::Get { seq: read::<Seq>(line)?.seq, record: Some(record.into()) }
         }
@@ -171,19 +171,19 @@ struct GetFields {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ListFields {
-    /// How many to pass over.
+    /// How many records to pass over.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// How many at most; below 0 = all.
+    /// The most records; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
-    /// Only what comes after this one, in the order of the listing.
+    /// Only items after this one, in the order of the listing.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
-    /// From the last to the first.
+    /// From the last key to the first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     reverse: bool,
-    /// Whether only the keys are wanted.
+    /// Whether to answer only the keys.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     keys_only: bool,
 }
@@ -206,10 +206,10 @@ pub(super) struct SelectorFields {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct StreamFields {
-    /// The first one wanted.
+    /// The first seq to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
-    /// How many at most; below 0 = all.
+    /// The most changes; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,7 +229,7 @@ pub(super) struct NameFields {
 struct NameListFields {
     #[serde(skip_serializing_if = "String::is_empty")]
     prefix: String,
-    /// Only what comes after this one, in the order of the listing.
+    /// Only items after this one, in the order of the listing.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
 }
@@ -335,7 +335,7 @@ impl From<&Stream> for StreamFields {
     }
 }
 
-/// To `get` of one key.
+/// The reply to `get` of one key.
 #[derive(Serialize, JsonSchema)]
 struct GetBody {
     /// The head of the stream in the snapshot of this read.
@@ -344,7 +344,7 @@ struct GetBody {
     record: RecordBody,
 }
 
-/// To `count`.
+/// The reply to `count`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct CountBody {
     /// The head of the stream in the snapshot of this read.
@@ -352,16 +352,16 @@ struct CountBody {
     count: u64,
 }
 
-/// To `stream.seq`.
+/// The reply to `stream.seq`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct HeadBody {
     /// The last seq; 0 on a fresh store.
     seq: u64,
-    /// The first seq that is kept, or that will be.
+    /// The first seq that is kept, or the next one when none is.
     first: u64,
 }
 
-/// To `stream.get`.
+/// The reply to `stream.get`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct ChangesBody {
     /// The head of the stream in the snapshot of this read.
@@ -371,7 +371,7 @@ struct ChangesBody {
     next: u64,
 }
 
-/// To `lock.status`.
+/// The reply to `lock.status`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct LockStatusBody {
     /// The head of the stream in the snapshot of this read.

@@ -1,4 +1,4 @@
-//! Records, and what changes them: `put`, `patch` and `delete`, by themselves or in a `mutate`.
+//! Records and their mutations: `put`, `patch` and `delete`, by themselves or in a `mutate`.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -59,9 +59,9 @@ fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
 #[schemars(rename = "record")]
 pub struct RecordBody {
     key: String,
-    /// Counts the writes of this key; begins at 1 again after a delete.
+    /// The number of writes of this key; begins again at 1 after a delete.
     version: u64,
-    /// The number in the stream of the last change of this key; never used twice in a store.
+    /// The seq of the last change of this key; never used twice in a store.
     revision: u64,
     #[serde(rename = "type")]
     record_type: Option<String>,
@@ -71,14 +71,14 @@ pub struct RecordBody {
     /// RFC 3339, UTC, with three decimals.
     #[schemars(with = "String")]
     updated: Timestamp,
-    /// Any JSON, in the text that was stored.
+    /// Any JSON, as the text that was stored.
     #[schemars(with = "serde_json::Value")]
     value: JsonText,
 }
 
 same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
 
-/// What must hold for a write to happen.
+/// The condition of a write.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct ConditionFields {
@@ -108,7 +108,7 @@ impl From<Condition> for ConditionFields {
 
 type WithCondition<F> = With<ConditionFields, F>;
 
-/// What happens to the type of the record.
+/// The effect of a write on the type of the record.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct TypeFields {
@@ -155,13 +155,13 @@ pub(super) struct PutFields {
 #[serde(deny_unknown_fields)]
 pub(super) struct PatchFields {
     key: String,
-    /// As the format says.
+    /// The patch, in the given format.
     #[schemars(with = "serde_json::Value")]
     patch: Box<RawValue>,
     /// `merge` (RFC 7396) unless given, or `json-patch` (RFC 6902).
     #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
     format: Option<Format>,
-    /// Whether the reply carries the new value.
+    /// Whether the reply has the new value.
     #[serde(rename = "return", default, skip_serializing_if = "std::ops::Not::not")]
     return_value: bool,
 }
@@ -193,10 +193,10 @@ pub(super) struct DeleteFields {
     /// Whether every record is meant.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all: bool,
-    /// How many to pass over.
+    /// How many records to pass over.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// How many at most; below 0 = all.
+    /// The most records; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
 }
@@ -210,7 +210,7 @@ pub(super) struct CheckFields {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MutateFields {
-    /// They are applied in order, all or none.
+    /// The mutations, which are applied in order, all or none.
     #[schemars(schema_with = "mutations_schema")]
     mutations: Vec<Box<RawValue>>,
 }
@@ -224,7 +224,7 @@ impl MutateFields {
     }
 }
 
-/// What `kv mutate` shows as its help.
+/// The help of `kv mutate` about its input.
 pub const MUTATE_EXAMPLE: &str = r#"Example:
   printf '%s\n' '{"op":"check","key":"a","version":1}' '{"op":"put","key":"b","value":2}' \
       '{"op":"patch","key":"c","patch":{"n":1}}' '{"op":"delete","prefix":"tmp/"}' | kv mutate"#;
@@ -232,7 +232,7 @@ pub const MUTATE_EXAMPLE: &str = r#"Example:
 /// Reads a mutation of a mutate: one line of `kv mutate`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// `parse_error`, `bad_request`, `unknown_op` or `unknown_field`, as for a request with this mutation.
 pub fn parse_mutation(text: &str) -> Result<Mutation> {
     let Fields(mut fields) = serde_json::from_str(text)
         .map_err(|error| Error::bad_field("mutations", format!("a mutation is a JSON object: {error}")))?;
@@ -387,7 +387,7 @@ impl From<&Mutation> for MutationFields {
     }
 }
 
-/// To `put` and `patch`.
+/// The reply to `put` and `patch`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "written")]
 pub struct WrittenBody {
@@ -395,7 +395,7 @@ pub struct WrittenBody {
     version: u64,
     /// The new revision.
     revision: u64,
-    /// The new value, when a patch asked for it.
+    /// The new value, when the patch asked for it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -407,13 +407,13 @@ pub struct WrittenBody {
 
 same_members!(WrittenBody = Written { version, revision, value });
 
-/// To `delete`.
+/// The reply to `delete`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "deleted")]
 pub struct DeletedBody {
-    /// How many records.
+    /// The number of records that were removed.
     deleted: u64,
-    /// The revision of the last one's delete; missing when there was none.
+    /// The seq of the last of these deletes; missing when no record was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     revision: Option<u64>,
@@ -421,7 +421,7 @@ pub struct DeletedBody {
 
 same_members!(DeletedBody = Deleted { deleted, revision });
 
-/// What one mutation of a mutate did.
+/// The result of one mutation of a mutate.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "result")]
 #[serde(untagged)]
@@ -444,7 +444,7 @@ impl From<MutationResult> for ResultBody {
     }
 }
 
-/// To `mutate`.
+/// The reply to `mutate`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ResultsBody {
     /// One for each mutation, in order.

@@ -1,4 +1,4 @@
-//! Replies: what a request is answered with.
+//! The replies to requests.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -8,18 +8,18 @@ use super::session::{CompactedBody, InitBody, RestoredBody};
 use super::{Hello, Id, Status, Subscribed, line, reads, writes};
 use crate::store::{Code, Compacted, Error, Reply, Request, Restored, Result, Write};
 
-/// What a line is answered with.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// The store's.
+    /// The reply of the store.
     Store(Reply),
-    /// To `hello`.
+    /// The answer to `hello`.
     Hello(Hello),
-    /// To `status`.
+    /// The answer to `status`.
     Status(Status),
-    /// To `subscribe`.
+    /// The answer to `subscribe`.
     Subscribed(Subscribed),
-    /// To `shutdown`, `bye` and others that only say that they were done.
+    /// The answer to `shutdown`, `bye` and other requests whose reply only confirms them.
     Done,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct ReplyLine<'a> {
 }
 
 impl ReplyLine<'_> {
-    /// The line that says that it was done, with these members.
+    /// The line of success, with these members.
     pub(super) fn ok(self, body: impl Serialize) -> Vec<u8> {
         #[derive(Serialize)]
         struct Message<'a, T> {
@@ -43,7 +43,7 @@ impl ReplyLine<'_> {
         line(&Message { id: self.id, ok: true, body })
     }
 
-    /// The line that says why it failed.
+    /// The line of failure, with the error.
     pub(super) fn failed(self, error: Error) -> Vec<u8> {
         #[derive(Serialize)]
         struct Message<'a> {
@@ -73,7 +73,7 @@ pub fn encode_reply(id: Option<&Id>, answer: Result<Answer>) -> Vec<u8> {
 /// Reads the reply to a request of the store.
 ///
 /// # Errors
-/// The daemon's, or `internal` when the line is not such a reply.
+/// The error in the reply, or `internal` when the line is not such a reply.
 pub fn decode_reply(request: &Request, line: &[u8]) -> Result<Reply> {
     if let Err(error) = check(line) {
         let absent = if let Request::Read(read) = request { reads::absent(read, &error) } else { None };
@@ -124,7 +124,7 @@ fn check(line: &[u8]) -> Result<()> {
     if head.ok { Ok(()) } else { Err(head.error.unwrap_or_default().into()) }
 }
 
-/// Reads what the daemon answered.
+/// Reads an answer of the daemon.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(line: &[u8]) -> Result<T> {
     serde_json::from_slice(line).map_err(|error| unusable(&error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Requests: what a line asks for.
+//! The requests of the protocol.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::schema::{Schemas, with_properties_of};
 use super::{Fields, Id, line, reads, records, session, writes};
 use crate::store::{Code, Error, LockAcquire, Read, Request, Result, Subscribe, Write, WriteOperation};
 
-/// What a line asks for.
+/// The content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// Something of the store.
+    /// An operation of the store.
     Store(Request),
-    /// To follow the stream on this connection.
+    /// Follow the stream on this connection.
     Subscribe(Subscribe),
-    /// To end a subscription of this connection.
+    /// End a subscription of this connection.
     Unsubscribe(Id),
-    /// A lock, for this connection or with a wait.
+    /// Acquire a lock, for this connection or with a wait.
     Acquire(Acquire),
-    /// To give up a request of this connection that waits.
+    /// Give up a request of this connection that waits.
     Cancel(Id),
-    /// What the daemon is, and which store it serves.
+    /// Describe the daemon and its store.
     Hello,
-    /// What the daemon is, and what it is doing.
+    /// Describe the daemon and its present state.
     Status,
-    /// To end the daemon.
+    /// End the daemon.
     Shutdown,
-    /// To close this connection from the daemon's side, once all else is answered.
+    /// Close this connection from the daemon's side, after everything else is answered.
     Bye,
 }
 
@@ -58,7 +58,7 @@ impl From<WriteOperation> for Call {
     }
 }
 
-/// A lock that is asked for on a connection.
+/// A lock to acquire on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
     /// The lock.
@@ -69,13 +69,13 @@ pub struct Acquire {
     pub session: bool,
 }
 
-/// Is shown every operation of the wire: to read a request, or to describe them all.
+/// Visits every operation of the wire, to read a request or to describe them all.
 pub(super) trait Operations {
-    /// An operation of this name. Its request has the fields `F`, which `call` makes a call of; its reply has the members
-    /// `B`.
+    /// Visits the operation `name`. Its request has the fields `F`, from which `call` makes a call; its reply has the
+    /// members `B`.
     fn add<F: RequestFields, B: JsonSchema>(&mut self, op: &str, call: impl FnOnce(F) -> Result<Call>);
 
-    /// The reply to an operation that was added may have these members instead.
+    /// Adds alternative members for the reply to an operation that was added before.
     fn add_reply<B: JsonSchema>(&mut self, _op: &str) {}
 }
 
@@ -91,7 +91,7 @@ pub(super) fn schemas(schemas: &mut Schemas) {
     show(schemas);
 }
 
-/// Reads what an operation is asked for with these fields.
+/// Reads the fields of one operation.
 pub(super) fn decode_call(op: &str, fields: Fields<'_>) -> Result<Call> {
     struct Reader<'a> {
         op: &'a str,
@@ -115,7 +115,7 @@ pub(super) fn decode_call(op: &str, fields: Fields<'_>) -> Result<Call> {
     })
 }
 
-/// What a request has besides its id, its op and its timeout.
+/// The fields of a request besides its id, its op and its timeout.
 pub(super) trait RequestFields: Sized {
     fn read(op: &str, fields: Fields<'_>) -> Result<Self>;
 
@@ -132,14 +132,14 @@ impl<F: DeserializeOwned + JsonSchema> RequestFields for F {
     }
 }
 
-/// Fields that several operations have.
+/// Fields that several operations share.
 pub(super) trait FieldGroup: Default + DeserializeOwned + JsonSchema {
     const NAMES: &[&str];
 }
 
 /// The fields of an operation, and those of a group.
 ///
-/// serde's `flatten` does not refuse unknown fields, so what belongs to the group is taken out by its names.
+/// serde's `flatten` does not refuse unknown fields, so the fields of the group are taken out by their names.
 #[derive(Serialize)]
 pub(super) struct With<G, F> {
     #[serde(flatten)]
@@ -169,7 +169,7 @@ impl<G: FieldGroup, F: RequestFields> RequestFields for With<G, F> {
     }
 }
 
-// Without a comment of its own, which would be said of every such request.
+// Without a doc comment, which the schema would show for every such request.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoFields {}

@@ -11,8 +11,8 @@ use super::{PROTOCOL, event, request};
 use crate::limits;
 use crate::store::Result;
 
-/// The JSON Schema (draft 2020-12) of every message: `requests` and `replies` by operation, `error` for what any
-/// request may be answered with. What several of them share stands under `$defs`.
+/// The JSON Schema (draft 2020-12) of every message: `requests` and `replies` by operation, and `error` for a failure
+/// of any request. Shared parts are under `$defs`.
 #[must_use]
 pub fn schema() -> Value {
     let mut schemas = Schemas::default();
@@ -33,7 +33,7 @@ pub fn schema() -> Value {
     })
 }
 
-/// Gathers the schemas of messages.
+/// Collects the schemas of messages.
 #[derive(Default)]
 pub(super) struct Schemas {
     generator: SchemaGenerator,
@@ -68,7 +68,7 @@ impl Operations for Schemas {
 }
 
 impl Schemas {
-    /// A subscription may bring this.
+    /// Adds an event of subscriptions.
     pub(super) fn event<T: JsonSchema>(&mut self, event: &str) {
         let mut schema = T::json_schema(&mut self.generator).to_value();
         let subscription = IdSchema::json_schema(&mut self.generator).to_value();
@@ -81,7 +81,7 @@ impl Schemas {
         self.events.insert(event.to_owned(), schema);
     }
 
-    /// Any operation may be answered like this.
+    /// Adds the reply that any operation may have.
     pub(super) fn error<T: JsonSchema>(&mut self) {
         let error = self.generator.subschema_for::<T>();
         let schema = json!({ "type": "object", "properties": { "error": error }, "required": ["error"] });
@@ -89,7 +89,7 @@ impl Schemas {
     }
 }
 
-/// The schema of an object that has these fields and says which operation it is.
+/// The schema of an object with these fields and the name of its operation.
 pub(super) fn with_op(op: &str, fields: Schema) -> Value {
     let mut schema = fields.to_value();
     insert_properties(&mut schema, [("op", json!({ "const": op }))]);
@@ -97,7 +97,7 @@ pub(super) fn with_op(op: &str, fields: Schema) -> Value {
     schema
 }
 
-/// The schema of an object that may have the properties of a group too.
+/// The schema of an object that may also have the properties of a group.
 pub(super) fn with_properties_of(group: &Schema, fields: Schema) -> Schema {
     let mut schema = fields.to_value();
     if let Some(Value::Object(added)) = group.get("properties") {

@@ -33,7 +33,7 @@ pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<NoFields, NoBody>("bye", |_| Ok(Call::Bye));
 }
 
-/// The line of a request; those that read and write the store are made where these are.
+/// The line of a request; those that read or write the store are encoded in `reads` and `writes`.
 pub(super) fn encode(id: &Id, call: &Call) -> Vec<u8> {
     match call {
         Call::Subscribe(subscribe) => outgoing(id, "subscribe", &SubscribeFields::from(subscribe)),
@@ -59,21 +59,21 @@ pub(super) fn encode(id: &Id, call: &Call) -> Vec<u8> {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct SubscribeFields {
-    /// The last seq that was seen, 0 = from the beginning; or `"now"`, which is the default. Of a consumer, where it begins
-    /// when it is not there: by default with the first change that is kept.
+    /// The last seq that was seen, 0 = from the beginning; or `"now"`, which is the default. For a consumer that does
+    /// not exist: where it begins, by default with the first change that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<AfterField>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
-    /// Follow under this name, whose position is kept.
+    /// Follow as the consumer of this name, whose position is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer: Option<String>,
-    /// How long to wait while another session follows under that name, in milliseconds.
+    /// How long to wait while another session follows as that consumer, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     wait_ms: Option<u64>,
-    /// The history that `after` is a position of.
+    /// The epoch to which `after` belongs.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
 }
@@ -97,7 +97,7 @@ pub(super) enum AfterWord {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UnsubscribeFields {
-    /// What `subscribe` answered: a string or an integer.
+    /// The name of the subscription, as `subscribe` answered it: a string or an integer.
     #[schemars(with = "IdSchema")]
     subscription: Box<RawValue>,
 }
@@ -110,7 +110,7 @@ struct CancelFields {
     target: Box<RawValue>,
 }
 
-/// What a request or a subscription is called by.
+/// The id of a request, or the name of a subscription.
 #[derive(JsonSchema)]
 #[schemars(rename = "id")]
 #[serde(untagged)]
@@ -124,17 +124,17 @@ pub(super) enum IdSchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct AcquireFields {
     name: String,
-    /// Who will hold it; the same owner refreshes it.
+    /// The owner that acquires the lock; the same owner refreshes it.
     owner: String,
-    /// How long, in milliseconds.
+    /// How long the lock is held, in milliseconds.
     duration_ms: u64,
-    /// How long to wait while somebody else holds it, in milliseconds.
+    /// How long to wait while another owner holds the lock, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wait_ms: Option<u64>,
     /// Whether the lock is released when the connection ends.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     session: bool,
-    /// Refreshes the grant with this fence, also when it expired, and makes no other one.
+    /// Refresh the grant with this fence, even after it has expired, and make no other one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fence: Option<u64>,
 }
@@ -142,7 +142,7 @@ pub(super) struct AcquireFields {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RestoreFields {
-    /// The epoch of the store that was staged beside the one that is there.
+    /// The epoch of the store that was staged beside the present one.
     epoch: String,
 }
 
@@ -217,26 +217,26 @@ impl From<&Acquire> for AcquireFields {
     }
 }
 
-/// To `init`.
+/// The reply to `init`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct InitBody {
-    /// False when the store was there already.
+    /// False when the store existed already.
     pub(super) created: bool,
 }
 
-/// To `compact`.
+/// The reply to `compact`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct CompactedBody {
-    /// What the store took on the disk, with its log.
+    /// The size of the store on the disk before, in bytes, with its log.
     pub(super) bytes_before: u64,
-    /// What it takes now.
+    /// Its size now, in bytes.
     pub(super) bytes_after: u64,
 }
 
-/// To `restore`.
+/// The reply to `restore`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct RestoredBody {
-    /// The file that the store before is kept in, beside the store; missing when there was none.
+    /// The name of the file beside the store that holds the old store; missing when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(super) replaced: Option<String>,

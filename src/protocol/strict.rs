@@ -1,7 +1,7 @@
-//! Fields in the one form that is documented.
+//! Fields in their one documented form.
 //!
-//! What serde derives reads more: a struct from an array of its fields too, and an enum from an object whose only
-//! member is the name of a variant.
+//! Derived serde implementations accept more: a struct also from an array of its fields, and an enum also from an
+//! object whose only member is the name of a variant.
 
 use std::borrow::Cow;
 use std::fmt;

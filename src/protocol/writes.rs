@@ -1,4 +1,4 @@
-//! Writes: what all of them have, and the operations that change something else than records.
+//! Writes: the fields that all of them have, and the operations that change something else than records.
 
 use std::time::Duration;
 
@@ -65,14 +65,14 @@ pub(super) fn encode(id: &Id, write: &Write) -> Vec<u8> {
         WriteOperation::ConsumerDelete { name } => {
             outgoing(id, "consumer.delete", &NameFields { name: name.clone() })
         }
-        // No daemon takes these from a client: a session holds a consumer by its subscription.
+        // A daemon does not accept these from a client: a session holds a consumer by its subscription.
         WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
             outgoing(id, "consumer.hold", &NoFields {})
         }
     }
 }
 
-/// The line of a reply to a write, or to what concerns the store as a whole.
+/// The line of a reply to a write, or to an operation on the store as a whole.
 pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
     match reply {
         Reply::Init { created } => line.ok(InitBody { created }),
@@ -91,7 +91,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
             line.ok(CompactedBody { bytes_before, bytes_after })
         }
         Reply::Restored(Restored { replaced }) => line.ok(RestoredBody { replaced }),
-        // A check has nothing to say, and the replies to reads are made where these are.
+        // A check has no result, and the replies to reads are encoded in `reads`.
         _ => line.ok(NoBody {}),
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn decode_reply(operation: &WriteOperation, line: &[u8]) -> Result<Re
     })
 }
 
-/// What guards a write of any kind.
+/// The guards of a write of any kind.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct GuardFields {
@@ -146,11 +146,11 @@ impl FieldGroup for GuardFields {
     const NAMES: &[&str] = &["once", "fence"];
 }
 
-/// The fields of a write that can be guarded. Locks and consumers have no guards: repeating what they do is safe.
+/// The fields of a write that can have guards. Operations on locks and consumers have none: repeating them is safe.
 pub(super) type WithGuards<F> = With<GuardFields, F>;
 
 impl GuardFields {
-    /// The call of a write with these guards.
+    /// The call for a write with these guards.
     pub(super) fn write(self, operation: impl Into<Write>) -> Result<Call> {
         Ok(Write { once: self.once, fence: self.fence.map(Fence::from), ..operation.into() }.into())
     }
@@ -176,10 +176,10 @@ struct FenceFields {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct TrimFields {
-    /// The last change to go.
+    /// The last change to remove.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
-    /// Every change.
+    /// Whether to remove every change.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     all: bool,
 }
@@ -189,7 +189,7 @@ struct TrimFields {
 struct ReleaseFields {
     name: String,
     owner: String,
-    /// Only the grant with this fence.
+    /// Release only the grant with this fence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fence: Option<u64>,
 }
@@ -238,17 +238,17 @@ impl From<&LockRelease> for ReleaseFields {
     }
 }
 
-/// To `stream.trim`.
+/// The reply to `stream.trim`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct TrimmedBody {
     /// How many changes were removed.
     trimmed: u64,
 }
 
-/// To `lock.acquire`.
+/// The reply to `lock.acquire`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct GrantBody {
-    /// The fencing token: it grows with every grant of any lock, a refresh keeps it.
+    /// The fencing token: it grows with every grant of any lock, and a refresh keeps it.
     fence: u64,
     /// RFC 3339, UTC, with three decimals.
     #[schemars(with = "String")]
@@ -267,7 +267,7 @@ impl From<GrantBody> for Grant {
     }
 }
 
-/// To `lock.release`.
+/// The reply to `lock.release`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct ReleasedBody {
     /// False when the lock was free.

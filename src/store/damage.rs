@@ -1,5 +1,6 @@
-//! What a database of kv may hold. Anybody can change one, so each row is checked once, where an engine reads it, and no
-//! rule of the store has to doubt a number: a head can be added to, and what is kept of the stream begins at 1 or later.
+//! What a database of kv may hold. Any program can change one, so each row is checked once, where an engine reads it,
+//! and no rule of the store has to doubt a number: a head can be incremented, and the kept part of the stream begins at
+//! 1 or later.
 
 use super::json_text::JsonTextError;
 use super::plan::{ConsumerRow, LockRow, Meta, Row};
@@ -11,7 +12,7 @@ use crate::limits;
 #[derive(Debug)]
 pub(crate) struct Damage(pub String);
 
-/// What was read, or what is wrong with it.
+/// A value that was read, or what is wrong with it.
 pub(crate) type Result<T> = std::result::Result<T, Damage>;
 
 impl Damage {
@@ -26,7 +27,7 @@ impl From<JsonTextError> for Damage {
     }
 }
 
-/// A seq, a version, a fence or another count.
+/// Checks a seq, a version, a fence or another count.
 pub(crate) fn count(number: i64) -> Result<u64> {
     u64::try_from(number)
         .ok()
@@ -34,20 +35,20 @@ pub(crate) fn count(number: i64) -> Result<u64> {
         .ok_or_else(|| Damage(format!("{number} is a number that kv does not count to")))
 }
 
-/// A time in milliseconds since 1970 UTC.
+/// Checks a time in milliseconds since 1970 UTC.
 pub(crate) fn time_ms(number: i64) -> Result<i64> {
     ensure(limits::TIME_MS.contains(&number), || format!("{number} ms is not a time of the calendar"))?;
     Ok(number)
 }
 
-/// 0 or 1.
+/// Checks a flag: 0 or 1.
 pub(crate) fn flag(number: i64) -> Result<bool> {
     ensure(matches!(number, 0 | 1), || format!("{number} is neither 0 nor 1"))?;
     Ok(number == 1)
 }
 
 impl Meta {
-    /// Before the store is decided about, and before what was decided is written.
+    /// Checks the numbers of the store: after they are read, and before they are written.
     pub(crate) fn check(&self) -> Result<()> {
         let Meta { epoch: _, head, first, last_ms, fence, lock_seq } = self;
         check_ends(*head, *first)?;
@@ -70,7 +71,7 @@ fn check_ends(head: u64, first: u64) -> Result<()> {
     })
 }
 
-/// The seqs that stand in `kv_stream`; none when it is empty.
+/// The first and the last seq in `kv_stream`; none when it is empty.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamEnds {
     pub oldest: Option<u64>,
@@ -78,7 +79,7 @@ pub(crate) struct StreamEnds {
 }
 
 impl StreamEnds {
-    /// What is before the first seq is trimmed already, and removed later.
+    /// Checks them against the head. Changes before the first kept seq are trimmed already, and removed later.
     pub(crate) fn check(&self, Meta { head, first, .. }: &Meta) -> Result<()> {
         let StreamEnds { oldest, newest } = self;
         let is_empty = first > head;
@@ -99,14 +100,14 @@ impl StreamEnds {
 }
 
 impl Row {
-    /// As of this head, or as of the change that shows it.
+    /// Checks the row against a head, or against the change that shows it.
     pub(crate) fn checked(self, head: u64) -> Result<Row> {
         check_numbers(self.version, self.revision, head)?;
         Ok(self)
     }
 }
 
-/// Each write of a key takes a seq.
+/// Each write of a key takes a seq, so a version is at most the revision.
 fn check_numbers(version: u64, revision: u64, head: u64) -> Result<()> {
     ensure(version >= 1 && version <= revision && revision <= head, || {
         format!("a record has version {version} and revision {revision} at seq {head}")
@@ -124,7 +125,7 @@ impl Change {
 }
 
 impl LockRow {
-    /// `last` is the last fence that was given.
+    /// Checks the row; `last` is the last fence that was granted.
     pub(crate) fn checked(self, last: u64) -> Result<LockRow> {
         let fence = self.fence;
         ensure((1..=last).contains(&fence), || {

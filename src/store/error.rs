@@ -9,11 +9,11 @@ use super::json_text::{JsonTextError, JsonTextErrorKind};
 /// The result of an operation on a store.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a request failed, in words for people and in members for programs.
+/// Why a request failed, in words for people and in fields for programs.
 ///
 /// A write that failed was certainly not applied, unless [`maybe`](Error::maybe) is set.
 ///
-/// It can be kept in a database as the outcome of a write, so its members are only ever added to.
+/// It may be stored in a database as the outcome of a write, so fields are only ever added to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Error {
@@ -23,15 +23,15 @@ pub struct Error {
     pub message: String,
     /// What to do next, when that is known.
     pub hint: Option<String>,
-    /// The same request may succeed later.
+    /// Whether the same request may succeed later.
     pub retry: bool,
-    /// The write may have been applied: its outcome is unknown.
+    /// Whether the write may have been applied: its outcome is unknown.
     pub maybe: bool,
-    /// Members that only some codes have; boxed because errors are rare and results are everywhere.
+    /// Fields that only some codes have; boxed because errors are rare and results are everywhere.
     pub details: Box<Details>,
 }
 
-/// What some codes tell besides the message.
+/// Facts that some codes add to the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Details {
@@ -44,7 +44,7 @@ pub struct Details {
     pub field: Option<String>,
     /// `trimmed`: the first record that is kept.
     pub first: Option<u64>,
-    /// `locked`, `not_owner`: who holds the lock.
+    /// `locked`, `not_owner`: the owner that holds the lock.
     pub holder: Option<String>,
     /// `locked`, `not_owner`: when it expires, in milliseconds since 1970 UTC.
     pub expires_ms: Option<i64>,
@@ -72,7 +72,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The line is no JSON object, or was cut off.
+    /// The line is not a JSON object, or was cut off.
     ParseError = "parse_error",
     /// A field is missing, has the wrong type or a value that makes no sense.
     BadRequest = "bad_request",
@@ -80,9 +80,9 @@ codes! {
     UnknownOp = "unknown_op",
     /// The operation has no such field.
     UnknownField = "unknown_field",
-    /// A line, key, value or set is over its limit.
+    /// A line, key, value or set exceeds its limit.
     TooLarge = "too_large",
-    /// There is no store at this place yet.
+    /// There is no store at this place yet, or its schema is older than this version needs.
     NotInitialized = "not_initialized",
     /// There is no such key.
     NotFound = "not_found",
@@ -96,7 +96,7 @@ codes! {
     Locked = "locked",
     /// The lock is not held by this owner.
     NotOwner = "not_owner",
-    /// The stream no longer has the record to start from.
+    /// The stream no longer has the change to start from.
     Trimmed = "trimmed",
     /// The position lies beyond the head of the stream.
     Future = "future",
@@ -139,8 +139,8 @@ impl fmt::Display for Code {
 }
 
 impl Error {
-    /// An error with a code and a message. `busy`, `timeout`, `unavailable`, `store_full` and
-    /// `too_many_connections` may pass, so they start with `retry` set.
+    /// An error with a code and a message. The same request may succeed later after `busy`, `timeout`, `unavailable`,
+    /// `store_full`, `too_many_connections`, `locked` and `consumer_busy`, so these start with `retry` set.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
         let retry = matches!(
             code,
@@ -184,7 +184,7 @@ impl Error {
     }
 }
 
-/// The error of a request that its client has cancelled.
+/// The error for a request that its client has cancelled.
 pub(crate) fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the request was cancelled")
 }

@@ -1,8 +1,8 @@
-//! Where the store stands, as far as this process knows, and the changes that were committed last.
+//! The newest known position of the store, and the changes that were committed last.
 //!
-//! Whoever waits for changes or locks looks at one level: the newest head and lock number. Nothing is queued, so a
-//! wake-up cannot be lost, and who is slow costs nothing. The database is the truth: the level only says that there
-//! is something to read.
+//! Subscriptions and requests that wait for locks watch one level: the newest head and count of lock changes. Nothing
+//! is queued, so a wake-up cannot be lost, and a slow reader costs nothing. The database is the truth: the level only
+//! says that there is something to read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,19 +23,19 @@ use super::request::Stream;
 use super::subscription::Subscribe;
 use crate::limits;
 
-/// What all who wait for a store share.
+/// The state that all subscriptions and waiting requests of a store share.
 pub(crate) struct Feed {
     engine: Arc<dyn Engine>,
     latest: watch::Sender<Option<Position>>,
-    /// Somebody began to listen.
+    /// Notified when a receiver begins to listen.
     listened: Notify,
-    /// The changes that were read last, for those who are up to date.
+    /// The pages that were read last, for subscriptions that are up to date.
     tail: Mutex<Tail>,
-    /// Held by the one who reads the next page of the tail for all.
+    /// Held while the next page of the tail is read for all of them.
     reading: tokio::sync::Mutex<()>,
-    /// For pages that only one wants, who is far behind.
+    /// Limits the pages that are read for single subscriptions, which are far behind.
     replays: Arc<Semaphore>,
-    /// The store is closing.
+    /// Cancelled when the store is being closed.
     pub(crate) closed: CancellationToken,
     tasks: TaskTracker,
 }
@@ -54,7 +54,7 @@ impl Feed {
         }
     }
 
-    /// Runs a task until the store is closed.
+    /// Runs a task until it ends or the store is closed.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let closed = self.closed.clone();
         self.tasks.spawn(async move {
@@ -65,7 +65,7 @@ impl Feed {
         });
     }
 
-    /// Ends every task, and whatever waits for news.
+    /// Ends every task, and every wait for news.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
         self.tasks.close();
@@ -76,10 +76,10 @@ impl Feed {
         &self.engine
     }
 
-    /// Tells all who wait where the store stands.
+    /// Makes a position known to all receivers, unless a newer one is known.
     pub(crate) fn publish(&self, position: Position) {
         self.latest.send_if_modified(|latest| match latest {
-            // A read that began before a commit may be told of after it.
+            // A read that began before a commit may be published after it.
             Some(latest) if latest.opened > position.opened => false,
             Some(latest) if latest.is_same_store(&position) => {
                 let is_news = latest.head < position.head || latest.lock_seq < position.lock_seq;
@@ -94,28 +94,28 @@ impl Feed {
         });
     }
 
-    /// The newest position, and its changes from now on.
+    /// A receiver of the newest position and of each later one.
     pub(crate) fn listen(&self) -> watch::Receiver<Option<Position>> {
         let receiver = self.latest.subscribe();
         self.listened.notify_one();
         receiver
     }
 
-    /// The count of lock changes in the newest position, once there is one.
+    /// The count of lock changes in the newest position; none before the first position.
     pub(crate) fn lock_seq(&self) -> Option<u64> {
         self.latest.borrow().as_ref().map(|latest| latest.lock_seq)
     }
 
-    /// Asks the store where it stands, and tells all who wait.
+    /// Reads the position of the store, and publishes it.
     pub(crate) async fn refresh(&self) -> Result<(Position, Identity)> {
         let Snapshot { position, rows, .. } = self.engine.query(WhichStore).await?;
         self.publish(position.clone());
         Ok((position, rows))
     }
 
-    /// Looks for what other processes commit, as long as somebody listens. It does not end.
+    /// Publishes the commits of other processes while there are receivers. Never returns.
     pub(crate) async fn follow_others(self: Arc<Self>) {
-        // Whether others have committed something that those who listen were not told yet.
+        // Whether other processes have committed something that is not published yet.
         let mut is_behind = false;
         loop {
             while self.latest.receiver_count() == 0 {
@@ -127,7 +127,7 @@ impl Feed {
                     changed = self.engine.changed() => match changed {
                         Ok(()) => {}
                         Err(error) => {
-                            tracing::debug!(%error, "whether others have committed cannot be told");
+                            tracing::debug!(%error, "whether other processes have committed cannot be read");
                             continue;
                         }
                     },
@@ -137,7 +137,7 @@ impl Feed {
             match self.refresh().await {
                 Ok(_) => is_behind = false,
                 Err(error) => {
-                    tracing::debug!(%error, "where the store stands cannot be read");
+                    tracing::debug!(%error, "the position of the store cannot be read");
                     is_behind = true;
                     tokio::time::sleep(limits::LOOK_INTERVAL).await;
                 }
@@ -145,9 +145,8 @@ impl Feed {
         }
     }
 
-    /// A page that begins at this seq, or before it. It may hold more than what is wanted, but all of that up to its
-    /// `next`.
-    pub(crate) async fn page(&self, wanted: &Subscribe, store: &Position, seq: u64) -> Result<Arc<Page>> {
+    /// A page that begins at this seq or before it. It holds every wanted change up to its `next`, and may hold others.
+    pub(crate) async fn page(&self, wanted: &Subscribe, store: &Position, seq: u64) -> Result<Arc<TailPage>> {
         if let Some(page) = self.tail().find(store, seq) {
             return Ok(page);
         }
@@ -162,7 +161,8 @@ impl Feed {
             self.tail().push(Arc::clone(&page));
             return Ok(page);
         }
-        // As long as the page lives: so there are few of them, however many wait to send theirs.
+        // Held as long as the page lives, so that there are few of them, however many subscriptions are waiting to send
+        // theirs.
         let permit = Arc::clone(&self.replays).acquire_owned().await.ok();
         let Subscribe { prefix, record_type, .. } = wanted.clone();
         let mut query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
@@ -170,11 +170,11 @@ impl Feed {
         self.read(query, permit).await
     }
 
-    async fn read(&self, query: StreamQuery, permit: Option<OwnedSemaphorePermit>) -> Result<Arc<Page>> {
+    async fn read(&self, query: StreamQuery, permit: Option<OwnedSemaphorePermit>) -> Result<Arc<TailPage>> {
         let Snapshot { position, rows, .. } = self.engine.query(query.clone()).await?;
         let changes = query.page(&position, rows)?;
         let bytes = changes.changes.iter().map(event_bytes).sum();
-        Ok(Arc::new(Page {
+        Ok(Arc::new(TailPage {
             store: position,
             _permit: permit,
             first: query.from,
@@ -186,15 +186,15 @@ impl Feed {
     }
 
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold good pages.
+        // No code panics while it holds this mutex; a poisoned one would still hold good pages.
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A page of the stream that several may look at.
+/// A page of the stream that several subscriptions may share.
 #[derive(Debug)]
-pub(crate) struct Page {
-    /// Where the store stood when it was read.
+pub(crate) struct TailPage {
+    /// The position of the store when the page was read.
     pub(crate) store: Position,
     _permit: Option<OwnedSemaphorePermit>,
     first: u64,
@@ -202,25 +202,25 @@ pub(crate) struct Page {
     pub(crate) next: u64,
     pub(crate) changes: Vec<Change>,
     bytes: usize,
-    /// What a daemon makes of the changes, once for all who are sent them.
+    /// The lines that a daemon makes of the changes, once for all subscriptions.
     pub(crate) lines: OnceLock<Vec<Bytes>>,
 }
 
-/// The pages that were read last, up to a size.
+/// The pages that were read last, up to a total size.
 #[derive(Debug, Default)]
-struct Tail(VecDeque<Arc<Page>>);
+struct Tail(VecDeque<Arc<TailPage>>);
 
 impl Tail {
-    fn find(&self, store: &Position, seq: u64) -> Option<Arc<Page>> {
+    fn find(&self, store: &Position, seq: u64) -> Option<Arc<TailPage>> {
         let covers =
-            |page: &&Arc<Page>| page.store.is_same_store(store) && (page.first..page.next).contains(&seq);
+            |page: &&Arc<TailPage>| page.store.is_same_store(store) && (page.first..page.next).contains(&seq);
         self.0.iter().rev().find(covers).cloned()
     }
 
-    fn push(&mut self, page: Arc<Page>) {
+    fn push(&mut self, page: Arc<TailPage>) {
         self.0.push_back(page);
         while self.0.len() > limits::TAIL_PAGES
-            // Each change is there as a record and as a line.
+            // Each change is held as a record and as a line.
             || (self.0.len() > 1 && self.0.iter().map(|page| page.bytes * 2).sum::<usize>() > limits::TAIL_BYTES)
         {
             self.0.pop_front();
@@ -232,7 +232,7 @@ impl Tail {
     }
 }
 
-/// What the event of a change takes, in bytes: a line is larger than the record by what all lines have.
+/// The size of the event of a change, in bytes: its key and value, and the fixed part of the line.
 pub(crate) fn event_bytes(change: &Change) -> usize {
     weight_bytes(&change.record) + limits::EVENT_HEAD_BYTES
 }

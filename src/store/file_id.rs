@@ -1,4 +1,4 @@
-//! Which file a path leads to.
+//! The identity of the file at a path.
 
 use std::fmt;
 use std::io;
@@ -14,20 +14,20 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
-    /// The file at this path, links followed.
+    /// The file at this path; links are followed.
     ///
-    /// It is asked for by its path: opening and closing a database file would drop SQLite's POSIX locks on it.
+    /// It is read by the path: opening and closing a database file would drop SQLite's POSIX locks on it.
     ///
     /// # Errors
-    /// As stat(2): of kind `NotFound` when nothing is there.
+    /// As stat(2): of kind `NotFound` when there is no file.
     pub(crate) fn of(path: &Path) -> io::Result<FileId> {
         FileId::ask(path, AtFlags::empty())
     }
 
-    /// What this path itself is, links not followed; none when nothing is there.
+    /// The file at this path itself; links are not followed. None when there is no file.
     ///
     /// # Errors
-    /// As lstat(2), but for `NotFound`.
+    /// As lstat(2), except `NotFound`.
     pub(crate) fn at(path: &Path) -> io::Result<Option<FileId>> {
         match FileId::ask(path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(found)),
@@ -42,16 +42,16 @@ impl FileId {
         FileId { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Only the inode is asked for. Since Linux 6.13 who asks for the times of a file makes its next write stamp them
-    /// anew (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each sync of the log then writes its inode
-    /// too: a put alone took a fifth longer.
+    /// Reads the inode only. Since Linux 6.13, reading the times of a file makes its next write set them again
+    /// (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each sync of the log then writes its inode too:
+    /// a lone put took a fifth longer.
     #[cfg(target_os = "linux")]
     fn ask(path: &Path, flags: AtFlags) -> io::Result<FileId> {
         use rustix::fs::{StatxFlags, statx};
         Ok(FileId::of_statx(&statx(CWD, path, flags, StatxFlags::INO)?))
     }
 
-    /// The file that this describes, where its inode was asked for.
+    /// The file that this describes; its inode must have been read.
     #[cfg(target_os = "linux")]
     pub(crate) fn of_statx(found: &rustix::fs::Statx) -> FileId {
         let device = rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor);

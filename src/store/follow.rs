@@ -1,4 +1,4 @@
-//! One who follows the stream: a cursor, and nothing that grows.
+//! The cursor of one subscription. It never grows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::{Code, Error, Result};
-use super::feed::{Feed, Page, event_bytes};
+use super::feed::{Feed, TailPage, event_bytes};
 use super::lease::Lease;
 use super::position::Position;
 use super::record::Change;
@@ -19,22 +19,22 @@ use super::subscription::{Event, Source, Start, Subscribe, check_position, epoch
 use super::waiting::Waiters;
 use crate::limits;
 
-/// A place in the stream that moves on.
+/// The cursor of one subscription: a place in the stream that moves on.
 pub(crate) struct Follower {
     feed: Arc<Feed>,
     latest: watch::Receiver<Option<Position>>,
     wanted: Subscribe,
-    /// Held by who follows as a consumer.
+    /// The hold on the consumer, if it follows as one.
     lease: Option<Lease>,
-    /// Where the store stood when it was asked last.
+    /// The position of the store when it was last read.
     store: Position,
-    /// The first seq that was not looked at.
+    /// The first seq that was not examined.
     next: u64,
-    /// Changes that are not wanted were passed over since the last event.
+    /// Whether changes that are not wanted were passed over since the last event.
     progress_is_due: bool,
-    /// When something that is wanted was found last, or the progress was told.
+    /// The time of the last event.
     quiet_since: Instant,
-    /// The last page was empty although the head said otherwise: the next signal is waited for before reading again.
+    /// Whether the last page was empty although the head said otherwise: then the next read waits for the next signal.
     waits_for_news: bool,
 }
 
@@ -43,27 +43,30 @@ fn check_epoch(wanted: &Subscribe, position: &Position) -> Result<()> {
     if is_other { Err(epoch_changed()) } else { Ok(()) }
 }
 
-/// Why somebody who follows the stream is woken.
+/// Why a subscription is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {
     /// There is something to read.
     News,
-    /// Nothing that is wanted came for so long that the progress is to be told.
+    /// No wanted change has come for so long that the progress must be told.
     Quiet,
 }
 
-/// Some changes that are wanted, and as many as are sent at once.
+/// The wanted changes of a page, at most as many as are sent at once.
 pub(crate) struct Piece {
-    page: Arc<Page>,
-    /// Where they stand in the page.
+    page: Arc<TailPage>,
+    /// The indexes of the changes in the page.
     positions: Vec<usize>,
     bytes: usize,
 }
 
 impl Follower {
-    /// Begins to follow, with the head of the stream and which store it is.
+    /// Begins a subscription. Answers its cursor, the head of the stream and the identity of the store.
     ///
-    /// `session` is who holds a consumer.
+    /// `session` is the name of the holder, for a subscription as a consumer.
+    ///
+    /// # Errors
+    /// As [`Store::subscribe`](super::Store::subscribe).
     pub(crate) async fn begin(
         feed: &Arc<Feed>,
         waiters: &Waiters,
@@ -72,12 +75,12 @@ impl Follower {
     ) -> Result<(Follower, u64, Identity)> {
         wanted.check()?;
         let feed = Arc::clone(feed);
-        // It listens before it asks, so that it hears of what is committed in between.
+        // It listens before it reads the position, so that no commit in between is missed.
         let latest = feed.listen();
         let lease = match &wanted.consumer {
             None => None,
             Some(name) => {
-                // Before anything is written.
+                // Checked before anything is written.
                 check_epoch(&wanted, &feed.refresh().await?.0)?;
                 let hold = ConsumerHold {
                     name: name.clone(),
@@ -108,14 +111,17 @@ impl Follower {
         Ok((follower, head, identity))
     }
 
-    /// The consumer that it follows as, and the session that holds it.
+    /// The consumer as which it follows, and the session that holds it.
     pub(crate) fn consumer(&self) -> Option<(&str, &str)> {
         self.wanted.consumer.as_deref().zip(self.lease.as_ref().map(Lease::holder))
     }
 
-    /// Waits until there is something to do. It may be called again when its future was dropped.
+    /// Waits until there is something to do. It may be called again after its future was dropped.
+    ///
+    /// # Errors
+    /// `consumer_busy` when the hold on the consumer was lost, `unavailable` when the store is closing.
     pub(crate) async fn wait(&mut self) -> Result<Wake> {
-        // Who lost the name must not go on with what is left to read.
+        // A session that has lost the consumer must not read on.
         self.lease.as_ref().map_or(Ok(()), Lease::check)?;
         let until = self.quiet_since + self.patience();
         let is_quiet = Instant::now() >= until;
@@ -129,7 +135,8 @@ impl Follower {
         }
     }
 
-    /// A consumer is told soon how far it is, so that its position moves on past what it does not want.
+    /// The longest time without an event. A consumer learns its progress sooner, so that its position moves past
+    /// changes that it does not want.
     fn patience(&self) -> Duration {
         if self.lease.is_some() && self.progress_is_due {
             limits::CONSUMER_PROGRESS_INTERVAL
@@ -160,15 +167,18 @@ impl Follower {
         }
     }
 
-    /// Looks on. The cursor moves at the end only, so nothing is lost when the future is dropped.
+    /// Reads the next changes. The cursor moves only at the end, so nothing is lost when the future is dropped.
+    ///
+    /// # Errors
+    /// `epoch_changed`, `trimmed` or `future` when the store at the address is another one by now, and those of a read.
     pub(crate) async fn read(&mut self) -> Result<Piece> {
         let is_same = self.latest.borrow().as_ref().is_some_and(|latest| latest.is_same_store(&self.store));
         if !is_same {
-            self.look_again().await?;
+            self.check_cursor().await?;
         }
         let page = self.feed.page(&self.wanted, &self.store, self.next).await?;
         if !page.store.is_same_store(&self.store) {
-            self.look_again().await?;
+            self.check_cursor().await?;
             return Ok(Piece { page, positions: Vec::new(), bytes: 0 });
         }
         let start = page.changes.partition_point(|change| change.seq < self.next);
@@ -195,8 +205,9 @@ impl Follower {
         Ok(Piece { page, positions, bytes })
     }
 
-    /// The store was opened anew: behind its path may be another file, or an older copy of the same one.
-    async fn look_again(&mut self) -> Result<()> {
+    /// Checks the cursor after the store was opened again: at its address there may be another file, or an older copy
+    /// of the same one.
+    async fn check_cursor(&mut self) -> Result<()> {
         let (position, _) = self.feed.refresh().await?;
         if position.epoch != self.store.epoch {
             return Err(epoch_changed());
@@ -206,7 +217,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The seq up to which everything was looked at, and how many changes of the store are still to be.
+    /// The seq up to which everything was examined, and how many changes of the store come after it.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let seq = self.next - 1;
         let head = self.latest.borrow().as_ref().map_or(seq, |latest| latest.head);
@@ -214,7 +225,7 @@ impl Follower {
     }
 }
 
-/// The first seq that somebody wants who was there before, as far as that is still, and already, possible.
+/// The first seq that a new subscription wants, if the stream has it or will have it next.
 fn first_wanted(wanted: &Subscribe, position: &Position) -> Result<u64> {
     check_epoch(wanted, position)?;
     match wanted.start {
@@ -224,7 +235,7 @@ fn first_wanted(wanted: &Subscribe, position: &Position) -> Result<u64> {
 }
 
 impl Piece {
-    /// What its events take at most for a subscription whose name has so many bytes; 0 when there is none.
+    /// The most bytes that its events take for a subscription whose name has `name_bytes`; 0 when there are none.
     pub(crate) fn bytes(&self, name_bytes: usize) -> usize {
         self.bytes + self.positions.len() * name_bytes
     }
@@ -233,26 +244,26 @@ impl Piece {
         self.positions.iter().map(|&position| &self.page.changes[position])
     }
 
-    /// The positions in the page, for what was made of its changes once for all.
-    pub(crate) fn in_page(&self) -> (&Page, &[usize]) {
+    /// The page and the indexes of the changes in it, for the lines that are shared by all subscriptions.
+    pub(crate) fn in_page(&self) -> (&TailPage, &[usize]) {
         (&self.page, &self.positions)
     }
 }
 
-/// A subscription in the process that opened the store.
-pub(crate) struct Following {
+/// A subscription in the process that has opened the store.
+pub(crate) struct LocalSubscription {
     follower: Follower,
     ready: VecDeque<Change>,
 }
 
-impl Following {
-    pub(crate) fn new(follower: Follower) -> Following {
-        Following { follower, ready: VecDeque::new() }
+impl LocalSubscription {
+    pub(crate) fn new(follower: Follower) -> LocalSubscription {
+        LocalSubscription { follower, ready: VecDeque::new() }
     }
 }
 
 #[async_trait]
-impl Source for Following {
+impl Source for LocalSubscription {
     async fn next(&mut self) -> Result<Event> {
         loop {
             if let Some(change) = self.ready.pop_front() {
@@ -282,7 +293,7 @@ mod tests {
         Position { epoch: "e".to_owned(), opened: 0, head, first, fence: 0, lock_seq: 0 }
     }
 
-    /// With a clock that runs when nothing else does.
+    /// Runs on a clock that moves on when no task is ready.
     #[tokio::test(start_paused = true)]
     async fn who_finds_nothing_for_half_a_minute_is_told_how_far_it_is() {
         let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
@@ -303,7 +314,7 @@ mod tests {
         store.close().await;
     }
 
-    /// Its position is to move on, whether or not something before it was wanted.
+    /// The position of a consumer must move on, whether or not a change before it was wanted.
     #[tokio::test(start_paused = true)]
     async fn a_consumer_is_told_soon_of_what_it_does_not_want() {
         let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
@@ -322,7 +333,7 @@ mod tests {
         store.close().await;
     }
 
-    /// A program that drops what it holds and closes the store leaves nothing held.
+    /// A program that drops a subscription and closes the store leaves no consumer held.
     #[tokio::test]
     async fn what_is_dropped_before_the_store_is_closed_is_given_back() {
         let directory = tempfile::tempdir().unwrap();

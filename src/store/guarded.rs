@@ -10,7 +10,7 @@ use super::reply::{Grant, Reply};
 use super::request::{Fence, LockAcquire, Request};
 use super::subscription::{Subscribe, Subscription};
 
-/// A store whose writes carry a fence, or the id of a write that is applied once.
+/// A store whose writes carry a fence, or an id with which they are applied once.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Guarded<'a> {
 }
 
 impl<'a> Guarded<'a> {
-    /// The same store, as it is.
+    /// The same store without any guard yet.
     #[must_use]
     pub fn new(store: &'a dyn Store) -> Guarded<'a> {
         Guarded { store, once: None, fence: None }
@@ -57,9 +57,9 @@ impl<'a> Guarded<'a> {
         self
     }
 
-    /// Applies one write, however often it is repeated within 24 h, and answers each time as the first time. The id
-    /// has 1 to 64 bytes; another write with the same id is a `bad_request`. A repeat of a large
-    /// [`Delete`](super::Delete) that was broken off does the rest.
+    /// Applies one write once, however often it is repeated within 24 h, and gives each repeat the first answer. The id
+    /// has 1 to 64 bytes; another write with the same id fails with `bad_request`. A
+    /// repeat of a large [`Delete`](super::Delete) that was interrupted continues it.
     #[must_use]
     pub fn once(mut self, id: impl Into<String>) -> Guarded<'a> {
         self.once = Some(id.into());

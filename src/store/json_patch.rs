@@ -59,7 +59,7 @@ pub(crate) enum JsonPatchError {
 /// Applies the operations of `patch` to `target` in order, all or none, while the document stays within
 /// `max_bytes` of text and [`VALUE_DEPTH`], and the operations within the work that reading both allows.
 ///
-/// `work` is what was spent, whatever came of the patch.
+/// `work` counts the work, also of a patch that fails.
 ///
 /// # Errors
 ///
@@ -273,7 +273,7 @@ fn find<'a>(value: &'a Value, path: &Pointer) -> Result<&'a Value, Fault> {
     value.pointer(path.as_str()).ok_or_else(|| nothing_at(path))
 }
 
-/// How much room a value takes, which costs a look at all of it.
+/// How much space a value takes; computing it visits the whole value.
 fn measure(value: &Value, work: &mut Work) -> Result<Extent, WorkExceeded> {
     let extent = Extent::of(value);
     work.pass(extent.bytes, extent.elements)?;
@@ -289,7 +289,7 @@ fn around_member(name: &str) -> usize {
     name.len() + 4
 }
 
-/// How much room a value takes in a document.
+/// How much space a value takes in a document.
 #[derive(Clone, Copy)]
 struct Extent {
     bytes: usize,
@@ -535,7 +535,7 @@ mod tests {
         }
     }
 
-    /// What a patch spent, and how it ended.
+    /// The work of a patch, and its outcome.
     fn work_of(target: &str, operation: &str, times: usize) -> (u64, Result<(), JsonPatchError>) {
         let target = JsonText::parse(target).unwrap();
         let patch = JsonText::parse(&format!("[{}]", vec![operation; times].join(","))).unwrap();
@@ -591,7 +591,7 @@ mod tests {
             Ok(()),
             "small operations beside something large"
         );
-        // A thousand inserts in front of 10,000 elements are no abuse.
+        // A thousand inserts in front of 10,000 elements must not be refused.
         let insert = r#"{"op":"add","path":"/0","value":1}"#;
         assert_eq!(work_of(&format!("[{}0]", "0,".repeat(9_000)), insert, 1_000).1, Ok(()));
     }

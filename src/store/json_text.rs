@@ -29,7 +29,8 @@ impl JsonText {
     ///
     /// # Errors
     ///
-    /// The first byte that breaks the grammar or one of the limits named in the module's documentation.
+    /// When the text is not JSON or breaks one of the rules above, with the position of the first byte that does: see
+    /// [`JsonTextErrorKind`].
     pub fn parse(text: &str) -> Result<Self, JsonTextError> {
         let mut scanner = Scanner { text, bytes: text.as_bytes(), ..Scanner::default() };
         scanner.run()?;
@@ -47,21 +48,21 @@ impl JsonText {
     ///
     /// # Errors
     ///
-    /// serde's, for example for a map whose keys are no strings, and those of [`parse`](JsonText::parse).
+    /// Those of serde, for example for a map whose keys are not strings, and those of [`parse`](JsonText::parse).
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonTextError> {
         Self::parse(&serde_json::to_string(value)?)
     }
 
     /// Takes a text back from a database, where another program may have changed it.
     ///
-    /// Checks only what the program relies on without looking again: that it is JSON, and that it has no newline,
-    /// which would end a line of the protocol too early. It may be of any depth: walk it without recursion.
+    /// Checks only what later code relies on: that it is JSON, and that it has no newline, which would end a line of
+    /// the protocol too early. It may be of any depth, so it must be read without recursion.
     ///
     /// # Errors
     ///
-    /// The text is no JSON or has more than one line.
+    /// When the text is not JSON or has more than one line.
     pub fn from_stored(text: String) -> Result<Self, JsonTextError> {
-        // A search for whether it is there is much faster than one for where.
+        // Searching for whether there is one is much faster than for where it is.
         if text.as_bytes().contains(&b'\n') {
             let offset = text.bytes().position(|byte| byte == b'\n').unwrap_or(0);
             return refuse(JsonTextErrorKind::Syntax, offset, "a stored JSON text holds a newline");
@@ -85,12 +86,12 @@ impl JsonText {
     ///
     /// # Errors
     ///
-    /// The JSON does not fit the type.
+    /// When the JSON does not fit the type.
     pub fn to<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(self.get())
     }
 
-    /// The text for people: indented by two spaces, with every token as it is.
+    /// The text for people: indented by two spaces, with every token unchanged.
     #[must_use]
     pub fn pretty(&self) -> String {
         let mut out = String::with_capacity(self.get().len() * 2);
@@ -126,8 +127,8 @@ impl JsonText {
     }
 }
 
-/// Stored text may be of any depth: beyond the limit it is indented no further, or the output would grow with the
-/// square of the depth.
+/// Begins a line that is indented by the depth, up to [`VALUE_DEPTH`]. Stored text may be deeper, and would make the
+/// output grow with the square of its depth.
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
     for _ in 0..depth.min(VALUE_DEPTH) {
@@ -135,7 +136,7 @@ fn new_line(out: &mut String, depth: usize) {
     }
 }
 
-/// One pass over a text: checks it and collects what stays.
+/// One pass over a text: checks it, and collects it without the white space between its tokens.
 #[derive(Default)]
 struct Scanner<'a> {
     text: &'a str,
@@ -145,7 +146,7 @@ struct Scanner<'a> {
     kept: usize,
     out: String,
     depth: usize,
-    /// One bit for each open container, the innermost lowest: is it an object?
+    /// One bit for each open container, the innermost lowest: 1 for an object.
     objects: u128,
 }
 
@@ -274,7 +275,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Reads `u` and four hexadecimal digits. Another escape is no code unit: 0 stands for it.
+    /// Reads `u` and four hexadecimal digits. Any other escape is not a code unit and gives 0.
     fn code_unit(&mut self) -> Result<u32, JsonTextError> {
         if !self.take(b'u') {
             return Ok(0);
@@ -400,15 +401,15 @@ impl Serialize for JsonText {
     }
 }
 
-/// Why a text is not taken as a value.
+/// Why a text is not accepted as a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct JsonTextError {
-    /// What kind of rule is broken, for programs.
+    /// The rule that is broken, for programs.
     pub kind: JsonTextErrorKind,
-    /// What was found and where, for people.
+    /// The fault and its position, for people.
     pub message: String,
-    /// The byte of the text at which it was found; 0 where that is not known.
+    /// The offset of the fault in the text, in bytes; 0 when it is not known.
     pub offset: usize,
 }
 
@@ -421,7 +422,7 @@ impl<'de> Deserialize<'de> for JsonText {
 }
 
 impl From<serde_json::Error> for JsonTextError {
-    /// serde tells the place in lines and columns, in its message.
+    /// serde gives the position in lines and columns, in its message.
     fn from(error: serde_json::Error) -> Self {
         Self { kind: JsonTextErrorKind::Syntax, message: error.to_string(), offset: 0 }
     }

@@ -35,10 +35,10 @@ impl KeyRange {
     }
 }
 
-/// The smallest string that is greater than every string with this prefix, or none.
+/// The smallest string that is greater than every string with this prefix; none when there is none.
 ///
-/// The last code point is increased by one (U+D7FF becomes U+E000, because surrogates are no code points of
-/// UTF-8); U+10FFFF cannot be, so it is dropped and the one before it is increased.
+/// The last code point is increased by one (U+D7FF becomes U+E000, because surrogates are not code points of UTF-8);
+/// U+10FFFF cannot be increased, so it is dropped and the one before it is increased.
 #[must_use]
 pub fn successor(prefix: &str) -> Option<String> {
     let mut rest = prefix;
@@ -88,7 +88,7 @@ pub fn check_bound(field: &str, bound: &str) -> Result<()> {
     check_text(field, field, bound, limits::KEY_BYTES)
 }
 
-/// Checks text that has an upper bound and must not hold a NUL.
+/// Checks a text: at most `bytes_max` bytes, no NUL. `field` and `what` name it in the error.
 ///
 /// # Errors
 /// `bad_request`, or `too_large`.

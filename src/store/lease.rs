@@ -12,7 +12,7 @@ use super::waiting;
 use super::waiting::{Claimable, Waiters};
 use crate::limits;
 
-/// Given back when it is dropped.
+/// The hold of a session on a consumer. It ends when the value is dropped.
 pub(crate) struct Lease {
     name: String,
     holder: String,
@@ -22,10 +22,10 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Gains the hold, waiting for it if asked to, and answers the position as it is by then.
+    /// Acquires the hold, waiting up to `wait` for it, and answers the present position of the consumer.
     ///
     /// # Errors
-    /// `consumer_busy` when somebody else has it.
+    /// `consumer_busy` when another session still holds the consumer after that time.
     pub(crate) async fn gain(waiters: &Waiters, hold: ConsumerHold, wait: Duration) -> Result<(Lease, u64)> {
         let ConsumerHold { name, holder, .. } = hold.clone();
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
@@ -37,26 +37,32 @@ impl Lease {
         Ok((Lease { name, holder, writer, renewing, lost }, position))
     }
 
-    /// Who has it.
+    /// The session that holds the consumer.
     pub(crate) fn holder(&self) -> &str {
         &self.holder
     }
 
-    /// The error of a hold that was lost already.
+    /// Checks that the hold was not lost.
+    ///
+    /// # Errors
+    /// `consumer_busy` when it was.
     pub(crate) fn check(&self) -> Result<()> {
         self.lost.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// Waits until the hold is lost, and answers to whom.
+    /// Waits until the hold is lost, and answers the error, which names the new holder.
     pub(crate) async fn lost(&mut self) -> Error {
         match self.lost.wait_for(Option::is_some).await.map(|lost| lost.clone()) {
             Ok(Some(error)) => error,
-            // The store is closing; whoever follows it hears of that elsewhere.
+            // The store is closing, which the subscription learns from the feed.
             _ => std::future::pending().await,
         }
     }
 
-    /// Moves the position on.
+    /// Advances the position of the consumer, and answers it.
+    ///
+    /// # Errors
+    /// `consumer_busy` when the hold was lost, `future` beyond the head of the stream.
     pub(crate) async fn commit(&self, seq: u64) -> Result<u64> {
         let (name, holder) = (self.name.clone(), Some(self.holder.clone()));
         let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder });
@@ -80,20 +86,20 @@ async fn renew(writer: WeakWriter, hold: WriteOperation, tell: watch::Sender<Opt
                 tell.send_replace(Some(error));
                 return;
             }
-            // What cannot be renewed now is tried again: as long as nobody else has got it, it is still held.
+            // A failed renewal is tried again: as long as no other session has acquired the consumer, it is still held.
             Err(error) => tracing::warn!(%error, "the hold on a consumer could not be renewed"),
             Ok(_) => {}
         }
     }
 }
 
-/// A name that no two sessions have: the host, this process, and something random.
+/// A name that no other session has: the host, the pid of this process, and a random part.
 #[must_use]
 pub fn session_name() -> String {
     session_name_of(i32::try_from(std::process::id()).ok())
 }
 
-/// The same for another process, as far as it is known.
+/// A session name for another process; `?` stands for a pid that is not known.
 #[must_use]
 pub(crate) fn session_name_of(pid: Option<i32>) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

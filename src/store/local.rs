@@ -12,7 +12,7 @@ use super::engine::sql::queries;
 use super::engine::{Engine, Point, Snapshot};
 use super::error::Result;
 use super::feed::Feed;
-use super::follow::{Follower, Following};
+use super::follow::{Follower, LocalSubscription};
 use super::lease::session_name;
 use super::open::Address;
 use super::page::{ListQuery, NameQuery, StreamQuery, page};
@@ -28,9 +28,9 @@ use crate::limits;
 ///
 /// Requests of concurrent callers are committed together. Any number of processes may open the same store.
 ///
-/// It leaves the signals of the process alone. A program that may run under a file-size limit (`ulimit -f`) handles or
-/// ignores SIGXFSZ itself, as the program `kv` does: then a write beyond the limit is `store_full`, else the system
-/// ends the process.
+/// It installs no signal handlers. A program that may run under a file-size limit (`ulimit -f`) must handle or ignore
+/// SIGXFSZ itself, as the program `kv` does: then a write beyond the limit fails with `store_full`. Otherwise the
+/// system ends the process.
 ///
 /// ```
 /// use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store};
@@ -56,8 +56,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the store at this address. Nothing is touched before the first request, and nothing but
-    /// [`init`](Store::init) creates anything. Must be called within a tokio runtime with its timers enabled.
+    /// Opens the store at this address. Touches nothing before the first request, and only [`init`](Store::init)
+    /// creates anything. Must be called within a tokio runtime with its timers enabled.
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
         LocalStore::with_engine(address.engine(clock.clone()), clock)
@@ -67,54 +67,55 @@ impl LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
         let batcher = Batcher::start(&engine, &feed);
         let waiters = Arc::new(Waiters::new(batcher.writer().downgrade(), Arc::clone(&feed), clock));
-        // It asks for nothing before somebody listens.
+        // It reads nothing before there is a receiver.
         feed.spawn(Arc::clone(&feed).follow_others());
         let tasks = feed.closed.clone().drop_guard();
         LocalStore { engine, batcher, feed, waiters, _tasks: tasks }
     }
 
-    /// What all who follow the stream of this store share.
+    /// The state that all subscriptions of this store share.
     pub(crate) fn feed(&self) -> &Arc<Feed> {
         &self.feed
     }
 
-    /// The callers that wait for something that others hold.
+    /// The requests that wait for a lock or a consumer.
     pub(crate) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
     }
 
-    /// Whether a commit failed in a way that only the next process can recover from: this one should end.
+    /// Whether a commit failed in a way from which only the next process can recover: this one should end.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.engine.has_failed()
     }
 
-    /// Lets go of a database that was moved away, and gives back room that its log does not need any more. To be called from
-    /// time to time by a program that keeps a store open for long.
+    /// Closes a database that was moved away, and frees space that the log does not need any more. A program that keeps
+    /// a store open for long should call it from time to time.
     pub async fn tend(&self) {
         self.engine.tend().await;
     }
 
-    /// Ends each delete of a large range behind its present slice, to be called when the store is about to be closed while
-    /// others still use it.
+    /// Ends each delete of a large range after its present slice. To be called when the store is about to be closed while
+    /// it is still in use.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a daemon does that"))]
     pub(crate) fn break_off(&self) {
         self.batcher.break_off();
     }
 
-    /// Finishes what was asked for and closes the database. Of a delete of a large range only the present slice is finished.
+    /// Finishes the requests under way and closes the database. Of a delete of a large range only the present slice is
+    /// finished.
     pub async fn close(self) {
         self.feed.close().await;
         self.batcher.close().await;
         self.engine.close().await;
     }
 
-    /// What stands under each of these keys, which were checked.
+    /// What is stored under each of these keys, which must have been checked.
     pub(crate) async fn points(&self, keys: &[&str]) -> Result<Snapshot<Vec<Point>>> {
         self.engine.point(keys, limits::INLINE_VALUE_BYTES).await
     }
 
-    /// Where writes are taken that were checked.
+    /// The handle for writes that have been checked.
     pub(crate) fn writer(&self) -> &Writer {
         self.batcher.writer()
     }
@@ -171,7 +172,7 @@ impl LocalStore {
         query.page(&found.position, found.rows)
     }
 
-    /// The position is read first: what is committed in between makes the page begin earlier than it had to, never later.
+    /// The position is read first: a commit in between may make the page begin earlier than necessary, never later.
     async fn consumer_get(&self, get: ConsumerGet) -> Result<Reply> {
         let ConsumerGet { name, start, limit, prefix, record_type } = get;
         let found = self.engine.query(queries::Consumers(NameQuery::one(&name))).await?;
@@ -183,8 +184,8 @@ impl LocalStore {
         Ok(Reply::Consumed { changes, position })
     }
 
-    /// A page of the locks that are held. Rows of those that expired are passed over: a page is only empty when nothing
-    /// follows.
+    /// A page of the locks that are held. Rows of expired locks are passed over: a page is empty only at the end of the
+    /// listing.
     async fn lock_list(&self, mut list: NameList) -> Result<Page<Lock>> {
         loop {
             let found = self.engine.query(queries::Locks(NameQuery::of(&list))).await?;
@@ -209,9 +210,9 @@ impl Store for LocalStore {
             Request::Compact => self.engine.compact().await.map(Reply::Compacted),
             Request::Restore { epoch } => {
                 let restored = self.engine.restore(&epoch).await;
-                // Whoever follows the stream, or waits for a lock, hears of it now.
+                // Subscriptions and requests that wait for locks are told now.
                 if let Err(error) = self.feed.refresh().await {
-                    tracing::debug!(%error, "the store cannot be asked where it stands");
+                    tracing::debug!(%error, "the position of the store cannot be read");
                 }
                 restored.map(Reply::Restored)
             }
@@ -222,7 +223,7 @@ impl Store for LocalStore {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
         let (follower, seq, identity) =
             Follower::begin(&self.feed, &self.waiters, subscribe, session_name()).await?;
-        Ok(Subscription::new(identity, seq, Following::new(follower)))
+        Ok(Subscription::new(identity, seq, LocalSubscription::new(follower)))
     }
 
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {

@@ -3,22 +3,29 @@
 //! These functions open the files of the store themselves, beside whoever else uses it, and block the thread that calls
 //! them. Other processes go on reading and writing meanwhile.
 
+#[cfg(feature = "sqlite")]
 mod new_file;
+#[cfg(feature = "sqlite")]
 mod staged;
 
+#[cfg(feature = "sqlite")]
 use std::fs::File;
 use std::ops::ControlFlow;
+#[cfg(feature = "sqlite")]
 use std::path::Path;
 
 use serde::Serialize;
 
+#[cfg(feature = "sqlite")]
 use self::new_file::NewFile;
+#[cfg(feature = "sqlite")]
 pub use self::staged::{HandedOver, Source, Staged, stage};
-#[cfg(feature = "postgres")]
-use super::engine::postgres;
+#[cfg(feature = "sqlite")]
 use super::engine::sqlite;
 use super::error::{Code, Error, Result};
-use super::open::{Address, SqlitePlace};
+use super::open::Address;
+#[cfg(feature = "sqlite")]
+use super::open::SqlitePlace;
 
 /// How far a piece of work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +80,7 @@ pub struct Checked {
 /// `bad_request` when the file is there and `replace` is not set, or when it is one of the store itself;
 /// `not_initialized` without a store; `store_full` without room for it; `cancelled` by the watcher; `unsupported` for a
 /// memory store.
+#[cfg(feature = "sqlite")]
 pub fn backup(address: &Address, to: &Path, replace: bool, watcher: &mut Watcher<'_>) -> Result<Backup> {
     let (place, store) = file_of(address)?;
     let new = NewFile::create(to, replace, store)?;
@@ -86,6 +94,7 @@ pub fn backup(address: &Address, to: &Path, replace: bool, watcher: &mut Watcher
 ///
 /// # Errors
 /// As [`backup`].
+#[cfg(feature = "sqlite")]
 pub fn backup_unnamed(address: &Address, watcher: &mut Watcher<'_>) -> Result<(File, Backup)> {
     let (place, _) = file_of(address)?;
     let new = NewFile::create_temporary()?;
@@ -105,20 +114,14 @@ pub fn check(
     finding: &mut dyn FnMut(Finding),
     watcher: &mut Watcher<'_>,
 ) -> Result<Checked> {
-    #[cfg(feature = "postgres")]
-    if let Some(place) = address.postgres_place() {
-        return postgres::check::check(place, finding, watcher);
-    }
-    sqlite::check::check(file_of(address)?.0, finding, watcher)
+    address.place().check_store(finding, watcher)
 }
 
 /// The place of a store that is a file, and the file.
+#[cfg(feature = "sqlite")]
 fn file_of(address: &Address) -> Result<(&SqlitePlace, &Path)> {
-    match address.sqlite_place() {
-        Some(place @ SqlitePlace::File { path, .. }) => Ok((place, path)),
-        Some(SqlitePlace::Memory) => {
-            Err(Error::new(Code::Unsupported, "a memory store has no file: it is gone with its process"))
-        }
+    match address.place().sqlite() {
+        Some(place) => Ok((place, place.file()?)),
         None => Err(Error::new(
             Code::Unsupported,
             format!("a store on {} has no file that could be copied", address.kind().as_str()),

@@ -33,8 +33,8 @@ pub fn merge_patch(target: Option<&JsonText>, patch: &JsonText) -> JsonText {
     merge_patch_counted(target, patch, &mut Work::unbounded())
 }
 
-/// Merges, and counts what that costs. It is bounded by the size of the two and by their depth alone: each object that the
-/// patch goes into is read once more.
+/// Merges, and counts the work. Only the size of the two texts and their depth bound it: each object that the patch
+/// changes is read once more.
 pub(crate) fn merge_patch_counted(target: Option<&JsonText>, patch: &JsonText, work: &mut Work) -> JsonText {
     let mut out = String::with_capacity(patch.get().len() + target.map_or(0, |target| target.get().len()));
     merge(target.map(JsonText::get), patch.get(), &mut out, work);

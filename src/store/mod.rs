@@ -7,7 +7,7 @@
 //! - `plan`: decides a batch, without I/O: every rule of the store stands there once
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
 //! - [`maintenance`]: copies and checks of a whole store
-//! - `feed`, `follow`: wake those who follow the stream, and read it for them
+//! - `feed`, `follow`: wake subscriptions when the stream grows, and read it for them
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
 pub(crate) mod batcher;
@@ -53,7 +53,7 @@ pub use local::LocalStore;
 pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
 pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
-use reply::unexpected;
+use reply::answer;
 pub use reply::{
     Changes, Compacted, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Restored,
     Written,
@@ -71,51 +71,66 @@ pub use time::{Clock, ManualClock, Timestamp};
 /// Every call takes effect at one instant between its start and its answer, also when other processes and hosts
 /// use the same store; only the [`Delete`] of a large range takes several. A write that returns an error was not applied, unless [`Error::maybe`] is set.
 ///
-/// The methods are built on [`call`](Store::call): whoever implements that has them all.
+/// Three methods must be implemented: [`call`](Store::call), [`subscribe`](Store::subscribe) and
+/// [`lock_acquire_within`](Store::lock_acquire_within). The others are built on `call`: they fail with its errors and, where
+/// they say so, with some of their own.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Runs one request. Requests of concurrent callers are committed together.
     ///
     /// # Errors
-    /// `bad_request` and `too_large` for what no store could answer, `not_initialized` before
-    /// [`init`](Store::init), and what the operation says.
+    /// - `bad_request`, `too_large`: no store could answer the request; [`Request::check`] refuses it.
+    /// - `not_initialized`: [`init`](Store::init) has not been called, or an older version of kv made the store.
+    /// - `unavailable`: the database or the daemon cannot be reached, is closing, or the store is damaged.
+    /// - `busy`: other processes kept the store for too long.
+    /// - `read_only`, `store_full`: the store cannot be written to.
+    /// - `unsupported`: this version of kv, or this kind of database, cannot do it.
+    /// - `fenced`: the [`Fence`] of a write is no longer that of its lock.
+    /// - `too_many_connections`, `timeout`: from a [`Client`](crate::Client), when the daemon takes no further connection or
+    ///   does not answer in time.
+    /// - `internal`: a rule inside kv is broken.
+    /// - Those of the method for this operation, which are listed there.
     async fn call(&self, request: Request) -> Result<Reply>;
 
-    /// Follows the stream: the changes that are there, then those that come, in order and without a gap.
+    /// Follows the stream: the changes that it has, then those that are committed, in order and without a gap.
     ///
-    /// With the `seq` of a listing as its start it keeps a mirror: nothing of what changed since is missing.
+    /// A subscription that starts after the `seq` of a listing keeps a mirror of it up to date: no change is missing.
     ///
     /// # Errors
-    /// `trimmed` when the stream begins later than `start`, `future` when it ends before, `epoch_changed` when `epoch`
-    /// is another one.
+    /// `trimmed` when the stream begins later than `start`, `future` when it ends before it, `epoch_changed` when `epoch` is
+    /// not that of the store, `consumer_busy` while another session follows as the consumer; otherwise those of
+    /// [`call`](Store::call).
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription>;
 
-    /// Creates the store, or brings its schema up to date. Answers whether it was created; calling it again, also
-    /// from several processes at once, is fine.
+    /// Creates the store, or brings its schema up to date. Answers whether it was created. It may be called again, also by
+    /// several processes at once.
+    ///
+    /// # Errors
+    /// `unsupported` when the database is not one of kv or was made by a newer version, `read_only` when its place cannot be
+    /// written to; otherwise those of [`call`](Store::call).
     async fn init(&self) -> Result<bool> {
-        match self.call(Request::Init).await? {
-            Reply::Init { created } => Ok(created),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Request::Init).await?, Reply::Init { created } => created)
     }
 
-    /// The record of this key, if there is one.
+    /// The record of this key; none when there is none.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn get(&self, key: &str) -> Result<Option<Record>> {
-        match self.call(Request::Read(Read::Get { key: key.to_owned() })).await? {
-            Reply::Get { record, .. } => Ok(record),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Read::Get { key: key.to_owned() }.into()).await?;
+        answer!(reply, Reply::Get { record, .. } => record)
     }
 
-    /// The records of these keys (at most 1,000), in the order asked for; missing ones are left out.
+    /// The records of these keys (at most 1,000), in the order of the keys; missing ones are left out.
+    ///
+    /// # Errors
+    /// `too_large` for more than 1,000 keys; otherwise those of [`call`](Store::call).
     async fn get_batch(&self, keys: &[&str]) -> Result<Vec<Record>> {
         let mut wanted: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
         let mut records = Vec::new();
         loop {
-            let page = match self.call(Request::Read(Read::GetBatch { keys: wanted.clone() })).await? {
-                Reply::Records(page) => page,
-                other => return Err(unexpected(&other)),
-            };
+            let reply = self.call(Read::GetBatch { keys: wanted.clone() }.into()).await?;
+            let page: Page<Record> = reply.try_into()?;
             records.extend(page.items);
             let Some(next) = page.next else { return Ok(records) };
             match wanted.iter().position(|key| *key == next) {
@@ -126,23 +141,27 @@ pub trait Store: Send + Sync {
     }
 
     /// One page of a listing: at most 1,000 records and about 1 MiB. Its `next` is the `after` of the next page.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn page(&self, list: List) -> Result<Page<Record>> {
-        match self.call(Request::Read(Read::List(List { keys_only: false, ..list }))).await? {
-            Reply::Records(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
+        self.call(Read::List(List { keys_only: false, ..list }).into()).await?.try_into()
     }
 
-    /// One page of the keys of a listing.
+    /// One page of the keys of a listing: at most 1,000 keys. Its `next` is the `after` of the next page.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn keys(&self, list: List) -> Result<Page<String>> {
-        match self.call(Request::Read(Read::List(List { keys_only: true, ..list }))).await? {
-            Reply::Keys(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Read::List(List { keys_only: true, ..list }).into()).await?;
+        answer!(reply, Reply::Keys(page) => page)
     }
 
     /// All records of a listing up to its limit, page by page: each page is one instant of the store, the whole is
     /// not.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn records(&self, mut list: List) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         loop {
@@ -158,48 +177,69 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// The records in key order, from `offset` on, at most `limit`.
+    /// At most `limit` records in key order, after the first `offset` ones.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn list(&self, offset: u64, limit: Option<u64>) -> Result<Vec<Record>> {
         self.records(List { offset, limit, ..List::default() }).await
     }
 
-    /// The records whose key starts with the prefix, in key order.
+    /// The records whose key starts with the prefix, in key order: at most `limit`, after the first `offset` ones.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn get_prefix(&self, prefix: &str, offset: u64, limit: Option<u64>) -> Result<Vec<Record>> {
         let selector = Selector::Prefix(prefix.to_owned());
         self.records(List { selector, offset, limit, ..List::default() }).await
     }
 
-    /// The records with `from <= key < to`, in key order.
+    /// The records with `from <= key < to`, in key order: at most `limit`, after the first `offset` ones.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn get_range(&self, from: &str, to: &str, offset: u64, limit: Option<u64>) -> Result<Vec<Record>> {
         let selector = Selector::Range { from: from.to_owned(), to: to.to_owned() };
         self.records(List { selector, offset, limit, ..List::default() }).await
     }
 
-    /// The records of this type, in key order.
+    /// The records of this type, in key order: at most `limit`, after the first `offset` ones.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn get_type(&self, record_type: &str, offset: u64, limit: Option<u64>) -> Result<Vec<Record>> {
         let selector = Selector::Type(record_type.to_owned());
         self.records(List { selector, offset, limit, ..List::default() }).await
     }
 
     /// How many records a selection has.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn count_of(&self, selector: Selector) -> Result<u64> {
-        match self.call(Request::Read(Read::Count(selector))).await? {
-            Reply::Count { count, .. } => Ok(count),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::Count(selector).into()).await?, Reply::Count { count, .. } => count)
     }
 
     /// How many records there are.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn count(&self) -> Result<u64> {
         self.count_of(Selector::All).await
     }
 
     /// How many keys start with the prefix.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn count_prefix(&self, prefix: &str) -> Result<u64> {
         self.count_of(Selector::Prefix(prefix.to_owned())).await
     }
 
     /// How many keys have `from <= key < to`.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn count_range(&self, from: &str, to: &str) -> Result<u64> {
         self.count_of(Selector::Range { from: from.to_owned(), to: to.to_owned() }).await
     }
@@ -209,10 +249,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `version_mismatch` when the condition does not hold.
     async fn put(&self, put: Put) -> Result<Written> {
-        match self.call(Request::Write(Mutation::Put(put).into())).await? {
-            Reply::Written(written) => Ok(written),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Mutation::Put(put).into()).await?, Reply::Written(written) => written)
     }
 
     /// Changes a part of a value.
@@ -221,10 +258,7 @@ pub trait Store: Send + Sync {
     /// `version_mismatch` when the condition does not hold, `too_large` when the new value would be; for a JSON Patch
     /// `not_found` when the key is absent and `patch_failed` when one of its operations fails.
     async fn patch(&self, patch: Patch) -> Result<Written> {
-        match self.call(Request::Write(Mutation::Patch(patch).into())).await? {
-            Reply::Written(written) => Ok(written),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Mutation::Patch(patch).into()).await?, Reply::Written(written) => written)
     }
 
     /// Removes records and answers how many were there. A large range is removed in several transactions: see [`Delete`].
@@ -232,14 +266,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `version_mismatch` when the condition does not hold. Any error with `maybe` when a part of a large range is removed.
     async fn delete(&self, delete: Delete) -> Result<Deleted> {
-        match self.call(Request::Write(Mutation::Delete(delete).into())).await? {
-            Reply::Deleted(deleted) => Ok(deleted),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Mutation::Delete(delete).into()).await?, Reply::Deleted(deleted) => deleted)
     }
 
-    /// Removes the records whose key starts with the prefix, in key order, and answers how many; many of them in several
-    /// transactions: see [`Delete`].
+    /// Removes the records whose key starts with the prefix, in key order, and answers how many: at most `limit`, after the
+    /// first `offset` ones. Many records are removed in several transactions: see [`Delete`].
     ///
     /// # Errors
     /// `bad_request` when the prefix is empty: [`Delete::all`] says that every record is meant.
@@ -248,23 +279,25 @@ pub trait Store: Send + Sync {
         self.delete(delete).await.map(|deleted| deleted.deleted)
     }
 
-    /// Removes the records with `from <= key < to`, in key order, and answers how many; many of them in several transactions:
-    /// see [`Delete`].
+    /// Removes the records with `from <= key < to`, in key order, and answers how many: at most `limit`, after the first
+    /// `offset` ones. Many records are removed in several transactions: see [`Delete`].
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn delete_range(&self, from: &str, to: &str, offset: u64, limit: Option<u64>) -> Result<u64> {
         let delete = Delete { offset, limit, ..Delete::range(from, to) };
         self.delete(delete).await.map(|deleted| deleted.deleted)
     }
 
-    /// Runs mutations (at most 1,000) in order, each seeing those before it, all or none; answers one result for each.
+    /// Runs mutations (at most 1,000) in order, all or none; each sees the effects of those before it. Answers one result
+    /// for each.
     ///
     /// # Errors
     /// That of the first mutation that fails, with its position in [`Details::index`]. `too_large` when its deletes of
     /// prefixes and ranges cover more than 10,000 records together, or its patches change values of more than 32 MiB.
     async fn mutate_all(&self, mutations: Vec<Mutation>) -> Result<Vec<MutationResult>> {
-        match self.call(Request::Write(WriteOperation::Mutate(mutations).into())).await? {
-            Reply::Mutated(results) => Ok(results),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(WriteOperation::Mutate(mutations).into()).await?;
+        answer!(reply, Reply::Mutated(results) => results)
     }
 
     /// One page of the stream: at most 1,000 changes and about 1 MiB.
@@ -272,10 +305,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `trimmed` when `seq` > 0 lies before the first change that is kept.
     async fn changes(&self, stream: Stream) -> Result<Changes> {
-        match self.call(Request::Read(Read::Stream(stream))).await? {
-            Reply::Changes(changes) => Ok(changes),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::Stream(stream).into()).await?, Reply::Changes(changes) => changes)
     }
 
     /// The changes with this seq or a later one, at most `limit`, page by page up to the head of the first page.
@@ -299,91 +329,84 @@ pub trait Store: Send + Sync {
     }
 
     /// The last seq of the stream, 0 on a fresh store.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn stream_seq(&self) -> Result<u64> {
-        match self.call(Request::Read(Read::StreamSeq)).await? {
-            Reply::Head { seq, .. } => Ok(seq),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::StreamSeq.into()).await?, Reply::Head { seq, .. } => seq)
     }
 
-    /// Removes the oldest part of the stream and answers how many changes that were. Numbers are never reused.
+    /// Removes the oldest part of the stream and answers how many changes that were. Their numbers are never used again.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn stream_trim(&self, trim: Trim) -> Result<u64> {
-        match self.call(Request::Write(WriteOperation::Trim(trim).into())).await? {
-            Reply::Trimmed { trimmed } => Ok(trimmed),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(WriteOperation::Trim(trim).into()).await?, Reply::Trimmed { trimmed } => trimmed)
     }
 
-    /// Acquires a lock for a time of at least 1 ms. The same owner refreshes it, which keeps its fence and never
-    /// shortens it. Writes that carry the fence (see [`Guarded`]) are refused once somebody else acquired the lock.
+    /// Acquires a lock for between 1 ms and 100 years. When its owner acquires it again, it is refreshed: it keeps its fence
+    /// and never expires earlier. Writes that carry the fence (see [`Guarded`]) are refused after another owner has acquired
+    /// the lock.
     ///
     /// # Errors
-    /// `locked` while another owner holds it, with the holder and the expiry. When the outcome is unknown, take the
-    /// lock as not held; acquiring it again as the same owner tells.
+    /// `locked` while another owner holds it, with the holder and the expiry. When the outcome is unknown
+    /// ([`Error::maybe`]), regard the lock as not held; to find out, acquire it again as the same owner.
     async fn lock_acquire(&self, name: &str, owner: &str, duration: Duration) -> Result<Grant> {
-        let acquire = LockAcquire {
-            name: name.to_owned(),
-            owner: owner.to_owned(),
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            fence: None,
-        };
-        self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await?.try_into()
+        let acquire = LockAcquire::new(name, owner, duration, None);
+        self.call(WriteOperation::LockAcquire(acquire).into()).await?.try_into()
     }
 
-    /// Refreshes the grant of a lock that has this fence, also when it expired: as long as nobody else got the lock since
-    /// and it was not released, its owner goes on with the same fence.
+    /// Refreshes the grant of a lock that has this fence, for between 1 ms and 100 years. It may have expired, for up to a
+    /// day: as long as no other owner has acquired the lock since and it was not released, its owner keeps the same fence.
     ///
     /// # Errors
-    /// `not_owner` when another grant was made or the lock was released; then nothing is granted, and asking again changes
-    /// nothing.
+    /// `not_owner` when another grant was made or the lock was released; then nothing is granted, and the same call will fail
+    /// again.
     async fn lock_refresh(&self, name: &str, owner: &str, fence: u64, duration: Duration) -> Result<Grant> {
-        let acquire = LockAcquire {
-            name: name.to_owned(),
-            owner: owner.to_owned(),
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            fence: Some(fence),
-        };
-        self.call(Request::Write(WriteOperation::LockAcquire(acquire).into())).await?.try_into()
+        let acquire = LockAcquire::new(name, owner, duration, Some(fence));
+        self.call(WriteOperation::LockAcquire(acquire).into()).await?.try_into()
     }
 
-    /// Acquires a lock as soon as it is free, for as long as `wait` allows. Those who wait through one daemon get it in
-    /// the order in which they came. When the future is dropped, the lock is not kept.
+    /// Acquires a lock as soon as it is free, waiting at most `wait` for that. Requests that wait through one daemon get the
+    /// lock in the order in which they came. When the future is dropped, the lock is not kept.
     ///
     /// # Errors
-    /// As [`lock_acquire`](Store::lock_acquire): `locked` while another owner holds it at the end of that time. A request
-    /// with a `fence` waits for nobody: it is answered at once as [`lock_refresh`](Store::lock_refresh) is.
+    /// `locked` when another owner still holds it after that time; otherwise as [`lock_acquire`](Store::lock_acquire). A
+    /// request with a `fence` does not wait: it is answered at once, as [`lock_refresh`](Store::lock_refresh) is.
     async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant>;
 
-    /// Gives a lock back and answers whether there was something to give back: false when the lock was free.
+    /// Releases a lock and answers whether it was held: false when it was free.
     ///
     /// # Errors
     /// `not_owner` while another owner holds it.
     async fn lock_release(&self, name: &str, owner: &str) -> Result<bool> {
         let release =
             LockRelease { name: name.to_owned(), owner: owner.to_owned(), fence: None, refreshes: None };
-        match self.call(Request::Write(WriteOperation::LockRelease(release).into())).await? {
-            Reply::Released { released } => Ok(released),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(WriteOperation::LockRelease(release).into()).await?;
+        answer!(reply, Reply::Released { released } => released)
     }
 
-    /// Who holds a lock; none when it is free or expired.
+    /// The present grant of a lock; none when it is free or has expired.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn lock_status(&self, name: &str) -> Result<Option<Lock>> {
-        match self.call(Request::Read(Read::LockStatus { name: name.to_owned() })).await? {
-            Reply::Lock { lock, .. } => Ok(lock),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Read::LockStatus { name: name.to_owned() }.into()).await?;
+        answer!(reply, Reply::Lock { lock, .. } => lock)
     }
 
     /// One page of the locks that are held, by name. Its `next` is the `after` of the next page.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn locks(&self, list: NameList) -> Result<Page<Lock>> {
-        match self.call(Request::Read(Read::LockList(list))).await? {
-            Reply::Locks(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::LockList(list).into()).await?, Reply::Locks(page) => page)
     }
 
-    /// The locks that are held and whose name starts with this, by name.
+    /// The locks that are held and whose name starts with the prefix, by name.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn lock_list(&self, prefix: &str) -> Result<Vec<Lock>> {
         let mut list = NameList { prefix: prefix.to_owned(), after: None };
         let mut locks = Vec::new();
@@ -397,86 +420,79 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// The changes behind the position of a consumer, and that position. A consumer that is not there begins with the first
-    /// change that is kept, unless the request says where; it is made by its first commit.
+    /// One page of the changes after the position of a consumer, and that position. A consumer that does not exist yet begins
+    /// with the first change that is kept, unless the request says where; its first commit creates it.
     ///
     /// # Errors
-    /// `trimmed` when the changes behind the position were trimmed.
+    /// `trimmed` when changes after the position were trimmed.
     async fn consumer_get(&self, get: ConsumerGet) -> Result<(Changes, u64)> {
-        match self.call(Request::Read(Read::ConsumerGet(get))).await? {
-            Reply::Consumed { changes, position } => Ok((changes, position)),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Read::ConsumerGet(get).into()).await?;
+        answer!(reply, Reply::Consumed { changes, position } => (changes, position))
     }
 
-    /// Moves the position of a consumer on, which makes it when it is not there. Answers the position: it never goes back.
-    /// Who follows as a consumer uses [`Subscription::commit`].
+    /// Advances the position of a consumer to `seq`, and creates the consumer when it does not exist. Answers the position,
+    /// which never goes back. A subscription that follows as the consumer uses [`Subscription::commit`] instead.
     ///
     /// # Errors
     /// `future` beyond the head of the stream, `consumer_busy` while a session follows under the name.
     async fn consumer_commit(&self, name: &str, seq: u64) -> Result<u64> {
         let commit = ConsumerCommit { name: name.to_owned(), seq, holder: None };
-        self.call(Request::Write(WriteOperation::ConsumerCommit(commit).into())).await?.into_position()
+        self.call(WriteOperation::ConsumerCommit(commit).into()).await?.into_position()
     }
 
-    /// How far a consumer is and who follows as it, with the head of the stream; none when there is no such consumer.
+    /// The head of the stream, and the position and the present session of a consumer; none when there is no such consumer.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn consumer_status(&self, name: &str) -> Result<(u64, Option<Consumer>)> {
-        match self.call(Request::Read(Read::ConsumerStatus { name: name.to_owned() })).await? {
-            Reply::Consumer { seq, consumer } => Ok((seq, consumer)),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Read::ConsumerStatus { name: name.to_owned() }.into()).await?;
+        answer!(reply, Reply::Consumer { seq, consumer } => (seq, consumer))
     }
 
-    /// Forgets a consumer, and answers whether there was one.
+    /// Removes a consumer, and answers whether there was one.
     ///
     /// # Errors
     /// `consumer_busy` while a session follows under the name.
     async fn consumer_delete(&self, name: &str) -> Result<bool> {
         let delete = WriteOperation::ConsumerDelete { name: name.to_owned() };
-        match self.call(Request::Write(delete.into())).await? {
-            Reply::Forgotten { deleted } => Ok(deleted),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(delete.into()).await?, Reply::Forgotten { deleted } => deleted)
     }
 
     /// One page of the consumers, by name. Its `next` is the `after` of the next page.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn consumers(&self, list: NameList) -> Result<Page<Consumer>> {
-        match self.call(Request::Read(Read::ConsumerList(list))).await? {
-            Reply::Consumers(page) => Ok(page),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::ConsumerList(list).into()).await?, Reply::Consumers(page) => page)
     }
 
-    /// Gives what is free in the files of the store, as after a trim, back to the file system, and answers how large it was
-    /// and is. Reads go on meanwhile; writes wait.
+    /// Returns the free space in the files of the store, as a trim leaves it, to the file system. Answers their size before
+    /// and after. Reads go on meanwhile; writes wait.
     ///
     /// # Errors
-    /// `store_full` without room for a copy of the store, `busy` while another process writes: then nothing was changed.
+    /// `store_full` without room for a copy of the store, `busy` while another process writes, `unsupported` for a memory
+    /// store and on PostgreSQL: then nothing was changed.
     async fn compact(&self) -> Result<Compacted> {
-        match self.call(Request::Compact).await? {
-            Reply::Compacted(compacted) => Ok(compacted),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Request::Compact).await?, Reply::Compacted(compacted) => compacted)
     }
 
-    /// Puts a store that was staged by [`maintenance::stage`] in the place of this one, which is kept in a file beside it.
-    /// What is under way is finished first; whoever follows the stream is told `epoch_changed`. Calling it again with the
-    /// same epoch changes nothing.
+    /// Puts the store that [`maintenance::stage`] has prepared under this epoch in the place of this one, which is kept in a
+    /// file beside it. Requests under way are finished first; subscriptions end with `epoch_changed`. Calling it again with
+    /// the same epoch changes nothing.
     ///
     /// # Errors
-    /// `busy` while another process uses the store: then nothing was changed.
+    /// `busy` while another process uses the store, `unavailable` when nothing was staged under this epoch, `unsupported` for
+    /// a memory store and on PostgreSQL: then nothing was changed.
     async fn restore(&self, epoch: &str) -> Result<Restored> {
-        match self.call(Request::Restore { epoch: epoch.to_owned() }).await? {
-            Reply::Restored(restored) => Ok(restored),
-            other => Err(unexpected(&other)),
-        }
+        let reply = self.call(Request::Restore { epoch: epoch.to_owned() }).await?;
+        answer!(reply, Reply::Restored(restored) => restored)
     }
 
-    /// Which store this is.
+    /// The ids of this store and of its history.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
     async fn identity(&self) -> Result<Identity> {
-        match self.call(Request::Read(Read::Identity)).await? {
-            Reply::Identity(identity) => Ok(identity),
-            other => Err(unexpected(&other)),
-        }
+        answer!(self.call(Read::Identity.into()).await?, Reply::Identity(identity) => identity)
     }
 }

@@ -2,23 +2,26 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-#[cfg(feature = "postgres")]
-use self::postgres::PostgresPlace;
+use async_trait::async_trait;
+
+#[cfg(feature = "sqlite")]
+pub(crate) use self::sqlite::SqlitePlace;
 use super::engine::Engine;
-use super::engine::migrations;
-#[cfg(feature = "postgres")]
-use super::engine::postgres::Postgres;
-use super::engine::sqlite::Sqlite;
+use super::engine::migrations::{self, Migration};
 use super::error::{Code, Error, Result};
+use super::maintenance::{Checked, Finding, Watcher};
 use super::time::Clock;
-use crate::quote::shown;
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("name a kind of database: features = [\"sqlite\"] or [\"postgres\"]");
 
 /// The kinds of database a store can live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,56 +58,61 @@ impl EngineKind {
 /// Where a store lives, checked and complete.
 ///
 /// `Display` and `Debug` show it without a password: what is logged, told by a daemon or part of a message is made by
-/// these. Only [`connection`](Address::connection) and [`identity`](Address::identity) hold all of it.
-#[derive(Clone, PartialEq, Eq)]
+/// these. Only [`connection`](Address::connection) holds all of it.
+#[derive(Clone)]
 pub struct Address {
-    place: EnginePlace,
+    place: Arc<dyn Place>,
 }
 
-/// Where a store of each kind lives.
-#[derive(Clone, PartialEq, Eq)]
-enum EnginePlace {
-    Sqlite(SqlitePlace),
-    #[cfg(feature = "postgres")]
-    Postgres(PostgresPlace),
+/// Where a store of one kind lives.
+#[async_trait]
+pub(crate) trait Place: Send + Sync {
+    fn kind(&self) -> EngineKind;
+
+    /// The steps of the schema that this version of kv knows.
+    fn migrations(&self) -> &'static [Migration];
+
+    /// See [`Address::connection`].
+    fn connection(&self) -> String;
+
+    /// The place for people, without a password.
+    fn shown(&self) -> String;
+
+    /// What makes two places the same store.
+    fn identity(&self) -> String;
+
+    fn engine(&self, clock: Clock) -> Arc<dyn Engine>;
+
+    /// See [`Address::check`].
+    async fn check(&self) -> Result<()>;
+
+    /// See [`maintenance::check`](super::maintenance::check).
+    fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked>;
+
+    /// The place of a store that lives in this process or in a file of this machine.
+    #[cfg(feature = "sqlite")]
+    fn sqlite(&self) -> Option<&SqlitePlace> {
+        None
+    }
 }
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        (self.kind(), self.connection()) == (other.kind(), other.connection())
+    }
+}
+
+impl Eq for Address {}
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            // The connection string of a file has no password.
-            EnginePlace::Sqlite(place) => f.write_str(&sqlite::format(place)),
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(place) => place.fmt(f),
-        }
+        f.write_str(&self.place.shown())
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Address({self})")
-    }
-}
-
-/// Where a SQLite store lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SqlitePlace {
-    /// In a file.
-    File {
-        /// Absolute, its directory resolved as far as it exists.
-        path: PathBuf,
-        read_only: bool,
-    },
-    /// In the memory of this process, private to the one who opened it.
-    Memory,
-}
-
-impl fmt::Display for SqlitePlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SqlitePlace::File { path, .. } => f.write_str(&shown(path)),
-            SqlitePlace::Memory => f.write_str("memory"),
-        }
     }
 }
 
@@ -124,59 +132,52 @@ impl Address {
     /// `unavailable` when a relative path is given and the present directory is gone; `unsupported` for a parameter of
     /// libpq that kv does not have, and for an engine that this build does not have.
     pub fn parse(kind: EngineKind, connection: &str) -> Result<Address> {
-        let place = match kind {
-            EngineKind::Sqlite => EnginePlace::Sqlite(sqlite::parse(connection)?),
+        let place: Arc<dyn Place> = match kind {
+            #[cfg(feature = "sqlite")]
+            EngineKind::Sqlite => Arc::new(sqlite::parse(connection)?),
             #[cfg(feature = "postgres")]
-            EngineKind::Postgres => EnginePlace::Postgres(postgres::parse(connection)?),
+            EngineKind::Postgres => Arc::new(postgres::parse(connection)?),
             #[allow(unreachable_patterns, reason = "with every feature the other kinds are not left")]
             other => {
                 let message = format!("this build of kv cannot open {} stores", other.as_str());
-                return Err(Error::new(Code::Unsupported, message).hint("use --type sqlite"));
+                return Err(Error::new(Code::Unsupported, message).hint("use another --type"));
             }
         };
         Ok(Address { place })
     }
 
+    /// The address that a daemon tells: complete, and without its password.
+    pub(crate) fn told(kind: EngineKind, store: &str) -> Result<Address> {
+        match kind {
+            #[cfg(feature = "postgres")]
+            EngineKind::Postgres => Ok(Address { place: Arc::new(postgres::parse_complete(store)?) }),
+            kind => Address::parse(kind, store),
+        }
+    }
+
     /// The kind of engine.
     #[must_use]
     pub fn kind(&self) -> EngineKind {
-        match self.place {
-            EnginePlace::Sqlite(_) => EngineKind::Sqlite,
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(_) => EngineKind::Postgres,
-        }
+        self.place.kind()
     }
 
     /// The number of the newest schema that this version of kv knows for this kind of engine.
     #[must_use]
     pub fn schema(&self) -> i64 {
-        migrations::newest(match self.place {
-            EnginePlace::Sqlite(_) => migrations::SQLITE,
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(_) => migrations::POSTGRES,
-        })
+        migrations::newest(self.place.migrations())
     }
 
     /// The connection string in full, with the password if it has one: for the daemon or the command that is to open the
     /// same store, and for nothing that is shown. Every path is absolute, so that it means the same in every directory.
     #[must_use]
     pub fn connection(&self) -> String {
-        match &self.place {
-            EnginePlace::Sqlite(place) => sqlite::format(place),
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(place) => place.connection(),
-        }
+        self.place.connection()
     }
 
     /// What makes two addresses the same store, for the name of its daemon's socket.
     #[must_use]
     pub fn identity(&self) -> String {
-        let place = match &self.place {
-            EnginePlace::Sqlite(place) => sqlite::format(place),
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(place) => place.identity(),
-        };
-        format!("{}\n{place}", self.kind().as_str())
+        format!("{}\n{}", self.kind().as_str(), self.place.identity())
     }
 
     /// The file that one daemon at most should serve. One that only reads may stand beside it: the other would write
@@ -189,16 +190,21 @@ impl Address {
     /// The file that holds the store.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
-        match &self.place {
-            EnginePlace::Sqlite(SqlitePlace::File { path, .. }) => Some(path),
-            _ => None,
+        #[cfg(feature = "sqlite")]
+        if let Some(SqlitePlace::File { path, .. }) = self.place.sqlite() {
+            return Some(path);
         }
+        None
     }
 
     /// Whether the store is only read through this address.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        matches!(self.place, EnginePlace::Sqlite(SqlitePlace::File { read_only: true, .. }))
+        #[cfg(feature = "sqlite")]
+        if let Some(SqlitePlace::File { read_only, .. }) = self.place.sqlite() {
+            return *read_only;
+        }
+        false
     }
 
     /// Checks that a store is at its place, or could be made there. Changes nothing. What a server says to it shows in the
@@ -208,11 +214,7 @@ impl Address {
     /// `not_initialized` when the directory is not there, `unavailable` when something else than a file stands there or
     /// it cannot be reached, `unsupported` when the file belongs to something else than kv.
     pub async fn check(&self) -> Result<()> {
-        match &self.place {
-            EnginePlace::Sqlite(place) => Sqlite::new(place.clone(), Clock::System).check_place().await,
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(_) => Ok(()),
-        }
+        self.place.check().await
     }
 
     /// Whose file it is, when this process is root and the file is another user's.
@@ -224,38 +226,28 @@ impl Address {
     /// Whether the store lives in the memory of the process that opens it, so that no daemon can share it.
     #[must_use]
     pub fn is_memory(&self) -> bool {
-        matches!(self.place, EnginePlace::Sqlite(SqlitePlace::Memory))
-    }
-
-    /// The store in this file.
-    pub(crate) fn of_file(path: &Path, read_only: bool) -> Address {
-        Address { place: EnginePlace::Sqlite(SqlitePlace::File { path: path.to_owned(), read_only }) }
-    }
-
-    /// Where a SQLite store lives; none for one on a server.
-    pub(crate) fn sqlite_place(&self) -> Option<&SqlitePlace> {
-        match &self.place {
-            EnginePlace::Sqlite(place) => Some(place),
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(_) => None,
+        #[cfg(feature = "sqlite")]
+        if matches!(self.place.sqlite(), Some(SqlitePlace::Memory)) {
+            return true;
         }
+        false
     }
 
-    /// Where a PostgreSQL store lives; none for another one.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn postgres_place(&self) -> Option<&PostgresPlace> {
-        match &self.place {
-            EnginePlace::Postgres(place) => Some(place),
-            EnginePlace::Sqlite(_) => None,
-        }
+    /// Where the store lives.
+    pub(crate) fn place(&self) -> &dyn Place {
+        &*self.place
     }
 
     pub(crate) fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
-        match &self.place {
-            EnginePlace::Sqlite(place) => Arc::new(Sqlite::new(place.clone(), clock)),
-            #[cfg(feature = "postgres")]
-            EnginePlace::Postgres(place) => Arc::new(Postgres::new(place.clone(), clock)),
-        }
+        self.place.engine(clock)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Address {
+    /// The store in this file.
+    pub(crate) fn of_file(path: &Path, read_only: bool) -> Address {
+        Address { place: Arc::new(SqlitePlace::File { path: path.to_owned(), read_only }) }
     }
 }
 
@@ -277,62 +269,4 @@ fn percent_encoded(text: &str) -> String {
 pub(crate) fn foreign_owner(path: &Path) -> Option<u32> {
     let owner = path.metadata().ok()?.uid();
     (rustix::process::geteuid().is_root() && owner != 0).then_some(owner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_file_has_one_identity_however_it_is_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().canonicalize().unwrap().join("data.db");
-        let link = directory.path().join("link");
-        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
-        let same = [
-            file.display().to_string(),
-            format!("file:{}", file.display()),
-            format!("file:{}?mode=rwc", file.display()),
-            format!("{}/link/data.db", directory.path().display()),
-            format!("{}/./data.db", directory.path().display()),
-        ];
-        for connection in &same {
-            let address = Address::parse(EngineKind::Sqlite, connection).unwrap();
-            assert_eq!(address.exclusive_file(), Some(file.as_path()), "{connection}");
-            let again = Address::parse(EngineKind::Sqlite, &address.connection()).unwrap();
-            assert_eq!(again.identity(), address.identity());
-        }
-        let read_only =
-            Address::parse(EngineKind::Sqlite, &format!("file:{}?mode=ro", file.display())).unwrap();
-        assert_ne!(
-            read_only.identity(),
-            Address::parse(EngineKind::Sqlite, same[0].as_str()).unwrap().identity()
-        );
-    }
-
-    #[test]
-    fn whatever_is_not_understood_is_refused() {
-        for connection in [
-            "",
-            "file:",
-            "file:data.db?mode=rwx",
-            "file:data.db?vfs=unix-none",
-            "file:data.db?immutable=1",
-            "file:data.db?cache=shared",
-            "file:data.db?mode=memory",
-            "file::memory:?mode=ro",
-            "data\0.db",
-        ] {
-            let error = Address::parse(EngineKind::Sqlite, connection).unwrap_err();
-            assert_eq!(error.code, Code::BadRequest, "{connection:?}");
-            assert!(error.hint.is_some());
-        }
-    }
-
-    #[test]
-    fn a_memory_store_has_no_file() {
-        for connection in ["file::memory:?mode=memory&cache=shared", ":memory:", "file::memory:"] {
-            assert!(Address::parse(EngineKind::Sqlite, connection).unwrap().is_memory(), "{connection}");
-        }
-    }
 }

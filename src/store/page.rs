@@ -1,5 +1,5 @@
-//! The rules of paging, once for all engines: from a request to bounds that an index can serve, how much of it one page
-//! holds, and from what was found to where the next page begins.
+//! The rules of paging, once for all engines: which index range a request covers, how much a page holds, and where the
+//! next page begins.
 
 use std::ops::Bound;
 
@@ -13,17 +13,17 @@ use super::request::{List, NameList, Selector, Stream};
 use super::subscription::trimmed;
 use crate::limits;
 
-/// How much one page holds.
+/// The size of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PageSize {
-    /// At most so many rows.
+    /// The most rows.
     pub rows: u64,
-    /// The page ends with the row that passes so many bytes.
+    /// The page ends with the row that exceeds this many bytes.
     pub bytes: usize,
 }
 
 impl PageSize {
-    /// The largest page, or a smaller one of so many rows.
+    /// The largest page, or one of at most `limit` rows.
     fn up_to(limit: Option<u64>) -> PageSize {
         let rows = limit.unwrap_or(u64::MAX).min(limits::PAGE_RECORDS as u64);
         PageSize { rows, bytes: limits::PAGE_BYTES }
@@ -33,9 +33,9 @@ impl PageSize {
 /// The rows of one page.
 #[derive(Debug)]
 pub(crate) struct PageRows<T> {
-    /// What fits, in order.
+    /// The rows that fit, in order.
     pub rows: Vec<T>,
-    /// Whether there is a row behind them.
+    /// Whether another row follows.
     pub more: bool,
     bytes: usize,
 }
@@ -47,8 +47,8 @@ impl<T> Default for PageRows<T> {
 }
 
 impl<T> PageRows<T> {
-    /// Adds a row that counts for so many bytes, if the page has room; answers whether it had. When it has not, there is
-    /// more.
+    /// Adds a row, if the page has room; answers whether it had, and otherwise notes that there are more rows. `make`
+    /// answers the row and the bytes that it counts for.
     pub(crate) fn add(
         &mut self,
         size: PageSize,
@@ -66,7 +66,7 @@ impl<T> PageRows<T> {
     }
 }
 
-/// A selection of keys or names, in the order in which they are wanted.
+/// A range of keys or names, with the direction in which they are listed.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub lower: Bound<String>,
@@ -79,7 +79,7 @@ impl Span {
         let mut lower = Bound::Included(keys.from);
         let mut upper = keys.to.map_or(Bound::Unbounded, Bound::Excluded);
         if let Some(after) = after {
-            // Only the stronger of two bounds is kept, so that the index starts at it.
+            // Only the tighter of two bounds is kept, so that the index scan starts at it.
             let beyond = |bound: &Bound<String>| match bound {
                 Bound::Included(bound) | Bound::Excluded(bound) if reverse => bound.as_str() <= after,
                 Bound::Included(bound) | Bound::Excluded(bound) => bound.as_str() > after,
@@ -100,7 +100,7 @@ impl Span {
     }
 }
 
-/// A listing of records as an engine answers it.
+/// A listing of records, for an engine.
 #[derive(Debug, Clone)]
 pub(crate) struct ListQuery {
     pub span: Span,
@@ -110,7 +110,7 @@ pub(crate) struct ListQuery {
 }
 
 impl ListQuery {
-    /// What to ask for.
+    /// The query for this listing.
     pub(crate) fn of(list: &List) -> ListQuery {
         ListQuery {
             span: Span::of(list.selector.key_range(), list.after.as_deref(), list.reverse),
@@ -120,13 +120,13 @@ impl ListQuery {
         }
     }
 
-    /// Everything that a selector covers, to be counted.
+    /// The query for all records that a selector covers, to count them.
     pub(crate) fn of_all(selector: Selector) -> ListQuery {
         ListQuery::of(&List { selector, ..List::default() })
     }
 }
 
-/// A listing of locks or consumers as an engine answers it.
+/// A listing of locks or consumers, for an engine.
 #[derive(Debug, Clone)]
 pub(crate) struct NameQuery {
     pub span: Span,
@@ -134,7 +134,7 @@ pub(crate) struct NameQuery {
 }
 
 impl NameQuery {
-    /// Which names to ask for.
+    /// The query for this listing.
     pub(crate) fn of(list: &NameList) -> NameQuery {
         let span = Span::of(KeyRange::prefix(&list.prefix), list.after.as_deref(), false);
         NameQuery { span, size: PageSize::up_to(None) }
@@ -146,18 +146,18 @@ impl NameQuery {
     }
 }
 
-/// The page of a listing: the next one begins behind its last row.
+/// The page of a listing: the next one begins after its last row.
 pub(crate) fn page<T>(seq: u64, found: PageRows<T>, key: impl Fn(&T) -> &str) -> Page<T> {
     let next = found.rows.last().filter(|_| found.more).map(|last| key(last).to_owned());
     Page { seq, items: found.rows, next }
 }
 
-/// A page of the stream as an engine answers it.
+/// A page of the stream, for an engine.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamQuery {
-    /// The first seq to look at, if the stream does not begin later.
+    /// The first seq to examine, unless the stream begins later.
     pub from: u64,
-    /// How many changes are looked at, so that a filter that matches little has a bounded cost.
+    /// The most changes to examine, so that a filter that matches little has a bounded cost.
     pub scan: u64,
     pub keys: KeyRange,
     pub record_type: Option<String>,
@@ -165,7 +165,7 @@ pub(crate) struct StreamQuery {
 }
 
 impl StreamQuery {
-    /// What to ask for.
+    /// The query for this request.
     pub(crate) fn of(stream: &Stream) -> StreamQuery {
         StreamQuery {
             from: stream.seq,
@@ -176,18 +176,19 @@ impl StreamQuery {
         }
     }
 
-    /// The seqs to look at, the last one excluded.
+    /// The seqs to examine, without the last one.
     pub(crate) fn seqs(&self, position: &Position) -> std::ops::Range<u64> {
         let start = self.from.max(position.first);
         start..start.saturating_add(self.scan).min(position.head + 1).max(start)
     }
 
-    /// Whether it leaves out some of the changes that it looks at.
+    /// Whether it leaves out some of the changes that it examines.
     fn is_filtered(&self) -> bool {
         !self.keys.from.is_empty() || self.keys.to.is_some() || self.record_type.is_some()
     }
 
-    /// A reader must never pass over a change in silence, so a hole in the stream is damage.
+    /// Checks that the page has no hole: a reader must never pass over a change silently, so a hole in the stream is
+    /// damage.
     ///
     /// # Errors
     /// The damage.
@@ -206,7 +207,7 @@ impl StreamQuery {
         Err(Damage::new("the stream has a hole"))
     }
 
-    /// The page of what was found.
+    /// The page of these rows.
     ///
     /// # Errors
     /// `trimmed` when its first seq is no longer kept.
@@ -224,12 +225,12 @@ impl StreamQuery {
     }
 }
 
-/// What a record counts for in a page.
+/// The bytes that a record counts for in a page.
 pub(crate) fn weight_bytes(record: &Record) -> usize {
     record.key.len() + record.value.get().len()
 }
 
-/// Whether another record fits a page of records that were asked for by key.
+/// Whether another record fits a page of records that were requested by key.
 pub(crate) fn fits(records: &[Record], next: &Record, bytes: usize) -> bool {
     records.is_empty()
         || (records.len() < limits::PAGE_RECORDS && bytes + weight_bytes(next) <= limits::PAGE_BYTES)

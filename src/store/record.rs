@@ -9,20 +9,20 @@ use super::time::Timestamp;
 /// One key with its value, as it is stored or read into a type of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<T = JsonText> {
-    /// 1 to 1,024 bytes of UTF-8 without NUL. Order is bytewise.
+    /// The key: 1 to 1,024 bytes of UTF-8 without NUL, ordered bytewise.
     pub key: String,
-    /// Counts the writes of this key: 1, 2, 3, … and from 1 again after a delete.
+    /// The number of writes of this key: 1, 2, 3, … and again from 1 after a delete.
     pub version: u64,
-    /// The stream number of the last change of this key: store-wide and never reused, so it is the safe token for
+    /// The seq of the last change of this key. It is unique in the store and never reused, so it is the safe token for
     /// compare-and-set.
     pub revision: u64,
-    /// A free name that listings and the stream can filter by.
+    /// A name of the program's choice, by which listings and the stream can filter.
     pub record_type: Option<String>,
     /// When this key was created.
     pub created: Timestamp,
     /// When this key was last written.
     pub updated: Timestamp,
-    /// As [`JsonText`] the exact text that was written, without the white space between its tokens.
+    /// The value; as [`JsonText`] the exact text that was written, without the white space between its tokens.
     pub value: T,
 }
 
@@ -32,11 +32,11 @@ pub type RecordOf<T> = Record<T>;
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The key was not there before.
+    /// The key did not exist before.
     Create,
-    /// The key was there before.
+    /// The key existed before.
     Update,
-    /// The key is gone; the change carries its last record.
+    /// The key was removed; the change carries its last record.
     Delete,
 }
 
@@ -64,17 +64,17 @@ impl Action {
 /// One record of the stream: a committed change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// 1, 2, 3, … without a hole, in commit order.
+    /// The number of the change in the stream: 1, 2, 3, … without a hole, in commit order.
     pub seq: u64,
     /// The seq of the first change of the same call: all changes of one mutate share it.
     pub tx: u64,
-    /// This is the last change of its call.
+    /// Whether this is the last change of its call.
     pub tx_end: bool,
-    /// What happened.
+    /// What the change did.
     pub action: Action,
-    /// When it happened.
+    /// When the change was made.
     pub time: Timestamp,
-    /// The record after the change; the last one before it for a delete.
+    /// The record after the change; for a delete the last record before it.
     pub record: Record,
 }
 
@@ -97,7 +97,7 @@ pub fn values_of<T: DeserializeOwned>(records: &[Record]) -> Result<Vec<T>> {
     records.iter().map(value_of).collect()
 }
 
-/// Reads records into records of a type of the program.
+/// Reads the values of records into a type of the program, and keeps the rest of each record.
 ///
 /// # Errors
 /// As [`value_of`], for the first value that does not fit.

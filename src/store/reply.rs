@@ -1,4 +1,4 @@
-//! What a store answers.
+//! The replies of a store.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -7,12 +7,25 @@ use super::json_text::JsonText;
 use super::record::{Change, Record};
 use super::time::Timestamp;
 
-/// What a store answers. Every read carries `seq`, the head of the stream in the snapshot it was read at.
+/// The content of a reply of one kind: `answer!(reply, Reply::Count { count, .. } => count)` is `Ok(count)`, or the
+/// error `internal` when the reply is of another kind.
+macro_rules! answer {
+    ($reply:expr, $kind:pat => $answer:expr) => {
+        match $reply {
+            $kind => Ok($answer),
+            other => Err($crate::store::reply::unexpected(&other)),
+        }
+    };
+}
+pub(super) use answer;
+
+/// The reply of a store to a request. Each reply to a read has `seq`, the head of the stream in the snapshot of the
+/// read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// To `Init`.
     Init {
-        /// False when the store was there already.
+        /// False when the store existed already.
         created: bool,
     },
     /// To `Put` and `Patch`.
@@ -25,7 +38,7 @@ pub enum Reply {
     Mutated(Vec<MutationResult>),
     /// To `Trim`.
     Trimmed {
-        /// How many changes.
+        /// The number of changes that were removed.
         trimmed: u64,
     },
     /// To `LockAcquire`.
@@ -50,7 +63,7 @@ pub enum Reply {
     Count {
         /// The head of the snapshot.
         seq: u64,
-        /// How many records.
+        /// The number of records.
         count: u64,
     },
     /// To `Stream`.
@@ -59,14 +72,14 @@ pub enum Reply {
     Head {
         /// The last seq, 0 on a fresh store.
         seq: u64,
-        /// The first seq that is kept, or that will be.
+        /// The first seq that is kept, or the next one when none is.
         first: u64,
     },
     /// To `LockStatus`.
     Lock {
         /// The head of the snapshot.
         seq: u64,
-        /// None when nobody holds it.
+        /// None when the lock is free.
         lock: Option<Lock>,
     },
     /// To `LockList`.
@@ -83,7 +96,7 @@ pub enum Reply {
     },
     /// To `ConsumerGet`.
     Consumed {
-        /// The changes behind the position; committing the seq before `next` deals with all of them.
+        /// The changes after the position; to commit all of them, commit the seq before their `next`.
         changes: Changes,
         /// The position of the consumer.
         position: u64,
@@ -105,7 +118,7 @@ pub enum Reply {
     Restored(Restored),
 }
 
-/// What one mutation of a mutate did.
+/// The result of one mutation of a mutate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MutationResult {
     /// A put or a patch.
@@ -126,35 +139,35 @@ impl From<MutationResult> for Reply {
     }
 }
 
-/// Where a written record stands now.
+/// The numbers of a record that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// Its new version.
     pub version: u64,
     /// Its new revision.
     pub revision: u64,
-    /// Its new value, when a patch asked for it.
+    /// Its new value, when the patch asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub value: Option<JsonText>,
 }
 
-/// What a delete removed.
+/// The result of a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deleted {
-    /// How many records.
+    /// The number of records that were removed.
     pub deleted: u64,
-    /// The stream number of the last one's delete.
+    /// The seq of the last of these deletes; none when no record was removed.
     pub revision: Option<u64>,
 }
 
-/// A lock as its owner has it.
+/// The grant of a lock to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
-    /// Grows with every grant of any lock of the store; a refresh keeps it.
+    /// The fencing token: it grows with every grant of any lock of the store, and a refresh keeps it.
     pub fence: u64,
-    /// How often this grant was refreshed, this time included. A daemon does not tell: 0.
+    /// How often this grant was refreshed, including this time; always 0 from a daemon.
     pub refreshes: u64,
-    /// Until when, unless it is refreshed.
+    /// When it expires, unless it is refreshed.
     pub expires: Timestamp,
 }
 
@@ -163,11 +176,11 @@ pub struct Grant {
 pub struct Lock {
     /// Its name.
     pub name: String,
-    /// Who holds it.
+    /// The owner that holds it.
     pub owner: String,
-    /// The token of this grant.
+    /// The fencing token of its grant.
     pub fence: u64,
-    /// Until when, unless it is refreshed.
+    /// When it expires, unless it is refreshed.
     pub expires: Timestamp,
 }
 
@@ -180,23 +193,23 @@ pub struct Consumer {
     pub position: u64,
     /// The session that follows the stream under this name.
     pub holder: Option<String>,
-    /// Until when, unless that is renewed.
+    /// When the hold of that session expires, unless it is renewed.
     pub expires: Option<Timestamp>,
 }
 
-/// Part of a listing.
+/// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The head of the stream in the snapshot of this page.
     pub seq: u64,
     /// The items, in order.
     pub items: Vec<T>,
-    /// Where to go on, when there is more: the `after` of the next `List`; for `GetBatch` the first key that was
-    /// not answered.
+    /// Where the next page begins; none at the end: the `after` of the next `List`, or for `GetBatch` the first key
+    /// that was not answered.
     pub next: Option<String>,
 }
 
-/// Part of the stream.
+/// One page of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// The head of the stream in the snapshot of this page.
@@ -207,46 +220,36 @@ pub struct Changes {
     pub next: u64,
 }
 
-/// Which store this is: a copy has the same `store_id`, a restored one a new `epoch`.
+/// The ids of a store and of its history: a copy has the same `store_id`, and a restore begins a new `epoch`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Random, made by init.
+    /// The random id of the store, made by init.
     pub store_id: String,
-    /// Random, made by init: numbers of the stream compare only within one epoch.
+    /// The random id of the history, made by init or a restore: seqs are comparable only within one epoch.
     pub epoch: String,
 }
 
-/// What a compact gave back. A reader that holds an old snapshot keeps some of it until it has gone.
+/// The result of a compact. A reader that holds an old snapshot keeps some space until it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compacted {
-    /// What the store took on the disk, with its log.
+    /// The size of the store on the disk before, with its log.
     pub bytes_before: u64,
-    /// What it takes now.
+    /// Its size now.
     pub bytes_after: u64,
 }
 
-/// What a restore did.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The file that the store before is kept in, a name in the directory of the store; none when there was no store.
+    /// The name of the file in the directory of the store that holds the old store; none when there was no store.
     pub replaced: Option<String>,
 }
 
-/// Tells a value that is null from one that is not there.
+/// Distinguishes a value that is null from a missing one.
 pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// What a reply of one kind says; `internal` for a reply of another kind.
-macro_rules! answer {
-    ($reply:expr, $kind:pat => $answer:expr) => {
-        match $reply {
-            $kind => Ok($answer),
-            other => Err(unexpected(&other)),
-        }
-    };
 }
 
 impl TryFrom<Reply> for Page<Record> {
@@ -272,7 +275,7 @@ impl Reply {
     }
 }
 
-/// The error for a reply that answers another request.
+/// The error for a reply of another kind than the request has.
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(Code::Internal, format!("the store answered something else: {reply:?}"))
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a store.
+//! The requests to a store.
 //!
 //! A [`Request`] is data, so that one function of a [`Store`](super::Store) carries every operation, whether the
 //! store is in this process or behind a socket.
@@ -6,6 +6,8 @@
 mod check;
 mod mutation;
 mod read;
+
+use std::time::Duration;
 
 use super::subscription::Start;
 pub(crate) use check::{check_filter, check_value};
@@ -21,19 +23,37 @@ pub enum Request {
     Write(Write),
     /// Reads the store.
     Read(Read),
-    /// Gives what is free in the files of the store back to the file system.
+    /// Returns the free space in the files of the store to the file system.
     Compact,
-    /// Puts what was staged beside the store in its place: see [`maintenance::stage`](super::maintenance::stage).
+    /// Puts the store that was staged beside this one in its place: see [`maintenance::stage`](super::maintenance::stage).
     Restore {
-        /// That of what was staged.
+        /// The epoch of the staged store.
         epoch: String,
     },
 }
 
 impl Request {
-    /// Whether a lost answer leaves open whether something of the store was changed.
+    /// Whether the outcome is unknown when the answer is lost: the store may have been changed.
     pub(crate) fn may_be_unknown(&self) -> bool {
         !matches!(self, Request::Read(_) | Request::Compact)
+    }
+}
+
+impl From<Read> for Request {
+    fn from(read: Read) -> Request {
+        Request::Read(read)
+    }
+}
+
+impl From<WriteOperation> for Request {
+    fn from(operation: WriteOperation) -> Request {
+        Request::Write(operation.into())
+    }
+}
+
+impl From<Mutation> for Request {
+    fn from(mutation: Mutation) -> Request {
+        Request::Write(mutation.into())
     }
 }
 
@@ -46,7 +66,7 @@ pub struct Write {
     /// gets the same answer without being applied again. Not with locks, which are safe to repeat by themselves. A repeat
     /// of a large [`Delete`] that was broken off does the rest.
     pub once: Option<String>,
-    /// The lock that must not have gone to another holder; not with locks.
+    /// A lock that must not have been granted to another owner since; not with locks.
     pub fence: Option<Fence>,
 }
 
@@ -73,40 +93,40 @@ pub enum WriteOperation {
     Trim(Trim),
     /// Acquires or refreshes a lock.
     LockAcquire(LockAcquire),
-    /// Gives a lock back.
+    /// Releases a lock.
     LockRelease(LockRelease),
-    /// Moves the position of a consumer on.
+    /// Advances the position of a consumer.
     ConsumerCommit(ConsumerCommit),
-    /// Forgets a consumer.
+    /// Removes a consumer.
     ConsumerDelete {
         /// The consumer.
         name: String,
     },
-    /// Makes a session the holder of a consumer. It stands behind [`Store::subscribe`](super::Store::subscribe), and is
-    /// nothing that a client can ask a daemon for.
+    /// Makes a session the holder of a consumer. [`Store::subscribe`](super::Store::subscribe) is built on it; a client
+    /// cannot send it to a daemon.
     ConsumerHold(ConsumerHold),
-    /// Ends the hold of a session on a consumer; no client can ask a daemon for it either.
+    /// Ends the hold of a session on a consumer; a client cannot send it to a daemon either.
     ConsumerLeave(ConsumerLeave),
 }
 
 impl WriteOperation {
-    /// Whether it is a delete of a prefix, of a range or of everything by itself: one that may take long.
+    /// Whether it is a lone delete of a prefix, of a range or of everything, which may take long.
     pub(crate) fn is_range_delete(&self) -> bool {
         matches!(self, WriteOperation::Apply(Mutation::Delete(Delete { target: Target::Selection(_), .. })))
     }
 }
 
-/// A fencing token: the write is applied only while the lock has this token and was not released. That the lock
-/// expired does not fail the write; that somebody else acquired it since then does.
+/// A fencing token: the write is applied only while the lock has this token and was not released. The write does not
+/// fail because the lock has expired, but because another owner has acquired it since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     /// The name of the lock.
     pub lock: String,
-    /// The `fence` that acquiring it answered.
+    /// The `fence` of its [`Grant`](super::Grant).
     pub token: u64,
 }
 
-/// How much of the stream is removed.
+/// The part of the stream that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trim {
     /// Every change up to this seq; 0 = none.
@@ -115,62 +135,71 @@ pub enum Trim {
     All,
 }
 
-/// Acquires a lock, or refreshes it when the owner has it already: a refresh keeps the fence and never shortens.
+/// Acquires a lock, or refreshes it when the owner has it already: a refresh keeps the fence, and the lock never
+/// expires earlier.
 ///
-/// With a `fence` only the grant of that fence is refreshed, and no other one is made: also when it expired, as long as
-/// nobody else got the lock since and it was not released. So an owner that was asleep, or has not been heard for long,
-/// goes on where nothing has happened meanwhile.
+/// With a `fence`, only the grant of that fence is refreshed, and no other one is made. The grant may have expired, as
+/// long as no other owner has acquired the lock since and it was not released. So an owner that was asleep or cut off
+/// goes on when nothing has happened in the meantime.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockAcquire {
     /// The lock, 1 to 256 bytes.
     pub name: String,
-    /// Who wants it, 1 to 256 bytes.
+    /// The owner that acquires it, 1 to 256 bytes.
     pub owner: String,
-    /// For how long, in milliseconds: at least 1, at most 100 years.
+    /// How long it is held, in milliseconds: from 1 to [`limits::LOCK_DURATION_MS`](crate::limits::LOCK_DURATION_MS),
+    /// which is 100 years.
     pub duration_ms: u64,
-    /// The fence of the grant that is refreshed; none = whatever the lock allows.
+    /// The fence of the grant to refresh; none = refresh a grant of this owner, or make a new one.
     pub fence: Option<u64>,
 }
 
-/// Gives a lock back.
+impl LockAcquire {
+    pub(super) fn new(name: &str, owner: &str, duration: Duration, fence: Option<u64>) -> LockAcquire {
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms, fence }
+    }
+}
+
+/// Releases a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockRelease {
     /// The lock.
     pub name: String,
-    /// Who acquired it.
+    /// The owner that acquired it.
     pub owner: String,
-    /// Only the grant with this fence; none = whichever the owner has.
+    /// Release only the grant with this fence; none = any grant of the owner.
     pub fence: Option<u64>,
-    /// Only when it was refreshed so many times, which is how a grant is given back that the same owner may have
-    /// refreshed meanwhile; none = however often. No daemon takes it from a client.
+    /// Release only a grant that was refreshed this many times: the same owner may have refreshed it in the meantime.
+    /// None = any number of times. A client cannot send it to a daemon.
     pub refreshes: Option<u64>,
 }
 
-/// Moves the position of a consumer on. A smaller `seq` than its position changes nothing; a consumer that is not there is
-/// made.
+/// Advances the position of a consumer. A `seq` below its position changes nothing; a consumer that does not exist is
+/// created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerCommit {
     /// The consumer, 1 to 256 bytes.
     pub name: String,
     /// The last seq that was dealt with.
     pub seq: u64,
-    /// The session that follows the stream under this name; none = it must have none.
+    /// The session that holds the consumer; none = no session may hold it.
     pub holder: Option<String>,
 }
 
-/// Makes a session the holder of a consumer, or renews that.
+/// Makes a session the holder of a consumer, or renews its hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerHold {
-    /// The consumer; made when it is not there.
+    /// The consumer; created when it does not exist.
     pub name: String,
     /// The session.
     pub holder: String,
-    /// For how long, in milliseconds, unless it is renewed.
+    /// How long the hold lasts unless it is renewed, in milliseconds.
     pub duration_ms: u64,
-    /// Where the consumer begins when it is not there; none = with the first change that is kept.
+    /// Where the consumer begins when it does not exist; none = with the first change that is kept.
     pub start: Option<Start>,
-    /// Only prolong a hold that the session still has. One that was lost is not gained again in passing: its position
-    /// would not be read anew.
+    /// Only renew a hold that the session still has. A lost hold is not acquired again, because the session would not
+    /// read the position anew.
     pub renew: bool,
 }
 

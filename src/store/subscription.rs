@@ -1,4 +1,4 @@
-//! Following the stream: what is asked for, what comes, and the handle that the caller reads from.
+//! Subscriptions: the request, the events, and the handle from which the caller reads.
 
 use std::time::Duration;
 
@@ -10,48 +10,48 @@ use super::record::Change;
 use super::reply::Identity;
 use super::request::check_filter;
 
-/// Which changes are wanted, and from where on.
+/// The changes that a subscription wants, and where it starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscribe {
-    /// Where to begin. None = with the next change; for a consumer, with the first change that is kept. A consumer that is
-    /// there already begins behind its position.
+    /// Where to start; none = with the next change, for a consumer with the first change that is kept. A consumer that
+    /// exists already starts after its position.
     pub start: Option<Start>,
     /// Only changes of keys that start with this.
     pub prefix: Option<String>,
     /// Only changes of records of this type.
     pub record_type: Option<String>,
-    /// Follow under this name: its position is kept in the store, and nobody else follows under it meanwhile. See
-    /// [`Subscription::commit`].
+    /// Follow as the consumer of this name: its position is kept in the store, and only one session at a time follows
+    /// as it. See [`Subscription::commit`].
     pub consumer: Option<String>,
-    /// How long to wait while somebody else follows under that name.
+    /// How long to wait while another session follows as that consumer.
     pub wait: Duration,
-    /// The history that `start` is a position of: another one is `epoch_changed`.
+    /// The epoch to which `start` belongs; the subscription fails with `epoch_changed` when the store has another one.
     pub epoch: Option<String>,
 }
 
-/// Where a subscription begins.
+/// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// With the next change.
     Now,
-    /// Behind this seq, the last one seen; 0 = with the first change of the store.
+    /// After this seq, the last one that was seen; 0 = with the first change of the store.
     After(u64),
 }
 
 impl Subscribe {
-    /// Everything that happens behind this seq.
+    /// All changes after this seq.
     #[must_use]
     pub fn after(seq: u64) -> Subscribe {
         Subscribe { start: Some(Start::After(seq)), ..Subscribe::default() }
     }
 
-    /// Everything that this consumer has not dealt with yet.
+    /// All changes after the position of this consumer.
     #[must_use]
     pub fn consumer(name: impl Into<String>) -> Subscribe {
         Subscribe { consumer: Some(name.into()), ..Subscribe::default() }
     }
 
-    /// Refuses what no store could answer.
+    /// Checks that a store could answer the request.
     ///
     /// # Errors
     /// `bad_request` or `too_large`, with the field.
@@ -64,34 +64,34 @@ impl Subscribe {
         }
     }
 
-    /// Whether a change is one of those that are wanted.
+    /// Whether the subscription wants a change.
     pub(crate) fn covers(&self, change: &Change) -> bool {
         let has = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == found)
         };
-        // The half-open range of a prefix holds the keys that start with it, and no other.
+        // The half-open range of a prefix holds exactly the keys that start with it.
         self.prefix.as_deref().is_none_or(|prefix| change.record.key.starts_with(prefix))
             && has(&self.record_type, change.record.record_type.as_deref())
     }
 }
 
-/// What a subscription brings.
+/// An event of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A change that is wanted, in the order of the stream.
+    /// The next change that is wanted, in the order of the stream.
     Change(Change),
-    /// Nothing that is wanted came for a while.
+    /// No wanted change has come for a while.
     Progress {
-        /// Every wanted change up to this seq has come.
+        /// Every wanted change up to this seq was delivered.
         seq: u64,
-        /// How many changes of the store are still to be looked at.
+        /// How many changes of the store are still to be examined.
         lag: u64,
     },
 }
 
 /// The changes of a store as they are committed, from any process.
 ///
-/// It is a cursor, not a queue: who reads slowly loses nothing, and costs the store nothing.
+/// It is a cursor, not a queue: a slow reader loses nothing, and costs the store nothing.
 ///
 /// ```
 /// use kv::store::{Address, Clock, EngineKind, Event, JsonText, LocalStore, Put, Store, Subscribe};
@@ -127,29 +127,30 @@ impl Subscription {
         &self.identity
     }
 
-    /// The head of the stream when it began.
+    /// The head of the stream when the subscription began.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// The next event; waits for it as long as it takes. Nothing is lost when the wait is given up.
+    /// The next event; waits for it without a limit. No event is lost when the future is dropped.
     ///
     /// # Errors
-    /// `trimmed` when the changes that come next were trimmed, `epoch_changed` when the store was replaced, both for
-    /// good; `unavailable` while the store cannot be read, or the daemon cannot be had: then it may be called again.
+    /// `trimmed` when the next changes were trimmed, `epoch_changed` when the store was replaced: both are final.
+    /// `consumer_busy` when another session follows as the consumer by now. `unavailable` while the store cannot be
+    /// read or the daemon cannot be reached: then it may be called again.
     pub async fn next(&mut self) -> Result<Event> {
         self.source.next().await
     }
 
-    /// Moves the position of the consumer on: everything up to this seq was dealt with. Answers the position, which never
-    /// goes back.
+    /// Advances the position of the consumer: everything up to this seq was dealt with. Answers the position, which
+    /// never goes back.
     ///
-    /// What was not committed comes again, to whoever follows next: at least once, and in order.
+    /// Changes that were not committed are delivered again to the next session: at least once, and in order.
     ///
     /// # Errors
-    /// `consumer_busy` when somebody else follows under the name by now, as after this process was stopped for long;
-    /// `future` beyond the head of the stream; `bad_request` when this is no consumer.
+    /// `consumer_busy` when another session follows as the consumer by now, for example after this process was stopped
+    /// for long; `future` beyond the head of the stream; `bad_request` when the subscription has no consumer.
     pub async fn commit(&mut self, seq: u64) -> Result<u64> {
         self.source.commit(seq).await
     }
@@ -161,7 +162,7 @@ impl std::fmt::Debug for Subscription {
     }
 }
 
-/// Where the events of a subscription come from.
+/// The source of the events of a subscription.
 #[async_trait]
 pub(crate) trait Source: Send {
     /// Must not lose an event when its future is dropped.
@@ -170,18 +171,18 @@ pub(crate) trait Source: Send {
     async fn commit(&mut self, seq: u64) -> Result<u64>;
 }
 
-/// The error of a commit by who follows under no name.
+/// The error for a commit by a subscription without a consumer.
 pub(crate) fn no_consumer() -> Error {
     Error::new(Code::BadRequest, "this subscription has no consumer whose position could be kept")
 }
 
-/// The error of a position in another history of the store.
+/// The error for a position in another history of the store.
 pub(crate) fn epoch_changed() -> Error {
     Error::new(Code::EpochChanged, "the store was replaced or restored: its stream is another one")
         .hint("list the records again, and follow from the seq of that listing")
 }
 
-/// Whether somebody who has seen everything up to this seq can go on from there.
+/// Checks that a reader who has seen everything up to this seq can go on from there.
 ///
 /// # Errors
 /// `future` beyond the head, `trimmed` when the next change is gone.
@@ -196,13 +197,13 @@ pub(crate) fn check_position(seq: u64, first: u64, head: u64) -> Result<()> {
     Ok(())
 }
 
-/// The error of a position that is not there yet.
+/// The error for a position that the stream has not reached yet.
 pub(crate) fn future(seq: u64, head: u64) -> Error {
     Error::new(Code::Future, format!("the stream ends at {head}, {seq} lies beyond it"))
         .hint("take the seq of a reply, or \"now\"")
 }
 
-/// The error of who wants a change that was trimmed.
+/// The error for a change that was trimmed.
 pub(crate) fn trimmed(seq: u64, first: u64) -> Error {
     let mut error = Error::new(Code::Trimmed, format!("the stream begins at {first}, {seq} was trimmed"))
         .hint(format!("read on from {first}; what was before it is gone"));

@@ -1,4 +1,4 @@
-//! Instants as kv keeps and shows them, and the clock they come from.
+//! Instants as kv stores and shows them, and the clock that they come from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::error::{Code, Error};
 use crate::limits;
 
-/// An instant in UTC with a precision of one millisecond. Shown by RFC 3339 with exactly three decimals and `Z`,
-/// stored as an integer.
+/// An instant in UTC with a precision of one millisecond. It is shown as RFC 3339 with exactly three decimals and `Z`,
+/// and stored as an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant so many milliseconds after 1970-01-01T00:00:00Z.
+    /// The instant `unix_ms` milliseconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn from_unix_ms(unix_ms: i64) -> Timestamp {
         Timestamp(unix_ms)
@@ -30,8 +30,8 @@ impl Timestamp {
 }
 
 impl Timestamp {
-    /// As it is shown; none beyond the calendar. A page of the stream shows three thousand instants, so this is done without
-    /// the formatter: by the days of the era in which a year begins with March
+    /// The text of the instant; none beyond the calendar. A page of the stream shows three thousand instants, so this
+    /// works without the formatter: by the days of the era in which a year begins in March
     /// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>).
     fn to_rfc3339(self) -> Option<[u8; 24]> {
         if !limits::TIME_MS.contains(&self.0) {
@@ -39,7 +39,7 @@ impl Timestamp {
         }
         const DAY_MS: i64 = 86_400_000;
         let (days, ms) = (self.0.div_euclid(DAY_MS), self.0.rem_euclid(DAY_MS));
-        // From the first of March of the year 0 on.
+        // From the first of March of the year 0.
         let days = days + 719_468;
         let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
         let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -65,12 +65,12 @@ impl Timestamp {
         Some(text)
     }
 
-    /// Gives the text to something that takes one.
+    /// Calls `take` with the text.
     fn with_text<T>(self, take: impl FnOnce(&str) -> T) -> T {
         match self.to_rfc3339() {
-            // It is made of ASCII.
+            // The text is ASCII.
             Some(text) => take(std::str::from_utf8(&text).unwrap_or_default()),
-            // A database changed by a hostile hand may hold any integer; showing it must not fail.
+            // A database that an attacker has changed may hold any integer; showing it must not fail.
             None => take(&format!("{}ms", self.0)),
         }
     }
@@ -86,7 +86,7 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Timestamp, Error> {
-        // As an instant beyond the calendar is shown.
+        // The form in which an instant beyond the calendar is shown.
         if let Some(Ok(unix_ms)) = text.strip_suffix("ms").map(str::parse) {
             return Ok(Timestamp(unix_ms));
         }
@@ -131,7 +131,7 @@ impl Clock {
     }
 }
 
-/// A clock set by hand; clones share their time.
+/// A clock that is set by hand; clones share their time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 
@@ -142,7 +142,7 @@ impl ManualClock {
         ManualClock(Arc::new(AtomicI64::new(now.unix_ms())))
     }
 
-    /// Moves the clock by so many milliseconds, backwards when negative.
+    /// Moves the clock by `by_ms` milliseconds, backwards when it is negative.
     pub fn advance_ms(&self, by_ms: i64) {
         self.0.fetch_add(by_ms, Ordering::SeqCst);
     }

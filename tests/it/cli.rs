@@ -87,7 +87,9 @@ fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
         ("kv get a --text", 2, "--raw"),
         ("kv list x", 2, "OFFSET"),
         ("kv frobnicate", 2, "Usage"),
-        ("kv --type postgres get a", 1, "unsupported"),
+        ("kv --type rqlite get a", 1, "unsupported"),
+        ("kv --type postgres --connection postgres://u@%2Fnowhere/d get a", 6, "cannot be reached"),
+        ("kv --type postgres --connection data.db get a", 2, "postgres://USER"),
         ("kv --connection 'file:data.db?vfs=x' get a", 2, "vfs"),
     ] {
         let (code, stderr) = kv.fails(text);

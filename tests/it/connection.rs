@@ -1,8 +1,8 @@
-//! The words that say which store is meant: connection strings and variables, by the real binary.
+//! How a user names a store: connection strings and variables, by the real binary.
 
 use crate::support::Kv;
 
-/// Names that mean something to a shell, a URI, SQLite or a terminal.
+/// Names with a special meaning for a shell, a URI, SQLite or a terminal.
 const NAMES: &[&str] = &[
     "100%",
     "a%20b",
@@ -38,7 +38,7 @@ fn the_default_store_works_in_a_directory_of_any_name() {
     for name in NAMES {
         let there = format!("cd -- {}", word(name));
         kv.ok(&format!("mkdir -- {}; {there}; kv init; kv put a --value 1; test -f data.db", word(name)));
-        // Another way to it, another process, and the words of the daemon lead to the same store.
+        // Another path to it, another process, and the connection string of the daemon lead to the same store.
         let told = kv.ok(&format!("{there}; kv daemon status | jq -r .store"));
         kv.ok(&format!("cd /; kv --connection {} put b --value 2", word(told.trim_end_matches('\n'))));
         let found = kv.ok(&format!("kv --daemon=never --connection ./{}/data.db count all", word(name)));

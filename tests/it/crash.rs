@@ -21,7 +21,7 @@ fn every_acknowledged_put_survives_kill_9() {
     }
 }
 
-/// It may be sent again, and when nobody is there to take it, what the first daemon did with it stays open.
+/// The call may be sent again; when no daemon takes it, the outcome at the first daemon stays unknown.
 #[test]
 fn a_write_with_an_id_whose_daemon_dies_and_is_not_followed_is_unknown() {
     let kv = Kv::new();

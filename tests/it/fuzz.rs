@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets on inputs that look like what comes in.
+//! The bodies of the fuzz targets, on inputs that resemble real ones.
 //!
 //! `FUZZ_CASES=1000000 cargo test --locked --release --test it fuzz` runs for long; the fuzzer itself is
 //! `cargo +nightly fuzz run request_line`.
@@ -70,7 +70,7 @@ fn a_line_is_a_request_or_an_error_that_the_client_caused() {
     run(lines(), bodies::request_line);
 }
 
-/// No line ends the daemon but those that ask for it, and each has one reply.
+/// Only a `shutdown` ends the daemon, and each line has one reply.
 #[test]
 fn a_daemon_survives_any_lines() {
     const AT_ONCE: u32 = 500;
@@ -92,7 +92,7 @@ fn a_daemon_survives_any_lines() {
                 input.push(b'\n');
                 input
             });
-            // A subscription would go on behind the end of the input.
+            // A subscription would go on after the end of the input.
             input.extend_from_slice(b"{\"id\":\"last\",\"op\":\"bye\"}\n");
             let count = input.iter().filter(|&&byte| byte == b'\n').count();
             let mut replies = exchange(&kv, &input);

@@ -15,6 +15,7 @@ mod fuzz;
 mod model;
 mod once_golden;
 mod postgres;
+mod postgres_users;
 mod protocol;
 mod push;
 mod readme;

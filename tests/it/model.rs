@@ -18,8 +18,8 @@ use self::plain::{Failure, Model};
 use self::steps::Step;
 use crate::support::{Daemon, START_MS, Site, assert_sound, number_from_environment, postgres, runtime};
 
-/// What one after the other is called at one instant: writes together become one batch, in their order; a read sees
-/// what is committed, so it runs alone.
+/// The calls of one step, which are made at one instant: writes become one batch, in their order; a read sees committed
+/// changes only, so it runs alone.
 struct Batch {
     requests: Vec<Request>,
     store: usize,
@@ -71,7 +71,7 @@ enum Way {
 enum Opened {
     Local(LocalStore),
     /// Its daemon ends behind the client.
-    Remote(Client, #[expect(dead_code, reason = "it lives as long as this")] Daemon),
+    Remote(Box<Client>, #[expect(dead_code, reason = "it lives as long as this")] Daemon),
 }
 
 impl Opened {
@@ -83,7 +83,7 @@ impl Opened {
                 let directory = site.directory.path().join(name);
                 std::fs::create_dir_all(&directory).unwrap();
                 let daemon = Daemon::at(site.address.clone(), &directory, clock);
-                Opened::Remote(Client::connect(&daemon.socket).await.unwrap(), daemon)
+                Opened::Remote(Box::new(Client::connect(&daemon.socket).await.unwrap()), daemon)
             }
         }
     }
@@ -91,7 +91,7 @@ impl Opened {
     fn store(&self) -> &dyn Store {
         match self {
             Opened::Local(store) => store,
-            Opened::Remote(client, _) => client,
+            Opened::Remote(client, _) => &**client,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What stands in `kv_once` of databases: the hash that tells a repeat, and the outcome that it gets.
+//! The rows of `kv_once`: the hash by which a repeat is recognized, and the outcome that it gets.
 //!
 //! `tests/golden/once.txt` is only ever added to. Each block is a request (`>`), the hash of its first form (`0`) and of
 //! its canonical form (`1`), the outcome as it is kept (`=`), and the reply (`<`). A delete that is kept as half done goes on, and
@@ -85,7 +85,7 @@ fn each_request_is_kept_by_the_hash_of_its_canonical_form() {
     });
 }
 
-/// The store is empty, so that every request would be told something else if it were applied.
+/// The store is empty, so that every request would have another outcome if it were applied.
 #[test]
 fn rows_of_every_version_are_read_as_they_were_meant() {
     for form in [|block: &Block<'static>| block.first_form, |block: &Block<'static>| block.canonical_form] {
@@ -101,7 +101,7 @@ fn rows_of_every_version_are_read_as_they_were_meant() {
             let expected: Vec<&str> = blocks.iter().map(|block| block.reply).collect();
             assert_eq!(replies(socket, &blocks).await, expected);
             assert_eq!(sqlite3(directory, "select head, first from kv_meta"), "0|1\n", "nothing was applied");
-            // Under the id of another one each is refused.
+            // Under the id of another request each one is refused.
             let mut turned = blocks;
             turned.rotate_left(1);
             for reply in replies(socket, &turned).await {

@@ -21,8 +21,8 @@ pub(crate) fn exchange(kv: &Kv, bytes: &[u8]) -> Vec<String> {
     replies.lines().map(str::to_owned).collect()
 }
 
-/// A golden file holds requests behind `> ` and their replies behind `< `; times are written as `…`. It is only ever
-/// added to.
+/// A golden file holds requests after `> ` and their replies after `< `; times are written as `…`. Lines are only ever
+/// added to it.
 #[test]
 fn the_golden_lines_are_answered_as_they_stand() {
     let kv = Kv::new();
@@ -32,7 +32,7 @@ fn the_golden_lines_are_answered_as_they_stand() {
     assert_eq!(replies.join("\n"), golden("< ").join("\n"));
 }
 
-/// The golden lines behind a mark.
+/// The golden lines after a mark.
 fn golden(mark: &str) -> Vec<&'static str> {
     include_str!("../golden/kv1.txt").lines().filter_map(|line| line.strip_prefix(mark)).collect()
 }

@@ -1,4 +1,4 @@
-//! What the daemon pushes, by the real binary: nothing is lost, nothing comes twice, nobody holds up others.
+//! The events of the daemon, by the real binary: none is lost, none comes twice, and no client delays others.
 
 mod consumers;
 mod contenders;
@@ -17,7 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::support::Kv;
 
-/// Lines over a socket, as somebody sends them who writes a client.
+/// Lines over a socket, as a simple client sends them.
 struct Wire {
     lines: Lines<BufReader<OwnedReadHalf>>,
     writer: OwnedWriteHalf,

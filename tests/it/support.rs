@@ -191,6 +191,8 @@ impl Drop for Daemon {
 /// The real binary in a directory of its own, with a runtime directory of its own.
 pub(crate) struct Kv {
     pub(crate) directory: TempDir,
+    /// What its commands have in their environment besides.
+    variables: Vec<(String, String)>,
 }
 
 impl Kv {
@@ -200,7 +202,15 @@ impl Kv {
         let runtime = directory.path().join("run");
         std::fs::create_dir(&runtime).unwrap();
         std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o700)).unwrap();
-        Kv { directory }
+        Kv { directory, variables: Vec::new() }
+    }
+
+    /// With these variables in the environment of its commands.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Kv {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut kv = Kv::new();
+        kv.variables = variables.iter().map(owned).collect();
+        kv
     }
 
     /// A command with nothing of the caller's environment but the path.
@@ -214,6 +224,7 @@ impl Kv {
             .env("PATH", path)
             .env("HOME", self.directory.path())
             .env("XDG_RUNTIME_DIR", self.directory.path().join("run"))
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

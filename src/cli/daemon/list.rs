@@ -28,13 +28,13 @@ enum Format {
     Json,
 }
 
-/// A daemon that was asked for its status; without one when it did not answer.
+/// A daemon with the status that it told; none when it did not answer.
 struct QueriedDaemon {
     found: Found,
     answer: Option<(Client, Status)>,
 }
 
-/// A daemon as it is printed.
+/// A daemon in the form in which it is printed.
 #[derive(Serialize)]
 struct DaemonView<'a> {
     socket: &'a Path,
@@ -57,7 +57,7 @@ struct DaemonView<'a> {
 impl QueriedDaemon {
     async fn all() -> Vec<QueriedDaemon> {
         let mut asked = join_all(discovery::daemons().into_iter().map(QueriedDaemon::ask)).await;
-        // Those that do not answer come last.
+        // Daemons that do not answer come last.
         let name =
             |asked: &QueriedDaemon| asked.answer.as_ref().map(|(_, status)| status.hello.store.clone());
         asked.sort_by_key(|asked| (asked.answer.is_none(), name(asked)));
@@ -91,13 +91,13 @@ impl QueriedDaemon {
             spawned: hello.map(|hello| hello.spawned),
             started: status.map(|status| status.started.as_str()),
             uptime_s: status.and_then(uptime_s),
-            // Without the connection that asks.
+            // Without the connection of this command.
             clients: status.map(|status| status.connections.saturating_sub(1)),
         }
     }
 }
 
-/// The store of a daemon: of a file the path, by which people know it.
+/// The store of a daemon; for a file its path.
 fn store(hello: &Hello) -> String {
     let address = EngineKind::from_name(&hello.engine).map(|kind| Address::parse(kind, &hello.store));
     let path = address.and_then(|address| Some(address.ok()?.file()?.display().to_string()));
@@ -139,7 +139,7 @@ fn row(view: &DaemonView) -> [String; 6] {
     ]
 }
 
-/// The two largest units of a time, as people say it.
+/// The two largest units of a time, for people.
 fn uptime(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
@@ -150,7 +150,7 @@ fn uptime(seconds: i64) -> String {
     }
 }
 
-/// Ends every daemon of this user, and tells which.
+/// Ends every daemon of this user, and lists them.
 pub(super) async fn stop_all() -> Result<()> {
     let mut left = Vec::new();
     let asked = QueriedDaemon::all().await;

@@ -1,4 +1,4 @@
-//! `kv daemon run`, in the foreground and as another command starts it.
+//! `kv daemon run`, in the foreground and as started by another command.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use super::super::arguments::StoreArguments;
 use super::super::signals::survive_file_size_limit;
 use super::{connect, output, signals};
 
-/// Serves the store until somebody ends it.
+/// Serves the store until the daemon is told to end.
 pub(super) fn in_foreground(arguments: &StoreArguments, socket_group: Option<&str>) -> Result<()> {
     let place = match socket_group {
         Some(group) => connect::group_place(arguments, group)?,
@@ -30,20 +30,20 @@ pub(super) fn in_foreground(arguments: &StoreArguments, socket_group: Option<&st
     })
 }
 
-/// The launcher of a daemon that another command starts.
+/// Runs the launcher of a daemon that another command starts.
 pub(super) fn launch() -> Result<()> {
     tell_failure(launch::launch(&["daemon", "run", "--spawned", "--launched"]))
 }
 
-/// A daemon that another command started: orders come by stdin, the first answer goes to stdout.
+/// Runs a daemon that another command has started: the handover comes on stdin, the report goes to stdout.
 pub(super) fn as_spawned() -> Result<()> {
     tell_failure(handover::receive().and_then(|handover| {
-        // Nothing is known of the place but its socket; the command that started this daemon has prepared its directory.
+        // Only the socket of the place is known; the command that started this daemon has prepared its directory.
         serve(&Place::at(&handover.socket)?, &handover, true, &handover::report)
     }))
 }
 
-/// Tells the one who started this process why there is no daemon.
+/// Reports to the process that started this one why there is no daemon.
 fn tell_failure(outcome: Result<()>) -> Result<()> {
     if let Err(error) = &outcome {
         handover::report(&Report::Error {
@@ -60,18 +60,20 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
-    // What is free goes back to the system also while nobody asks for anything. Without the thread for it the rest is as before.
+    // Free memory returns to the system even without requests. If the thread for that cannot be started, it returns
+    // later.
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
         tracing::debug!(%error, "memory is given back by requests only");
     }
     daemon::block_on(async {
         survive_file_size_limit()?;
-        // The command that waits for the daemon is told why there cannot be one, and nothing is left beside another program's file.
+        // The command that waits for the daemon is told why there cannot be one, and no lock file is left beside the
+        // file of another program.
         address.check().await?;
         let Claim { instance, listener, store_lock } = match claim(place, &address)? {
             Ok(claim) => claim,
             Err(socket) if spawned => {
-                // For the command that spawned this daemon, the other one is as good.
+                // The command that started this daemon can use the other one as well.
                 report(&Report::ServedAt(socket));
                 return Ok(());
             }
@@ -95,16 +97,16 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     })
 }
 
-/// What makes this process the daemon of its store.
+/// The locks that make this process the daemon of its store.
 struct Claim {
     instance: Instance,
     listener: UnixListener,
     store_lock: StoreLock,
 }
 
-/// Becomes the daemon of a store, or answers the socket of the one that is.
+/// Becomes the daemon of a store, or answers the socket of the daemon that serves it.
 fn claim(place: &Place, address: &Address) -> Result<std::result::Result<Claim, PathBuf>> {
-    // Before the socket, so that a daemon that lost the same one can bind it anew.
+    // Taken before the socket, so that a daemon that has lost that socket can bind it again.
     let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
     if let Some(socket) = store_lock.claim() {
         return Ok(Err(socket));
@@ -115,8 +117,8 @@ fn claim(place: &Place, address: &Address) -> Result<std::result::Result<Claim, 
     })
 }
 
-/// Ends the daemon that a command started, and becomes the daemon in its place. Clients that follow the stream may start
-/// another one in that moment, which is ended too.
+/// Ends the daemon that a command has started, and becomes the daemon in its place. Subscribed clients may start
+/// another one at that moment, which is ended too.
 async fn take_over(place: &Place, address: &Address, mut socket: PathBuf) -> Result<Claim> {
     let deadline = Instant::now() + limits::START_TIMEOUT;
     loop {

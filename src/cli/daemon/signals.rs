@@ -1,4 +1,4 @@
-//! What signals do to a daemon.
+//! The signals of a daemon.
 
 use kv::daemon::log;
 use kv::store::Result;
@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::signals::handle;
 
-/// Those that end a daemon, after it has answered what it was asked; XCPU comes before the system ends a process that
-/// has used its time (`ulimit -t`).
+/// The signals that end a daemon after it has answered its requests. XCPU comes before the system ends a process that
+/// has used its CPU time (`ulimit -t`).
 const ENDING: [(Signal, &str); 4] = [
     (Signal::TERM, "signal TERM"),
     (Signal::INT, "signal INT"),
@@ -16,8 +16,9 @@ const ENDING: [(Signal, &str); 4] = [
     (Signal::XCPU, "signal XCPU: its processor time is used up (ulimit -t)"),
 ];
 
-/// Obeys signals from now on. HUP has a daemon that a command started open its log again, and ends one in the foreground
-/// as the end of its terminal does. A signal that is ignored at the start stays ignored, as `nohup` wants it.
+/// Begins to handle signals. HUP makes a daemon that a command has started open its log again, and ends one in the
+/// foreground as the end of its terminal does. A signal that is ignored at the start stays ignored, as `nohup`
+/// requires.
 pub(super) fn obey(stop: &CancellationToken, spawned: bool) -> Result<()> {
     let hangup = (!spawned).then_some((Signal::HUP, "signal HUP"));
     for (signal, reason) in ENDING.into_iter().chain(hangup) {

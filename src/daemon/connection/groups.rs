@@ -1,4 +1,4 @@
-//! Groups: plain requests of one kind that came together are sent on as one, and answered as one.
+//! Groups: consecutive plain requests of one kind, which are sent on together and answered together.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,14 +13,14 @@ use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{Read, Reply, Request, Result, Write};
 
-/// Plain requests of one kind that came together.
+/// Consecutive plain requests of one kind.
 enum Requests {
     Gets(Vec<String>),
     Writes(Vec<Write>),
 }
 
 impl Requests {
-    /// A group that begins with this request; none when no group holds such.
+    /// A group that begins with this request; none when there are no groups of its kind.
     fn of(request: Request) -> Option<Requests> {
         match request {
             Request::Read(Read::Get { key }) => Some(Requests::Gets(vec![key])),
@@ -29,7 +29,7 @@ impl Requests {
         }
     }
 
-    /// Adds a request, or gives one of another kind back.
+    /// Adds a request, or returns it when it is of another kind.
     fn push(&mut self, request: Request) -> Option<Request> {
         match (self, request) {
             (Requests::Gets(keys), Request::Read(Read::Get { key })) => keys.push(key),
@@ -40,8 +40,8 @@ impl Requests {
     }
 }
 
-/// A plain request with what it and its reply may take in memory, in bytes; none when a line is not plain, or is long and
-/// has a memory of its own.
+/// A plain request with the bytes that it and its reply may take in memory; none when the line is not plain, or is long
+/// and so has memory of its own.
 fn plain(line: &Line) -> Option<(Option<Id>, Request, usize)> {
     let Line::Whole(text) = line else { return None };
     let (id, request) = decode_plain(text).filter(|_| text.len() <= limits::SMALL_MESSAGE_BYTES)?;
@@ -49,17 +49,17 @@ fn plain(line: &Line) -> Option<(Option<Id>, Request, usize)> {
     Some((id, request, text.len() + reply_bytes))
 }
 
-/// Gets whose values are to be read by themselves, in order.
+/// Gets whose values are to be read one by one, in order.
 pub(super) type LargeGets = Mutex<VecDeque<(Option<Id>, String)>>;
 
 pub(super) fn lock(large: &LargeGets) -> MutexGuard<'_, VecDeque<(Option<Id>, String)>> {
-    // Nobody panics while holding this mutex; a poisoned one would still hold good requests.
+    // No code panics while it holds this mutex; a poisoned one would still hold good requests.
     large.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connection {
-    /// Sends on the plain requests that the line begins, as far as they have come in whole lines. Gives the line back when
-    /// it is not plain.
+    /// Sends on the plain requests that begin with this line, up to the last complete line. Returns the line when it is
+    /// not plain.
     pub(super) async fn start_group(&mut self, line: Line) -> io::Result<Option<Line>> {
         let Some((id, request, mut bytes)) = plain(&line) else { return Ok(Some(line)) };
         let Some(mut requests) = Requests::of(request) else { return Ok(Some(line)) };
@@ -96,7 +96,7 @@ impl Connection {
     }
 }
 
-/// The replies of a group that are still to be given.
+/// The replies of a group that are still to come.
 struct Replies {
     outlet: Arc<Outlet>,
     ids: VecDeque<Option<Id>>,
@@ -115,8 +115,8 @@ impl Replies {
         });
     }
 
-    /// Answers gets. From the first value on that is large, each is left to be read by itself: so a later reply never shows
-    /// an earlier state.
+    /// Answers gets. From the first large value on, each get is left to be read by itself, so that a later reply never
+    /// shows an earlier state.
     fn tell_points(mut self, keys: Vec<String>, found: Result<(u64, Vec<Point>)>, large: &LargeGets) {
         let (seq, points) = match found {
             Ok(found) => found,
@@ -141,7 +141,7 @@ impl Replies {
 }
 
 impl Drop for Replies {
-    /// Nobody tells any more what became of the rest, as while the daemon ends.
+    /// Answers the remaining requests when their outcome will not be known any more, as while the daemon ends.
     fn drop(&mut self) {
         if self.ids.is_empty() {
             return;

@@ -16,56 +16,60 @@ use crate::protocol::{Id, encode_end, encode_reply};
 use crate::store::waiting::Claim;
 use crate::store::{Reply, cancelled};
 
-/// A reply under way, with the memory of its request, which is held until the reply is written.
-pub(super) type Pending = Pin<Box<dyn Future<Output = (Ready, Option<OwnedSemaphorePermit>)>>>;
+/// A future reply, with the memory of its request, which is held until the reply is written.
+pub(super) type PendingReply = Pin<Box<dyn Future<Output = (ReadyReply, Option<OwnedSemaphorePermit>)>>>;
 
-pub(super) enum Ready {
-    /// An encoded reply, with its place when it is a large one.
+pub(super) enum ReadyReply {
+    /// An encoded reply, with its permit when it is a large one.
     Line(Vec<u8>, Option<OwnedSemaphorePermit>),
-    /// The reply to a `subscribe`, behind which the events come.
+    /// The reply to a `subscribe`, after which its events come.
     Subscribed(Vec<u8>, Box<ActiveSubscription>),
-    /// The reply to a `lock.acquire` that waited, or that is for this connection.
-    Acquired(Vec<u8>, Box<Acquired>),
-    /// The reply to a `lock.release` of a lock of this connection, and the grant that is not its own any more.
+    /// The reply to a `lock.acquire` that waited, or that is for a lock of this connection.
+    Acquired(Vec<u8>, Box<AcquireOutcome>),
+    /// The reply to a `lock.release`, with the grant that this connection does not have any more.
     Released(Vec<u8>, Option<(OwnedLock, u64)>),
 }
 
-/// What a `lock.acquire` brought.
-pub(super) struct Acquired {
-    /// It could be cancelled by this name.
+/// The outcome of a `lock.acquire`.
+pub(super) struct AcquireOutcome {
+    /// The id by which it could be cancelled; none when it did not wait.
     pub(super) waited_as: Option<Id>,
-    /// Given back, unless the client is told.
+    /// The grant, which is released unless the client is told of it.
     pub(super) claim: Option<Claim>,
-    /// Where it is a lock of this connection.
+    /// The lock, when it is one of this connection.
     pub(super) of_session: Option<OwnedLock>,
-    /// Whether it was that when it was asked for.
+    /// Whether it was one when the request was sent.
     pub(super) refreshes: bool,
-    /// Whether nothing was done.
+    /// Whether the request certainly changed nothing.
     pub(super) is_refused: bool,
     pub(super) attached: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// Writes a reply together with those that are ready behind it.
-    pub(super) async fn write(&mut self, first: (Ready, Option<OwnedSemaphorePermit>)) -> io::Result<()> {
+    /// Writes a reply, together with those after it that are ready.
+    pub(super) async fn write(
+        &mut self,
+        first: (ReadyReply, Option<OwnedSemaphorePermit>),
+    ) -> io::Result<()> {
         let mut next = Some(first);
         while let Some((ready, permit)) = next.take() {
-            // What is given back, should the client be gone before it is told.
+            // Released if the client is gone before it is told.
             let mut told = None;
             let (mut lines, place) = match ready {
-                Ready::Line(line, place) => (line, place),
-                Ready::Subscribed(line, active) if self.stopping => {
+                ReadyReply::Line(line, place) => (line, place),
+                ReadyReply::Subscribed(line, active) if self.stopping => {
                     let error = trouble::ending();
                     ([line, encode_end(&active.id, error)].concat(), None)
                 }
-                Ready::Subscribed(line, active) => {
+                ReadyReply::Subscribed(line, active) => {
                     self.subscriptions.begin(*active);
                     (line, None)
                 }
-                Ready::Acquired(line, acquired) => {
-                    let Acquired { waited_as, claim, of_session, refreshes, is_refused, attached } =
+                ReadyReply::Acquired(line, acquired) => {
+                    let AcquireOutcome { waited_as, claim, of_session, refreshes, is_refused, attached } =
                         *acquired;
-                    // A cancel that was answered ok is one, whatever happened in the meantime.
+                    // A request whose cancel was answered with ok is reported as cancelled, whatever has happened in
+                    // the meantime.
                     let is_cancelled = waited_as.as_ref().is_some_and(|id| self.cancellable.remove(id));
                     let (line, claim, is_refused) = if is_cancelled {
                         (encode_reply(waited_as.as_ref(), Err(cancelled())), None, false)
@@ -73,7 +77,7 @@ impl Connection {
                         (line, claim, is_refused)
                     };
                     match (claim, of_session) {
-                        // From now on it is released with the connection.
+                        // From now on the lock is released with the connection.
                         (Some(claim), Some(held)) => {
                             if let Ok(Reply::Granted(grant)) = claim.keep() {
                                 self.locks.add(held, grant, refreshes, attached);
@@ -84,7 +88,7 @@ impl Connection {
                     }
                     (line, None)
                 }
-                Ready::Released(line, released) => {
+                ReadyReply::Released(line, released) => {
                     released.inspect(|(held, fence)| self.locks.remove(held, *fence));
                     (line, None)
                 }
@@ -92,7 +96,7 @@ impl Connection {
             let mut permits = vec![permit, place];
             while lines.len() < limits::REPLY_BUFFER_BYTES && next.is_none() {
                 match self.pending.next().now_or_never().flatten() {
-                    Some((Ready::Line(line, place), permit)) => {
+                    Some((ReadyReply::Line(line, place), permit)) => {
                         lines.extend_from_slice(&line);
                         permits.extend([permit, place]);
                     }
@@ -107,10 +111,10 @@ impl Connection {
     }
 }
 
-impl Ready {
-    /// A place that was taken for a reply that is small after all is given back.
-    pub(super) fn line(line: Vec<u8>, place: Option<OwnedSemaphorePermit>) -> Ready {
+impl ReadyReply {
+    /// An encoded reply; releases the permit when the reply is small after all.
+    pub(super) fn line(line: Vec<u8>, place: Option<OwnedSemaphorePermit>) -> ReadyReply {
         let is_small = line.len() <= limits::SMALL_MESSAGE_BYTES;
-        Ready::Line(line, place.filter(|_| !is_small))
+        ReadyReply::Line(line, place.filter(|_| !is_small))
     }
 }

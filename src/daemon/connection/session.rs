@@ -1,4 +1,4 @@
-//! What belongs to a connection and ends with it: subscriptions, locks of its own, and requests that wait for one.
+//! The state that ends with a connection: its subscriptions, its locks, and its requests that wait for a lock.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
-use super::replies::{Acquired, Pending, Ready};
+use super::replies::{AcquireOutcome, PendingReply, ReadyReply};
 use crate::daemon::memory::Memory;
 use crate::daemon::session_locks::OwnedLock;
 use crate::daemon::subscriptions::{
@@ -20,7 +20,8 @@ use crate::store::follow::Wake;
 use crate::store::{Code, ConsumerLeave, Error, Result, Subscribe};
 
 impl Connection {
-    /// What a request weighs is not held while it waits: it has been read, and is small by now.
+    /// Begins a subscription. The memory of the request is not held while it waits: the request was decoded, and is
+    /// small by now.
     pub(super) fn subscribe(&mut self, id: Option<Id>, subscribe: Subscribe, timeout_ms: Option<u64>) {
         let (name, attached) = match self.subscriptions.name(id.as_ref()).and_then(|name| {
             let attached = self.dispatch.memory.attach()?;
@@ -36,29 +37,29 @@ impl Connection {
                     let holder = follower.consumer().map(|(_, holder)| holder.to_owned());
                     let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity, holder));
                     let line = encode_reply(id.as_ref(), Ok(answer));
-                    Ready::Subscribed(line, Box::new(ActiveSubscription::new(name, follower, attached)))
+                    ReadyReply::Subscribed(line, Box::new(ActiveSubscription::new(name, follower, attached)))
                 }
-                Err(error) => Ready::Line(encode_reply(id.as_ref(), Err(error)), None),
+                Err(error) => ReadyReply::Line(encode_reply(id.as_ref(), Err(error)), None),
             };
             (ready, None)
         }));
     }
 
-    /// Answers once another session may follow as the same consumer.
+    /// Answers an `unsubscribe`, after another session can follow as the same consumer.
     pub(super) fn unsubscribed(&mut self, id: Option<Id>, name: &Id, ended: Option<EndedSubscription>) {
         let Some(EndedSubscription { consumer }) = ended else {
-            return self.done(id.as_ref(), false, "subscription", name);
+            return self.answer_end_of(id.as_ref(), false, "subscription", name);
         };
         let left = consumer.map(|(name, holder)| self.dispatch.leave(ConsumerLeave { name, holder }));
         self.pending.push_back(Box::pin(async move {
             if let Some(left) = left {
                 left.await;
             }
-            (Ready::Line(encode_reply(id.as_ref(), Ok(Answer::Done)), None), None)
+            (ReadyReply::Line(encode_reply(id.as_ref(), Ok(Answer::Done)), None), None)
         }));
     }
 
-    /// Asks for a lock. With a wait and an id it answers when its time has come, else in its turn.
+    /// Acquires a lock. A request with a wait and an id is answered when its time has come, any other one in its turn.
     pub(super) fn acquire(&mut self, id: Option<Id>, acquire: Acquire, timeout_ms: Option<u64>) {
         let given_up = CancellationToken::new();
         let waited_as = id.clone().filter(|_| !acquire.wait.is_zero());
@@ -71,21 +72,21 @@ impl Connection {
         let refreshes = self.locks.begin_refresh(&held);
         let of_session = (acquire.session || refreshes).then_some(held);
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
-        let reply: Pending = Box::pin(async move {
+        let reply: PendingReply = Box::pin(async move {
             let (answer, claim, is_refused) = match acquired.await {
                 Ok(claim) => {
                     let reply = claim.reply().cloned().map(Answer::Store).ok_or_else(trouble::ending);
                     (reply, Some(claim), false)
                 }
-                // An attempt may have been under way when it was cancelled.
+                // After a cancel or a lost answer, an attempt may have been under way.
                 Err(error) => {
                     let is_refused = !error.maybe && error.code != Code::Cancelled;
                     (Err(error), None, is_refused)
                 }
             };
             let line = encode_reply(id.as_ref(), answer);
-            let acquired = Acquired { waited_as, claim, of_session, refreshes, is_refused, attached };
-            (Ready::Acquired(line, Box::new(acquired)), None)
+            let acquired = AcquireOutcome { waited_as, claim, of_session, refreshes, is_refused, attached };
+            (ReadyReply::Acquired(line, Box::new(acquired)), None)
         });
         if is_waiting {
             self.waiting.push(reply);
@@ -113,18 +114,18 @@ impl Connection {
         Ok(attached)
     }
 
-    /// Answers who ends something of this connection.
-    pub(super) fn done(&mut self, id: Option<&Id>, is_there: bool, what: &str, name: &Id) {
+    /// Replies to `unsubscribe` and `cancel`: ok, or `not_found` when there is nothing of that name.
+    pub(super) fn answer_end_of(&mut self, id: Option<&Id>, is_there: bool, what: &str, name: &Id) {
         let answer = if is_there {
             Ok(Answer::Done)
         } else {
             Err(Error::new(Code::NotFound, format!("there is no {what} {}", name.as_json())))
         };
-        let reply = Ready::Line(encode_reply(id, answer), None);
+        let reply = ReadyReply::Line(encode_reply(id, answer), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
     }
 
-    /// Gives back what belonged to this connection.
+    /// Releases what belonged to this connection.
     pub(super) async fn leave(&mut self) {
         self.subscriptions.end_all();
         self.waiting.clear();
@@ -132,7 +133,7 @@ impl Connection {
         self.dispatch.release(self.locks.take_all()).await;
     }
 
-    /// Sends what a subscription has, which is loaded only now that the socket can take something.
+    /// Sends the events of a subscription, which are loaded only now that the socket can take some.
     pub(super) async fn deliver(
         &mut self,
         DueSubscription { mut active, wake }: DueSubscription,
@@ -145,7 +146,7 @@ impl Connection {
                     tokio::time::timeout(limits::STALL_TIMEOUT, self.outlet.socket.writable()).await;
                 stalled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 match active.follower.read().await {
-                    // The lines are made when there is memory for them: until then all share the page.
+                    // The lines are encoded when there is memory for them: until then all subscriptions share the page.
                     Ok(piece) => match piece.bytes(active.id.as_json().len()) {
                         0 => Ok(Vec::new()),
                         bytes => {

@@ -15,7 +15,8 @@ use crate::daemon::memory::Memory;
 use crate::limits;
 
 impl Connection {
-    /// Sends lines, behind what is to be sent already. `is_short`: whether others wait for the memory of these lines.
+    /// Sends lines, after those that are still unsent. `is_short` tells whether others wait for the memory of these
+    /// lines.
     pub(super) async fn send(&mut self, lines: &[u8], is_short: fn(&Memory) -> bool) -> io::Result<()> {
         let before = self.outlet.begin_writing();
         let since = Instant::now();
@@ -53,11 +54,11 @@ impl Connection {
 }
 
 thread_local! {
-    /// What is read stands here for a moment, so that no connection needs room for what may come.
+    /// The buffer for a read of any connection, so that an idle connection needs no buffer of its own.
     static ARRIVED: RefCell<Box<[u8]>> = RefCell::new(vec![0; limits::READ_BUFFER_BYTES].into_boxed_slice());
 }
 
-/// Reads what has come in; 0 bytes at the end.
+/// Reads the bytes that have come in; answers 0 at the end of the input.
 pub(super) async fn read_more(reader: &mut OwnedReadHalf, buffer: &mut BytesMut) -> io::Result<usize> {
     // Unlike `try_read`, `poll_read` knows that a read that does not fill the buffer has emptied the socket.
     std::future::poll_fn(|context| {
@@ -71,8 +72,8 @@ pub(super) async fn read_more(reader: &mut OwnedReadHalf, buffer: &mut BytesMut)
     .await
 }
 
-/// Waits until the other side is gone, where only its end of input was heard: `nc` with a subscription half-closes and
-/// goes on listening.
+/// Waits until the client is gone. The end of its input does not tell: `nc` with a subscription half-closes the
+/// connection and goes on listening.
 pub(super) async fn is_gone(socket: &OwnedWriteHalf) {
     loop {
         match socket.ready(Interest::WRITABLE).await {

@@ -13,7 +13,7 @@ use super::{SocketGroup, refused};
 use crate::quote::{shell_word, shown};
 use crate::store::{Error, Result};
 
-/// Creates a directory for this user alone, with those above it. One that is there is left as it is.
+/// Creates a directory for this user alone, with those above it. An existing one is left as it is.
 ///
 /// # Errors
 /// `unavailable` when it cannot be created, or would stand in another user's directory.
@@ -102,7 +102,7 @@ fn check_owner(directory: &Path, metadata: &std::fs::Metadata) -> Result<()> {
         .hint(format!("sudo chown {} {path} && chmod 700 {path}", own_uid())))
 }
 
-/// The error for a directory that cannot be looked at.
+/// The error for a directory that cannot be inspected.
 pub(super) fn unreadable(directory: &Path, error: &io::Error) -> Error {
     refused(format!("{} is not a directory that can be used: {error}", shown(directory)))
 }

@@ -87,7 +87,7 @@ pub(super) fn own_directory(name_bytes: usize) -> Result<PathBuf> {
     with_bases(|bases| bases.choose(name_bytes))
 }
 
-/// Whether a directory is that of this user in the directory which all users share.
+/// Whether a directory is the one of this user in the directory that all users share.
 pub(super) fn is_last_resort(directory: &Path) -> bool {
     with_bases(|bases| bases.last_resort() == directory)
 }
@@ -106,9 +106,9 @@ fn state_directory() -> Option<PathBuf> {
     directory.is_absolute().then_some(directory)
 }
 
-/// Whether a directory is there, or can be made. One that is there counts only in a directory of this user: in that of
-/// another user, such as a home that sudo has kept, it is the other user's. Whether it is private is checked later, so that
-/// the user is told what to correct.
+/// Whether a directory exists or can be made. An existing one counts only in a directory of this user: in that of
+/// another user, such as a home that sudo has kept, it belongs to the other user. Whether it is private is checked
+/// later, so that the error says what to correct.
 fn is_usable(directory: &Path) -> bool {
     if directory.symlink_metadata().is_ok() {
         let parent = directory.parent().and_then(|parent| parent.metadata().ok());

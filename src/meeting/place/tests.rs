@@ -74,10 +74,10 @@ fn where_a_path_is_too_long_or_cannot_be_made_a_shorter_one_of_our_own_is_taken(
     assert_eq!(choose(None, None), ours);
     std::fs::write(base.path().join("file"), "").unwrap();
     assert_eq!(choose(None, Some(&base.path().join("file/state"))), ours);
-    // What is there and cannot be used has a remedy, which is told.
+    // The error for an existing directory that cannot be used names a remedy.
     std::fs::write(base.path().join("kv"), "").unwrap();
     assert_eq!(choose(None, Some(base.path())), base.path().join("kv"));
-    // Where others may take away what is ours, nothing is put.
+    // Nothing is created where other users could remove it.
     let open = directory_with_mode(0o777);
     Bases { runtime: None, users: nowhere, state: None, shared: open.path() }.choose(NAME.len()).unwrap_err();
 }

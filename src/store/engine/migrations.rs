@@ -1,7 +1,7 @@
-//! The numbered steps of the schema, and what is to be done about a database that has some of them.
+//! The numbered steps of the schema, and which of them a database still needs.
 //!
-//! The same numbers and names stand in each engine's folder of `migrations/`. An engine runs the pending ones in one
-//! transaction under the store's write lock; which these are is decided here.
+//! Each engine's folder of `migrations/` has the same numbers and names. An engine runs the pending steps in one
+//! transaction under the write lock of the store.
 
 use crate::store::error::{Code, Error, Result};
 
@@ -13,7 +13,7 @@ pub(crate) struct Migration {
     pub sql: &'static str,
 }
 
-/// The table that holds the numbers of the steps that were done.
+/// The table that holds the numbers of the steps that were run.
 pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
     number integer primary key, name text not null, applied integer not null)";
 
@@ -22,7 +22,7 @@ pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
 pub(crate) const POSTGRES_TABLE: &str = "create table kv_migration (
     number bigint primary key, name text not null, applied bigint not null)";
 
-/// A step whose text stands in the engine's folder of `migrations/`.
+/// A step whose text is in the engine's folder of `migrations/`.
 macro_rules! step {
     ($engine:literal, $number:literal, $file:literal, $name:literal) => {
         Migration {
@@ -57,7 +57,7 @@ pub(crate) fn newest(known: &[Migration]) -> i64 {
     known.iter().map(|step| step.number).max().unwrap_or(0)
 }
 
-/// The steps that are still to be done.
+/// The steps that a database still needs.
 ///
 /// # Errors
 /// `unsupported` when the database has a step that this version does not know.
@@ -72,10 +72,10 @@ pub(crate) fn pending<'a>(known: &'a [Migration], applied: &[i64]) -> Result<Vec
     Ok(known.iter().filter(|step| !applied.contains(&step.number)).collect())
 }
 
-/// Checks that the newest step that a database has is the newest one that is known.
+/// Checks that the newest step of a database is the newest one that this version knows.
 ///
 /// # Errors
-/// `unsupported` when it is a later one, `not_initialized` when it is an earlier one.
+/// `unsupported` when it is a newer one, `not_initialized` when it is an older one.
 #[cfg(feature = "postgres")]
 pub(crate) fn check_newest(known: &[Migration], newest_applied: i64) -> Result<()> {
     pending(known, &[newest_applied])?;
@@ -103,7 +103,7 @@ pub(crate) fn check_complete(known: &[Migration], applied: &[i64], place: &str) 
     })
 }
 
-/// The error for a store that is not there yet.
+/// The error for a store that does not exist yet.
 pub(crate) fn not_initialized(message: String) -> Error {
     Error::new(Code::NotInitialized, message).hint("create it with: kv init")
 }

@@ -1,12 +1,15 @@
-//! What a kind of database must be able to do: read rows, apply a plan, tell of changes. No rule of the store stands here
-//! or below.
+//! The operations that a kind of database must provide: read rows, apply a plan, report changes. Neither this module
+//! nor those below it hold a rule of the store.
 
 pub(crate) mod check;
+#[cfg(test)]
+pub(crate) mod explained;
 pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod query;
 pub(crate) mod sql;
+#[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
 use std::sync::{Arc, OnceLock};
@@ -23,8 +26,8 @@ use super::reply::{Compacted, Restored};
 
 /// A database that holds one store.
 ///
-/// A caller may drop each of these futures at any time. The engine sees to it that no connection is left in the middle of
-/// a statement, and that a transaction that was begun is finished.
+/// A caller may drop each of these futures at any time. The engine ensures that no connection is left in the middle of
+/// a statement, and that every transaction that was begun is finished.
 #[async_trait]
 pub(crate) trait Engine: Send + Sync {
     /// Creates the store, or brings its schema up to date; answers whether it was created.
@@ -37,43 +40,44 @@ pub(crate) trait Engine: Send + Sync {
     /// Whether the attempt with this id was committed, after a [`Failure::Lost`].
     ///
     /// # Errors
-    /// What keeps the engine from telling.
+    /// The reason why that cannot be read.
     async fn is_committed(&self, id: &str) -> Result<bool>;
 
-    /// The most that the writes of one batch may weigh, in bytes.
+    /// The largest total weight of the writes of one batch, in bytes.
     fn batch_bytes_max(&self) -> usize;
 
-    /// Removes a part of what was trimmed, and answers whether something is left.
+    /// Removes some of the changes that were trimmed, and answers whether some are left.
     async fn sweep(&self) -> Result<bool>;
 
-    /// What stands under each of these keys, in their order; a key may come twice. A value of more than `inline_bytes_max`
-    /// bytes is not loaded.
+    /// The record under each of these keys, in their order; a key may occur twice. A value of more than
+    /// `inline_bytes_max` bytes is not loaded.
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
 
-    /// Reads what is asked at one instant, and answers the sink with its rows: `query` asks in this way.
+    /// Runs a read in one snapshot, and returns its sink with the rows; `query` is built on it.
     async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>>;
 
-    /// Returns when another process may have committed since this returned last: at once, when nothing is known of that.
+    /// Returns when another process may have committed since the last time that this returned; at once when that is not
+    /// known.
     ///
     /// # Errors
-    /// What keeps the engine from telling, at its own pace: it may be called again at once.
+    /// The reason why that cannot be read. The engine limits the rate of such errors: it may be called again at once.
     async fn changed(&self) -> Result<()>;
 
-    /// Gives what is free in the files of the store back to the file system.
+    /// Returns the free space in the files of the store to the file system.
     async fn compact(&self) -> Result<Compacted>;
 
-    /// Puts the store that was staged under this epoch in the place of the one that is there. What is under way is
-    /// finished first; a repeat changes nothing.
+    /// Puts the store that was staged under this epoch in the place of the present one. Requests under way are finished
+    /// first; a repeated call changes nothing.
     async fn restore(&self, epoch: &str) -> Result<Restored>;
 
-    /// Whether this process must not write any more; it should end, and the next one recovers the store.
+    /// Whether this process must not write any more: it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;
 
-    /// What is done from time to time, whether or not anything is asked: lets go of a store that was moved away, and gives
-    /// back room that is not needed any more.
+    /// Regular housekeeping, independent of requests: closes a store that was moved away, and frees space that is not
+    /// needed any more.
     async fn tend(&self);
 
-    /// Closes every connection. A request that is under way keeps its own for a bounded time.
+    /// Closes every connection. A request under way keeps its connection for a bounded time.
     async fn close(&self);
 }
 
@@ -81,7 +85,7 @@ pub(crate) trait Engine: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Snapshot<T> {
     pub position: Position,
-    /// The time by the clock that decides about expiries, in milliseconds since 1970 UTC.
+    /// The time of the read by the clock that decides about expiries, in milliseconds since 1970 UTC.
     pub now_ms: i64,
     pub rows: T,
 }
@@ -93,7 +97,7 @@ impl<T> Snapshot<T> {
     }
 }
 
-/// What one holder at a time can have, by its name.
+/// A lock or consumer by its name: one owner or session at a time can hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Holdable {
     Lock(String),
@@ -105,12 +109,11 @@ pub(crate) enum Holdable {
 pub(crate) struct Decision {
     /// One for each write that was decided, in order: the first ones of the batch, and at least one.
     pub outcomes: Vec<Outcome>,
-    /// How far the delete of a range has come that is the only write and needs more slices: then the outcome is not the last
-    /// one.
+    /// How far a delete of a range has come, when it is the only write and needs more slices: then the outcome is not final.
     pub unfinished: Option<Progress>,
-    /// Where the store stands after it; none when nothing was to be written.
+    /// The position of the store after the batch; none when nothing was written.
     pub position: Option<Position>,
-    /// Whether what was trimmed may still take space: see [`Engine::sweep`].
+    /// Whether trimmed changes may still take space: see [`Engine::sweep`].
     pub leaves_trimmed: bool,
 }
 
@@ -120,30 +123,30 @@ pub(crate) enum Failure {
     /// Nothing was written.
     Rejected {
         error: Error,
-        /// Whether fewer writes may be possible: the one that cannot be done must not harm its neighbours.
+        /// Whether fewer writes may succeed: a write that fails must not make the others fail.
         alone_may_help: bool,
     },
     /// Nothing was written, because another process committed after the rows were read.
     Stale,
-    /// The commit may have happened, and nothing can tell.
+    /// The commit may have happened, and there is no way to find out.
     Unknown(Error),
-    /// The answer to the commit was lost. Whether it happened, [`Engine::is_committed`] tells by the id of the attempt.
+    /// The answer to the commit was lost. [`Engine::is_committed`] tells by the id of the attempt whether it happened.
     #[cfg_attr(
         not(any(test, feature = "postgres")),
         expect(dead_code, reason = "SQLite answers within the process")
     )]
     Lost {
         id: String,
-        /// What the writes are told if it happened.
+        /// The decision, which stands if it happened.
         decision: Box<Decision>,
         error: Error,
     },
 }
 
-/// What stands under a key.
+/// The result of a point read.
 #[derive(Debug, Clone)]
 pub(crate) enum Point {
-    /// Nothing.
+    /// There is no record.
     Absent,
     /// A record with its value.
     Record(Arc<SharedRecord>),
@@ -151,11 +154,11 @@ pub(crate) enum Point {
     Large,
 }
 
-/// A record that may be shown to several.
+/// A record that several replies may share.
 #[derive(Debug)]
 pub(crate) struct SharedRecord {
     pub record: Record,
-    /// What a daemon makes of it, once for all who are sent it.
+    /// The part of its reply line that a daemon encodes once for all of them.
     pub line: OnceLock<Box<[u8]>>,
 }
 
@@ -166,7 +169,7 @@ impl SharedRecord {
 }
 
 impl Point {
-    /// The record, as far as it was loaded.
+    /// The record; none when it is absent or was not loaded.
     pub(crate) fn into_record(self) -> Option<Record> {
         match self {
             Point::Record(shared) => {

@@ -10,6 +10,8 @@ mod apply;
 mod attempt;
 pub(crate) mod check;
 mod error;
+#[cfg(test)]
+mod explained;
 mod listen;
 mod migrate;
 #[cfg(feature = "planted-defects")]

@@ -3,8 +3,9 @@
 //! WAL with `synchronous=FULL`: an acknowledged commit survives power loss, as far as the disk keeps its word
 //! (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!
-//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of whoever
-//! asks, because they take a few microseconds and a change of threads takes more; every other read runs aside.
+//! A batch runs as a whole on one thread, which owns the connection that writes. Point reads run on the thread of the
+//! caller, because they take a few microseconds and a change of threads takes more; every other read runs on a thread
+//! that may block.
 
 mod apply;
 mod attempt;
@@ -68,7 +69,7 @@ pub(crate) struct Sqlite {
 struct Core {
     place: SqlitePlace,
     clock: Clock,
-    /// The open store for those who read; none before it is opened, and while its files are being replaced.
+    /// The open store, for reads; none before it is opened, and while its files are being replaced.
     database: Mutex<Option<Arc<Database>>>,
     /// Set when a commit failed with an I/O error: what the file holds is then known only after the next process
     /// has recovered it, so nothing more may be written through this one.
@@ -93,13 +94,13 @@ impl Core {
         .hint("run the command again: a fresh process recovers the store"))
     }
 
-    /// Lets those who read use a store, or no store.
+    /// Sets the store that reads use; none = no store.
     fn publish(&self, database: Option<Arc<Database>>) {
         *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
     }
 
     fn published(&self) -> Option<Arc<Database>> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
         self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -110,18 +111,21 @@ impl Sqlite {
         Sqlite { core: Arc::new(core), worker: Worker::default() }
     }
 
-    /// Checks that a store is at its place or can be made there, and leaves everything as it is. What may pass is not
-    /// told.
+    /// Checks that a store is at its place or can be made there, and changes nothing.
+    ///
+    /// # Errors
+    /// `not_initialized`, `unavailable` or `unsupported` when that is certain; other obstacles are left to the first
+    /// request.
     pub(crate) async fn check_place(&self) -> Result<()> {
         let core = Arc::clone(&self.core);
         aside(move || core.check_place()).await?
     }
 
-    /// Does something with what is open, on the thread that writes.
+    /// Runs a function on what is open, on the thread that writes.
     ///
     /// # Errors
-    /// `busy` when others have the store in hand for longer than any request may take. Only a compact and a restore do,
-    /// and a memory store knows neither.
+    /// `busy` when a compact or a restore keeps that thread for longer than any request may take. A memory store has
+    /// neither.
     async fn with_opened<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Core, &mut Opened) -> T + Send + 'static,
@@ -148,25 +152,25 @@ impl Sqlite {
         if self.core.published().is_none() {
             return self.with_opened(open).await?;
         }
-        // What is under way may take long, and whoever asks for the new files is to hear why there are none.
+        // The work under way may take long, and a caller that needs the new files must learn why they cannot be opened.
         let Some(turn) = self.turn_within(limits::RETIRE_PATIENCE).await else {
             return Err(self.core.old_files_in_use());
         };
         self.worker.run(&self.core, turn, open).await?
     }
 
-    /// The open store, when it is certain that its files are still those at its place.
+    /// The open store, when its files are certainly still those at its place; none otherwise.
     fn current(&self) -> Result<Option<Arc<Database>>> {
         self.core.check_failed()?;
-        // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
-        // is not given to another one.
+        // A store whose file is out of reach stays open: the file may be put back, and while it is open its inode is
+        // not given to another file.
         let files = self.core.files()?;
         let database = self.core.published().filter(|database| database.files == files);
         Ok(database.filter(|database| self.goes_on(database) == Some(true)))
     }
 
-    /// Whether the files of an open store go on as those that were opened; none when only the connection that writes can
-    /// tell. While it has a batch in hand, it finds that out by itself.
+    /// Whether the files of an open store are still those that were opened; none when only the connection that writes
+    /// can tell. While that connection is working on a batch, it finds out by itself.
     fn goes_on(&self, database: &Database) -> Option<bool> {
         match database.continuity() {
             Continuity::Certain => Some(true),
@@ -177,7 +181,7 @@ impl Sqlite {
     }
 }
 
-/// Runs on a thread that may be held up, to its end, whoever waits for it.
+/// Runs a function to its end on a thread that may block, even when its caller no longer waits.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
@@ -236,11 +240,11 @@ impl Engine for Sqlite {
 
     async fn changed(&self) -> Result<()> {
         if self.core.place == SqlitePlace::Memory {
-            // Nobody else has a store that is in memory.
+            // No other process has a store that is in memory.
             return std::future::pending().await;
         }
         loop {
-            // Whether the files are still the same is asked more rarely: it costs most of a look.
+            // Whether the files are still the same is checked more rarely: it is the expensive part.
             let database = self.database().await?;
             for _ in 0..limits::LOOKS_AT_ONE_FILE {
                 tokio::time::sleep(limits::LOOK_INTERVAL).await;
@@ -267,7 +271,7 @@ impl Engine for Sqlite {
     async fn tend(&self) {
         if let Some(database) = self.core.published() {
             database.readers.as_ref().map(Readers::age);
-            // Most of the time there is nothing to do, and nobody needs to be woken for it.
+            // Most of the time there is nothing to do, and the thread that writes need not be woken.
             if self.current().is_ok_and(|current| current.is_some()) && !database.has_long_log() {
                 return;
             }
@@ -275,7 +279,7 @@ impl Engine for Sqlite {
         let Some(turn) = self.worker.turn_now() else { return };
         let tended = self.worker.run(&self.core, turn, |core, opened| opened.let_go_or_shrink(core)).await;
         if let Err(error) = tended {
-            tracing::debug!(%error, "the store could not be looked after");
+            tracing::debug!(%error, "the housekeeping of the store failed");
         }
     }
 

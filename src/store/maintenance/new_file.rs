@@ -1,4 +1,4 @@
-//! A file that is there only once it is complete.
+//! A file that appears at its path only once it is complete.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use crate::store::error::{Code, Error, Result};
 use crate::store::file_id::FileId;
 use crate::store::files::{self, beside};
 
-/// Written under a name of its own, which is removed unless the file is published.
+/// A file that is written under a temporary name, which is removed unless the file is published.
 #[derive(Debug)]
 pub(super) struct NewFile {
     temporary: PathBuf,
@@ -22,6 +22,9 @@ pub(super) struct NewFile {
 
 impl NewFile {
     /// Begins a file for this path, in its directory, so that publishing it is a rename.
+    ///
+    /// # Errors
+    /// `bad_request` when the path cannot be used, `busy` when there is a log beside it, and those of [`unwritable`].
     pub(super) fn create(target: &Path, replace: bool, store: &Path) -> Result<NewFile> {
         check_not_of_store(target, store)?;
         let target = check_target(target, replace)?;
@@ -31,11 +34,14 @@ impl NewFile {
         Ok(NewFile { temporary, target, replace, file })
     }
 
-    /// Begins a file that will never have a name.
+    /// Begins a file that never gets a name of its own.
+    ///
+    /// # Errors
+    /// Those of [`unwritable`].
     pub(super) fn create_temporary() -> Result<NewFile> {
         let directory = match std::env::var_os("TMPDIR").filter(|name| !name.is_empty()) {
             Some(directory) => PathBuf::from(directory),
-            // What is large belongs there: /tmp may be memory (file-hierarchy(7)).
+            // Large files belong there: /tmp may be in memory (file-hierarchy(7)).
             None => Some(PathBuf::from("/var/tmp"))
                 .filter(|path| path.is_dir())
                 .unwrap_or_else(std::env::temp_dir),
@@ -47,12 +53,15 @@ impl NewFile {
         Ok(NewFile { target: temporary.clone(), temporary, replace: false, file })
     }
 
-    /// Where it is written.
+    /// The path under which the file is written.
     pub(super) fn temporary(&self) -> &Path {
         &self.temporary
     }
 
-    /// Puts it at its path, when what was written is on the disk.
+    /// Syncs the file, and renames it to its path.
+    ///
+    /// # Errors
+    /// `bad_request` when there is a file by now, `busy` when there is a log beside it, and those of [`unwritable`].
     pub(super) fn publish(self) -> Result<()> {
         let failed = |error: &io::Error| unwritable(&self.target, error);
         self.file.sync_all().map_err(|error| failed(&error))?;
@@ -70,6 +79,9 @@ impl NewFile {
     }
 
     /// The file alone, without a name.
+    ///
+    /// # Errors
+    /// Those of [`unwritable`].
     pub(super) fn into_file(self) -> Result<File> {
         self.file.try_clone().map_err(|error| unwritable(&self.target, &error))
     }
@@ -77,7 +89,7 @@ impl NewFile {
 
 impl Drop for NewFile {
     fn drop(&mut self) {
-        // Once it is published, nothing has this name.
+        // After it was published, no file has this name.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
@@ -86,7 +98,7 @@ fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// The path that is written to: a link that leads to a file is followed, so that it stays a link.
+/// The path to write to: a link that leads to a file is followed, so that it stays a link.
 fn check_target(target: &Path, replace: bool) -> Result<PathBuf> {
     let Ok(metadata) = target.symlink_metadata() else {
         if target.file_name().is_none() {
@@ -124,7 +136,7 @@ fn check_not_of_store(target: &Path, store: &Path) -> Result<()> {
     Ok(())
 }
 
-/// SQLite would play a log that lies beside the file into it.
+/// Checks that there is no log beside the file, which SQLite would play into it.
 fn check_no_log(target: &Path) -> Result<()> {
     let stale = [files::log_path(target), files::journal_path(target)];
     match stale.iter().find(|path| path.symlink_metadata().is_ok()) {
@@ -139,14 +151,15 @@ fn check_no_log(target: &Path) -> Result<()> {
 }
 
 fn is_there(target: &Path) -> Error {
-    unusable(target, "it is there already").hint("choose another name, or replace it with --force")
+    unusable(target, "it exists already").hint("choose another name, or replace it with --force")
 }
 
 fn unusable(target: &Path, why: &str) -> Error {
     Error::new(Code::BadRequest, format!("{} cannot be written to: {why}", shown(target)))
 }
 
-/// The error of a file that the system does not let be written.
+/// The error for a file that the system does not allow to be written: `store_full`, `bad_request`, `read_only` or
+/// `unavailable`.
 pub(super) fn unwritable(target: &Path, error: &io::Error) -> Error {
     let target = shown(target);
     let message = format!("{target} cannot be written: {error}");
@@ -154,7 +167,7 @@ pub(super) fn unwritable(target: &Path, error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Error::new(Code::StoreFull, message).hint("free some space, or choose another file system")
         }
-        io::ErrorKind::NotFound => Error::new(Code::BadRequest, message).hint("its directory must be there"),
+        io::ErrorKind::NotFound => Error::new(Code::BadRequest, message).hint("its directory must exist"),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Error::new(Code::ReadOnly, message).hint("choose a directory that this user may write to")
         }

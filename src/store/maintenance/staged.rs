@@ -1,4 +1,4 @@
-//! A store that is to take the place of another one.
+//! A store that is prepared to take the place of another one.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -18,41 +18,43 @@ use crate::store::files::{self, aside_name, journal_path, staged_path};
 use crate::store::open::{Address, SqlitePlace};
 use crate::store::time::Clock;
 
-/// Where a backup comes from.
+/// The source of a restore.
 pub enum Source<'a> {
     /// A file that holds a store: what [`backup`](super::backup) made, or the file of a store that may be in use.
     File(&'a Path),
-    /// The bytes of such a file, to their end.
+    /// The bytes of such a file, up to their end.
     Stream(&'a mut dyn Read),
 }
 
-/// A store beside another one, checked and complete, that [`Store::restore`](crate::store::Store::restore) puts in its place.
-/// It is removed with this value, unless it was handed over.
+/// A store beside another one, checked and complete, that [`Store::restore`](crate::store::Store::restore) puts in its
+/// place. Dropping the value removes it, unless it was handed over.
 #[derive(Debug)]
 pub struct Staged {
     path: PathBuf,
-    /// Locked as long as it is not handed over, so that no other process takes it for a leftover.
+    /// Locked until it is handed over, so that no other process takes it for a leftover.
     file: File,
     is_handed_over: bool,
-    /// Which history it begins: the restore is asked for by this name.
+    /// The epoch of its stream, which names it in the call of the restore.
     pub epoch: String,
-    /// The newest step of the schema that the backup had, where it was brought up to date.
+    /// The newest schema step of the backup, when it was an older one and was brought up to date.
     pub schema_before: Option<i64>,
     /// The head of its stream.
     pub seq: u64,
-    /// What was looked at.
+    /// The result of the check of the copy.
     pub checked: Checked,
-    /// The name of a file beside the store that an interrupted restore left there. It may be the store of before, so it was
-    /// kept.
+    /// The name of a file beside the store that an interrupted restore has left. It was kept, because it may be the old
+    /// store.
     pub leftover: Option<String>,
 }
 
-/// Copies a backup beside the store that it is to replace, brings its schema up to date and checks it. The store that is
-/// there is not touched.
+/// Copies a backup beside the store that it is to replace, brings its schema up to date and checks it. The present
+/// store is not touched.
 ///
 /// # Errors
-/// `unavailable` when the backup is damaged, `unsupported` when it is not a store of this version or an older one,
-/// `busy` while another restore of the same store is under way, `store_full` without room for the copy.
+/// `unavailable` when the backup is damaged, `unsupported` when it does not hold a store of this version or an older
+/// one, or the address is not that of a file, `bad_request` when the backup cannot be read or is the store itself,
+/// `read_only` when the store cannot be written to, `busy` while another restore of the same store is under way,
+/// `store_full` without room for the copy, `cancelled` when the watcher ends the work.
 pub fn stage(address: &Address, from: Source<'_>, watcher: &mut Watcher<'_>) -> Result<Staged> {
     let (place, store) = file_of(address)?;
     let read_only = matches!(place, SqlitePlace::File { read_only: true, .. });
@@ -67,7 +69,7 @@ pub fn stage(address: &Address, from: Source<'_>, watcher: &mut Watcher<'_>) -> 
     let mut staged = Staged::create(store, leftover)?;
     let name = staged.fill(from, watcher).map_err(for_restore)?;
     let prepared = restore::prepare(&staged.path, &name, &staged.epoch, now_ms).map_err(for_restore)?;
-    let restore::Prepared { schema_before, seq } = prepared;
+    let restore::PreparedCopy { schema_before, seq } = prepared;
     (staged.schema_before, staged.seq) = (schema_before, seq);
     staged.checked = staged.check(&name, watcher)?;
     staged.resemble(store)?;
@@ -97,7 +99,7 @@ impl Staged {
         if lock(&staged.file) && staged.is_at_its_path() { Ok(staged) } else { Err(under_way(store)) }
     }
 
-    /// Answers what errors call the backup.
+    /// Copies the backup, and answers its name for errors.
     fn fill(&mut self, from: Source<'_>, watcher: &mut Watcher<'_>) -> Result<String> {
         match from {
             Source::File(from) => {
@@ -146,7 +148,7 @@ impl Staged {
         Err(error.hint("see what is wrong with: kv --connection FILE check"))
     }
 
-    /// Gives it the mode and the owner of the store, and makes sure that it is on the disk.
+    /// Gives it the mode and the owner of the store, and syncs it.
     fn resemble(&self, store: &Path) -> Result<()> {
         let finished = || -> io::Result<()> {
             let directory = store.parent().unwrap_or(Path::new("/"));
@@ -164,8 +166,8 @@ impl Staged {
         finished().map_err(|error| unwritable(&self.path, &error))
     }
 
-    /// Lets go of the file, so that it can be put in the place of the store. What is not taken can be removed, when it is
-    /// certain that it was not.
+    /// Releases the file, so that it can be put in the place of the store. The returned value can remove it, once it is
+    /// certain that it was not used.
     pub fn hand_over(mut self) -> HandedOver {
         self.is_handed_over = true;
         HandedOver { path: self.path.clone(), id: self.id() }
@@ -188,7 +190,7 @@ impl Drop for Staged {
     }
 }
 
-/// What was staged, and may be in the place of the store by now.
+/// A staged store that may be in the place of the store by now.
 #[derive(Debug)]
 pub struct HandedOver {
     path: PathBuf,
@@ -196,26 +198,26 @@ pub struct HandedOver {
 }
 
 impl HandedOver {
-    /// Removes it, where it was not taken.
+    /// Removes the staged store, if it is still at its path.
     pub fn remove(self) {
         remove(&self.path, self.id);
     }
 }
 
-/// Whether this very file is at the path: its place may be another one's.
+/// Whether this very file is at the path: there may be another one by now.
 fn is_at(path: &Path, id: Option<FileId>) -> bool {
     id.is_some_and(|id| FileId::at(path).is_ok_and(|found| found == Some(id)))
 }
 
 fn remove(path: &Path, id: Option<FileId>) {
     if is_at(path, id) {
-        // What stays is told of by the next restore.
+        // The next restore reports a file that stays.
         let _ = std::fs::remove_file(path);
         let _ = std::fs::remove_file(journal_path(path));
     }
 }
 
-/// A backup that holds no store is not to be made one.
+/// Refuses a backup that holds no store: a restore must not make one of it.
 fn for_restore(error: Error) -> Error {
     match error.code {
         Code::NotInitialized => {
@@ -233,7 +235,7 @@ fn under_way(store: &Path) -> Error {
     Error::new(Code::Busy, format!("another restore of {} is under way", shown(store)))
 }
 
-/// What an interrupted restore left may be the store that it replaced: so it is never removed.
+/// Renames what an interrupted restore has left. It may be the store that was replaced, so it is never removed.
 fn lay_leftover_aside(store: &Path, now_ms: i64) -> Result<Option<String>> {
     let path = staged_path(store);
     let Ok(file) = File::open(&path) else {

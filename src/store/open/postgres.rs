@@ -9,14 +9,36 @@ mod parameters;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
 
 use self::files::{password_in, service};
 use self::parameters::{PARAMETERS, check};
 pub(crate) use self::parameters::{SslMode, SslRoot};
+use super::{EngineKind, Place};
+use crate::store::engine::Engine;
+use crate::store::engine::migrations::{self, Migration};
+use crate::store::engine::postgres::{self, Postgres};
 use crate::store::error::{Code, Error, Result};
+use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::time::Clock;
 
 /// The port of a server that names none.
 const PORT: &str = "5432";
+
+/// The parameters that tell which store it is, and what has to be proved to get at it, besides those in front of the `?`.
+const TELLING: &[&str] = &[
+    "host",
+    "hostaddr",
+    "port",
+    "options",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "channel_binding",
+];
 
 /// The schema of the tables, unless `options` sets a `search_path`.
 pub(crate) const SCHEMA: &str = "kv";
@@ -59,9 +81,15 @@ pub(super) fn parse(connection: &str) -> Result<PostgresPlace> {
     parse_in(connection, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
+/// Reads a connection string that is complete, as a daemon tells it.
+pub(super) fn parse_complete(connection: &str) -> Result<PostgresPlace> {
+    parse_in(connection, &|_| None)
+}
+
 /// As [`parse`], with this environment.
 fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<PostgresPlace> {
     let mut parameters = parse_uri(connection)?;
+    parameters::check_environment(variable)?;
     let name = parameters.remove("service").or_else(|| variable("PGSERVICE"));
     if let Some(name) = name {
         for (name, value) in service(&name, variable)? {
@@ -95,7 +123,14 @@ fn complete(
     parameters.entry("dbname").or_insert_with(|| user.clone());
     parameters.insert("user", user);
     parameters.entry("port").or_insert_with(|| PORT.to_owned());
-    parameters.entry("sslmode").or_insert_with(|| SslMode::Prefer.as_str().to_owned());
+    // The authorities of a system sign for anybody, so a weaker check with them would be none; libpq refuses it too.
+    let trusts_system = parameters.get("sslrootcert").is_some_and(|root| root == "system");
+    let mode = if trusts_system { SslMode::VerifyFull } else { SslMode::Prefer };
+    let mode = parameters.entry("sslmode").or_insert_with(|| mode.as_str().to_owned());
+    if trusts_system && mode != SslMode::VerifyFull.as_str() {
+        return Err(refused("sslrootcert=system asks for sslmode=verify-full")
+            .hint("leave out sslmode, or name a root certificate of your own with sslrootcert=FILE"));
+    }
     parameters.entry("application_name").or_insert_with(|| "kv".to_owned());
     if !parameters.contains_key("host") && !parameters.contains_key("hostaddr") {
         parameters.insert("host", socket_directory(&parameters["port"]));
@@ -146,13 +181,17 @@ fn socket_directory(port: &str) -> String {
 fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     let rest = connection.strip_prefix("postgresql://").or_else(|| connection.strip_prefix("postgres://"));
     let Some(rest) = rest else {
-        return Err(refused("it is not a URI")
-            .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require"));
+        return Err(refused("it is not a URI"));
     };
     let mut parameters = BTreeMap::new();
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     // A slash of a password is encoded; one of a socket's directory too.
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    if database.contains('@') {
+        // What would be taken for the name of the database is told in messages.
+        return Err(refused("an @ stands behind the first /")
+            .hint("in a user, password or database write / as %2F and @ as %40"));
+    }
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
@@ -174,9 +213,11 @@ fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     for part in query.split('&').filter(|part| !part.is_empty()) {
         // Neither the value nor, as it may be a misplaced password, more than the name is told.
         let (name, value) = part.split_once('=').ok_or_else(|| refused("a parameter has no value"))?;
-        let name = parameters::known(&decoded("parameter", name)?)?;
-        let value = decoded(name, value)?;
-        set(&mut parameters, name, value);
+        let name = decoded("parameter", name)?;
+        let value = decoded(&name, value)?;
+        if let Some(name) = parameters::known(&name, &value)? {
+            set(&mut parameters, name, value);
+        }
     }
     Ok(parameters)
 }
@@ -216,6 +257,7 @@ fn decoded(name: &str, text: &str) -> Result<String> {
 /// The error for a connection string. It never shows the string, which may hold a password.
 fn refused(why: &str) -> Error {
     Error::bad_field("connection", format!("the connection string of PostgreSQL cannot be used: {why}"))
+        .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=require")
 }
 
 impl PostgresPlace {
@@ -283,17 +325,6 @@ impl PostgresPlace {
         self.get("options").is_some_and(|options| options.contains("search_path"))
     }
 
-    /// The connection string with all that was found out, the password included.
-    pub(super) fn connection(&self) -> String {
-        self.uri(true)
-    }
-
-    /// What makes two connection strings the same store: not the password, nor how the server is reached.
-    pub(super) fn identity(&self) -> String {
-        let named = |name| format!("{name}={:?}", self.get(name).unwrap_or_default());
-        ["host", "hostaddr", "port", "user", "dbname", "options"].map(named).join(" ")
-    }
-
     fn uri(&self, with_password: bool) -> String {
         let encoded = super::percent_encoded;
         let mut uri = format!("postgres://{}", encoded(self.user()));
@@ -314,8 +345,10 @@ impl PostgresPlace {
         uri += &format!("/{}", encoded(self.database()));
         let in_front = ["user", "password", "dbname"];
         let of_servers = ["host", "port"];
-        let rest = self.parameters.iter().filter(|(name, _)| {
-            !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name))
+        let rest = self.parameters.iter().filter(|(name, value)| {
+            let is_missing = !in_front.contains(name) && (servers.is_empty() || !of_servers.contains(name));
+            let is_default = **name == "sslmode" && *value == SslMode::Prefer.as_str();
+            is_missing && (with_password || TELLING.contains(name) && !is_default)
         });
         for (index, (name, value)) in rest.enumerate() {
             uri += &format!("{}{name}={}", if index == 0 { '?' } else { '&' }, encoded(value));
@@ -333,6 +366,62 @@ impl fmt::Display for PostgresPlace {
 impl fmt::Debug for PostgresPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresPlace({self})")
+    }
+}
+
+#[async_trait]
+impl Place for PostgresPlace {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Postgres
+    }
+
+    fn migrations(&self) -> &'static [Migration] {
+        migrations::POSTGRES
+    }
+
+    fn connection(&self) -> String {
+        self.uri(true)
+    }
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+
+    /// The servers, who asks for what of them, and how they have to prove who they are. The password is left out: the name of
+    /// a socket, which every user of the machine can see, is a hash of this, by which passwords could be tried.
+    fn identity(&self) -> String {
+        // `servers` was asked when the place was made.
+        let servers = self.servers().unwrap_or_default();
+        let server = |server: &Server| {
+            let host = server.address.as_ref().unwrap_or(&server.host);
+            let host =
+                if server.is_socket() { host.trim_end_matches('/').to_owned() } else { host.to_lowercase() };
+            format!("{host:?}:{}", server.port)
+        };
+        let mut identity: Vec<String> = servers.iter().map(server).collect();
+        let named = |name: &&str| format!("{name}={:?}", self.get(name).unwrap_or_default());
+        identity.extend(["user", "dbname", "options"].iter().map(named));
+        if !servers.iter().all(Server::is_socket) {
+            let demands = ["sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding"];
+            identity.extend(demands.iter().map(named));
+            if self.ssl_mode() == SslMode::VerifyFull {
+                // Behind one address, the certificate has to be for this name.
+                identity.extend(servers.iter().map(|server| server.host.to_lowercase()));
+            }
+        }
+        identity.join(" ")
+    }
+
+    fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
+        Arc::new(Postgres::new(self.clone(), clock))
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {
+        postgres::check::check(self, finding, watcher)
     }
 }
 

@@ -4,20 +4,119 @@
 //! A plain path is taken literally. SQLite itself is only ever given absolute paths, which it takes literally too, so
 //! nothing is decoded twice.
 
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use super::{SqlitePlace, percent_decoded};
+use async_trait::async_trait;
+
+use super::{EngineKind, Place, percent_decoded};
 use crate::limits;
 use crate::quote::{shell_word, shown};
+use crate::store::engine::Engine;
+use crate::store::engine::migrations::{self, Migration};
+use crate::store::engine::sqlite::{self, Sqlite};
 use crate::store::error::{Code, Error, Result};
+use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::time::Clock;
 
 /// How much of a path that is too long is shown.
 const SHOWN_CHARACTERS: usize = 80;
+
+/// Where a SQLite store lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SqlitePlace {
+    /// In a file.
+    File {
+        /// Absolute, its directory resolved as far as it exists.
+        path: PathBuf,
+        read_only: bool,
+    },
+    /// In the memory of this process, private to the one who opened it.
+    Memory,
+}
+
+impl fmt::Display for SqlitePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlitePlace::File { path, .. } => f.write_str(&shown(path)),
+            SqlitePlace::Memory => f.write_str("memory"),
+        }
+    }
+}
+
+#[async_trait]
+impl Place for SqlitePlace {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Sqlite
+    }
+
+    fn migrations(&self) -> &'static [Migration] {
+        migrations::SQLITE
+    }
+
+    fn connection(&self) -> String {
+        format(self)
+    }
+
+    fn shown(&self) -> String {
+        // The connection string of a file has no password.
+        format(self)
+    }
+
+    fn identity(&self) -> String {
+        format(self)
+    }
+
+    fn engine(&self, clock: Clock) -> Arc<dyn Engine> {
+        Arc::new(Sqlite::new(self.clone(), clock))
+    }
+
+    async fn check(&self) -> Result<()> {
+        Sqlite::new(self.clone(), Clock::System).check_place().await
+    }
+
+    fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {
+        self.file()?;
+        sqlite::check::check(self, finding, watcher)
+    }
+
+    fn sqlite(&self) -> Option<&SqlitePlace> {
+        Some(self)
+    }
+}
+
+impl SqlitePlace {
+    /// The file.
+    ///
+    /// # Errors
+    /// `unsupported` for a memory store.
+    pub(crate) fn file(&self) -> Result<&Path> {
+        match self {
+            SqlitePlace::File { path, .. } => Ok(path),
+            SqlitePlace::Memory => {
+                Err(Error::new(Code::Unsupported, "a memory store has no file: it is gone with its process"))
+            }
+        }
+    }
+}
 
 /// Where this connection string leads. A relative path is taken from the present directory.
 pub(super) fn parse(connection: &str) -> Result<SqlitePlace> {
     if connection.contains('\0') {
         return Err(refused("it holds a NUL character"));
+    }
+    // It would be shown as the path of a file, with its password.
+    for (scheme, kind) in [
+        ("postgres://", "postgres"),
+        ("postgresql://", "postgres"),
+        ("http://", "rqlite"),
+        ("https://", "rqlite"),
+    ] {
+        if connection.starts_with(scheme) {
+            return Err(refused(&format!("it begins with {scheme}, so it is that of a server"))
+                .hint(format!("add --type {kind}; a path that begins like that is written ./{scheme}")));
+        }
     }
     match connection.strip_prefix("file:") {
         Some(uri) => parse_uri(uri),
@@ -171,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::Address;
 
     fn place_of(connection: &str) -> (PathBuf, bool) {
         match parse(connection).unwrap() {
@@ -286,6 +386,59 @@ mod tests {
                 .collect();
             let found = place_of(&format!("file:///nowhere/{encoded}?mode=rw")).0;
             prop_assert_eq!(found, Path::new("/nowhere").join(name));
+        }
+    }
+
+    #[test]
+    fn one_file_has_one_identity_however_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().canonicalize().unwrap().join("data.db");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        let same = [
+            file.display().to_string(),
+            format!("file:{}", file.display()),
+            format!("file:{}?mode=rwc", file.display()),
+            format!("{}/link/data.db", directory.path().display()),
+            format!("{}/./data.db", directory.path().display()),
+        ];
+        for connection in &same {
+            let address = Address::parse(EngineKind::Sqlite, connection).unwrap();
+            assert_eq!(address.exclusive_file(), Some(file.as_path()), "{connection}");
+            let again = Address::parse(EngineKind::Sqlite, &address.connection()).unwrap();
+            assert_eq!(again.identity(), address.identity());
+        }
+        let read_only =
+            Address::parse(EngineKind::Sqlite, &format!("file:{}?mode=ro", file.display())).unwrap();
+        assert_ne!(
+            read_only.identity(),
+            Address::parse(EngineKind::Sqlite, same[0].as_str()).unwrap().identity()
+        );
+    }
+
+    #[test]
+    fn whatever_is_not_understood_is_refused() {
+        for connection in [
+            "",
+            "file:",
+            "file:data.db?mode=rwx",
+            "file:data.db?vfs=unix-none",
+            "file:data.db?immutable=1",
+            "file:data.db?cache=shared",
+            "file:data.db?mode=memory",
+            "file::memory:?mode=ro",
+            "data\0.db",
+        ] {
+            let error = Address::parse(EngineKind::Sqlite, connection).unwrap_err();
+            assert_eq!(error.code, Code::BadRequest, "{connection:?}");
+            assert!(error.hint.is_some());
+        }
+    }
+
+    #[test]
+    fn a_memory_store_has_no_file() {
+        for connection in ["file::memory:?mode=memory&cache=shared", ":memory:", "file::memory:"] {
+            assert!(Address::parse(EngineKind::Sqlite, connection).unwrap().is_memory(), "{connection}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Wakes those who wait for a lock or a consumer, each when what it waits for is free.
+//! Wakes requests that wait for a lock or a consumer, each when that is free.
 //!
-//! One task serves all who wait in this process. At a change of any lock it reads in one statement until when all that is
-//! waited for is held; at an expiry it reads that of what is due. So a change costs one read however many wait, and
-//! only whoever can get something writes.
+//! One task serves all waiting requests of this process. When any lock changes, one statement reads the expiries of all
+//! locks and consumers that are waited for; at an expiry it reads those that are due. So a change costs one read
+//! however many requests wait, and only a request that can succeed writes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,28 +16,28 @@ use crate::store::engine::sql::queries::Expiries;
 use crate::store::feed::Feed;
 use crate::store::time::Clock;
 
-/// Those who are next for something that others hold.
+/// The requests that are first in their queues.
 pub(super) struct Wakeups {
     feed: Arc<Feed>,
     clock: Clock,
     entries: Mutex<HashMap<Holdable, Entry>>,
-    /// An entry was added.
+    /// Notified when an entry is added.
     added: Notify,
 }
 
-/// One who is next, for one lock or consumer.
+/// The first request in the queue for one lock or consumer.
 struct Entry {
     wake: Arc<Notify>,
-    /// When it expires that is waited for, in milliseconds since 1970 UTC by the clock of this process; none = that is to be
+    /// When that lock or consumer expires, in milliseconds since 1970 UTC by the clock of this process; none = to be
     /// read.
     expires_ms: Option<i64>,
 }
 
-/// The expiry of an entry that was woken: whether it got what it waited for shows in its next attempt.
+/// The expiry of an entry that was woken: its next attempt shows whether it succeeds.
 const WOKEN: Option<i64> = Some(i64::MAX);
 
-/// An entry for as long as somebody waits.
-pub(super) struct Waiting<'a> {
+/// The entry of a request while it waits; dropping it removes the entry.
+pub(super) struct WaitingRequest<'a> {
     wakeups: &'a Wakeups,
     what: &'a Holdable,
     wake: Arc<Notify>,
@@ -48,14 +48,14 @@ impl Wakeups {
         Wakeups { feed, clock, entries: Mutex::default(), added: Notify::new() }
     }
 
-    /// Begins to wait after an attempt was refused because of a holder until `expires_ms`. `lock_seq` is the level of the feed
-    /// before that attempt: when it has changed since, the refusal may be out of date.
+    /// Begins to wait after an attempt was refused because of a holder until `expires_ms`. `lock_seq` is the level of
+    /// the feed before that attempt: when it has changed since, the refusal may be out of date.
     pub(super) fn wait<'a>(
         &'a self,
         what: &'a Holdable,
         expires_ms: Option<i64>,
         lock_seq: Option<u64>,
-    ) -> Waiting<'a> {
+    ) -> WaitingRequest<'a> {
         let wake = Arc::new(Notify::new());
         let mut entries = self.entries();
         let is_current = self.feed.lock_seq() == lock_seq;
@@ -63,15 +63,15 @@ impl Wakeups {
         entries.insert(what.clone(), Entry { wake: Arc::clone(&wake), expires_ms });
         drop(entries);
         self.added.notify_one();
-        Waiting { wakeups: self, what, wake }
+        WaitingRequest { wakeups: self, what, wake }
     }
 
-    /// Wakes them, for ever.
+    /// Wakes waiting requests. Never returns.
     pub(super) async fn run(self: Arc<Self>) {
-        // The level that was looked at last, also before somebody waited.
+        // The last level that was seen, also before there were entries.
         let mut seen = None;
         loop {
-            // While nobody waits, nobody has to look for what other processes commit.
+            // Without entries there is no need to poll for the commits of other processes.
             while self.entries().is_empty() {
                 self.added.notified().await;
             }
@@ -93,7 +93,7 @@ impl Wakeups {
         }
     }
 
-    /// Reads until when that is held which may be free by now.
+    /// Reads the expiries that are due or not known, and wakes the requests whose lock or consumer may be free.
     async fn wake_those_who_can(&self) {
         let now_ms = self.clock.now_ms();
         let due: HashMap<Holdable, Arc<Notify>> = self
@@ -109,14 +109,14 @@ impl Wakeups {
         let now_ms = self.clock.now_ms();
         let mut entries = self.entries();
         for (what, wake) in due {
-            // Somebody else may wait for the same by now, who knows more than what was read.
+            // By now another request may be first in the queue, which has read more recently.
             let Some(entry) = entries.get_mut(&what).filter(|entry| Arc::ptr_eq(&entry.wake, &wake)) else {
                 continue;
             };
             let left_ms = match &read {
                 // By the clock that decides about the expiry, which need not be the one of this process.
                 Ok(found) => found.rows.get(&what).map(|expires_ms| expires_ms - found.now_ms),
-                // What is wrong shows in the attempt of the one who waits.
+                // The attempt of the waiting request will meet the error.
                 Err(_) => None,
             };
             entry.expires_ms = match left_ms {
@@ -129,7 +129,7 @@ impl Wakeups {
         }
     }
 
-    /// Until the first expiry, but at most a second: clocks are set, and stand still while a machine sleeps.
+    /// The time until the first expiry, but at most a second: clocks are set, and stand still while a machine sleeps.
     fn time_left(&self) -> Duration {
         let first_ms = self.entries().values().filter_map(|entry| entry.expires_ms).min();
         let left_ms = first_ms.unwrap_or(i64::MAX).saturating_sub(self.clock.now_ms());
@@ -137,26 +137,26 @@ impl Wakeups {
         left.clamp(limits::LOCK_LOOK_MIN, limits::LOCK_LOOK_MAX)
     }
 
-    /// How many wait.
+    /// The number of requests that wait.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.entries().len()
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Holdable, Entry>> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold good entries.
+        // No code panics while it holds this mutex; a poisoned one would still hold good entries.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Waiting<'_> {
-    /// Waits until it may be free.
+impl WaitingRequest<'_> {
+    /// Waits until the lock or consumer may be free.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRequest<'_> {
     fn drop(&mut self) {
         self.wakeups.entries().remove(self.what);
     }

@@ -80,7 +80,7 @@ fn a_compact_while_another_process_writes_is_busy() {
     kv.ok("kv compact");
 }
 
-/// Reads go on, and a write waits, or is told that it was not applied; none is told anything else.
+/// Reads go on, and a write waits, or is certainly not applied; there is no other outcome.
 #[test]
 fn requests_during_a_compact_are_answered_rightly() {
     let kv = store();

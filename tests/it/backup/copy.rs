@@ -100,7 +100,7 @@ fn a_file_that_is_there_is_replaced_only_by_force_and_the_store_never() {
         assert!(code == 2 && stderr.contains(told), "{words}: {code} {stderr}");
     };
     for words in ["b.db", "link"] {
-        refused(words, "there already");
+        refused(words, "exists already");
     }
     assert_eq!(kv.ok("cat b.db"), "precious\n");
     for file in [
@@ -122,7 +122,7 @@ fn a_file_that_is_there_is_replaced_only_by_force_and_the_store_never() {
     refused("folder --force", "a directory");
     refused("dangling --force", "leads nowhere");
     refused("/dev/null --force", "not a regular file");
-    refused("nowhere/b.db", "directory must be there");
+    refused("nowhere/b.db", "directory must exist");
     kv.ok("rm hard; kv backup --force link");
     kv.ok("test -L link; kv --connection b.db check");
     assert_eq!(kv.ok("kv get early"), "1\n");
@@ -274,7 +274,7 @@ fn a_reader_that_is_slow_to_take_a_backup_holds_up_nobody() {
     assert_eq!(kv.fails("kv --daemon=never --connection b.db get after").0, 3);
 }
 
-/// A process that was killed left it, and then somebody copied another store over the file.
+/// A process that was killed has left the log, and then another store was copied over the file.
 #[test]
 fn the_log_of_another_store_is_not_played_into_the_one_that_is_read() {
     for command in ["kv check", "kv backup b.db", "kv --daemon=never restore other.db"] {

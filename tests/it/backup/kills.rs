@@ -44,7 +44,7 @@ impl Rounds {
         let beside = kv.ok("ls -tr | grep -e before-restore- -e unfinished-restore- -e kv-restore$ | grep -v -e -shm$ -e -wal$ -e -journal$ -e kv-lock$");
         let is_kept = |name: &str| keys(&format!("file:{name}?mode=ro")).lines().any(|key| key == marker);
         assert!(beside.lines().rev().any(is_kept), "round {round}: {marker} is in none of {beside}");
-        // What was looked at is not looked at in each later round.
+        // A leftover that was checked is not checked again in each later round.
         kv.ok("mkdir -p done; mv -f data.db.before-restore-* data.db.unfinished-restore-* done 2>/dev/null || true");
     }
 }

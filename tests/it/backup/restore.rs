@@ -118,7 +118,7 @@ fn a_store_is_restored_where_none_is() {
             &kv,
             &format!("kv --connection nowhere/x.db --daemon={mode} restore b.db"),
             2,
-            "directory must be there",
+            "directory must exist",
         );
         refused(&kv, "kv --connection :memory: restore b.db", 1, "memory store");
         refused(&kv, "kv --connection 'file:data.db?mode=ro' restore b.db", 6, "mode=ro");
@@ -156,7 +156,7 @@ fn whoever_follows_the_stream_is_told_that_it_is_another_one() {
         assert!(output.status.code() == Some(7) && stderr.contains("(epoch_changed)"), "{stderr}");
         assert!(stderr.contains("hint: list the records again"), "{stderr}");
     }
-    // The position came with the backup, and nobody holds it.
+    // The position came with the backup, and no session holds the consumer.
     assert_eq!(kv.ok("kv consumer status mail | jq -c '[.position, .holder]'"), "[1,null]\n");
     assert_eq!(kv.ok("kv consumer stream mail --limit 1 | jq .seq"), "2\n");
 }
@@ -339,7 +339,7 @@ fn without_space_nothing_is_restored() {
     }
 }
 
-/// A put under one key after the other until it is told to stop, with what each was told.
+/// Puts one key after the other until it is stopped, and keeps the answer to each.
 fn writer(
     socket: String,
     name: usize,

@@ -1,4 +1,4 @@
-//! Listings are printed page by page: however much there is, one page is held, and what is read is there at once.
+//! Listings are printed page by page: however long they are, one page is held, and the first line appears at once.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use crate::support::{Kv, address, json, peak_bytes, runtime, wait_until};
 
 const MEBIBYTE: usize = 1_024 * 1_024;
 
-/// Puts so many records of a size, and a consumer that is at the beginning.
+/// Puts records of one size, and creates a consumer at the beginning.
 fn fill(kv: &Kv, records: usize, bytes: usize) {
     runtime().block_on(async {
         let store = LocalStore::open(&address(kv.directory.path()), Clock::System);
@@ -90,7 +90,7 @@ fn pages_change_nothing_of_what_is_printed() {
     }
 }
 
-/// A daemon of the test, which answers each page when it is told to.
+/// A daemon of the test, which answers each page when the test says so.
 struct Pages {
     kv: Kv,
     /// What the next request is answered with, besides its id.

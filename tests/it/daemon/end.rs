@@ -53,7 +53,7 @@ fn commands_outlive_daemons_that_end() {
     assert_eq!(printed, "200\n");
 }
 
-/// An idle daemon ends, and whoever comes in that moment is served by it or by the next one.
+/// An idle daemon ends, and a client that comes at that moment is served by it or by the next one.
 #[test]
 fn an_idle_daemon_ends_and_cuts_no_request() {
     let kv = Kv::new();

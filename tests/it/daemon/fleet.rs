@@ -79,7 +79,7 @@ fn a_daemon_that_hangs_is_listed_and_told_apart() {
     wait_until("the answer", || list(&kv, "").iter().all(|view| view["answers"] == true));
 }
 
-/// Among namespaces of its own, so that neither the daemons of tests beside this one end nor those of who runs it.
+/// Runs in namespaces of its own, so that it ends neither the daemons of other tests nor those of the user.
 #[test]
 fn stop_all_ends_every_daemon_that_answers_and_names_the_others() {
     let kv = Kv::new();
@@ -112,7 +112,7 @@ fn stop_all_ends_every_daemon_that_answers_and_names_the_others() {
     kv.ok(&format!("kill -9 {hung}"));
 }
 
-/// Whoever follows needs the store, and starts the next daemon: so that is said, and by whom.
+/// A command that follows needs the store, and starts the next daemon: so the output names it.
 #[test]
 fn stop_tells_who_will_start_the_daemon_again() {
     let kv = Kv::new();
@@ -135,7 +135,7 @@ fn stop_tells_who_will_start_the_daemon_again() {
     assert_eq!(kv.daemons(), [0_u32; 0]);
 }
 
-/// `kv daemon run` is what somebody set up on purpose; a daemon that a command started makes place for it.
+/// `kv daemon run` is started on purpose; a daemon that a command has started makes way for it.
 #[test]
 fn a_daemon_in_the_foreground_takes_over_also_from_one_that_is_followed() {
     let kv = Kv::new();

@@ -95,7 +95,7 @@ fn a_socket_that_was_named_serves_no_other_store_than_the_one_that_was_named() {
     assert_eq!(code, 6);
 }
 
-/// Who asked to read only never gets at a daemon that writes.
+/// A command with `mode=ro` never uses a daemon that writes.
 #[test]
 fn a_socket_of_a_daemon_that_writes_is_refused_for_reading_only() {
     let kv = Kv::new();
@@ -111,7 +111,7 @@ fn a_socket_of_a_daemon_that_writes_is_refused_for_reading_only() {
 fn another_mount_namespace_is_told_apart_or_shares_the_store() {
     let kv = Kv::new();
     kv.ok("mkdir p; cd p; kv init; kv put a --value 1");
-    // Another file at the same path: the socket is shared, so somebody must be told.
+    // Another file at the same path: the socket is shared, so one of the commands must fail.
     let elsewhere = "unshare -m bash -c 'mkdir -p other; cp p/data.db other; mount --bind other p; cd p; %'";
     let (code, error) = kv.fails(&elsewhere.replace('%', "kv put a --value 2"));
     assert_eq!(code, 6, "{error}");
@@ -130,7 +130,7 @@ fn another_mount_namespace_is_told_apart_or_shares_the_store() {
     assert_eq!(kv.ok("cd p; kv get b; kv daemon status | jq .pid"), format!("2\n{pid}"));
 }
 
-/// At the last logout the directory of the socket vanishes, at the next login it is there again.
+/// At the last logout the directory of the socket vanishes, and at the next login it appears again.
 #[test]
 fn a_socket_that_was_lost_is_bound_anew_while_somebody_is_attached() {
     for lost in ["rm run/kv/*.sock", "rm -r run/kv", "rm -r run; mkdir -m 700 run", "rm -r run"] {

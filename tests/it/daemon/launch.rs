@@ -1,4 +1,4 @@
-//! A daemon is the same whoever started it: it keeps neither the limits nor the descriptors of its first caller.
+//! A daemon does not depend on its first caller: it keeps neither its limits nor its descriptors.
 
 use crate::support::{Kv, wait_until};
 
@@ -58,7 +58,7 @@ fn a_soft_limit_on_file_sizes_is_nobody_elses() {
     );
 }
 
-/// Whoever waits for the end of a pipe, or for a lock, waits for the caller only.
+/// A process that waits for the end of a pipe, or for a lock, waits for the caller only.
 #[test]
 fn no_descriptor_of_the_caller_lives_on_in_the_daemon() {
     let kv = Kv::new();

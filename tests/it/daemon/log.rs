@@ -90,7 +90,7 @@ fn the_log_is_bounded_while_the_daemon_runs_and_both_parts_are_shown_in_order() 
     assert_eq!(shown, kv.ok(&format!("cat {old} {log}")));
 }
 
-/// As logrotate does it: the file is moved away, and the daemon is told, or finds out.
+/// As logrotate does: the file is moved away, and the daemon gets a signal, or notices it.
 #[test]
 fn a_log_that_was_moved_away_is_begun_anew_and_followed() {
     let kv = Kv::new();

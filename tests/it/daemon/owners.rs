@@ -1,4 +1,4 @@
-//! Whose the files of a store are, and who may use them.
+//! The owners of the files of a store, and which users may use them.
 
 use super::users::Users;
 use crate::support::Kv;
@@ -98,7 +98,7 @@ fn root_says_that_a_store_is_another_users_and_leaves_it_to_its_owner() {
         let files = users.ok(&modes("home/alice"));
         assert!(files.lines().all(|file| file.starts_with(&format!("600 {} ", users.alice))), "{files}");
         assert!(files.contains("data.db.kv-lock"), "the owner's daemon has its lock: {files}");
-        // The owner is told nothing.
+        // The owner gets no warning.
         let output = users.shell("as alice 'kv get a'");
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     }

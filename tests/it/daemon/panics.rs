@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Kv, address, wait_until};
 
-/// Panics in the middle of the daemon's work, once a file is there.
+/// Panics in the middle of the daemon's work, once a file exists.
 struct Faulty(std::path::PathBuf);
 
 impl Actor for Faulty {

@@ -42,7 +42,7 @@ fn others_are_answered_while_a_large_patch_is_applied() {
             };
             let (patched, answers) = tokio::join!(patching, asking);
             match patched {
-                // It takes seconds, in which a daemon that decides it on its own thread answers nobody.
+                // It takes seconds, in which a daemon that decided it on its main thread would answer no client.
                 Ok(_) => assert!(is_applied && answers > 5, "{answers} answers"),
                 Err(error) => {
                     assert_eq!((is_applied, error.code, error.maybe), (false, Code::TooLarge, false))

@@ -37,7 +37,8 @@ impl Upgrade {
         std::fs::read_to_string(self.kv.directory.path().join("seen")).map_or(0, |text| text.lines().count())
     }
 
-    /// The daemon ends without anybody else who could start the next one, and the follower sees what is written then.
+    /// The daemon ends, and no other process could start the next one; the follower sees the changes that are written
+    /// then.
     fn check(mut self, what: &str) {
         let pid = self.kv.daemon_pid();
         self.kv.kill_daemon(pid);

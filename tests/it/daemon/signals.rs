@@ -34,7 +34,7 @@ fn a_daemon_that_is_asked_to_end_by_any_signal_answers_and_ends_within_a_second(
     }
 }
 
-/// Whoever closes the terminal of a daemon ends it, unless it was started to survive that.
+/// Closing the terminal of a daemon ends it, unless it was started to survive that.
 #[test]
 fn a_hangup_ends_a_daemon_in_the_foreground_and_none_that_a_command_started() {
     let kv = Kv::new();

@@ -1,5 +1,5 @@
-//! Other users of the machine: who may connect, and whom a client talks to. This needs root, or sudo without a password,
-//! because only root can be somebody else.
+//! Other users of the machine: which users may connect, and which servers a client trusts. This needs root, or sudo
+//! without a password, because only root can become another user.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::Kv;
 
-/// Users with a home and a runtime directory each, in `home/NAME`, who all may use the binary.
+/// Users, each with a home and a runtime directory in `home/NAME`, who all may use the binary.
 pub(super) struct Users {
     pub(super) kv: Kv,
     pub(super) alice: u32,
@@ -95,7 +95,7 @@ fn a_daemon_serves_no_other_user_however_open_its_socket_is() {
     let ask = format!("echo '{{\"op\":\"get\",\"key\":\"secret\"}}' | timeout 5 nc -NU {socket}");
     let (code, stderr) = users.fails(&format!("as bob kv --socket {socket} get secret"));
     assert!(code == 6 && stderr.contains("Permission denied"), "{code} {stderr}");
-    // Somebody opens every door that there is.
+    // All permissions are opened.
     users
         .ok(&format!("chmod 755 home/alice; chmod 777 home/alice/run home/alice/run/kv; chmod 666 {socket}"));
     let (code, stderr) = users.fails(&format!("as bob kv --socket {socket} get secret"));

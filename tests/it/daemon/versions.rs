@@ -1,4 +1,4 @@
-//! Daemons of other versions. There is no older and no newer kv yet, so a listener of the test answers as they would.
+//! Daemons of other versions. There is no older or newer kv yet, so a listener of the test answers as they would.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -33,7 +33,7 @@ impl Other {
         Other { socket, thread }
     }
 
-    /// What it was asked besides who it is.
+    /// The requests that it got besides `hello`.
     fn end(self) -> Vec<String> {
         if !self.thread.is_finished() {
             let mut stream = UnixStream::connect(&self.socket).unwrap();
@@ -104,7 +104,7 @@ fn an_older_daemon_that_somebody_depends_on_is_talked_to_or_left_alone() {
     assert!(daemon.end()[0].contains("\"put\""));
 }
 
-/// Only who would start the next daemon replaces one.
+/// Only a client that may start the next daemon replaces one.
 #[test]
 fn a_command_that_starts_no_daemon_replaces_none() {
     let kv = Kv::new();

@@ -32,7 +32,7 @@ impl Told {
         false
     }
 
-    /// Checks the records of the store against what was told, and answers how many there are.
+    /// Checks the records of the store against the answers, and answers how many there are.
     async fn check(&self, store: &impl Store) -> u64 {
         let page = store.keys(List::default()).await.unwrap();
         assert_eq!(page.next, None);
@@ -82,7 +82,7 @@ fn without_space_writes_are_whole_or_refused_reads_go_on_and_with_space_all_goes
             }
             assert!(!told.write(&store, vec!["spilled".to_owned()], 4_000_000).await);
             assert!(told.rejected.iter().any(|keys| keys == &["spilled"]), "refused before its commit");
-            // What a recovery finds right behind a refusal is what was told.
+            // A recovery right after a refusal finds the records that were acknowledged.
             let (pid, store) = if limit_kib % 100 == 0 {
                 drop(store);
                 kv.kill_daemon(pid);
@@ -123,7 +123,7 @@ fn a_file_size_limit_is_an_error_to_a_command_and_to_the_daemon_that_it_starts()
     let kv = Kv::new();
     kv.ok("kv init; kv put a --value 1; kv daemon stop");
     kv.ok("printf '\"%03000000d\"' 0 > large");
-    // A daemon keeps no soft limit of whoever starts it.
+    // A daemon keeps no soft limit of the process that starts it.
     for (mode, limit) in [("never", "ulimit -S -f 100"), ("auto", "ulimit -f 100")] {
         let limited = format!("{limit}; kv --daemon={mode}");
         let (code, stderr) = kv.fails(&format!("{limited} put large --file large"));
@@ -221,7 +221,7 @@ fn a_full_disk_has_room_for_the_writes_that_free_some() {
     }
 }
 
-/// Somebody else has taken all of it, so the frames of a commit are cut off where the disk ends.
+/// Another file has taken all of the reserve, so the frames of a commit are cut off where the disk ends.
 #[test]
 fn a_write_that_a_full_disk_cut_off_was_certainly_not_applied() {
     on_a_small_disk(
@@ -258,7 +258,7 @@ fn a_file_size_limit_leaves_room_for_the_writes_that_free_some_too() {
         kv delete prefix k/ && kv stream trim --all && kv put after --file value && [ $(kv count all) = 1 ]");
 }
 
-/// What was trimmed takes space until it is removed, and nobody sees it.
+/// Trimmed changes take space until they are removed, and are not visible.
 #[test]
 fn what_was_trimmed_is_removed_step_by_step_also_after_a_crash() {
     let kv = Kv::new();

@@ -1,4 +1,4 @@
-//! Paths where no store is and none can be: each is named as what it is, with the same words whichever command asks,
+//! Paths where there is no store and none can be: each error names the reason, in the same words for every command,
 //! in its own process and through a daemon, and nothing is changed.
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::refused::Unprivileged;
 use crate::support::Kv;
 
-/// How a command is asked for: each must be told the reason, also where a daemon would have to be started.
+/// The ways to run a command: each must report the reason, also where a daemon would have to be started.
 const COMMANDS: &[&str] = &[
     "--daemon=never init",
     "--daemon=never get a",
@@ -59,7 +59,7 @@ fn a_home_that_the_shell_did_not_expand_is_named() {
     for connection in ["'~/x.db'", "file:~/x.db", "'~nobody/x.db'"] {
         told(&kv, connection, 6, "/~", "\"$HOME\"");
     }
-    // It is a name like any other once it is there.
+    // It is a name like any other once it exists.
     kv.ok("mkdir '~'; kv --connection '~/x.db' init; test -f '~/x.db'");
 }
 
@@ -157,7 +157,7 @@ fn a_directory_that_cannot_be_looked_into_is_named_with_its_owner() {
     assert!(user.run("chmod 700 place").status.success());
 }
 
-/// The daemon that runs already is asked about the path anew.
+/// A daemon that runs already checks the path again.
 #[test]
 fn what_takes_the_place_of_a_store_is_named_by_its_daemon_too() {
     for (make, what) in [("mkfifo data.db", "is a pipe"), ("ln -s data.db data.db", "leads back to itself")] {

@@ -114,7 +114,7 @@ fn a_file_that_may_not_even_be_read_is_named() {
     }
 }
 
-/// Whoever may write comes and goes: nobody reads on from files that are no longer the ones that were opened.
+/// Writers come and go: no reader goes on with files that are no longer the ones that were opened.
 #[test]
 fn what_somebody_writes_meanwhile_is_seen() {
     for left in LEFT {

@@ -40,7 +40,7 @@ fn a_store_opened_read_only_is_never_written_to() {
     assert!(code == 6 && stderr.contains("read_only"), "{code} {stderr}");
 }
 
-/// A store in the directory `place` of somebody whom permissions bind: root gives everything to another user and its
+/// A store in the directory `place` of a user who is bound by permissions: root gives everything to another user and its
 /// rights up, because a missing permission means nothing to it.
 pub(super) struct Unprivileged {
     pub(super) kv: Kv,

@@ -154,7 +154,7 @@ fn a_file_that_was_cut_off_is_refused_and_its_log_is_kept() {
     }
 }
 
-/// The copy falls anywhere between commits and checkpoints of a writer, while somebody follows.
+/// The copy happens anywhere between commits and checkpoints of a writer, while a client follows.
 ///
 /// `RESTORED_ROUNDS=200 cargo test --locked --release --test it restored` runs for long.
 #[test]
@@ -265,7 +265,7 @@ fn is_unknown(writer: Child) {
     assert!(told.status.code() == Some(8) && stderr.contains("(unavailable)"), "{stderr}");
 }
 
-/// Until the connections to the old file are closed, nothing is opened, and nobody waits for long.
+/// Until the connections to the old file are closed, no store is opened, and no request waits for long.
 #[test]
 fn a_file_that_is_replaced_during_a_slow_commit_is_opened_after_it_and_stays_what_it_is() {
     let kv = store_with_log();

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use crate::support::{Kv, wait_until};
 
-/// Puts so many records, in as few commits as there are clients.
+/// Puts records, in as few commits as there are clients.
 fn put(kv: &Kv, name: &str, count: usize) {
     kv.ok(&format!(
         "for i in $(seq {count}); do printf '{{\"op\":\"put\",\"key\":\"{name}/%05d\",\"value\":\"%0500d\"}}\\n' $i $i; done \
@@ -87,7 +87,7 @@ fn a_file_that_is_written_over_while_others_have_it_open_stays_whole() {
     assert_whole(&kv, 301);
 }
 
-/// What is acknowledged is in the file or in the log that was laid aside, and what is there is whole.
+/// Every acknowledged write is in the file or in the log that was moved aside, and both are complete.
 #[test]
 fn a_file_that_is_written_over_under_load_is_whole_afterwards() {
     for round in 0..5 {

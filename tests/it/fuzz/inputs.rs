@@ -147,7 +147,7 @@ pub(super) fn request_lines() -> impl Strategy<Value = String> + Clone {
 
 /// Requests that are JSON, with members that are missing, come twice, have other names or other values.
 pub(super) fn reworked_requests() -> impl Strategy<Value = String> + Clone {
-    // The last ones are what serde takes for a struct, an enum and a number when it is not told otherwise.
+    // The last ones are what serde accepts by default for a struct, an enum and a number.
     let value = prop::sample::select(vec![
         "null",
         "true",

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::fuzz::bodies::rfc_7396;
 
-/// What an error tells besides its words.
+/// The facts in an error besides its message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
     pub(super) code: Code,

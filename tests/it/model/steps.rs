@@ -84,7 +84,7 @@ fn type_change() -> impl Strategy<Value = TypeChange> {
     ]
 }
 
-/// Values and merge patches: objects of few members, and what is no object.
+/// Values and merge patches: objects of few members, and values that are not objects.
 fn value() -> impl Strategy<Value = String> {
     let member =
         prop::sample::select(&["1", "2", "null", "\"x\"", "[]", "{\"p\":1}", "{\"p\":null,\"q\":2}"][..]);

@@ -151,7 +151,7 @@ fn large_replies_that_nobody_reads_are_loaded_one_at_a_time() {
     others_are_served(&kv);
     let grown = peak_bytes(pid).saturating_sub(before);
     assert!(grown < 512 * MIB, "the daemon grew by {} MiB", grown / MIB);
-    // Who did not read while others waited was sent away; who reads gets all of it.
+    // A client that did not read while others waited was disconnected; one that reads gets everything.
     let mut replies = BufReader::new(connect(&kv));
     let mut patient = replies.get_ref().try_clone().unwrap();
     patient.write_all(&lines.as_bytes()[..27 * 3]).unwrap();

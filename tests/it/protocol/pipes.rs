@@ -93,7 +93,7 @@ fn rpc_knows_an_orderly_end_from_a_daemon_that_is_gone() {
         };
         assert_eq!(sorted(&printed), sorted(events), "{last}");
     }
-    // Also where nothing came yet: a subscription goes on until somebody ends it.
+    // Also without any event yet: a subscription goes on until it is ended.
     for after in ["0", "\"now\""] {
         let subscribe = subscribe.replace('0', after);
         let killed = kv.shell(&format!(

@@ -40,7 +40,7 @@ async fn contend(store: Rc<dyn Store>, number: u64, grants: u32, counts: Rc<Coun
             Err(error) if error.code == Code::Fenced => counts.fenced.set(counts.fenced.get() + 1),
             Err(error) => panic!("{error}"),
         }
-        // Who lost it has nothing to give back.
+        // A contender that has lost the lock has nothing to release.
         let _ = store.lock_release("counter", &owner).await;
     }
 }

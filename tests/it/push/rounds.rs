@@ -1,4 +1,4 @@
-//! Subscriptions that come and go while somebody writes: no wake-up is lost.
+//! Subscriptions that come and go while a client writes: no wake-up is lost.
 //!
 //! `PUSH_ROUNDS=100000 cargo test --locked --release --test it push::rounds` is the long form.
 

@@ -58,7 +58,7 @@ fn subscribers_that_never_read_cost_nothing() {
     let grown = peak_bytes(pid).saturating_sub(before);
     assert!(grown < 32 * 1_024 * 1_024, "the daemon grew by {grown} bytes");
 
-    // One that reads gets all of it meanwhile.
+    // A subscription that is read gets everything meanwhile.
     runtime().block_on(async {
         let store = Client::connect(socket.as_ref()).await.unwrap();
         let head = store.stream_seq().await.unwrap();

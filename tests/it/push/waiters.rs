@@ -1,4 +1,4 @@
-//! Who waits for a lock is woken by whatever frees it.
+//! A request that waits for a lock is woken by everything that frees it.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -127,7 +127,7 @@ fn a_connection_goes_on_while_a_request_of_it_waits() {
         assert_eq!(wire.next().await.unwrap()["error"]["code"], "locked");
         assert!(begun.elapsed() >= Duration::from_millis(250));
         assert_eq!(wire.next().await.unwrap()["id"], 3);
-        // A time-out of the request ends the wait before its own end, and nobody can be sure then.
+        // A timeout of the request ends the wait early, and then the outcome is unknown.
         let timed = r#""id":"t","timeout_ms":50,"#;
         let late = wire.ask(&acquire(timed, 60_000)).await;
         assert_eq!((&late["error"]["code"], &late["error"]["maybe"]), (&"timeout".into(), &true.into()));
@@ -295,7 +295,7 @@ fn lines_behind_a_wait_hold_up_nobody() {
     let socket = socket(&kv);
     runtime().block_on(async {
         let mut wires = Vec::new();
-        // The first one is there to go away.
+        // The first client is the one that will disconnect.
         for number in 0..20 {
             let mut wire = Wire::connect(&socket).await;
             let pad = " ".repeat(70_000);
@@ -439,7 +439,7 @@ fn a_run_returns_the_exit_code_of_its_command_and_frees_the_lock() {
 fn a_command_whose_lock_is_lost_is_ended_and_its_fenced_writes_are_refused() {
     let kv = Kv::new();
     kv.ok("kv init");
-    // The run is stopped for longer than it holds the lock, and somebody else gets it meanwhile.
+    // The run is stopped for longer than it holds the lock, and another owner acquires it in the meantime.
     let printed = kv.ok(
         "kv lock run deploy --duration 500ms -- \
              sh -c 'trap \"kv put told --text TERM; exit\" TERM; echo $KV_LOCK_FENCE > fence; while :; do sleep 0.05; done' \
@@ -452,7 +452,7 @@ fn a_command_whose_lock_is_lost_is_ended_and_its_fenced_writes_are_refused() {
     assert_eq!(printed, "thief\n(fenced)\n5\nTERM\ndeploy was lost\n");
 }
 
-/// Exactly one of the two is answered ok, whatever the other is about to be told.
+/// Exactly one of the two is answered ok, whatever answer the other was about to get.
 #[test]
 fn a_request_is_either_cancelled_or_answered() {
     let kv = Kv::new();

@@ -1,4 +1,4 @@
-//! What a program finds: the store, the descriptors and the words of whoever started kv.
+//! The environment of a program: the store, and the descriptors and arguments of the process that started kv.
 
 use super::{forget, with_each_runner, with_one_change};
 
@@ -36,7 +36,7 @@ fn a_program_uses_the_store_of_the_command_that_runs_it() {
     });
 }
 
-/// A process that kv needs beside the program must not keep a pipe or a lock of somebody else open.
+/// A helper process of kv must not keep a pipe or a lock of another process open.
 #[test]
 fn the_witness_of_signals_holds_nothing_open() {
     let kv = with_one_change();

@@ -1,9 +1,9 @@
-//! Signals reach a program once, however they are sent, and stay as whoever started kv has set them.
+//! Signals reach a program once, however they are sent, and keep the settings of the process that started kv.
 
 use super::{forget, with_each_runner, with_one_change};
 use crate::support::{Kv, wait_until};
 
-/// Runs a way of signals.py with the words of a runner, and answers what it told.
+/// Runs a scenario of signals.py with the arguments of a runner, and answers its output.
 fn told(kv: &Kv, way: &str, runner: &str) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/runner/signals.py");
     kv.ok(&format!("timeout -s KILL 60 python3 {script} {way} {runner}"))
@@ -157,7 +157,7 @@ fn a_program_is_told_to_end_when_kv_is_killed() {
              until [ -s begun ]; do sleep 0.01; done; pgrep -P $run signal-witness > witness; \
              kill -9 $run; wait $run; [ $? = 137 ]"
         ));
-        // What nobody has waited for yet may still be seen.
+        // A process that was not reaped yet may still be visible.
         let ended = "ended() { ! [ -e /proc/$1 ] || grep -q '^State:.*Z' /proc/$1/status; }; \
                      [ -e told ] && ended $(cat begun) && ended $(cat witness)";
         wait_until("the end of the program", || kv.shell(ended).status.success());
@@ -173,7 +173,7 @@ fn a_program_is_run_by_the_binary_that_runs_already() {
     assert_eq!(printed, "0\n1\n2\n");
 }
 
-/// Without it signals are passed on all the same, and the next ones are told apart again.
+/// Without the witness signals are still passed on, and a new one distinguishes the next ones again.
 #[test]
 fn the_witness_of_signals_may_be_stopped_or_killed() {
     let kv = with_one_change();

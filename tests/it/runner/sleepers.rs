@@ -7,7 +7,7 @@ const RUN: &str = "rm -f begun go; kv MODE lock run j --duration 500ms -- \
      sh -c 'echo > begun; until [ -e go ]; do sleep 0.01; done; echo went on with $KV_LOCK_FENCE' > said 2>&1 & run=$!; \
      until [ -e begun ]; do sleep 0.01; done; program=$(pgrep -P $run -x sh); ";
 
-/// Nobody needs to be awake for that.
+/// No process needs to be awake for that.
 const UNTIL_EXPIRED: &str =
     "until [ $(kv --daemon=never lock status j | jq .held) = false ]; do sleep 0.02; done; ";
 
@@ -46,7 +46,7 @@ fn a_lock_that_nobody_else_got_is_taken_back_and_the_command_goes_on() {
     }
 }
 
-/// Whoever was there in between may have changed what the lock protects.
+/// An owner in between may have changed what the lock protects.
 #[test]
 fn a_lock_that_somebody_else_got_meanwhile_ends_the_command() {
     let kv = Kv::new();

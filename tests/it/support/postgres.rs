@@ -80,6 +80,12 @@ impl Cluster {
         with_port.to_socket_addrs().unwrap().next().unwrap()
     }
 
+    /// The directory of a server that this process started: its socket is there, and its files in `data`.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let server = self.server.as_ref().expect("the server is not of this process").lock().unwrap();
+        server.directory.clone()
+    }
+
     /// Ends all processes of the server at once (kill -9), and answers when they are gone.
     pub(crate) fn kill(&self) {
         assert_eq!(self.own_server().ask("kill"), "killed");
@@ -207,6 +213,12 @@ impl Drop for Database {
     }
 }
 
+/// What a text of SQL prints for the role and the database of a URL; see [`Database::sql`].
+#[track_caller]
+pub(crate) fn sql_at(url: &str, text: &str) -> String {
+    sql(&Location::parse(url), text)
+}
+
 #[track_caller]
 fn sql(location: &Location, text: &str) -> String {
     let Output { status, stdout, stderr } = psql(location, text).output().unwrap();
@@ -214,14 +226,18 @@ fn sql(location: &Location, text: &str) -> String {
     String::from_utf8(stdout).unwrap().trim_end_matches('\n').to_owned()
 }
 
-fn psql(location: &Location, text: &str) -> Command {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
+/// The directory of the programs of PostgreSQL.
+pub(crate) fn binaries() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
         let found = Command::new(SCRIPT).arg("binaries").output().unwrap();
         assert!(found.status.success(), "psql is not installed; `scripts/test` does it");
-        Path::new(String::from_utf8(found.stdout).unwrap().trim_end()).join("psql")
-    });
-    let mut command = Command::new(program);
+        String::from_utf8(found.stdout).unwrap().trim_end().into()
+    })
+}
+
+fn psql(location: &Location, text: &str) -> Command {
+    let mut command = Command::new(binaries().join("psql"));
     command
         .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
         .args(["--command", text, &location.to_string()])

@@ -49,8 +49,8 @@ pub(super) fn statements<'a>(plan: &'a Plan, oldest: Option<u64>, mark: &Mark<'a
         texts.push(upsert("kv_consumer", columns!(consumer), rows));
     }
     if !plan.once.is_empty() {
-        let text = "delete from kv_once where id in (
-            select id from kv_once where time <= ? order by time limit ?)";
+        let text = "delete from kv_once where id = any(array(
+            select id from kv_once where time <= ? order by time limit ?))";
         let arguments = [Value::Integer(plan.once_expired_ms), Value::count(limits::ONCE_FORGOTTEN)];
         texts.push((text.to_owned(), arguments.map(Argument::from).into()));
         let rows = plan.once.iter().map(|(id, row)| sql::once_values(id, row));
@@ -68,8 +68,8 @@ fn finish<'a>(plan: &'a Plan, mark: &Mark<'a>) -> Text<'a> {
     let text = "with meta as (
             update kv_meta set head = ?, first = ?, last_ms = ?, fence = ?, lock_seq = ?, batches = batches + 1),
         gone as (
-            delete from kv_batch where id = ? or id in (
-                select id from kv_batch where time <= ? order by time limit ?)),
+            delete from kv_batch where id = ? or id = any(array(
+                select id from kv_batch where time <= ? order by time limit ?))),
         mark as (insert into kv_batch (id, time) values (?, ?))
         select pg_notify(?, '')";
     let forgotten = Value::count(limits::BATCH_IDS_FORGOTTEN);
@@ -101,26 +101,30 @@ pub(super) fn sweep<'a>(first: u64) -> Text<'a> {
 
 /// The records are numbered in key order, without their values passing through this process.
 fn delete_range(RangeDelete { range, deleted, first_seq, time_ms }: &RangeDelete) -> Text<'_> {
-    let last = first_seq + deleted - 1;
-    let mut chosen = sql::Statement::default();
+    let (seq, last) = (Value::count(*first_seq), Value::count(first_seq + deleted - 1));
+    let mut statement = sql::Statement::default();
     // What is deleted is the first slice of the range.
-    sql::load::covered(&mut chosen, "select \"key\"", range, *deleted);
-    let text = format!(
-        "with chosen as materialized (
-            select \"key\", row_number() over (order by \"key\") - 1 as number from ({}) d),
-        moved as (
-            insert into kv_stream ({})
-            select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value,
-                ? + c.number, ?, case when ? + c.number = ? then 1 else 0 end, 'delete', ?
-            from chosen c join kv_record r on r.\"key\" = c.\"key\")
-        delete from kv_record where \"key\" in (select \"key\" from chosen)",
-        chosen.text,
-        columns!(stream),
+    let mut chosen = |before: &str, columns: &str| {
+        statement.text.push_str(before);
+        sql::load::covered(&mut statement, &format!("select {columns}"), range, *deleted);
+    };
+    chosen(
+        concat!(
+            "with moved as (insert into kv_stream (",
+            columns!(stream),
+            ") select \"key\", version, revision, type, created, updated, value, ? + number, ?,
+                case when ? + number = ? then 1 else 0 end, 'delete', ?
+            from (select r.*, row_number() over (order by \"key\") - 1 as number from ("
+        ),
+        columns!(record),
     );
-    let (seq, last) = (Value::count(*first_seq), Value::count(last));
-    let mut values = chosen.values;
-    values.extend([seq, seq, seq, last, Value::Integer(*time_ms)]);
-    (text, values.into_iter().map(Argument::from).collect())
+    // An array of keys is looked up key by key. A join with them, or `in`, is planned without knowing how few they are, and
+    // may look through the whole table.
+    chosen(") r) n) delete from kv_record where \"key\" = any(array(", "\"key\"");
+    statement.text.push_str("))");
+    let mut values = vec![seq, seq, seq, last, Value::Integer(*time_ms)];
+    values.extend(statement.values);
+    (statement.text, values.into_iter().map(Argument::from).collect())
 }
 
 /// The names of the columns in a list of them.

@@ -60,6 +60,18 @@ impl Trouble {
         !["22", "23", "53", "54"].iter().any(|class| code.starts_with(class)) || self.is_loss()
     }
 
+    /// What went wrong, in the fewest words.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Trouble::TimedOut => "it does not answer".to_owned(),
+            Trouble::Damage(Damage(what)) => what.to_string(),
+            Trouble::Told(error) => error.message.clone(),
+            Trouble::Postgres(error) => {
+                error.as_db_error().map_or_else(|| words(error), |refusal| refusal.message().to_owned())
+            }
+        }
+    }
+
     /// The error that a caller sees. Only the place and the server's own words are told, never data.
     pub(super) fn describe(&self, place: &PostgresPlace) -> Error {
         match self {
@@ -68,6 +80,10 @@ impl Trouble {
             Trouble::Told(error) => error.clone(),
             Trouble::Postgres(error) => match error.as_db_error() {
                 Some(refusal) => refused(refusal, place),
+                None if let Some(hint) = advice(error) => {
+                    let error = unreachable_server(place, &words(error)).hint(hint);
+                    Error { retry: false, ..error }
+                }
                 None if self.is_loss() || is_about_connecting(error) => {
                     unreachable_server(place, &words(error))
                 }
@@ -91,6 +107,37 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
 fn is_about_connecting(error: &tokio_postgres::Error) -> bool {
     let words = error.to_string();
     ["connecting", "TLS", "authentication", "configuration"].iter().any(|part| words.contains(part))
+}
+
+/// What helps against an error of the encryption or of the login that will not go away by itself.
+fn advice(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let words = words(error);
+    if words.contains("does not support TLS") {
+        return Some("the server needs ssl = on; sslmode=prefer goes without where it must");
+    }
+    if words.contains("UnsupportedCertVersion") || words.contains("not valid for any names") {
+        return Some(
+            "the certificate of the server needs a subjectAltName, and so version 3: \
+             openssl x509 -req -extfile <(echo subjectAltName=DNS:HOST) …",
+        );
+    }
+    if words.contains("NotValidForName") || words.contains("not valid for name") {
+        return Some("name the server as its certificate does; sslmode=verify-ca does not look at the name");
+    }
+    if words.contains("peer certificate") {
+        return Some("sslrootcert names the file of the certificate that signed that of the server");
+    }
+    if words.contains("password missing") {
+        return Some(
+            "give one in the connection string, by PGPASSWORD, or in the file that PGPASSFILE names",
+        );
+    }
+    if words.starts_with("authentication error") || words.starts_with("invalid configuration") {
+        return Some(
+            "check pg_hba.conf of the server: kv can log in by scram-sha-256, md5, password, cert, peer and trust",
+        );
+    }
+    None
 }
 
 /// The words of an error and of what is behind it.
@@ -123,15 +170,19 @@ fn refused(error: &DbError, place: &PostgresPlace) -> Error {
     let words = error.message();
     let code = error.code();
     let unavailable = |message: String, retry| Error { retry, ..Error::new(Code::Unavailable, message) };
-    if *code == SqlState::UNDEFINED_TABLE
-        || *code == SqlState::INVALID_SCHEMA_NAME
-        || *code == SqlState::UNDEFINED_COLUMN
-    {
+    if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME {
         return not_initialized(format!("there is no store at {place}"));
+    }
+    if *code == SqlState::UNDEFINED_COLUMN {
+        return Error::new(Code::NotInitialized, format!("the store at {place} has an older schema"))
+            .hint("bring it up to date with: kv init");
     }
     if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
         return unavailable(format!("{place} does not let {} in: {words}", place.user()), false)
-            .hint("check the user, the password and pg_hba.conf of the server");
+            .hint(
+                "check the user, the password and pg_hba.conf of the server; a daemon keeps the password that it was \
+                 started with: kv daemon restart",
+            );
     }
     if *code == SqlState::INVALID_CATALOG_NAME {
         return unavailable(format!("{place}: {words}"), false).hint(format!(

@@ -16,7 +16,7 @@ use crate::store::damage::Damage;
 use crate::store::engine::query::{Reading, RowSink};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail};
 use crate::store::engine::{Snapshot, migrations};
-use crate::store::error::Error;
+use crate::store::error::{Code, Error};
 use crate::store::position::Position;
 
 /// What stands before the columns of a position: how they are asked for in one row with others.
@@ -67,7 +67,7 @@ impl Core {
                 Err(trouble) => {
                     reader.session.send("rollback");
                     self.sessions.give_back(reader);
-                    return Err(trouble.describe(&self.sessions.place));
+                    return Err(of_a_read(trouble.describe(&self.sessions.place)));
                 }
             }
         }
@@ -79,6 +79,14 @@ impl Core {
     ) -> std::result::Result<Snapshot<Box<dyn RowSink>>, Error> {
         let (position, now_ms) = self.read_on(&mut reading).await?;
         Ok(Snapshot { position, now_ms: self.now_ms(now_ms), rows: reading.rows })
+    }
+}
+
+/// What a read is told that a role may not do: nothing was to be written.
+fn of_a_read(error: Error) -> Error {
+    match error.code {
+        Code::ReadOnly => Error { code: Code::Unavailable, ..error },
+        _ => error,
     }
 }
 

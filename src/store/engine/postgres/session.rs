@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
-use tokio_postgres::config::SslMode as Encryption;
+use tokio_postgres::config::{ChannelBinding, SslMode as Encryption};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
@@ -86,10 +86,8 @@ pub(super) async fn connect(place: &PostgresPlace) -> std::result::Result<(Sessi
     if refusals.iter().all(|(server, _)| *server == refusals[0].0) {
         return Err(first.describe(place));
     }
-    let told: Vec<String> = refusals
-        .iter()
-        .map(|(server, trouble)| format!("{server}: {}", trouble.describe(place).message))
-        .collect();
+    let told: Vec<String> =
+        refusals.iter().map(|(server, trouble)| format!("{server}: {}", trouble.why())).collect();
     Err(unreachable_server(place, &told.join("; ")))
 }
 
@@ -155,6 +153,11 @@ fn config(place: &PostgresPlace, server: &Server, encryption: Encryption) -> Con
     if let Some(name) = place.get("application_name") {
         config.application_name(name);
     }
+    config.channel_binding(match place.get("channel_binding") {
+        Some("disable") => ChannelBinding::Disable,
+        Some("require") => ChannelBinding::Require,
+        _ => ChannelBinding::Prefer,
+    });
     let number = |name| place.get(name).and_then(|number| number.parse::<u64>().ok());
     let seconds = |name| number(name).filter(|&seconds| seconds > 0).map(Duration::from_secs);
     config.keepalives(number("keepalives") != Some(0));
@@ -207,7 +210,8 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
          select set_config('synchronous_commit',
              case when current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end, false);
          select pg_backend_pid(), current_schema(), pg_is_in_recovery(), current_setting('server_encoding'),
-             current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes');",
+             current_setting('server_version_num'), current_setting('fsync'), current_setting('full_page_writes'),
+             to_regnamespace('{SCHEMA}'), quote_ident(current_user);",
         ms(limits::POSTGRES_LOCK_TIMEOUT),
         ms(limits::POSTGRES_STATEMENT_TIMEOUT),
         ms(limits::POSTGRES_IDLE_TRANSACTION_TIMEOUT),
@@ -232,11 +236,12 @@ fn check_server(place: &PostgresPlace, row: &SimpleQueryRow) -> Result<()> {
         Err(Trouble::Told(Error { retry: false, ..error }))
     };
     if row.get(2) == Some("t") {
-        return refused(
+        let error = Error::new(
             Code::Unavailable,
             format!("{place} is a standby, which may be behind its primary server"),
-            "name the primary server",
         );
+        // It may be promoted.
+        return Err(Trouble::Told(Error { retry: true, ..error.hint("name the primary server") }));
     }
     if row.get(3) != Some("UTF8") {
         let encoding = row.get(3).unwrap_or_default();
@@ -255,6 +260,14 @@ fn check_server(place: &PostgresPlace, row: &SimpleQueryRow) -> Result<()> {
             Code::Unsupported,
             format!("the server has version {}, which kv does not support", version / 10_000),
             "PostgreSQL 12 and newer are supported",
+        );
+    }
+    if row.get(1).is_none() && row.get(7).is_some() && !place.has_search_path() {
+        let role = row.get(8).unwrap_or_default();
+        return refused(
+            Code::Unavailable,
+            format!("{} may not use the schema {SCHEMA} of {place}", place.user()),
+            &format!("grant usage on schema {SCHEMA} to {role}; docs/postgresql.md names all grants"),
         );
     }
     for (index, name) in [(5, "fsync"), (6, "full_page_writes")] {

@@ -103,7 +103,10 @@ impl Prepared {
         if let Some(kept) = kept {
             return Ok(kept);
         }
-        let statement = client.prepare(&numbered(text)).await?;
+        let numbered = numbered(text);
+        #[cfg(test)]
+        tests::note(&numbered);
+        let statement = client.prepare(&numbered).await?;
         let mut prepared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         prepared.insert(text.to_owned(), statement.clone());
         Ok(statement)
@@ -162,5 +165,23 @@ impl<'a> Ready<'a> {
         let mut rows = pin!(self.rows(client).await?);
         while rows.try_next().await?.is_some() {}
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    /// The texts that the tests of this process have prepared.
+    static PREPARED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+    pub(super) fn note(text: &str) {
+        PREPARED.lock().unwrap().insert(text.to_owned());
+    }
+
+    /// All texts so far.
+    pub(in super::super) fn prepared() -> BTreeSet<String> {
+        PREPARED.lock().unwrap().clone()
     }
 }

@@ -1,17 +1,19 @@
 //! TLS as `sslmode` means it (<https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>).
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::quote::shown;
+use crate::quote::{shell_word, shown};
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::postgres::{PostgresPlace, SslMode, SslRoot};
 
@@ -28,6 +30,7 @@ pub(super) fn connector(place: &PostgresPlace) -> Result<MakeRustlsConnect> {
         (Some(certificate), Some(key)) => {
             let (certificate, key) = (Path::new(certificate), Path::new(key));
             let chain = certificates(certificate)?;
+            check_private(key)?;
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
             config.with_client_auth_cert(chain, secret).map_err(|error| unusable(key, &error))?
         }
@@ -36,12 +39,23 @@ pub(super) fn connector(place: &PostgresPlace) -> Result<MakeRustlsConnect> {
     Ok(MakeRustlsConnect::new(config))
 }
 
+/// As libpq does: who else can read the key can log in.
+fn check_private(key: &Path) -> Result<()> {
+    let metadata = key.metadata().map_err(|error| unusable(key, &error))?;
+    let forbidden = if metadata.uid() == 0 { 0o027 } else { 0o077 };
+    if metadata.mode() & forbidden == 0 {
+        return Ok(());
+    }
+    Err(unusable(key, &"others may read it").hint(format!("chmod 600 {}", shell_word(key))))
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable(file, &error))
 }
 
 fn unusable(file: &Path, error: &dyn std::fmt::Display) -> Error {
-    let error = Error::new(Code::Unavailable, format!("{} cannot be used for TLS: {error}", shown(file)));
+    let error = Error::new(Code::Unavailable, format!("{} cannot be used for TLS: {error}", shown(file)))
+        .hint("sslrootcert, sslcert and sslkey name files in PEM; a key has no passphrase and belongs to its certificate");
     Error { retry: false, ..error }
 }
 
@@ -51,6 +65,8 @@ struct Verifier {
     provider: Arc<CryptoProvider>,
     /// Checks who signed it, and for which name; none = nothing is checked.
     authority: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates of the file that is trusted: one of them may be that of the server itself.
+    trusted: Vec<CertificateDer<'static>>,
     checks_name: bool,
 }
 
@@ -62,6 +78,10 @@ impl Verifier {
             // As libpq does, for who has put a root certificate in its place.
             SslMode::Require => root.is_some(),
             SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
+        };
+        let trusted = match &root {
+            Some(SslRoot::File(file)) if checks_authority => certificates(file)?,
+            _ => Vec::new(),
         };
         let authority = match (checks_authority, root) {
             (false, _) => None,
@@ -83,10 +103,8 @@ impl Verifier {
                 })?)
             }
         };
-        // The authorities of a system sign for anybody, so libpq allows them for verify-full alone.
-        let checks_name =
-            place.ssl_mode() == SslMode::VerifyFull || place.ssl_root() == Some(SslRoot::System);
-        Ok(Verifier { provider, authority, checks_name })
+        let checks_name = place.ssl_mode() == SslMode::VerifyFull;
+        Ok(Verifier { provider, authority, trusted, checks_name })
     }
 }
 
@@ -105,6 +123,8 @@ fn roots(root: &SslRoot) -> Result<RootCertStore> {
     Ok(store)
 }
 
+/// Where nothing of a certificate is checked, its signature of the handshake is not either: anybody could have made both, and
+/// webpki does not read a certificate of version 1, as the documentation of PostgreSQL makes it.
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -119,6 +139,16 @@ impl ServerCertVerifier for Verifier {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.checks_name => Ok(ServerCertVerified::assertion()),
+            // A certificate that signed itself is refused as that of a server, but it is the very one that is trusted. It is
+            // valid now: that is looked at before.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
+                if error.0.to_string() == "CaUsedAsEndEntity" && self.trusted.contains(end_entity) =>
+            {
+                if self.checks_name {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             outcome => outcome,
         }
     }
@@ -129,6 +159,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        if self.authority.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
@@ -139,6 +172,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        if self.authority.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }

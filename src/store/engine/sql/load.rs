@@ -128,7 +128,7 @@ impl Loading {
                 (self.now_ms, self.schema) = (number(0)?, number(1)?);
                 self.ends = StreamEnds { oldest: seq(2)?, newest: seq(3)? };
             }
-            Part::Records => drop(rows.records.extend([columns::stored_row(row, head)?])),
+            Part::Records => rows.records.extend([columns::stored_row(row, head)?]),
             Part::Values => {
                 if let Some(record) = rows.records.get_mut(&columns::text(row, 1)?) {
                     record.value = Some(columns::value(row)?);
@@ -139,10 +139,10 @@ impl Loading {
                 let slice_end = row.text(1)?.filter(|_| total > limits::DELETE_SLICE_RECORDS);
                 rows.counted = Counted { total, slice_end: slice_end.map(str::to_owned) };
             }
-            Part::Locks => drop(rows.locks.extend([columns::lock(row, fence)?])),
+            Part::Locks => rows.locks.extend([columns::lock(row, fence)?]),
             Part::SweptLocks => rows.swept_locks.push(columns::lock(row, fence)?),
-            Part::Consumers => drop(rows.consumers.extend([columns::consumer(row, head)?])),
-            Part::Once => drop(rows.once.extend([columns::once(row)?])),
+            Part::Consumers => rows.consumers.extend([columns::consumer(row, head)?]),
+            Part::Once => rows.once.extend([columns::once(row)?]),
         }
         Ok(())
     }

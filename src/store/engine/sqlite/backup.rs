@@ -23,9 +23,9 @@ const FORMAT_VERSIONS: u64 = 18;
 /// Both for a file that has no write-ahead log.
 const WITHOUT_LOG: [u8; 2] = [1, 1];
 
-/// Copies a store into an empty file. The reader is told of it as `name`.
+/// Copies a store into an empty file, and reports progress under `name`.
 ///
-/// The copy needs no file beside it, and so opens anywhere, also where nothing can be written.
+/// The copy needs no file beside it, so it opens anywhere, also where nothing can be written.
 pub(crate) fn copy(place: &SqlitePlace, to: &Path, name: &Path, watcher: &mut Watcher<'_>) -> Result<Backup> {
     let snapshot = direct::read(place)?;
     let source = &snapshot.connection;
@@ -39,7 +39,7 @@ pub(crate) fn copy(place: &SqlitePlace, to: &Path, name: &Path, watcher: &mut Wa
     Ok(Backup { bytes, seq: u64::try_from(seq).unwrap_or(0) })
 }
 
-/// Copies page by page. The source is in a transaction, so nothing that is written meanwhile makes it begin again.
+/// Copies page by page. The source is in a transaction, so writes in the meantime do not make the copy begin again.
 pub(super) fn pages(
     source: &Connection,
     place: &SqlitePlace,
@@ -56,7 +56,7 @@ pub(super) fn pages(
             describe(error, place)
         }
     };
-    // What was begun is worth nothing after a crash: nothing is kept to undo it, and it is synced once at its end.
+    // An unfinished copy is worthless after a crash, so no journal is kept, and the file is synced once, at the end.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut target_connection = Connection::open_with_flags(to, flags)
         .and_then(|connection| {
@@ -81,9 +81,10 @@ pub(super) fn pages(
     }
 }
 
-/// Makes a file of its own of the copy, and answers its size.
+/// Completes the copy so that it needs no file beside it, and answers its size in bytes.
 ///
-/// SQLite would make a log and an index beside it to change two bytes of its header, which nobody else looks at yet.
+/// To change two bytes of the header, SQLite would create a log and an index beside the file. The file is not in use
+/// yet, so the bytes are written directly.
 pub(super) fn finish(copy: &Path) -> io::Result<u64> {
     let file = OpenOptions::new().read(true).write(true).open(copy)?;
     file.write_all_at(&WITHOUT_LOG, FORMAT_VERSIONS)?;

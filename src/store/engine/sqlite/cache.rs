@@ -1,10 +1,11 @@
-//! The records that were read last, for those who read them again.
+//! A cache of the records that were read last.
 //!
-//! What is kept is valid for one head of the stream, and each read asks the database for its head in the same snapshot, so
-//! a commit of any process is seen at once. When the head has grown, the stream itself tells which records have changed.
+//! The cached records are valid for one head of the stream. Each read asks the database for its head in the same
+//! snapshot, so a commit of any process is seen at once. When the head has grown, the stream itself tells which records
+//! have changed.
 //!
-//! A record is kept when it is read the second time within a while: so a scan of a large store by its keys costs no more than
-//! without the cache, and drives out nothing.
+//! A record is kept when it is read the second time within a while. So a scan of a large store key by key costs no more
+//! than without the cache, and evicts nothing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -25,16 +26,17 @@ pub(super) struct Cache {
     head: u64,
     records: HashMap<String, Arc<SharedRecord>>,
     bytes: usize,
-    /// Keys that were read once, each by a part of its hash in a place that another part of it gives.
+    /// Keys that were read once: one part of the hash of a key is stored in the slot that another part of it gives.
     read_once: Vec<u32>,
     hasher: RandomState,
-    /// Reads since [`Cache::age`] looked last: those of a kept record, and those of a record that found no room.
+    /// Reads since the last [`Cache::age`]: those of a cached record, and those of a record for which there was no
+    /// room.
     hits: u64,
     refusals: u64,
 }
 
 impl Cache {
-    /// Brings what is kept to a position that was read in the transaction that the connection is in.
+    /// Updates the cache to a position that was read in the present transaction of the connection.
     pub(super) fn follow(&mut self, connection: &Connection, position: &Position) -> Result<()> {
         if self.head == position.head && self.epoch == position.epoch {
             return Ok(());
@@ -69,14 +71,14 @@ impl Cache {
         Ok(())
     }
 
-    /// The record of this key, if it is kept.
+    /// The record of this key, if it is cached.
     pub(super) fn get(&mut self, key: &str) -> Option<Point> {
         let record = self.records.get(key)?;
         self.hits += 1;
         Some(Point::Record(Arc::clone(record)))
     }
 
-    /// Keeps a record that was read at the head, if it was read before and there is room.
+    /// Caches a record that was read at the head, if it was read before and there is room.
     pub(super) fn keep(&mut self, record: &Arc<SharedRecord>) {
         if self.read_once.is_empty() {
             self.read_once = vec![0; limits::CACHE_READ_ONCE];
@@ -94,8 +96,8 @@ impl Cache {
         self.records.insert(record.record.key.clone(), Arc::clone(record));
     }
 
-    /// Forgets everything when nobody has asked for it since this was called last, or other records are wanted by now. To be
-    /// called from time to time.
+    /// Clears the cache unless, since the last call, more reads were of cached records than of records for which there was
+    /// no room. To be called from time to time.
     pub(super) fn age(&mut self) {
         let (hits, refusals) = (std::mem::take(&mut self.hits), std::mem::take(&mut self.refusals));
         if hits <= refusals {
@@ -109,7 +111,7 @@ impl Cache {
     }
 }
 
-/// With the line that is made of it.
+/// The bytes that a record counts for, with the line that is made of it.
 fn weight_bytes(SharedRecord { record, .. }: &SharedRecord) -> usize {
     2 * (record.key.len() + record.value.get().len()) + limits::CACHED_RECORD_BYTES
 }
@@ -120,7 +122,7 @@ mod tests {
         Address, Clock, Delete, EngineKind, JsonText, LocalStore, Mutation, Put, Store, Trim,
     };
 
-    /// Another store on the same file is to this one as another process.
+    /// A second store on the same file counts as another process.
     #[tokio::test]
     async fn a_commit_of_another_process_is_seen_by_the_next_read_whatever_is_kept() {
         let directory = tempfile::tempdir().unwrap();
@@ -131,13 +133,13 @@ mod tests {
         let put = |key: &str, value: u64| Put::new(key, JsonText::of(&value).unwrap());
         for value in 0..200 {
             other.put(put("a", value)).await.unwrap();
-            // Read once, read again, and kept.
+            // Read once, read again, and cached.
             for _ in 0..4 {
                 let record = reader.get("a").await.unwrap().unwrap();
                 assert_eq!((record.value.get(), record.version), (value.to_string().as_str(), value + 1));
             }
         }
-        // More changes than are followed, of which the one that matters is not the last.
+        // More changes than are followed; the one that matters is not the last.
         let many = |first: u64| {
             let puts =
                 (first..first + 1_000).map(move |number| Mutation::Put(put(&format!("b/{number}"), 1)));
@@ -151,7 +153,7 @@ mod tests {
         for _ in 0..3 {
             reader.get("a").await.unwrap().unwrap();
         }
-        // What tells of the change is trimmed before it is looked for.
+        // The change that tells of it is trimmed before the cache follows.
         other.put(put("a", 1_001)).await.unwrap();
         other.put(put("b", 1)).await.unwrap();
         other.stream_trim(Trim::All).await.unwrap();

@@ -1,4 +1,4 @@
-//! Gives what is free in the files of a store back to the file system.
+//! Returns the free space in the files of a store to the file system.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,8 @@ use crate::store::open::SqlitePlace;
 use crate::store::reply::Compacted;
 
 impl Opened {
-    /// Writes wait meanwhile, and are refused as `busy` when that takes long; reads go on.
+    /// Rewrites the store without its free pages, and answers its size before and after. Writes wait meanwhile, and are
+    /// refused as `busy` when that takes long; reads go on.
     pub(super) fn compact(&mut self, core: &Core) -> Result<Compacted> {
         let SqlitePlace::File { path, read_only } = &core.place else {
             return Err(Error::new(Code::Unsupported, "a memory store has no file that could be compacted"));
@@ -24,7 +25,7 @@ impl Opened {
             return Err(Error::new(Code::ReadOnly, format!("{} is opened with mode=ro", core.place)));
         }
         let open = self.open(core)?;
-        // Else what was trimmed is copied along.
+        // Otherwise the trimmed changes would be copied too.
         while open.sweep(core)? {}
         let before = bytes(path);
         if let Err(error) = compact(path) {
@@ -47,17 +48,17 @@ impl Opened {
 fn compact(path: &Path) -> rusqlite::Result<()> {
     let connection = connect(path, Access::Write)?;
     let compacted = connection.execute_batch("vacuum");
-    // The file shrinks when the log is written back; also what a failed attempt left in the log is given back.
+    // The file shrinks when the log is written back. After a failed attempt that frees the space of the log.
     let written_back = shrink_log(&connection);
     compacted.and(written_back)
 }
 
-/// A reader that holds an old snapshot keeps the log: then it shrinks when that one has gone.
+/// A reader that holds an old snapshot keeps the log; it shrinks after that reader has ended.
 fn shrink_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))
 }
 
-/// What the store takes on the disk.
+/// The bytes that the store takes on the disk, with its log.
 fn bytes(path: &Path) -> u64 {
     length_bytes(path) + length_bytes(&log_path(path))
 }

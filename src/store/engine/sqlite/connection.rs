@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::standing::Standing;
+use super::standing::StandingFiles;
 use crate::limits;
 use crate::store::open::Address;
 
@@ -15,21 +15,21 @@ pub(super) enum Access {
     Write,
 }
 
-/// Opens a file that must be there.
+/// Opens a file that must exist.
 pub(super) fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
     // Without SQLITE_OPEN_URI a path is taken literally.
     with_pragmas(Connection::open_with_flags(path, flags(access))?)
 }
 
-/// Opens the files that stand at a path, without a word to those who share them.
-pub(super) fn connect_standing(path: &Path, standing: &Standing) -> rusqlite::Result<Connection> {
+/// Opens the files at a path as they are, without locks that other processes could see.
+pub(super) fn connect_standing(path: &Path, standing: &StandingFiles) -> rusqlite::Result<Connection> {
     let connection = open_uri(path, &standing.parameter())?;
-    // Before anything is read: it keeps the index of the log in memory.
+    // Must come before the first read: it keeps the index of the log in memory.
     connection.execute_batch("pragma locking_mode = exclusive")?;
     with_pragmas(connection)
 }
 
-/// Opens a database file alone, as if no log were beside it and nobody wrote to it.
+/// Opens a database file alone, as if it had no log and no process wrote to it.
 pub(super) fn connect_immutable(path: &Path) -> rusqlite::Result<Connection> {
     with_pragmas(open_uri(path, "immutable=1")?)
 }
@@ -57,7 +57,7 @@ fn with_pragmas(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(limits::SQLITE_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(limits::SQLITE_STATEMENTS);
     connection.execute_batch(&format!(
-        // A database file may come from a hostile hand (https://www.sqlite.org/security.html).
+        // A database file may come from an attacker (https://www.sqlite.org/security.html).
         "pragma trusted_schema = off; pragma cell_size_check = on;
         -- With mmap a read could see pages of a commit that is not synced yet.
         pragma mmap_size = 0;

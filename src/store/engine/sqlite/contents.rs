@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::connection::{Access, connect, connect_standing};
 use super::error::describe;
-use super::standing::Standing;
+use super::standing::StandingFiles;
 use super::statement::{self, each_row};
 use super::{Core, files, place};
 use crate::store::engine::migrations::not_initialized;
@@ -12,10 +12,10 @@ use crate::store::engine::sql;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 
-/// How many tables of another application are named.
+/// How many tables of another application an error names.
 const NAMED_TABLES: usize = 3;
 
-/// The tables and views of a database, SQLite's own left out.
+/// The tables and views of a database, without those of SQLite itself.
 const TABLES: &str = "select name from sqlite_schema where type in ('table', 'view') and name not glob 'sqlite_*' order by name";
 
 /// What a database holds.
@@ -27,7 +27,7 @@ pub(super) enum Contents {
 }
 
 impl Contents {
-    /// Looks through the names of the tables.
+    /// Reads the names of the tables.
     fn seen_by(connection: &Connection) -> statement::Result<Contents> {
         let mut names = Vec::new();
         each_row(connection, TABLES, &[], |row| {
@@ -41,7 +41,7 @@ impl Contents {
         })
     }
 
-    /// Passes where a store is, or can be made.
+    /// Passes where there is a store, or one can be made.
     pub(super) fn check_for_init(&self, place: &SqlitePlace) -> Result<()> {
         match self {
             Contents::Store | Contents::Nothing => Ok(()),
@@ -49,7 +49,7 @@ impl Contents {
         }
     }
 
-    /// Passes where a store is.
+    /// Passes where there is a store.
     pub(super) fn check(&self, place: &SqlitePlace) -> Result<()> {
         match self {
             Contents::Nothing => Err(not_initialized(format!("{place} holds no store"))),
@@ -70,8 +70,8 @@ fn foreign(place: &SqlitePlace, tables: &[String]) -> Error {
 }
 
 impl Core {
-    /// Checks that a store is at its place or can be made there, and leaves everything as it is. What may pass is not
-    /// told.
+    /// Checks that a store is at its place or can be made there, and changes nothing. Obstacles that may pass are not
+    /// errors.
     pub(super) fn check_place(&self) -> Result<()> {
         let SqlitePlace::File { path, .. } = &self.place else { return Ok(()) };
         if !place::is_file_at(path)? {
@@ -84,13 +84,13 @@ impl Core {
         }
     }
 
-    /// Looks what the file of the store holds, and leaves it and the files beside it as they are.
+    /// Reads what the file of the store holds, and leaves it and the files beside it as they are.
     pub(super) fn contents(&self) -> Result<Contents> {
         let SqlitePlace::File { path, read_only } = &self.place else { return Ok(Contents::Nothing) };
-        if let Some(standing) = Standing::at(path).filter(Standing::is_idle)
+        if let Some(standing) = StandingFiles::at(path).filter(StandingFiles::is_idle)
             && let Ok(connection) = connect_standing(path, &standing)
             && let Ok(contents) = Contents::seen_by(&connection)
-            // Nobody has begun to write meanwhile.
+            // No process has begun to write in the meantime.
             && standing.holds()
             && standing.is_idle()
         {
@@ -98,7 +98,7 @@ impl Core {
         }
         let journal = files::beside(path, "-journal");
         let connection = if !read_only && journal.exists() {
-            // What a dead process left half done is rolled back, as by any reader that may write.
+            // What a dead process has left unfinished is rolled back, as by any reader that may write.
             connect(path, Access::Write).map_err(|error| describe(&error, &self.place))?
         } else {
             self.connect_to_read(path)?.0

@@ -12,32 +12,32 @@ use super::files::{Files, length_bytes, log_path};
 use super::history::History;
 use super::left_log;
 use super::readers::Readers;
-use super::standing::Standing;
+use super::standing::StandingFiles;
 use crate::limits;
 use crate::store::error::Result;
 use crate::store::open::SqlitePlace;
 
-/// What all who use an open store share.
+/// The part of an open store that all its users share.
 pub(super) struct Database {
     pub(super) place: SqlitePlace,
     /// None for a memory store, whose one connection reads too.
     pub(super) readers: Option<Readers>,
-    /// The files as they were, when they are read as they stand.
-    pub(super) standing: Option<Standing>,
+    /// The versions of the files, when they are read as they stand.
+    pub(super) standing: Option<StandingFiles>,
     /// None for a memory store.
     pub(super) files: Option<Files>,
-    /// Counts the openings in this process.
+    /// The number of this opening within the process.
     pub(super) opened: u64,
     /// None for a store that is not written to. Declared last, so that the descriptor is closed last.
     pub(super) history: Option<History>,
 }
 
-/// Whether the files of an open store go on as those that were opened.
+/// Whether the files of an open store are still those that were opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Continuity {
     Certain,
     Broken,
-    /// The file was written to: the writing connection knows whether by SQLite.
+    /// The file was written to: the writing connection can tell by SQLite's counters whether by SQLite.
     Doubtful,
 }
 
@@ -54,11 +54,11 @@ impl Database {
         }
     }
 
-    /// A store in files, with readers that are opened when they are needed.
+    /// A store in files, with readers that are opened when they are first needed.
     pub(super) fn in_files(
         place: SqlitePlace,
         path: &Path,
-        standing: Option<Standing>,
+        standing: Option<StandingFiles>,
         files: Option<Files>,
         history: Option<History>,
     ) -> Database {
@@ -66,9 +66,10 @@ impl Database {
         Database { place, readers, standing, files, opened: next_opening(), history }
     }
 
-    /// Whether what is read as it stands still stands so, and a file that is written to goes on as it was opened.
+    /// Whether files that are read as they stand are unchanged, and a file that is written to is still the one that was
+    /// opened.
     pub(super) fn continuity(&self) -> Continuity {
-        if !self.standing.as_ref().is_none_or(Standing::holds) {
+        if !self.standing.as_ref().is_none_or(StandingFiles::holds) {
             return Continuity::Broken;
         }
         match &self.history {
@@ -102,16 +103,16 @@ impl Database {
     }
 }
 
-/// An open store with the connection that writes.
+/// An open store, with the connection that writes.
 pub(super) struct Open {
     pub(super) database: Arc<Database>,
     pub(super) writer: Connection,
-    /// A connection that only reads. When it is closed last, nothing is written back.
+    /// A connection that only reads. When it is the last one to close, nothing is written back.
     pub(super) keeper: Option<Connection>,
 }
 
 impl Open {
-    /// Whether the files go on as those that were opened.
+    /// Whether the files are still those that were opened.
     pub(super) fn goes_on(&self) -> bool {
         match (self.database.continuity(), &self.database.history) {
             (Continuity::Certain, _) => true,
@@ -120,7 +121,7 @@ impl Open {
         }
     }
 
-    /// Writes all that the log holds back into the database file. An error leaves the log as it is.
+    /// Writes the whole log back into the database file. After an error the log is as it was.
     pub(super) fn write_log_back(&self) -> Result<()> {
         let place = &self.database.place;
         let busy = self.writer.query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, i64>(0));
@@ -130,7 +131,7 @@ impl Open {
         }
     }
 
-    /// Shrinks a log that was left large. Others who read keep it as it is.
+    /// Shrinks a log that was left large. It stays large while other processes read it.
     pub(super) fn shrink_log(&self) {
         if self.database.has_long_log() {
             self.database.shorten_log(&self.writer, Duration::ZERO);
@@ -138,8 +139,8 @@ impl Open {
     }
 
     /// Closes every connection. The last one to close writes the log back and removes it, so that a copy of the file is
-    /// whole; into a file that was written over, or cut off, nothing is written. Answers the store itself while somebody still
-    /// reads it.
+    /// complete; nothing is written into a file that was written over or cut off. Answers the store itself while it is
+    /// still being read.
     pub(super) fn close(self) -> Option<Open> {
         let Open { database, writer, keeper } = self;
         let database = match Arc::try_unwrap(database) {

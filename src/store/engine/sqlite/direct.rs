@@ -1,5 +1,5 @@
-//! Connections of the calling thread, for work on whole files: what runs for long must not keep the connections of the
-//! engine.
+//! Connections of the calling thread, for work on whole files: what runs for long must not occupy the connections of
+//! the engine.
 
 use std::path::Path;
 
@@ -11,30 +11,34 @@ use super::connection::{Access, connect, connect_standing};
 use super::error::{describe, in_use, is_denied, unrecovered};
 use super::header::MainFile;
 use super::place::{denial, is_file_at};
-use super::standing::Standing;
+use super::standing::StandingFiles;
 use super::{left_log, migrate};
 use crate::quote::shown;
 use crate::store::engine::migrations::{self, not_initialized, pending};
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::SqlitePlace;
 
-/// A store that is read: what the connection sees is one snapshot.
+/// A store that is being read: the connection sees one snapshot.
 pub(super) struct Snapshot {
     pub(super) connection: Connection,
-    /// The files as they stood, where nobody is told that they are read.
-    standing: Option<Standing>,
+    /// The versions of the files, where no other process can see that they are being read.
+    standing: Option<StandingFiles>,
     place: SqlitePlace,
-    /// Declared last, so that it is closed last: a descriptor of this process that others share.
+    /// Declared last, so that it is closed last: a descriptor that the users of the file in this process share.
     _main: Option<MainFile>,
 }
 
 impl Snapshot {
-    /// Whether what was read is one instant of the store.
+    /// Checks that everything was read from one snapshot of the store.
     ///
     /// # Errors
-    /// `busy` when others wrote to files that could not be shared with them.
+    /// `busy` when another process wrote to files that could not be shared with it.
     pub(super) fn check(&self) -> Result<()> {
-        if self.standing.as_ref().is_none_or(Standing::holds) { Ok(()) } else { Err(in_use(&self.place)) }
+        if self.standing.as_ref().is_none_or(StandingFiles::holds) {
+            Ok(())
+        } else {
+            Err(in_use(&self.place))
+        }
     }
 }
 
@@ -58,8 +62,8 @@ pub(super) fn read(place: &SqlitePlace) -> Result<Snapshot> {
     if !is_denied(&error) {
         return Err(describe(&error, place));
     }
-    // Where SQLite cannot make its log and its index beside the file.
-    let standing = Standing::at(path).ok_or_else(|| unrecovered(&error, place))?;
+    // Here SQLite cannot create its log and its index beside the file.
+    let standing = StandingFiles::at(path).ok_or_else(|| unrecovered(&error, place))?;
     let connection = connect_standing(path, &standing).and_then(begin);
     Ok(snapshot(connection.map_err(|error| describe(&error, place))?, Some(standing)))
 }
@@ -69,7 +73,7 @@ fn begin(connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Says whose right is missing: who may use the daemon need not be able to read its file.
+/// Says which user has no right to read the file: a user of the daemon need not be able to read it.
 fn may_read(path: &Path, found: Result<bool>) -> Result<bool> {
     if access(path, Permission::READ_OK) != Err(Errno::ACCESS) {
         return found;
@@ -84,7 +88,7 @@ fn may_read(path: &Path, found: Result<bool>) -> Result<bool> {
     ))
 }
 
-/// The numbers of the steps that the schema of a store has.
+/// The numbers of the schema steps that a store has.
 ///
 /// # Errors
 /// `not_initialized` when the file holds no store, `unsupported` when it has a step that this version does not know.

@@ -26,10 +26,10 @@ const NOTADB: u32 = 26;
 const IOERR_WRITE: u32 = IOERR | 3 << 8;
 const IOERR_SHMSIZE: u32 = IOERR | 19 << 8;
 
-/// The largest page of SQLite: a write that failed began at most so far before the limit that it hit.
+/// The largest page of SQLite, in bytes: a write that failed at a limit began at most this far before it.
 const PAGE_BYTES_MAX: u64 = 65_536;
 
-/// The extended result code, when the error is one of SQLite's.
+/// The extended result code; none when the error is not one of SQLite's.
 fn code(error: &rusqlite::Error) -> Option<u32> {
     error.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok())
 }
@@ -42,7 +42,7 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(BUSY | LOCKED))
 }
 
-/// Whether a file could not be opened, made or written to.
+/// Whether a file could not be opened, created or written to.
 pub(super) fn is_denied(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(READONLY | CANTOPEN))
 }
@@ -58,12 +58,12 @@ pub(super) fn is_full(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
     }
 }
 
-/// Whether a COMMIT that failed like this has certainly committed nothing, though the log was being written.
+/// Whether a COMMIT that failed like this has certainly committed nothing, though it was writing the log.
 ///
-/// SQLite writes the frames of a transaction one after the other and the one that commits it last, then syncs, then adds them
-/// to the index (`walFrames`; it repeats the last frame behind it only with `psow=0`). So when a write had no space, the
-/// last frame is missing or cut off, and a recovery drops what stands before it. A failed sync, or an index that could not
-/// grow, come behind the last frame.
+/// SQLite writes the frames of a transaction one after the other, the committing one last, then syncs the log, then
+/// adds the frames to the index (`walFrames`; it repeats the last frame only with `psow=0`). So when a write found no
+/// space, the last frame is missing or cut off, and a recovery drops the frames before it. A sync that fails, or an
+/// index that cannot grow, comes after the last frame.
 pub(super) fn is_cut_off(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
     code(error) != Some(IOERR_SHMSIZE) && is_full(error, place)
 }
@@ -77,13 +77,13 @@ fn is_at_file_size_limit(place: &SqlitePlace) -> bool {
     })
 }
 
-/// Whether the files hold what SQLite cannot read as a database.
+/// Whether SQLite cannot read the files as a database.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(primary_code(error), Some(CORRUPT | NOTADB))
 }
 
-/// Whether a commit that failed like this leaves open what the files hold until they are recovered: after a failed
-/// sync, for one, the system may have dropped what was to be synced.
+/// Whether a commit that failed like this leaves the content of the files unknown until they are recovered: after a
+/// failed sync, for example, the system may have dropped the unsynced pages.
 pub(super) fn is_fatal(error: &rusqlite::Error, place: &SqlitePlace) -> bool {
     matches!(primary_code(error), Some(IOERR | CORRUPT | NOTADB)) && !is_full(error, place)
 }
@@ -93,7 +93,7 @@ pub(super) fn is_pointless_alone(error: &rusqlite::Error, place: &SqlitePlace) -
     is_busy(error) || is_fatal(error, place)
 }
 
-/// The error that a caller sees. Only the place and SQLite's own words are told, never data.
+/// The error for the caller. It names the place and SQLite's own words, never data.
 pub(super) fn describe(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
     let words = error.to_string();
     if is_full(error, place) {
@@ -106,8 +106,8 @@ pub(super) fn describe(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
                 .hint("leave out mode=ro")
         }
         Some(READONLY) => denied(Code::ReadOnly, format!("{place} cannot be written to"), &words, place),
-        // The statements of kv are always the same: one that does not fit its tables finds other tables or rows than
-        // kv made.
+        // The statements of kv never change. When one does not fit the tables, the tables or rows are not those that kv
+        // made.
         Some(CORRUPT | ERROR | TOOBIG | CONSTRAINT | MISMATCH) => damaged(place, &words),
         Some(NOTADB) => Error::new(Code::Unsupported, format!("{place} is not a SQLite database"))
             .hint("check the path, or restore a backup if it was a store; kv has not touched the file"),
@@ -120,7 +120,7 @@ pub(super) fn describe(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
     }
 }
 
-/// The error for files that may not be used so; which one it is, SQLite does not tell.
+/// The error for files that this user may not use in this way; SQLite does not tell which of them it is.
 fn denied(code: Code, message: String, words: &str, place: &SqlitePlace) -> Error {
     let SqlitePlace::File { path, read_only } = place else {
         return Error::new(code, format!("{message}: {words}"));
@@ -131,8 +131,8 @@ fn denied(code: Code, message: String, words: &str, place: &SqlitePlace) -> Erro
     if *read_only { error.hint(hint) } else { error.hint(format!("{hint}; mode=ro reads without writing")) }
 }
 
-/// The error for a store that cannot be read as it stands: a transaction was cut off, or another process has it open
-/// in a way that cannot be shared.
+/// The error for a store that cannot be read as it stands: a transaction was cut off, or another process has it open in
+/// a way that cannot be shared.
 pub(super) fn unrecovered(error: &rusqlite::Error, place: &SqlitePlace) -> Error {
     if let SqlitePlace::File { path, .. } = place
         && place::denial(path, false).is_some()
@@ -144,13 +144,13 @@ pub(super) fn unrecovered(error: &rusqlite::Error, place: &SqlitePlace) -> Error
         .hint("let a command of a user who may write to it recover it, or copy it with the files beside it")
 }
 
-/// The error for a store that another process does not let go of in time.
+/// The error for a store that another process does not release in time.
 pub(super) fn in_use(place: &SqlitePlace) -> Error {
     Error::new(Code::Busy, format!("{place} is kept busy by another process"))
         .hint("try again, or look for a program that holds a transaction open")
 }
 
-/// The error for files that hold what kv did not write.
+/// The error for files whose content kv did not write.
 pub(super) fn damaged(place: &SqlitePlace, what: &str) -> Error {
     let mut error = Error::new(Code::Unavailable, format!("{place} is damaged: {what}"))
         .hint("restore a backup, or save what is left with: sqlite3 FILE .recover");

@@ -1,5 +1,5 @@
-//! A store in the memory of a test, whose attempts fail as they are told. It does everything at once, on the thread of whoever
-//! asks, so a test may stop the clock.
+//! A store in the memory of a test, whose attempts fail as the test says. It does everything at once, on the thread of
+//! the caller, so a test may stop the clock.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -22,19 +22,19 @@ use crate::store::plan::Plan;
 use crate::store::position::Position;
 use crate::store::reply::{Compacted, Restored};
 
-/// What an attempt meets.
+/// How an attempt fails.
 pub(crate) enum Fault {
     /// Another process was faster.
     Stale,
-    /// Something that a batch of one write would not meet; it stays until the batch is small enough.
+    /// An obstacle to large batches only; it stays until a batch is small enough.
     Rejected { writes_max: usize },
-    /// A write of this key cannot be done, alone or not; it stays.
+    /// A write of this key cannot be done, alone or not; the fault stays.
     Poisoned(&'static str),
     /// The answer is lost after the commit.
     LostAfter,
     /// The answer is lost, and nothing was committed.
     LostBefore,
-    /// The answer is lost after the commit, and so is the one to the question what became of it.
+    /// The answer is lost after the commit, and so is the answer to whether it was committed.
     LostForGood,
     /// The commit may have happened.
     Unknown,
@@ -42,12 +42,12 @@ pub(crate) enum Fault {
     Slow(Arc<Notify>),
 }
 
-/// How often the engine was asked, and for how much.
+/// The calls that the engine has received.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Calls {
     /// The number of writes in each attempt.
     pub attempts: Vec<usize>,
-    /// The number of names in each question about several.
+    /// The number of names in each query for several names.
     pub names: Vec<usize>,
 }
 
@@ -77,7 +77,7 @@ impl Fake {
         Arc::new(Fake(Mutex::new(State { connection, committed, faults, cannot_tell: false, calls })))
     }
 
-    /// Makes the next attempts meet these.
+    /// Makes the next attempts fail in these ways.
     pub(crate) fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.extend(faults);
     }
@@ -107,14 +107,14 @@ impl Fake {
         state.connection.execute_batch("commit").unwrap();
     }
 
-    /// The keys that are there.
+    /// The keys of all records.
     pub(crate) fn keys(&self) -> Vec<String> {
         let state = self.state();
         let mut select = state.connection.prepare("select \"key\" from kv_record order by 1").unwrap();
         select.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
     }
 
-    /// What was asked since this was called last.
+    /// The calls since the last time that this was called.
     pub(crate) fn take_calls(&self) -> Calls {
         std::mem::take(&mut self.state().calls)
     }
@@ -125,7 +125,7 @@ impl Fake {
 }
 
 impl State {
-    /// What an attempt with this batch meets; it is over with it, unless it stays.
+    /// The fault that an attempt with this batch meets. It is then over, unless it is one that stays.
     fn fault(&mut self, batch: &Batch) -> std::result::Result<Option<Fault>, Failure> {
         let writes = batch.writes();
         self.calls.attempts.push(writes.len());

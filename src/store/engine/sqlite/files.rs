@@ -1,4 +1,4 @@
-//! The files of a store: which ones stand at their paths now.
+//! The files of a store that are now at their paths.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::store::file_id::FileId;
 pub(super) use crate::store::files::{beside, index_path, log_path};
 use crate::store::open::SqlitePlace;
 
-/// The files of a store. SQLite goes on using those it has open, whatever becomes of their paths.
+/// The files of a store. SQLite goes on using the files that it has open, whatever happens to their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Files {
     pub(super) database: FileId,
@@ -27,26 +27,29 @@ impl Files {
 }
 
 /// Why the file at a path cannot be a store.
-enum Unfit {
-    /// It has other names: SQLite looks for the log beside the name that it was told, so each name has a log of its own
-    /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.5).
+enum UnfitFile {
+    /// It has several names. SQLite looks for the log beside the name that it was given, so each name would have a log
+    /// of its own (<https://www.sqlite.org/howtocorrupt.html>, section 2.5).
     Linked(u32),
     /// The file alone is mounted there, and its log is not.
     Mounted,
 }
 
-/// Lays the log of a database that is gone aside, under a name that no file has; its index is of no use any more.
+/// Moves the log of a database that is gone aside, to a name that no file has, and removes its index, which is of no
+/// use any more.
 pub(super) fn lay_log_aside(path: &Path) {
     let names = (1..).map(|number| match number {
         1 => path.with_extension("replaced-wal"),
         _ => path.with_extension(format!("replaced-wal-{number}")),
     });
-    // Every name that is taken is a log that was laid aside before, so there is one that is not.
+    // Every name that is taken belongs to a log that was moved aside before, so some name is free.
     let Some(aside) = names.into_iter().find(|name| !name.exists()) else { return };
     match std::fs::rename(log_path(path), &aside) {
-        Ok(()) => tracing::warn!(aside = %aside.display(), "the log of the replaced database was laid aside"),
+        Ok(()) => {
+            tracing::warn!(aside = %aside.display(), "the log of the replaced database was moved aside")
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::error!(%error, "the log of the replaced database cannot be laid aside"),
+        Err(error) => tracing::error!(%error, "the log of the replaced database cannot be moved aside"),
     }
     let _ = std::fs::remove_file(index_path(path));
 }
@@ -55,7 +58,7 @@ impl Core {
     /// The files at the path of the store; none for a memory store.
     ///
     /// # Errors
-    /// What stands in the way of a store there.
+    /// The reason why no store can be there.
     pub(super) fn files(&self) -> Result<Option<Files>> {
         let SqlitePlace::File { path, .. } = &self.place else { return Ok(None) };
         match database_at(path) {
@@ -65,7 +68,7 @@ impl Core {
         }
     }
 
-    /// The error for a store that is not there.
+    /// The error for a store that does not exist.
     pub(super) fn absent(&self) -> Error {
         let error = not_initialized(format!("there is no store at {}", self.place));
         match &self.place {
@@ -76,16 +79,16 @@ impl Core {
         }
     }
 
-    fn unfit(&self, path: &Path, unfit: &Unfit) -> Error {
+    fn unfit(&self, path: &Path, unfit: &UnfitFile) -> Error {
         let (why, hint) = match unfit {
-            Unfit::Linked(names) => (
+            UnfitFile::Linked(names) => (
                 format!("has {names} names (hard links), and its log would stand beside one of them only"),
                 format!(
                     "find the others with find DIRECTORY -samefile {}, and leave one; kv backup makes a copy",
                     shell_word(path)
                 ),
             ),
-            Unfit::Mounted => (
+            UnfitFile::Mounted => (
                 "is mounted as a file of its own, and its log would not be beside it".to_owned(),
                 "mount its directory instead".to_owned(),
             ),
@@ -94,9 +97,9 @@ impl Core {
     }
 }
 
-/// The database at a path. It is asked for without its times, see [`FileId`].
+/// The database at a path. Its times are not read, see [`FileId`].
 #[cfg(target_os = "linux")]
-fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, Unfit>> {
+fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, UnfitFile>> {
     use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statx};
     let asked = StatxFlags::INO | StatxFlags::TYPE | StatxFlags::NLINK;
     let found = statx(CWD, path, AtFlags::empty(), asked)?;
@@ -104,25 +107,25 @@ fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, Unfit>> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     Ok(match found.stx_nlink {
-        0 | 1 if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Err(Unfit::Mounted),
+        0 | 1 if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Err(UnfitFile::Mounted),
         0 | 1 => Ok(FileId::of_statx(&found)),
-        names => Err(Unfit::Linked(names)),
+        names => Err(UnfitFile::Linked(names)),
     })
 }
 
 /// The database at a path.
 #[cfg(not(target_os = "linux"))]
-fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, Unfit>> {
+fn database_at(path: &Path) -> io::Result<std::result::Result<FileId, UnfitFile>> {
     use std::os::unix::fs::MetadataExt as _;
     let found = path.metadata()?;
     if !found.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let names = u32::try_from(found.nlink()).unwrap_or(u32::MAX);
-    Ok(if names > 1 { Err(Unfit::Linked(names)) } else { Ok(FileId::of_metadata(&found)) })
+    Ok(if names > 1 { Err(UnfitFile::Linked(names)) } else { Ok(FileId::of_metadata(&found)) })
 }
 
-/// The length of a file, 0 where there is none. Its times are not asked for, see [`FileId`].
+/// The length of a file in bytes, 0 when there is none. Its times are not read, see [`FileId`].
 pub(super) fn length_bytes(path: &Path) -> u64 {
     #[cfg(target_os = "linux")]
     let found = {

@@ -1,10 +1,10 @@
 //! Tells a database file that was written over from the one that was opened.
 //!
-//! SQLite trusts that nobody else writes to the file. `cp backup.db data.db` does: the inode stays, the content is another
-//! database, and the log of the old one would be written into it. With a write-ahead log SQLite itself writes the file
-//! only when the log is written back, and kv decides when that is (see `checkpoint`). The header of the file
+//! SQLite trusts that no other program writes to the file. `cp backup.db data.db` does: the inode stays, the content is
+//! another database, and the log of the old one would be written into it. With a write-ahead log SQLite itself writes
+//! the file only when the log is written back, and kv decides when that is (see `checkpoint`). The header of the file
 //! (<https://www.sqlite.org/fileformat2.html#the_database_header>) has counters that only grow in the history of one
-//! database, so a header that went back is another one's.
+//! database, so a header whose counters went back belongs to another database.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::store::file_id::FileId;
 
-/// What is compared, in bytes: the whole header of the database.
+/// The bytes that are compared: the whole header of the database.
 const HEADER_BYTES: usize = 100;
 
-/// With what every database begins.
+/// The bytes with which every database begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// The header of a database file.
@@ -25,15 +25,15 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(super) struct Header([u8; HEADER_BYTES]);
 
 impl Header {
-    /// The header that stands at this place of a file.
+    /// The header at this offset of a file.
     pub(super) fn at(file: &File, offset: u64) -> io::Result<Header> {
         let mut header = Header([0; HEADER_BYTES]);
         file.read_exact_at(&mut header.0, offset)?;
         Ok(header)
     }
 
-    /// Whether this is the header that the very next write of it makes of another one. The number of checkpoints may go back
-    /// where SQLite itself restores a backup into the database, with a commit like any other.
+    /// Whether this is the header that the next write after `earlier` leaves. The number of checkpoints may go back,
+    /// because SQLite itself restores a backup into a database with a commit like any other.
     pub(super) fn is_next_of(&self, earlier: &Header) -> bool {
         let steps = |offset| self.number(offset).wrapping_sub(earlier.number(offset));
         let is_restored = steps(24) == 1 && self.checkpoints() < earlier.checkpoints();
@@ -44,12 +44,12 @@ impl Header {
         self.0[offset..offset + 4].iter().fold(0, |number, byte| (number << 8) | u32::from(*byte))
     }
 
-    /// Whether a database begins so.
+    /// Whether these are the first bytes of a database.
     pub(super) fn is_database(&self) -> bool {
         self.0.starts_with(MAGIC)
     }
 
-    /// The size of the database in bytes, as the header says it.
+    /// The size of the database in bytes, according to the header.
     pub(super) fn size_bytes(&self) -> u64 {
         let page_bytes = match self.number(16) >> 16 {
             1 => 65_536,
@@ -63,8 +63,8 @@ impl Header {
         self.number(60)
     }
 
-    /// Whether this can be the header of a database some time after `earlier` was. The counter of changes and the number
-    /// of the schema are SQLite's own; `checkpoints_max` is what the database itself says of its checkpoints.
+    /// Whether this can be the header of a database some time after `earlier`. The change counter and the schema number
+    /// are SQLite's own; `checkpoints_max` is the number of checkpoints that the database itself holds.
     pub(super) fn follows(&self, earlier: &Header, checkpoints_max: u32) -> bool {
         const CHANGES: usize = 24;
         const SCHEMA: usize = 40;
@@ -76,10 +76,10 @@ impl Header {
     }
 }
 
-/// A descriptor of a database file, to read its header and to ask what became of it.
+/// A descriptor of a database file, for reading its header and its state.
 ///
-/// A process that closes any descriptor of a file loses its POSIX locks on it, also those of SQLite. So all connections of
-/// this process to a file share one descriptor, which is closed after the last of them.
+/// A process that closes any descriptor of a file loses its POSIX locks on it, also those of SQLite. So all connections
+/// of this process to a file share one descriptor, which is closed after the last of them.
 #[derive(Debug)]
 pub(super) struct MainFile {
     id: FileId,
@@ -89,9 +89,10 @@ pub(super) struct MainFile {
 static OPEN: Mutex<Vec<(FileId, Weak<File>)>> = Mutex::new(Vec::new());
 
 impl MainFile {
-    /// The file at this path. To be asked for before the first connection is opened, and dropped after the last one.
+    /// The file at this path. To be called before the first connection is opened; the value is dropped after the last
+    /// one.
     pub(super) fn open(path: &Path) -> io::Result<MainFile> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let id = FileId::of(path)?;
         let known = open.iter().find(|(known, _)| *known == id);
@@ -111,17 +112,17 @@ impl MainFile {
         Ok(MainFile { id, file })
     }
 
-    /// Which file it is.
+    /// The device and inode of the file.
     pub(super) fn id(&self) -> FileId {
         self.id
     }
 
-    /// The header as the file has it now.
+    /// The present header of the file.
     pub(super) fn header(&self) -> io::Result<Header> {
         Header::at(&self.file, 0)
     }
 
-    /// Whether a path still leads to it: one that was deleted has none, one that was moved has.
+    /// Whether the file was deleted: it has no path any more. A file that was moved has one.
     pub(super) fn is_deleted(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
@@ -135,7 +136,7 @@ impl MainFile {
 
 impl Drop for MainFile {
     fn drop(&mut self) {
-        // Closed while nobody can open the same file: their locks would go with it.
+        // Closed while no other thread can open the same file, whose locks would be lost with the descriptor.
         let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(null) = File::open("/dev/null") {
             drop(std::mem::replace(&mut self.file, Arc::new(null)));

@@ -1,4 +1,4 @@
-//! Sees to it that a database file goes on as the one that was opened, see [`header`](super::header).
+//! Checks that a database file is still the one that was opened, see [`header`](super::header).
 
 use std::io;
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::limits;
 use crate::store::damage::Damage;
 use crate::store::plan::Plan;
 
-/// The history of a database, as far as this process knows it.
+/// The history of a database file, as far as this process has observed it.
 #[derive(Debug)]
 pub(super) struct History {
     main: MainFile,
-    known: Mutex<Known>,
+    observed: Mutex<Observation>,
     /// Set for good once the file was written over.
     is_broken: AtomicBool,
     /// Rows that were written since the number of checkpoints was raised.
@@ -26,12 +26,13 @@ pub(super) struct History {
     is_fresh: AtomicBool,
 }
 
+/// What the file held when it was last found to be the one that was opened.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct Observation {
     header: Header,
-    /// The number of checkpoints that the database itself told last.
+    /// The number of checkpoints that the database itself held.
     checkpoints: u32,
-    /// What the writing connection saw then of the commits of others.
+    /// SQLite's `data_version` of the writing connection at that time.
     data_version: i64,
 }
 
@@ -41,14 +42,15 @@ impl History {
         MainFile::open(path)
     }
 
-    /// Begins with the file as it is now.
+    /// Begins with the present state of the file.
     pub(super) fn begin(main: MainFile, writer: &Connection) -> Result<History> {
-        // A file that another process is making has no header yet, and what it holds is looked at by others.
+        // A file that another process is creating has no header yet; other code checks what it holds.
         let header = main.header().map_err(|error| Damage::new(error.to_string()))?;
-        let known = Known { header, checkpoints: checkpoints(writer)?, data_version: data_version(writer)? };
+        let observed =
+            Observation { header, checkpoints: checkpoints(writer)?, data_version: data_version(writer)? };
         Ok(History {
             main,
-            known: Mutex::new(known),
+            observed: Mutex::new(observed),
             is_broken: AtomicBool::new(false),
             rows: AtomicUsize::new(usize::MAX),
             is_fresh: AtomicBool::new(true),
@@ -60,39 +62,43 @@ impl History {
         &self.main
     }
 
-    /// Whether the file was found to be written over.
+    /// Whether the file is known to have been written over.
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::SeqCst)
     }
 
-    /// Whether nothing at all was written to the file since it was looked at last.
+    /// Whether nothing at all was written to the file since the last observation.
     pub(super) fn is_unchanged(&self) -> bool {
-        !self.is_broken() && self.main.header().is_ok_and(|header| header == self.known().header)
+        !self.is_broken() && self.main.header().is_ok_and(|header| header == self.observed().header)
     }
 
-    /// Whether the file goes on as the one that was opened. The log may have been written back into it meanwhile, by this
-    /// process or another one.
+    /// Whether the file is still the one that was opened. This process or another one may have written the log back
+    /// into it since.
     pub(super) fn goes_on(&self, writer: &Connection) -> bool {
         if self.is_unchanged() {
             return true;
         }
-        let known = *self.known();
+        let observed = *self.observed();
         let goes_on = || {
             let header = self.main.header().ok()?;
             let data_version = data_version(writer).ok()?;
-            // Without a commit of another process the number cannot have grown. It is not asked for then: it would be read
-            // from the file that is in doubt.
-            let checkpoints = match data_version == known.data_version {
-                true => known.checkpoints,
+            // Without a commit of another process the number cannot have grown. It is not read then: the read would
+            // come from the file that is in doubt.
+            let checkpoints = match data_version == observed.data_version {
+                true => observed.checkpoints,
                 false => checkpoints(writer).ok()?,
             };
-            header.follows(&known.header, checkpoints).then_some(Known { header, checkpoints, data_version })
+            header.follows(&observed.header, checkpoints).then_some(Observation {
+                header,
+                checkpoints,
+                data_version,
+            })
         };
         match goes_on() {
             Some(now) if !self.is_broken() => {
-                // The log was written back: the next commit may be the first of a log that begins anew.
+                // The log was written back: the next commit may be the first one in a new log.
                 self.rows.store(usize::MAX, Ordering::SeqCst);
-                *self.known() = now;
+                *self.observed() = now;
                 true
             }
             _ => {
@@ -102,12 +108,12 @@ impl History {
         }
     }
 
-    /// Whether this is the first commit of this process.
+    /// Whether this is the first commit of this process: true for the first call only.
     pub(super) fn is_first_commit(&self) -> bool {
         self.is_fresh.swap(false, Ordering::SeqCst)
     }
 
-    /// How many rows a batch writes; the most where that is not known.
+    /// The number of rows that a batch writes; `usize::MAX` when it is not known.
     pub(super) fn rows_of(plan: &Plan) -> usize {
         if plan.range_delete.is_some() || plan.trims() {
             return usize::MAX;
@@ -115,8 +121,8 @@ impl History {
         plan.stream.len() + plan.puts.len() + plan.locks.len() + plan.consumers.len() + plan.once.len()
     }
 
-    /// The number of checkpoints that a batch of so many rows writes along, when it is time: at least once between two checkpoints, which
-    /// SQLite makes when the log has 1,000 pages.
+    /// The number of checkpoints that a batch of this many rows must write too, when it is due: at least once between
+    /// two checkpoints, which SQLite makes when the log has 1,000 pages.
     pub(super) fn next_checkpoint(&self, rows: usize, writer: &Connection) -> Result<Option<u32>> {
         let rows = self.rows.load(Ordering::SeqCst).saturating_add(rows);
         if rows < limits::CHECKPOINT_NUMBER_ROWS {
@@ -125,19 +131,19 @@ impl History {
         }
         let next = checkpoints(writer)?.wrapping_add(1);
         self.rows.store(0, Ordering::SeqCst);
-        self.known().checkpoints = next;
+        self.observed().checkpoints = next;
         Ok(Some(next))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nobody panics while holding this mutex; a poisoned one would still hold a good value.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn observed(&self) -> MutexGuard<'_, Observation> {
+        // No code panics while it holds this mutex; a poisoned one would still hold a good value.
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn checkpoints(connection: &Connection) -> Result<u32> {
     let version = number(connection, "pragma user_version", &[])?;
-    // It is a number of 32 bits, and SQLite shows the upper half of them as negative.
+    // The number has 32 bits, and SQLite shows the upper half of its range as negative.
     Ok((version & i64::from(u32::MAX)) as u32)
 }
 

@@ -8,8 +8,8 @@ use crate::store::engine::migrations::{self, Migration, pending};
 use crate::store::error::Result;
 
 impl Core {
-    /// Runs the steps that are missing in one transaction that excludes every other process, and answers whether all
-    /// were: then this is a new store.
+    /// Runs the missing steps in one transaction that excludes every other process. Answers whether every step was
+    /// missing: then this is a new store.
     pub(super) fn migrate(&self, connection: &Connection) -> Result<bool> {
         let described = |error: rusqlite::Error| describe(&error, &self.place);
         let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
@@ -32,7 +32,7 @@ pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
     select.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Runs steps, and notes that they were run.
+/// Runs steps, and records that they were run.
 pub(super) fn run(connection: &Connection, steps: &[&Migration], now_ms: i64) -> rusqlite::Result<()> {
     for step in steps {
         connection.execute_batch(step.sql)?;

@@ -15,7 +15,7 @@ use super::files::Files;
 use super::history::History;
 use super::read::no_memory_store;
 use super::retire::Opened;
-use super::standing::Standing;
+use super::standing::StandingFiles;
 use super::statement::{first_row, number};
 use super::{direct, left_log, place};
 use crate::limits;
@@ -28,11 +28,11 @@ use crate::store::open::SqlitePlace;
 /// (<https://www.sqlite.org/wal.html>, section 11).
 const SQLITE_VERSION_MIN: (i32, &str) = (3_054_001, "3.54.1");
 
-/// How long to wait before something is tried again for which SQLite itself does not wait.
+/// The pause before another try where SQLite itself does not wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Core {
-    /// Opens a store that must be there.
+    /// Opens a store that must exist.
     pub(super) fn open_existing(&self) -> Result<Open> {
         let SqlitePlace::File { path, read_only } = &self.place else { return Err(no_memory_store()) };
         if !place::is_file_at(path)? {
@@ -42,7 +42,7 @@ impl Core {
         if !read_only {
             left_log::check(path, &self.place)?;
         }
-        // Opening and closing it would change the files of another application.
+        // Opening and closing the database of another application would change its files.
         self.contents()?.check(&self.place)?;
         let main = if *read_only { None } else { Some(History::open(path).map_err(|_| self.absent())?) };
         if main.as_ref().is_some_and(|main| main.id() != before.database) {
@@ -57,7 +57,7 @@ impl Core {
                 let history =
                     History::begin(main, &writer).map_err(|trouble| trouble.describe(&self.place))?;
                 let connection = self.connect(path, Access::Read)?;
-                // It takes part from the first statement on.
+                // It takes part in the locking from its first statement on.
                 number(&connection, "select count(*) from kv_meta", &[])
                     .map_err(|trouble| trouble.describe(&self.place))?;
                 keeper = Some(connection);
@@ -65,7 +65,8 @@ impl Core {
             }
             None => None,
         };
-        // SQLite has made the log and its index by now. A database that was replaced meanwhile is opened again.
+        // By now SQLite has created the log and its index. A database that was replaced in the meantime is opened
+        // again.
         let files = self.files()?.map(|after| Files { database: before.database, ..after });
         let database = Database::in_files(self.place.clone(), path, standing, files, history);
         if let Some(readers) = &database.readers {
@@ -74,8 +75,8 @@ impl Core {
         Ok(Open { database: Arc::new(database), writer, keeper })
     }
 
-    /// A connection that reads, and the files as they stand if they cannot be shared.
-    pub(super) fn connect_to_read(&self, path: &Path) -> Result<(Connection, Option<Standing>)> {
+    /// A connection that reads, and the versions of the files when they cannot be shared.
+    pub(super) fn connect_to_read(&self, path: &Path) -> Result<(Connection, Option<StandingFiles>)> {
         let shared = connect(path, Access::Read).and_then(|connection| {
             connection.execute_batch("select 1 from sqlite_schema limit 1")?;
             let mode = connection.query_row("pragma journal_mode", [], |row| row.get::<_, String>(0))?;
@@ -83,12 +84,13 @@ impl Core {
         });
         let error = match shared {
             Ok((connection, mode)) if mode == "wal" => return Ok((connection, None)),
-            // Whoever writes to a copy without a log gives it one, and this connection would not know how to read it.
-            Ok((connection, _)) => return Ok((connection, Standing::at(path))),
+            // A process that writes to a copy without a log gives it one, which this connection would not know how to
+            // read.
+            Ok((connection, _)) => return Ok((connection, StandingFiles::at(path))),
             Err(error) if is_denied(&error) => error,
             Err(error) => return Err(describe(&error, &self.place)),
         };
-        let standing = Standing::at(path).ok_or_else(|| unrecovered(&error, &self.place))?;
+        let standing = StandingFiles::at(path).ok_or_else(|| unrecovered(&error, &self.place))?;
         let connection = connect_standing(path, &standing).map_err(|error| describe(&error, &self.place))?;
         Ok((connection, Some(standing)))
     }
@@ -97,7 +99,7 @@ impl Core {
         connect(path, access).map_err(|error| describe(&error, &self.place))
     }
 
-    /// Checks that this is a store that this version can serve, with the durability that it promises.
+    /// Checks that this is a store that this version can serve, with the promised durability.
     fn check(&self, connection: &Connection) -> Result<()> {
         if rusqlite::version_number() < SQLITE_VERSION_MIN.0 {
             let (found, needed) = (rusqlite::version(), SQLITE_VERSION_MIN.1);
@@ -120,7 +122,7 @@ impl Core {
         check_complete(migrations::SQLITE, &applied, &self.place.to_string())
     }
 
-    /// Makes sure of a write-ahead log with full sync. A backup has none until it is served.
+    /// Switches to a write-ahead log with full sync. A backup has no log until it is served.
     fn use_log(&self, connection: &Connection) -> Result<()> {
         let mode = self.patiently(|| {
             connection.query_row("pragma journal_mode = wal", [], |row| row.get::<_, String>(0))
@@ -133,7 +135,7 @@ impl Core {
         Err(Error::new(Code::Unsupported, message).hint("put the store on a local file system"))
     }
 
-    /// Tries again while others do the same: SQLite does not wait when a file gets its log.
+    /// Tries again while other processes do the same: SQLite does not wait when a file gets its log.
     fn patiently<T>(&self, attempt: impl Fn() -> rusqlite::Result<T>) -> Result<T> {
         let deadline = Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
         loop {
@@ -159,7 +161,7 @@ impl Opened {
             });
         }
         core.check_failed()?;
-        // Where something else stands in the way, what is open stays open: the file may be put back.
+        // When another obstacle is at the path, the open store stays open: its file may be put back.
         place::is_file_at(path)?;
         let files = core.files().ok();
         if !self.present().is_some_and(|open| files == Some(open.database.files) && open.goes_on()) {

@@ -1,5 +1,5 @@
-//! What stands at the path of a store, before SQLite is asked: it says of everything that it cannot open only that it
-//! cannot, and a pipe it would wait for.
+//! What is at the path of a store, checked before SQLite is asked: SQLite tells of any file that it cannot open only
+//! that it cannot, and would wait for a pipe.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::ErrorKind;
@@ -14,32 +14,32 @@ use crate::quote::{shell_word, shown};
 use crate::store::engine::migrations::not_initialized;
 use crate::store::error::{Code, Error, Result};
 
-/// A new store is its owner's alone.
+/// A new store belongs to its owner alone.
 const MODE: u32 = 0o600;
 
-/// In a directory that its group shares, the group has the store too.
+/// In a directory that a group shares, the group may use the store too.
 const SHARED_MODE: u32 = 0o660;
 
 /// Set-group-ID and writable by the group: a directory whose files are meant for a group.
 const SHARED_DIRECTORY: u32 = 0o2020;
 
-/// Whether a file stands at a path.
+/// Whether there is a file at a path.
 ///
 /// # Errors
-/// `not_initialized` when its directory is not there, `unavailable` when something else than a file stands there, or
-/// the path cannot be followed.
+/// `not_initialized` when its directory does not exist, `unavailable` when something else than a file is there, or the
+/// path cannot be followed.
 pub(super) fn is_file_at(path: &Path) -> Result<bool> {
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => return Ok(true),
         Ok(metadata) => return Err(not_a_file(path, &metadata)),
         Err(_) => {}
     }
-    // From the root on, the first part that is not as it should be is the reason.
+    // Checked from the root on: the first part that is not as it should be is the reason.
     let parts: Vec<&Path> = path.ancestors().collect();
     for part in parts.into_iter().rev() {
         match part.metadata() {
             Ok(metadata) if metadata.is_dir() && part != path => {}
-            // It has just come.
+            // It has just been created.
             Ok(metadata) if metadata.is_file() && part == path => return Ok(true),
             Ok(_) if part != path => {
                 return Err(unavailable(format!("{} is not a directory, so it holds no store", shown(part)))
@@ -52,7 +52,7 @@ pub(super) fn is_file_at(path: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Says why a part of a path is not reached; a file that is just not there is not a reason.
+/// Says why a part of a path cannot be reached; a file that does not exist is not a reason.
 fn not_reached(path: &Path, part: &Path, error: &std::io::Error) -> Result<bool> {
     Err(match error.kind() {
         ErrorKind::NotFound => match part.read_link() {
@@ -105,7 +105,7 @@ fn not_a_file(path: &Path, metadata: &Metadata) -> Error {
         .hint("name a file with --connection")
 }
 
-/// Whether this user may do so much with the files of a store, and else what stands in the way.
+/// Which right to the files of a store this user lacks, for reading or also for writing; none when it lacks none.
 pub(super) fn denial(path: &Path, writes: bool) -> Option<String> {
     let asked = if writes { Access::READ_OK | Access::WRITE_OK } else { Access::READ_OK };
     let files = [path.to_owned(), log_path(path), index_path(path)];
@@ -115,7 +115,7 @@ pub(super) fn denial(path: &Path, writes: bool) -> Option<String> {
     Some(format!("{}: {}", shown(denied), denied_by(denied)))
 }
 
-/// Whose a file is, for somebody who may not use it.
+/// The owner of a file, for a user who may not use it.
 fn denied_by(path: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
     path.metadata().map_or_else(
@@ -127,10 +127,11 @@ fn denied_by(path: &Path) -> String {
     )
 }
 
-/// Makes an empty file for a new store, unless a file is there, and tells whether it did. It is closed to others,
-/// however wide the umask is; SQLite gives the files beside a database the mode of the database.
+/// Makes an empty file for a new store, unless there is a file, and answers whether it did. Its mode does not depend on
+/// a wide umask; SQLite gives the files beside a database the mode of the database.
 pub(super) fn make_file(path: &Path) -> Result<bool> {
-    /// Who closes a file drops the locks that SQLite has on it in the same process, so nobody may open it before.
+    /// Held until the new file is closed: closing a file drops the locks that SQLite has on it in the same process, so no
+    /// other thread may open the file before.
     static MAKING: Mutex<()> = Mutex::new(());
     let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if is_file_at(path)? {
@@ -138,7 +139,7 @@ pub(super) fn make_file(path: &Path) -> Result<bool> {
     }
     let mode = mode_of_new(path);
     let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    // The umask may have taken something away.
+    // The umask may have removed some bits.
     match made.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(mode))) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -146,7 +147,7 @@ pub(super) fn make_file(path: &Path) -> Result<bool> {
     }
 }
 
-/// The mode of a new store at this path.
+/// The mode for a new store at this path.
 pub(crate) fn mode_of_new(path: &Path) -> u32 {
     let directory = path.parent().and_then(|directory| directory.metadata().ok());
     let is_shared = directory.is_some_and(|found| found.mode() & SHARED_DIRECTORY == SHARED_DIRECTORY);
@@ -173,7 +174,7 @@ fn not_made(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// `unavailable`, but nothing that passes by itself.
+/// The error `unavailable` for an obstacle that does not pass by itself.
 fn unavailable(message: String) -> Error {
     let mut error = Error::new(Code::Unavailable, message);
     error.retry = false;

@@ -1,4 +1,4 @@
-//! Reads: each is one snapshot, with the position of the store in it.
+//! Reads: each is one snapshot, which includes the position of the store.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::store::position::Position;
 /// A connection to read from.
 pub(super) struct Source<'a> {
     pub(super) connection: &'a Connection,
-    /// Counts the openings of the store in this process.
+    /// The number of this opening of the store within the process.
     pub(super) opened: u64,
 }
 
-/// What was read, without the time.
+/// The result of a read, without the time.
 type Read<T> = statement::Result<(Position, T)>;
 
 impl Sqlite {
-    /// Reads on this thread; none where that would have to wait.
+    /// Reads on this thread; none when that would have to wait.
     pub(super) fn read_at_once<T>(
         &self,
         read: impl FnOnce(&Source<'_>, &mut Cache) -> Read<T>,
@@ -41,14 +41,14 @@ impl Sqlite {
             let source = Source { connection, opened: database.opened };
             read(&source, cache)
         });
-        // Whether the file was written over meanwhile.
+        // The file may have been written over in the meantime.
         match (found, self.goes_on(&database)) {
             (Some(found), Some(true)) => self.snapshot(found).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// Reads on a thread that may be held up.
+    /// Reads on a thread that may block.
     pub(super) async fn read_aside<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Source<'_>) -> Read<T> + Send + 'static,
@@ -74,7 +74,7 @@ impl Sqlite {
         self.snapshot(found.unwrap_or_else(|| Err(Damage::new("the store has no readers").into())))
     }
 
-    /// Passes when what was just read is of the store that was opened.
+    /// Passes when the rows that were just read belong to the store that was opened.
     async fn check_continuity(&self, database: Arc<Database>) -> Result<()> {
         let goes_on = match self.goes_on(&database) {
             Some(goes_on) => goes_on,
@@ -98,13 +98,13 @@ fn read_in_memory<T>(opened: &Opened, read: impl FnOnce(&Source<'_>) -> Read<T>)
     Ok(read(&Source { connection: &open.writer, opened: open.database.opened }))
 }
 
-/// The error for a memory store that nobody has made.
+/// The error for a memory store that was not initialized.
 pub(super) fn no_memory_store() -> Error {
     not_initialized("this memory store is not initialized".to_owned())
 }
 
 impl Source<'_> {
-    /// What stands under these keys. What is kept in `cache` is not read again. A loop over one prepared statement is faster
+    /// The records under these keys. Those in `cache` are not read again. A loop over one prepared statement is faster
     /// than a join with an array of keys.
     pub(super) fn point(
         &self,
@@ -139,7 +139,7 @@ impl Source<'_> {
         })
     }
 
-    /// Answers a question.
+    /// Runs a query.
     pub(super) fn answer(&self, reading: &mut Reading) -> Read<()> {
         let Reading { question, rows, .. } = reading;
         self.at_one_instant(|position| {
@@ -150,14 +150,14 @@ impl Source<'_> {
         })
     }
 
-    /// Runs statements in one transaction, with where the store stands in it.
+    /// Runs statements in one transaction, and reads the position of the store in it.
     fn at_one_instant<T>(&self, read: impl FnOnce(&Position) -> statement::Result<T>) -> Read<T> {
         statement::execute(self.connection, "begin", &[])?;
         let outcome = self.position().and_then(|position| {
             let found = read(&position)?;
             Ok((position, found))
         });
-        // A transaction that only reads has nothing to lose, whichever way it ends.
+        // A transaction that only reads has nothing to lose, however it ends.
         statement::execute(self.connection, "commit", &[])?;
         outcome
     }

@@ -4,7 +4,7 @@ mod prepare;
 mod swap;
 mod users;
 
-pub(crate) use self::prepare::{Prepared, copy, prepare};
+pub(crate) use self::prepare::{PreparedCopy, copy, prepare};
 use super::Sqlite;
 pub(crate) use super::place::mode_of_new;
 use crate::store::engine::Engine;
@@ -15,8 +15,8 @@ use crate::store::open::SqlitePlace;
 use crate::store::reply::Restored;
 
 impl Sqlite {
-    /// Takes the file that was staged beside the store under this epoch. Whoever asks meanwhile waits; what is under way
-    /// is finished first, in the store that goes.
+    /// Puts the file that was staged under this epoch in the place of the store. Requests under way are finished first,
+    /// in the old store; those that come in the meantime wait.
     pub(super) async fn take_staged(&self, epoch: &str) -> Result<Restored> {
         let SqlitePlace::File { path, read_only } = &self.core.place else {
             return Err(Error::new(Code::Unsupported, "a memory store has no file that could be replaced"));
@@ -26,7 +26,8 @@ impl Sqlite {
         }
         self.core.check_failed()?;
         if files::staged_path(path).symlink_metadata().is_err() {
-            // Nobody is disturbed; only a caller who did not hear the answer asks again.
+            // The restore was done before, and no other caller is disturbed: only one that did not receive the answer
+            // asks again.
             let is_done =
                 (self as &dyn Engine).query(WhichStore).await.is_ok_and(|found| found.rows.epoch == epoch);
             return if is_done { Ok(Restored { replaced: None }) } else { Err(swap::nothing_staged()) };
@@ -34,7 +35,7 @@ impl Sqlite {
         let (path, epoch) = (path.clone(), epoch.to_owned());
         let restored = self.with_opened(move |core, opened| {
             opened.clear(core)?;
-            // The next request opens what is there by then, whichever that is.
+            // The next request opens the file that is then at the path, the old or the new one.
             swap::swap(&path, &epoch, core.clock.now_ms())
         });
         restored.await?

@@ -1,4 +1,4 @@
-//! Lets go of files that are no longer those at their paths.
+//! Closes files that are no longer those at their paths.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,28 +16,29 @@ use crate::store::error::{Code, Error, Result};
 use crate::store::file_id::FileId;
 use crate::store::open::SqlitePlace;
 
-/// How often it is looked whether what is waited for is there.
+/// Pause between two checks whether a condition that is waited for holds.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What an engine has open.
+/// The stores that an engine has open: the present one, and one that is being closed.
 #[derive(Default)]
 pub(super) struct Opened {
     /// None until the first request finds a store.
     open: Option<Open>,
-    /// Connections to files that are no longer the store's, and since when: nothing else is opened before they are closed.
+    /// Connections to files that no longer belong to the store, and since when. No other store is opened before they
+    /// are closed.
     leaving: Option<(Open, Instant)>,
-    /// Whether the file at the path was written over while it was open, so that it may not be whole.
+    /// Whether the file at the path was written over while it was open, so that it may be incomplete.
     is_in_doubt: bool,
-    /// The name of the last lock that was looked at to see whether it is over; empty at the beginning.
+    /// The name of the last lock whose expiry was checked by the sweep; empty at the beginning.
     pub(super) lock_sweep: String,
 }
 
 impl Opened {
-    /// The open store; opens it when it is not, or when its files are no longer those that were opened.
+    /// The open store; opens it when it is not open, or its files are no longer those that were opened.
     pub(super) fn open(&mut self, core: &Core) -> Result<&mut Open> {
         core.check_failed()?;
-        // A store whose file is out of reach stays open: the file may be put back, and as long as it is open its inode
-        // is not given to another one.
+        // A store whose file is out of reach stays open: the file may be put back, and while it is open its inode is
+        // not given to another file.
         let files = core.files()?;
         if !self.open.as_ref().is_some_and(|open| open.database.files == files && open.goes_on()) {
             self.retire(core)?;
@@ -47,18 +48,18 @@ impl Opened {
         self.open.as_mut().ok_or_else(|| core.absent())
     }
 
-    /// What is open now.
+    /// The open store, as it is now.
     pub(super) fn present(&self) -> Option<&Open> {
         self.open.as_ref()
     }
 
-    /// Has this store open from now on.
+    /// Makes this the open store.
     pub(super) fn begin(&mut self, core: &Core, open: Open) {
         core.publish(Some(Arc::clone(&open.database)));
         self.open = Some(open);
     }
 
-    /// Whether the opening with this number is still the present one, and its files go on.
+    /// Whether the opening with this number is still the present one, and its files are still those that were opened.
     pub(super) fn goes_on(&self, opened: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.database.opened == opened && open.goes_on())
     }
@@ -68,14 +69,14 @@ impl Opened {
         self.open.take()
     }
 
-    /// Closes connections to files that are no longer at their paths, or were written over. Nothing may be opened before: the
-    /// log of the old database would be played into the new one.
+    /// Closes connections to files that are no longer at their paths, or were written over. No store may be opened
+    /// before: the log of the old database would be played into the new one.
     ///
-    /// What the log holds is saved as far as there is a file that it belongs to: one that was moved, or whose log alone was
-    /// deleted, gets it back. Else the log is laid aside; one that came with the next database stays.
+    /// The content of the log is saved when there is a file that it belongs to: a database that was moved, or whose log
+    /// alone was deleted, gets it back. Otherwise the log is moved aside; a log that came with the next database stays.
     ///
     /// # Errors
-    /// `busy` while a request is under way with the old files, or another process keeps the log from being saved.
+    /// `busy` while a request still uses the old files, or another process keeps the log from being saved.
     pub(super) fn retire(&mut self, core: &Core) -> Result<()> {
         if let Some(open) = self.take(core) {
             tracing::warn!(place = %core.place, "a file of the store was replaced: opening it again");
@@ -93,8 +94,8 @@ impl Opened {
         Ok(())
     }
 
-    /// A log that does not belong to the file at the path goes out of its way at once, because this process may be killed
-    /// before the last request with the old files has ended. Connections go on using a log that was renamed.
+    /// A log that does not belong to the file at the path is moved out of its way at once, because this process may be
+    /// killed before the last request with the old files has ended. Connections go on using a log that was renamed.
     fn begin_to_leave(&mut self, core: &Core, open: Open) {
         if let SqlitePlace::File { path, .. } = &core.place
             && core.is_log_stale(path, &open.database)
@@ -104,7 +105,8 @@ impl Opened {
         self.leaving = Some((open, Instant::now()));
     }
 
-    /// Closes every connection, so that another file can be put at the path. What cannot be closed stays open.
+    /// Closes every connection, so that another file can be put at the path. A connection that cannot be closed stays
+    /// open.
     ///
     /// # Errors
     /// `busy` while a request is under way, or another process keeps the log from being written back.
@@ -148,12 +150,12 @@ impl Opened {
         let is_log_stale = !read_only
             && (is_written_over || (!is_in_place && path.exists()))
             && database.has_its_log_at(path);
-        // SQLite removes the log of a file that is in its place, and leaves any other.
+        // SQLite removes the log of a file that is at its path, and leaves any other.
         if is_written_over && is_log_stale {
             lay_log_aside(path);
         }
         if let Some(open) = leaving.close() {
-            // Somebody began to read meanwhile, before the store was published as closed.
+            // A read has begun in the meantime, before the store was published as closed.
             self.leaving = Some((open, since));
             return Err(core.old_files_in_use());
         }
@@ -164,8 +166,8 @@ impl Opened {
         Ok(())
     }
 
-    /// Lets go of a store that is no longer where it was, so that whoever moved it finds all of it there; else shrinks a log
-    /// that was left large.
+    /// Closes a store that is no longer at its path, so that the user who moved it finds everything in it; otherwise
+    /// shrinks a log that was left large.
     pub(super) fn let_go_or_shrink(&mut self, core: &Core) {
         let SqlitePlace::File { path, .. } = &core.place else { return };
         if let Some(open) = &self.open {
@@ -173,7 +175,7 @@ impl Opened {
             if files.as_ref().is_ok_and(|files| *files == open.database.files) && open.goes_on() {
                 return open.shrink_log();
             }
-            // A file that cannot be reached just now may be put back, and one that was deleted is nowhere else.
+            // A file that cannot be reached just now may be put back, and one that was deleted has no other path.
             let is_gone = files.is_err_and(|error| error.code != Code::NotInitialized);
             if is_gone || (open.database.is_deleted() && !path.exists()) || core.has_failed() {
                 return;
@@ -190,11 +192,11 @@ impl Opened {
         }
     }
 
-    /// Closes what is open, for an engine that is not used any more. What somebody still uses after the time that a request
-    /// may take stays as it is: the next process recovers it.
+    /// Closes the open store, for an engine that is not used any more. Connections that are still in use after the
+    /// longest time of a request are left open: the next process recovers the store.
     pub(super) fn close_all(&mut self, core: &Core) {
         if let Some(open) = self.take(core) {
-            // Without a file at its path the log stays where it is: the file may yet be put back beside it.
+            // Without a file at its path the log stays where it is: the file may still be put back beside it.
             let is_current = core.files().map_or(true, |files| files == open.database.files);
             if is_current && open.goes_on() {
                 if !open.is_left_within(limits::SQLITE_BUSY_TIMEOUT) || open.close().is_some() {
@@ -213,7 +215,7 @@ impl Opened {
 }
 
 impl Database {
-    /// Whether the log that stands beside this path is the one of this store, and holds something.
+    /// Whether the log at this path belongs to this store, and is not empty.
     fn has_its_log_at(&self, path: &Path) -> bool {
         let log = files::log_path(path);
         self.files.is_some_and(|old| old.log.is_some() && FileId::of(&log).ok() == old.log)
@@ -222,7 +224,7 @@ impl Database {
 }
 
 impl Open {
-    /// Waits until nobody reads any more.
+    /// Waits until there is no reader any more.
     fn is_left_within(&self, patience: Duration) -> bool {
         let begun = Instant::now();
         while Arc::strong_count(&self.database) > 1 {
@@ -236,7 +238,7 @@ impl Open {
 }
 
 impl Core {
-    /// Whether the log at the path is that of these connections, and the database there is not.
+    /// Whether the log at the path belongs to these connections, and the database there does not.
     fn is_log_stale(&self, path: &Path, database: &Database) -> bool {
         let SqlitePlace::File { read_only: false, .. } = &self.place else { return false };
         let is_in_place = FileId::of(path).ok() == database.files.map(|files| files.database);
@@ -244,7 +246,7 @@ impl Core {
         (database.is_written_over() || is_elsewhere) && database.has_its_log_at(path)
     }
 
-    /// The error while a request uses files that are no longer those at the place of the store.
+    /// The error while a request uses files that are no longer those at the path of the store.
     pub(super) fn old_files_in_use(&self) -> Error {
         self.replaced("a request is still under way with the files that were there before")
     }
@@ -254,8 +256,8 @@ impl Core {
             .hint("try again in a moment")
     }
 
-    /// Passes once a file that was written over is a whole database again. Whoever copies a file over another one has it
-    /// half written for a while.
+    /// Passes once a file that was written over is a complete database again: a program that copies a file over another
+    /// one leaves it half written for a while.
     fn check_whole(&self, path: &Path) -> Result<()> {
         let begun = Instant::now();
         while !is_settled(path) {

@@ -1,5 +1,5 @@
-//! Room on the disk. Deletes and trims write before they free anything, so some is kept for them. And the log is never let
-//! grow so far that what it holds could not be written back: then nothing could be written any more.
+//! Space on the disk. Deletes and trims write before they free anything, so some space is reserved for them. And the
+//! log never grows so far that it could not be written back: then nothing could be written any more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,31 +16,32 @@ use crate::store::error::{Code, Error};
 use crate::store::open::SqlitePlace;
 use crate::store::plan::Plan;
 
-/// What room there is for a batch.
+/// The space that a batch may use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    /// The bytes on the disk that neither what the log holds nor what is kept may need.
+    /// The free bytes on the disk, without those that the log needs to be written back and those that are reserved.
     spare: u64,
-    /// The bytes of the database.
+    /// The size of the database in bytes.
     database: u64,
 }
 
 impl Room {
-    /// Where nothing is known of a disk, or nothing is on one.
+    /// No limit: the free space is not known, or the store is not on a disk.
     const UNKNOWN: Room = Room { spare: u64::MAX, database: 0 };
 
     pub(super) fn is_short(self) -> bool {
         self.spare == 0
     }
 
-    /// Whether a delete could need more than there is: what it moves to the stream stands in the log and in the database.
+    /// Whether a delete could need more than there is: it copies the records to the stream, in the log and in the
+    /// database.
     pub(super) fn is_to_be_watched(self, plan: &Plan) -> bool {
         plan.deletes_records() && self.spare < self.database.saturating_mul(2)
     }
 }
 
 impl Database {
-    /// Looks how much room there is, and shortens the log when that is little.
+    /// Measures the space, and shortens the log when it is scarce.
     pub(super) fn room(&self, writer: &Connection) -> Room {
         let SqlitePlace::File { path, .. } = &self.place else { return Room::UNKNOWN };
         let Some(free) = free_bytes(path) else { return Room::UNKNOWN };
@@ -63,7 +64,7 @@ impl Database {
         free_bytes(path).map_or(second, |free| room(free, log(), kept))
     }
 
-    /// Writes the log back and empties it, as far as nobody reads it: what it held is then free on the disk.
+    /// Writes the log back and empties it, unless it is being read: its space is then free on the disk.
     pub(super) fn shorten_log(&self, writer: &Connection, patience: Duration) {
         if let Some(history) = &self.history
             && (!history.goes_on(writer) || self.is_cut_off())
@@ -81,7 +82,7 @@ impl Database {
         }
     }
 
-    /// Whether what a transaction has done so far, and the log before it, can be written back once it is committed.
+    /// Whether the transaction so far, and the log before it, can be written back once it is committed.
     pub(super) fn fits(&self, writer: &Connection) -> bool {
         let SqlitePlace::File { path, .. } = &self.place else { return true };
         let (Some(free), Some((_, whole))) = (free_bytes(path), pages_bytes(writer)) else {
@@ -92,8 +93,8 @@ impl Database {
     }
 }
 
-/// What the database may grow by: what is free on the disk for this user, or what the file-size limit of the process leaves.
-/// None where the file system does not tell.
+/// The bytes by which the database may grow: the free space of the disk for this user, or the rest of the file-size
+/// limit of the process. None when the file system does not tell.
 fn free_bytes(path: &Path) -> Option<u64> {
     let disk = statvfs(path).ok().filter(|disk| disk.f_blocks > 0)?;
     let on_disk = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -101,19 +102,19 @@ fn free_bytes(path: &Path) -> Option<u64> {
     Some(on_disk.min(limit.saturating_sub(length_bytes(path))))
 }
 
-/// The bytes of the pages that hold something, and of all; those that were freed are used again before there are more.
+/// The bytes of the pages in use, and of all pages; free pages are used again before the file grows.
 fn pages_bytes(writer: &Connection) -> Option<(u64, u64)> {
-    // Where even these cannot be read, the batch is told so when it reads its rows.
+    // When even these cannot be read, the batch meets the same error when it reads its rows.
     let [freed, all, size] = ["pragma freelist_count", "pragma page_count", "pragma page_size"]
         .map(|pragma| number(writer, pragma, &[]).ok().and_then(|number| u64::try_from(number).ok()));
     Some((all?.saturating_sub(freed?).saturating_mul(size?), all?.saturating_mul(size?)))
 }
 
 impl Room {
-    /// Refuses what only grows the store when that could need what is kept.
+    /// Refuses a batch that only makes the store grow, when it could use the reserved space.
     pub(super) fn check(self, plan: &Plan, place: &SqlitePlace) -> Result<(), Error> {
         let frees = plan.deletes_records() || plan.trims();
-        // It stands in the log first.
+        // Its pages are in the log first.
         if frees || plan.grown_bytes().saturating_mul(2) <= self.spare {
             return Ok(());
         }
@@ -121,7 +122,7 @@ impl Room {
     }
 }
 
-/// The error for a store whose disk, or whose largest allowed file, is full.
+/// The error for a full disk, or a file at its size limit.
 pub(super) fn no_room(place: &SqlitePlace) -> Error {
     Error::new(Code::StoreFull, format!("no space is left for {place}")).hint(
         "reads and deletes go on; kv stream trim makes room in the store, and kv compact gives it back to the disk; \

@@ -1,10 +1,10 @@
-//! Reads a store as it stands, where SQLite cannot make its log and its index beside it.
+//! Reads a store as it stands, where SQLite cannot create its log and its index beside it.
 //!
-//! To read a database with a write-ahead log, SQLite makes both files when they are not there. On a read-only file
-//! system, or for somebody who may only read, it fails. Then nobody shares an index with this process, so it is told
-//! to share none: without a log the database is all there is, and a log is read with an index in memory
-//! (<https://www.sqlite.org/wal.html>, sections 5 and 8). Others may be allowed to write all the same, so the files are
-//! compared before and after each read.
+//! To read a database with a write-ahead log, SQLite creates both files when they are missing. That fails on a
+//! read-only file system, or for a user who may only read. Then no other process shares an index with this one, so
+//! SQLite is told to share none: without a log the database is complete by itself, and a log is read with an index in
+//! memory (<https://www.sqlite.org/wal.html>, sections 5 and 8). Other processes may be allowed to write all the same,
+//! so the files are compared before and after each read.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use super::files::{beside, index_path, log_path};
 /// SQLite's file system without locks, which is in every build for Unix (<https://www.sqlite.org/vfs.html>).
 const VFS_WITHOUT_LOCKS: &str = "unix-none";
 
-/// A database and its log, as they were when it was opened.
+/// The versions of a database and its log when they were opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct StandingFiles {
     path: PathBuf,
     database: Option<Version>,
     log: Option<Version>,
@@ -30,11 +30,11 @@ struct Version {
     modified: (i64, i64),
 }
 
-impl Standing {
-    /// The files at this path, when they are all that there is to know: nobody shares an index, and no transaction was
-    /// cut off that is to be rolled back first.
-    pub(super) fn at(path: &Path) -> Option<Standing> {
-        let standing = Standing {
+impl StandingFiles {
+    /// The files at this path, when they can be read alone: no process shares an index, and no transaction was cut off
+    /// that would have to be rolled back first.
+    pub(super) fn at(path: &Path) -> Option<StandingFiles> {
+        let standing = StandingFiles {
             path: path.to_owned(),
             database: Version::of(path),
             log: Version::of(&log_path(path)).filter(|log| log.bytes > 0),
@@ -44,17 +44,17 @@ impl Standing {
         (!is_shared && journal.is_none_or(|journal| journal.bytes == 0)).then_some(standing)
     }
 
-    /// Whether nobody has the database open in the way that kv has.
+    /// Whether no process has the database open in the way that kv has.
     pub(super) fn is_idle(&self) -> bool {
         !index_path(&self.path).exists()
     }
 
-    /// Whether nobody has written since.
+    /// Whether the files are unchanged since.
     pub(super) fn holds(&self) -> bool {
-        Standing::at(&self.path).as_ref() == Some(self)
+        StandingFiles::at(&self.path).as_ref() == Some(self)
     }
 
-    /// How a URI says to open these files.
+    /// The URI that makes SQLite open these files as they stand.
     pub(super) fn parameter(&self) -> String {
         match self.log {
             None => "immutable=1".to_owned(),

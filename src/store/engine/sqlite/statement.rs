@@ -9,12 +9,12 @@ use crate::store::engine::sql::{Cells, Value};
 use crate::store::error::Error;
 use crate::store::open::SqlitePlace;
 
-/// Why a statement did not give what was asked for.
+/// Why a statement did not give the result.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// SQLite could not run it.
     Sqlite(rusqlite::Error),
-    /// It gave rows that kv did not write.
+    /// It returned rows that kv did not write.
     Damage(Damage),
 }
 
@@ -80,7 +80,7 @@ fn unfit(found: rusqlite::Result<ValueRef<'_>>, wanted: &str) -> Damage {
     }
 }
 
-/// Looks at each row of a statement, until `look` answers false.
+/// Calls `look` for each row of a statement, until `look` answers false.
 pub(super) fn each_row(
     connection: &Connection,
     text: &str,
@@ -107,13 +107,13 @@ pub(super) fn first_row<T>(
     Prepared::new(connection, text)?.first_row(values, make)
 }
 
-/// The first column of the first row, which is a number: of a pragma, or of a count.
+/// The number in the first column of the first row, of a pragma or a count.
 pub(super) fn number(connection: &Connection, text: &str, values: &[Value<'_>]) -> Result<i64> {
     let found = first_row(connection, text, values, |row| row.integer(0))?;
     found.flatten().ok_or_else(|| Damage::new("a number is missing").into())
 }
 
-/// Runs a statement that gives no rows.
+/// Runs a statement that returns no rows.
 pub(super) fn execute(connection: &Connection, text: &str, values: &[Value<'_>]) -> rusqlite::Result<()> {
     Prepared::new(connection, text)?.execute(values)
 }
@@ -122,7 +122,7 @@ pub(super) fn execute(connection: &Connection, text: &str, values: &[Value<'_>])
 pub(super) struct Prepared<'c>(CachedStatement<'c>);
 
 impl<'c> Prepared<'c> {
-    /// Each text is prepared once for a connection: a text holds no data, so there are few of them.
+    /// Each text is prepared once for a connection. A text holds no data, so there are few of them.
     pub(super) fn new(connection: &'c Connection, text: &str) -> rusqlite::Result<Prepared<'c>> {
         #[cfg(test)]
         tests::note(text);

@@ -1,4 +1,4 @@
-//! The thread that writes. It owns the connection that does, and everything else that is open.
+//! The thread that writes. It owns the connection that writes, and everything else that is open.
 
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
@@ -11,33 +11,33 @@ use crate::store::error::{Code, Error, Result};
 
 type Job = Box<dyn FnOnce(&Core, &mut Opened) + Send>;
 
-/// Hands work to the thread that writes, which starts with the first piece of work and ends with the engine.
+/// Hands work to the thread that writes. The thread starts with the first piece of work and ends with the engine.
 #[derive(Default)]
 pub(super) struct Worker {
     jobs: OnceLock<mpsc::Sender<Job>>,
     turn: Arc<Mutex<()>>,
 }
 
-/// The right to be the next whose work is done.
+/// The right to hand over the next piece of work.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Worker {
-    /// Waits until nobody else has work in hand.
+    /// Waits until no other work is under way.
     pub(super) async fn turn(&self) -> Turn {
         Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// A turn, unless somebody has one.
+    /// A turn; none when other work is under way.
     pub(super) fn turn_now(&self) -> Option<Turn> {
         Arc::clone(&self.turn).try_lock_owned().ok()
     }
 
-    /// Whether somebody has work in hand.
+    /// Whether work is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.turn.try_lock().is_err()
     }
 
-    /// Has work done, to its end, whoever waits for it.
+    /// Runs a piece of work to its end, even when the caller no longer waits for it.
     ///
     /// # Errors
     /// `unavailable` when the system has no thread left.
@@ -51,7 +51,7 @@ impl Worker {
         let job: Job = Box::new(move |core, opened| {
             let outcome = work(core, opened);
             drop(turn);
-            // A caller that went away does not hear of it.
+            // The caller may no longer wait for the answer.
             let _ = answer.send(outcome);
         });
         self.jobs(core)?.send(job).map_err(|_| ended())?;

@@ -25,8 +25,10 @@ pub(super) fn service(
                     let (name, value) = line.split_once('=').ok_or_else(|| {
                         refused(&format!("{} has a line that is not NAME=VALUE", shown(&file)))
                     })?;
-                    Ok((parameters::known(name.trim())?, value.trim().to_owned()))
+                    let (name, value) = (name.trim(), value.trim());
+                    Ok(parameters::known(name, value)?.map(|name| (name, value.to_owned())))
                 })
+                .filter_map(Result::transpose)
                 .collect();
         }
     }

@@ -1,4 +1,4 @@
-//! Makes a copy ready to be a store, before anything is done to the store that is there.
+//! Prepares a copy to be a store, before the present store is touched.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -16,19 +16,19 @@ use crate::store::files::log_path;
 use crate::store::maintenance::Watcher;
 use crate::store::open::SqlitePlace;
 
-/// How the file of every SQLite database begins (<https://www.sqlite.org/fileformat2.html#magic_header_string>).
+/// The first bytes of every SQLite database (<https://www.sqlite.org/fileformat2.html#magic_header_string>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What a copy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Prepared {
-    /// The newest step of the schema that it had, where it was an older one.
+pub(crate) struct PreparedCopy {
+    /// The newest step of the schema that it had, when that was an older one.
     pub(crate) schema_before: Option<i64>,
     /// The head of its stream.
     pub(crate) seq: u64,
 }
 
-/// Copies the store in a file into an empty one, with what its log holds.
+/// Copies the store in a file, with its log, into an empty file.
 pub(crate) fn copy(from: &Path, to: &Path, watcher: &mut Watcher<'_>) -> Result<()> {
     let place = SqlitePlace::File { path: from.to_owned(), read_only: true };
     let snapshot = direct::read(&place)?;
@@ -37,9 +37,9 @@ pub(crate) fn copy(from: &Path, to: &Path, watcher: &mut Watcher<'_>) -> Result<
     snapshot.check()
 }
 
-/// Gives a copy the newest schema, and another epoch: whoever knows a position in the stream that was copied is told that
-/// this is another stream. Errors call the copy by `name`.
-pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Result<Prepared> {
+/// Gives a copy the newest schema, and another epoch: a client that knows a position in the stream that was copied is
+/// told that this is another stream. Errors call the copy by `name`.
+pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Result<PreparedCopy> {
     let place = SqlitePlace::File { path: PathBuf::from(name), read_only: false };
     if !is_database(copy) {
         return Err(Error::new(Code::Unsupported, format!("{name} is not a SQLite database"))
@@ -57,7 +57,7 @@ pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Resu
     };
     backup::finish(copy).map_err(|error| Error::new(Code::Unavailable, format!("{own_place}: {error}")))?;
     let mut connection = connect(copy, Access::Write).map_err(described)?;
-    // What is interrupted here is begun again from the backup.
+    // A preparation that is interrupted here begins again from the backup.
     connection.execute_batch("pragma journal_mode = memory").map_err(described)?;
     let applied = direct::schema(&connection, &place)?;
     let steps = pending(migrations::SQLITE, &applied)?;
@@ -68,10 +68,11 @@ pub(crate) fn prepare(copy: &Path, name: &str, epoch: &str, now_ms: i64) -> Resu
         transaction.commit().map(|()| seq)
     });
     let seq = u64::try_from(changed.map_err(described)?).unwrap_or(0);
-    Ok(Prepared { schema_before: applied.last().copied().filter(|_| !steps.is_empty()), seq })
+    Ok(PreparedCopy { schema_before: applied.last().copied().filter(|_| !steps.is_empty()), seq })
 }
 
-/// What the staged file must be to take the place of a store: complete, and the one that the caller staged.
+/// Checks the staged file before it takes the place of a store: it must be complete, and the one that the caller
+/// staged.
 pub(super) fn verify(connection: &Connection, place: &SqlitePlace, epoch: &str) -> Result<()> {
     let described = |error: rusqlite::Error| describe(&error, place);
     let applied = direct::schema(connection, place)?;
@@ -88,7 +89,7 @@ pub(super) fn verify(connection: &Connection, place: &SqlitePlace, epoch: &str) 
     Err(error.hint("restore the backup again: another kv restore took its place"))
 }
 
-/// SQLite takes an empty file for a database, too.
+/// SQLite takes an empty file for a database too.
 fn is_database(file: &Path) -> bool {
     let mut magic = [0; MAGIC.len()];
     File::open(file).and_then(|file| file.read_exact_at(&mut magic, 0)).is_ok() && &magic == MAGIC

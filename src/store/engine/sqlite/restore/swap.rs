@@ -1,4 +1,4 @@
-//! The swap: at every instant a whole store stands at the path, the one that was there or the one that was staged.
+//! The swap: at every instant there is a complete store at the path, the old one or the staged one.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,13 +18,13 @@ use crate::store::files::{self, aside_name, index_path, journal_path, log_path, 
 use crate::store::open::SqlitePlace;
 use crate::store::reply::Restored;
 
-/// Nobody may have the store open through this process.
+/// Swaps the stores. This process must not have the store open.
 pub(super) fn swap(path: &Path, epoch: &str, now_ms: i64) -> Result<Restored> {
     let staged = staged_path(path);
     let place = SqlitePlace::File { path: path.to_owned(), read_only: false };
-    let present = Present::hold(path, &place)?;
+    let present = PresentStore::hold(path, &place)?;
     if present.as_ref().is_some_and(|present| present.has_epoch(epoch)) {
-        // It was done before, and the answer was lost; perhaps in the middle of the last step.
+        // The swap was done before, and the answer was lost; perhaps it was interrupted in its last step.
         return Ok(Restored { replaced: keep(&staged, path, now_ms)? });
     }
     adopt(&staged, epoch, present.as_ref())?;
@@ -43,25 +43,25 @@ pub(super) fn swap(path: &Path, epoch: &str, now_ms: i64) -> Result<Restored> {
         files::rename_new(&staged, path).map_err(failed)?;
         None
     };
-    // From here on the staged store is the one that is there.
+    // From here on the staged store is the present one.
     files::sync_directory_of(path).map_err(|error| failed(error).unknown())?;
     drop(present);
     tracing::warn!(store = %path.display(), epoch, "another store was put in the place of this one");
     Ok(Restored { replaced })
 }
 
-/// The store that is there, which nobody else uses.
-struct Present {
-    /// Locks everybody out as long as it is open; none when the file is so damaged that SQLite cannot open it.
+/// The present store, which no other process uses.
+struct PresentStore {
+    /// Excludes every other process while it is open; none when the file is so damaged that SQLite cannot open it.
     connection: Option<Connection>,
 }
 
-impl Present {
-    /// Waits until nobody else has it; none when nothing is there.
+impl PresentStore {
+    /// Waits until no other process has the store open; none when there is no store.
     ///
-    /// Its log is written back and removed first, and the file locked as a whole: so no log of it is left that could be
-    /// played into the next one, and closing it touches nothing beside it.
-    fn hold(path: &Path, place: &SqlitePlace) -> Result<Option<Present>> {
+    /// Its log is written back and removed first, and the file is locked as a whole. So no log is left that could be
+    /// played into the next store, and closing it touches nothing beside it.
+    fn hold(path: &Path, place: &SqlitePlace) -> Result<Option<PresentStore>> {
         let deadline = Instant::now() + limits::SQLITE_BUSY_TIMEOUT;
         loop {
             if path.symlink_metadata().is_err() {
@@ -79,7 +79,7 @@ impl Present {
             match connection {
                 Ok(connection) if others.is_empty() => {
                     connection.as_ref().map_or(Ok(()), |connection| check_no_others(connection, place))?;
-                    return Ok(Some(Present { connection }));
+                    return Ok(Some(PresentStore { connection }));
                 }
                 _ if Instant::now() < deadline => {
                     drop(connection);
@@ -97,7 +97,7 @@ impl Present {
         found.as_deref() == Some(epoch)
     }
 
-    /// The last fencing token that it gave, and its count of lock changes; none where that cannot be read.
+    /// The last fencing token that it granted, and its count of lock changes; none when they cannot be read.
     fn fences(&self) -> Option<(i64, i64)> {
         let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         self.connection.as_ref()?.query_row("select fence, lock_seq from kv_meta", [], columns).ok()
@@ -105,7 +105,7 @@ impl Present {
 }
 
 fn lock_alone(connection: Connection) -> rusqlite::Result<Connection> {
-    // The loop around it waits, and lets others finish meanwhile.
+    // The caller waits in its loop, and lets other requests finish in the meantime.
     connection.busy_timeout(Duration::ZERO)?;
     connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
     let mode: String = connection.query_row("pragma journal_mode = delete", [], |row| row.get(0))?;
@@ -117,7 +117,7 @@ fn lock_alone(connection: Connection) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Who names the database of another program by mistake wants to keep it where it is.
+/// A user who names the database of another program by mistake wants to keep it where it is.
 fn check_no_others(connection: &Connection, place: &SqlitePlace) -> Result<()> {
     let text = "select count(*) > 0 and total(name = 'kv_migration') = 0 from sqlite_schema";
     match connection.query_row(text, [], |row| row.get(0)) {
@@ -126,7 +126,7 @@ fn check_no_others(connection: &Connection, place: &SqlitePlace) -> Result<()> {
             format!("{place} holds no store of kv, but tables of another application"),
         )
         .hint("check the path; a store is restored into a file that holds one, or that is not there")),
-        // What cannot be read is damaged, and goes.
+        // A file that cannot be read is damaged, and is replaced.
         Ok(false) | Err(_) => Ok(()),
     }
 }
@@ -140,15 +140,15 @@ fn used_by(place: &SqlitePlace, others: &[String]) -> Error {
         .hint("end what uses the store, and try again; a daemon ends with: kv daemon stop")
 }
 
-/// Checks what was staged, and has it go on where the other store was: no fencing token is given twice, and who had a lock
-/// or a consumer has it no longer, because what it knew is not so any more.
-fn adopt(staged: &Path, epoch: &str, present: Option<&Present>) -> Result<()> {
+/// Checks the staged store, and makes it continue the fencing tokens of the old one, so that no token is granted twice.
+/// All locks and holds of consumers end: what their holders know of the store is no longer true.
+fn adopt(staged: &Path, epoch: &str, present: Option<&PresentStore>) -> Result<()> {
     check_owner(staged)?;
     let place = SqlitePlace::File { path: staged.to_owned(), read_only: false };
     let described = |error: rusqlite::Error| describe(&error, &place);
     let mut connection = connect(staged, Access::Write).map_err(described)?;
     prepare::verify(&connection, &place, epoch)?;
-    let (fence, lock_seq) = match present.map(Present::fences) {
+    let (fence, lock_seq) = match present.map(PresentStore::fences) {
         None => (0, 0),
         Some(Some(fences)) => fences,
         Some(None) => {
@@ -167,7 +167,7 @@ fn adopt(staged: &Path, epoch: &str, present: Option<&Present>) -> Result<()> {
     adopted.map_err(described)
 }
 
-/// A file that somebody else put there is not taken.
+/// A file that another process put there is not used.
 fn check_owner(staged: &Path) -> Result<()> {
     let metadata = staged.symlink_metadata().map_err(|_| nothing_staged())?;
     let own_uid = rustix::process::geteuid().as_raw();
@@ -177,7 +177,7 @@ fn check_owner(staged: &Path) -> Result<()> {
     Err(refused(format!("{} is not a file of this user alone", shown(staged))))
 }
 
-/// The error of who asks for a restore without having staged anything.
+/// The error for a restore when nothing was staged.
 pub(super) fn nothing_staged() -> Error {
     refused("nothing was staged to be restored".to_owned())
 }
@@ -188,7 +188,7 @@ fn refused(why: String) -> Error {
     error.hint("restore a backup with: kv restore FILE")
 }
 
-/// A log of a store that is gone, or that cannot be opened, would be played into the next one.
+/// Removes the log of a store that is gone, or cannot be opened: it would be played into the next store.
 fn lay_logs_aside(path: &Path, aside: &Path) -> io::Result<()> {
     for (log, name) in [(log_path(path), log_path(aside)), (journal_path(path), journal_path(aside))] {
         if log.symlink_metadata().is_ok() {
@@ -201,12 +201,12 @@ fn lay_logs_aside(path: &Path, aside: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts the staged file at the path, and what was there aside. Answers the name that it has now.
+/// Puts the staged file at the path, and moves the old store aside. Answers the present name of the old store.
 fn exchange(staged: &Path, path: &Path, aside: &Path) -> io::Result<Option<String>> {
     if files::exchange(staged, path)? {
         return Ok(keep_as(staged, aside));
     }
-    // The file system cannot exchange names: between the two renames nothing is at the path.
+    // The file system cannot exchange names: between the two renames there is no file at the path.
     files::rename_new(path, aside)?;
     if let Err(error) = files::rename_new(staged, path) {
         files::rename_new(aside, path)?;
@@ -215,7 +215,7 @@ fn exchange(staged: &Path, path: &Path, aside: &Path) -> io::Result<Option<Strin
     Ok(name_of(aside))
 }
 
-/// The old store under its staged name gets the name that it is kept under.
+/// Renames the old store from its staged name to the name under which it is kept.
 fn keep(staged: &Path, path: &Path, now_ms: i64) -> Result<Option<String>> {
     if staged.symlink_metadata().is_err() {
         return Ok(None);
@@ -223,7 +223,7 @@ fn keep(staged: &Path, path: &Path, now_ms: i64) -> Result<Option<String>> {
     Ok(keep_as(staged, &aside_name(path, "before-restore", now_ms)))
 }
 
-/// Where it cannot get that name, it keeps the one that it has: the restore is done.
+/// When that fails, the old store keeps its present name: the restore is done.
 fn keep_as(staged: &Path, aside: &Path) -> Option<String> {
     match files::rename_new(staged, aside) {
         Ok(()) => name_of(aside),

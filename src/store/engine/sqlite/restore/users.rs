@@ -1,12 +1,12 @@
-//! Who else has a file open.
+//! Finds the other processes that have a file open.
 
 use std::path::Path;
 
 use crate::store::file_id::FileId;
 
-/// The other processes that have the file open, as far as this user may see: `1234 (sqlite3)`.
+/// The other processes that have the file open, as far as this user may see them: `1234 (sqlite3)`.
 ///
-/// A connection that has not read yet holds no lock, and would go on with a file that is not at its path any more.
+/// A connection that has not read yet holds no lock, and would go on with a file that is no longer at its path.
 pub(super) fn of(file: &Path) -> Vec<String> {
     let Ok(id) = FileId::of(file) else { return Vec::new() };
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };

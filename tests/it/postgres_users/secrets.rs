@@ -1,0 +1,140 @@
+//! A password is visible nowhere.
+
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use kv::store::{Address, EngineKind};
+
+use super::support::Parts;
+use crate::support::postgres::{Cluster, skipped, sql_at};
+use crate::support::{Kv, wait_until};
+
+/// As it is, and as it stands in a URL: by none of the parts between what has to be encoded.
+const PASSWORD: &str = "canary/warbles@nightjar:finch";
+const ENCODED: &str = "canary%2Fwarbles%40nightjar%3Afinch";
+
+#[track_caller]
+fn assert_hidden(what: &str, text: &str) {
+    for part in ["canary", "warbles", "nightjar", "finch"] {
+        assert!(!text.contains(part), "{what} shows the password: {text}");
+    }
+}
+
+/// What a command prints on both outputs, whether it succeeds or not.
+fn both(kv: &Kv, text: &str) -> String {
+    let output = kv.shell(text);
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// What of every process of a store can be seen: its words, and the environment of a daemon.
+fn processes(kv: &Kv) -> String {
+    let own = kv.directory.path().to_str().unwrap();
+    let mut seen = String::new();
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let read = |file: &str| std::fs::read(entry.as_ref().unwrap().path().join(file)).unwrap_or_default();
+        let (words, environment) = (read("cmdline"), read("environ"));
+        let (words, environment) = (String::from_utf8_lossy(&words), String::from_utf8_lossy(&environment));
+        if environment.contains(own) {
+            seen += &words;
+            if words.contains("--spawned") {
+                seen += &environment;
+            }
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_password_is_visible_nowhere() {
+    let Some(cluster) = Cluster::start() else { return skipped("a_password_is_visible_nowhere") };
+    let database = cluster.database();
+    let administrator = cluster.administrator_url(&database);
+    sql_at(&administrator, &format!("alter role kv password '{PASSWORD}'"));
+    let Parts { user, host, port, dbname, .. } = Parts::of(&database.url());
+    let url = format!("postgres://{user}:{ENCODED}@{host}:{port}/{dbname}?sslmode=disable");
+    let kv = Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION", &url), ("RUST_LOG", "trace")]);
+    kv.ok("kv init; kv put x --value 1; kv get x");
+
+    let mut watch = kv.command("kv").arg("watch").stdout(Stdio::null()).spawn().unwrap();
+    let mut run = kv.command("kv").args(["lock", "run", "l", "--", "sleep", "60"]).spawn().unwrap();
+    wait_until("the lock", || kv.ok("kv lock status l").contains("true"));
+    let seen = processes(&kv);
+    assert!(seen.contains("watch") && seen.contains("--launched") && seen.contains("sleep"), "{seen}");
+    assert_hidden("a process", &seen);
+
+    for text in
+        ["kv daemon status", "kv daemon list", "kv daemon list --output json", "kv socket", "kv check"]
+    {
+        let shown = both(&kv, text);
+        assert!(!shown.is_empty(), "{text}");
+        assert_hidden(text, &shown);
+    }
+    let mut socket = UnixStream::connect(kv.ok("kv socket").trim_end()).unwrap();
+    socket
+        .write_all(b"{\"op\":\"hello\"}\n{\"op\":\"status\"}\n{\"op\":\"put\"}\nx\n{\"op\":\"compact\"}\n{\"op\":\"restore\",\"epoch\":\"x\"}\n")
+        .unwrap();
+    socket.shutdown(Shutdown::Write).unwrap();
+    let mut replies = String::new();
+    socket.read_to_string(&mut replies).unwrap();
+    assert!(replies.contains("***") && replies.lines().count() == 6, "{replies}");
+    assert_hidden("the socket", &replies);
+    let address = Address::parse(EngineKind::Postgres, &url).unwrap();
+    assert_hidden("an address", &format!("{address} {address:?} {}", address.identity()));
+
+    let wrong = url.replace(ENCODED, &format!("{ENCODED}x"));
+    let dead = url.replace(&port, "1");
+    let other = url.replace(&dbname, "not_there");
+    let tls = url.replace("disable", "require");
+    for text in [
+        format!("kv --connection '{wrong}' get x"),
+        format!("kv --connection '{wrong}' --daemon=never get x"),
+        format!("kv --connection '{dead}' get x"),
+        format!("kv --connection '{dead}' check"),
+        format!("kv --connection '{other}' init"),
+        format!("kv --connection '{tls}' get x"),
+        format!("kv --connection '{url}&frob=1' get x"),
+        format!("kv --connection '{url}&sslmode={ENCODED}' get x"),
+        format!("kv --connection '{url}&sslrootcert=/nowhere&sslmode=verify-full' get x"),
+        format!("kv --connection '{}' get x", url.replace(ENCODED, PASSWORD)),
+        format!("kv --connection '{}' get x", url.replace("postgres://", "postgres:/")),
+        format!("kv --connection '{}' get x", url.replace("postgres://", "")),
+        format!("kv --connection '{url}' frobnicate"),
+        format!("kv --connection '{url}' get x --frobnicate"),
+        format!("kv --type sqlite --connection '{url}' get x"),
+        format!("kv --type sqlite --connection '{url}' init"),
+        format!("kv --type rqlite --connection '{url}' get x"),
+        format!("kv --type frob --connection '{url}' get x"),
+        format!("kv --daemon=frob --connection '{url}' get x"),
+        format!("kv --daemon=require --connection '{dead}' get x"),
+        format!("kv --socket /nowhere/s --connection '{url}' get x"),
+        format!("kv --socket $PWD/run/kv/*.sock --connection '{other}' get x"),
+        "kv backup x.db; kv compact; kv restore x.db; kv get nobody; kv put x --version 7 --value 1"
+            .to_owned(),
+        "kv put x --value '{'; kv daemon frob; kv stream get 99; kv consumer commit c 99".to_owned(),
+        "KV_TYPE=sqlite kv get x; KV_TYPE=frob kv get x; kv --help; kv get --help; kv daemon restart"
+            .to_owned(),
+        "kv --connection='' get x; kv benchmark get 1 1".to_owned(),
+    ] {
+        let shown = both(&kv, &text);
+        assert!(!shown.is_empty(), "{text}");
+        assert_hidden(&text, &shown);
+    }
+
+    // The server's own accident, with a statement under way.
+    sql_at(&administrator, "drop schema kv cascade");
+    assert_hidden("a store that is gone", &both(&kv, "kv get x; kv put x --value 1; kv list; kv check"));
+    cluster.kill();
+    assert_hidden("a server that is gone", &both(&kv, "kv get x; kv put x --value 1; kv list; kv check"));
+    assert_hidden("a process", &processes(&kv));
+    let logs = both(&kv, "kv daemon logs; cat run/kv/*.log*");
+    assert!(logs.contains("***"), "{logs}");
+    assert_hidden("the log", &logs);
+    for child in [&mut watch, &mut run] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // The files beside the socket, by their names and by what is in them.
+    assert_hidden("a file", &both(&kv, "ls run/kv; cat run/kv/* 2>/dev/null"));
+}
