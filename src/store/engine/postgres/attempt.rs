@@ -142,21 +142,24 @@ impl Core {
 
     /// Whether the batch with this id was committed.
     pub(super) async fn is_committed(&self, id: &str) -> std::result::Result<bool, Error> {
-        let deadline = tokio::time::Instant::now() + limits::POSTGRES_LOOK_UP_TIMEOUT;
-        loop {
-            let outcome = match self.sessions.connect().await {
-                Ok((session, _)) => in_time(look_up(&session, id))
-                    .await
-                    .map_err(|trouble| trouble.describe(&self.sessions.place)),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if error.retry && tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(limits::POSTGRES_RECONNECT_PAUSE).await;
+        let place = &self.sessions.place;
+        let look = async {
+            loop {
+                let outcome = match self.sessions.connect().await {
+                    Ok((session, _)) => {
+                        look_up(&session, id).await.map_err(|trouble| trouble.describe(place))
+                    }
+                    Err(error) => Err(error),
+                };
+                match outcome {
+                    Err(error) if error.retry => tokio::time::sleep(limits::POSTGRES_RECONNECT_PAUSE).await,
+                    outcome => return outcome,
                 }
-                outcome => return outcome,
             }
-        }
+        };
+        tokio::time::timeout(limits::POSTGRES_LOOK_UP_TIMEOUT, look)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::TimedOut.describe(place)))
     }
 
     /// Removes a part of what was trimmed, and answers whether something is left.
