@@ -318,6 +318,10 @@ pub const DRAIN_CONNECTION_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long a daemon that was told to end, by SIGTERM for example, answers the requests in flight.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(900);
 
+/// How long a daemon that ends waits for its store to be closed after that: what SQLite's log holds is written back to the
+/// file, or a server answers what is under way.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a client that has told a daemon to end, as `kv daemon stop` does, waits for the end of its process.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 

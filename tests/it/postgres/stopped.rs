@@ -8,7 +8,7 @@ use kv::store::{Code, EngineKind, Put, Store};
 use super::OwnDaemon;
 use crate::support::postgres::{Cluster, Database, skipped};
 use crate::support::slow_link::SlowLink;
-use crate::support::{Site, json, runtime};
+use crate::support::{Site, is_alive, json, runtime, wait_until};
 
 /// So slow is the link that a transaction stays open for long enough to be caught.
 const DELAY: Duration = Duration::from_millis(150);
@@ -147,5 +147,35 @@ fn a_server_that_does_not_answer_keeps_nobody_for_ever() {
         }
         let record = client.get(&number.to_string()).await.unwrap();
         assert!(error.maybe || record.is_none(), "{error:?}");
+    });
+}
+
+#[test]
+fn a_daemon_ends_in_time_while_its_server_does_not_answer() {
+    let name = "a_daemon_ends_in_time_while_its_server_does_not_answer";
+    let Some(site) = Site::on(EngineKind::Postgres) else { return skipped(name) };
+    let link = SlowLink::to(Cluster::shared().unwrap().address(), Duration::ZERO);
+    let daemon = OwnDaemon::start(&site.database().url_by_way_of(link.address()));
+    runtime().block_on(async {
+        let client = daemon.client().await;
+        client.init().await.unwrap();
+        client.put(Put::new("a", json("1"))).await.unwrap();
+        let pid = daemon.pid();
+        link.stall();
+        let writing = client.put(Put::new("a", json("2")));
+        let ending = async {
+            // It was sent at the first poll.
+            tokio::task::yield_now().await;
+            daemon.signal("TERM");
+            let begun = Instant::now();
+            wait_until("the end", || !is_alive(pid));
+            begun.elapsed()
+        };
+        let (told, elapsed) = tokio::join!(writing, ending);
+        let error = told.unwrap_err();
+        assert!(error.maybe, "{error:?}");
+        eprintln!("the daemon ended after {elapsed:?}");
+        let bound = limits::DRAIN_TIMEOUT + limits::CLOSE_TIMEOUT + Duration::from_secs(1);
+        assert!(elapsed < bound, "{elapsed:?}");
     });
 }
