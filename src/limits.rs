@@ -162,6 +162,10 @@ pub const CHECK_STEP_ROWS: u64 = 1_000;
 /// The most requests in one batch.
 pub const BATCH_REQUESTS: usize = 1_000;
 
+/// The most batches of point reads that a daemon has under way, which leave a connection of the store to other reads. What
+/// comes meanwhile is one batch more.
+pub const POINT_BATCHES: usize = 3;
+
 /// The most bytes of requests in one batch; a single request may be larger.
 pub const BATCH_BYTES: usize = 8 * 1_024 * 1_024;
 
@@ -313,6 +317,10 @@ pub const DRAIN_CONNECTION_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// How long a daemon that was told to end, by SIGTERM for example, answers the requests in flight.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How long a daemon that ends waits for its store to be closed after that: what SQLite's log holds is written back to the
+/// file, or a server answers what is under way.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a client that has told a daemon to end, as `kv daemon stop` does, waits for the end of its process.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);

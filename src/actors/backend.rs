@@ -1,10 +1,14 @@
 //! The actor that owns the store.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext as _, Context, Handler, Message, ResponseFuture, WrapFuture as _};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, ResponseFuture, WrapFuture as _,
+};
 
 use super::MAILBOX;
+use crate::limits;
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
 use crate::store::{LocalStore, Reply, Request, Result, Store as _};
@@ -12,12 +16,31 @@ use crate::store::{LocalStore, Reply, Request, Result, Store as _};
 /// Holds the store, and the point reads that have come in since the last tick.
 pub(crate) struct Backend {
     store: Arc<LocalStore>,
-    points: Vec<Points>,
+    points: VecDeque<Points>,
+    /// How many batches of point reads are under way.
+    reading: usize,
 }
 
 impl Backend {
     pub(crate) fn new(store: Arc<LocalStore>) -> Backend {
-        Backend { store, points: Vec::new() }
+        Backend { store, points: VecDeque::new(), reading: 0 }
+    }
+
+    /// Whether another batch of point reads may begin. Where a read takes long, those that come meanwhile gather.
+    fn may_read(&self) -> bool {
+        self.reading < limits::POINT_BATCHES
+    }
+
+    /// Takes those that came first, as many as are read together.
+    fn take_points(&mut self) -> Vec<Points> {
+        let (mut taken, mut keys) = (Vec::new(), 0);
+        while let Some(points) = self.points.front()
+            && (taken.is_empty() || keys + points.keys.len() <= limits::BATCH_REQUESTS)
+        {
+            keys += points.keys.len();
+            taken.extend(self.points.pop_front());
+        }
+        taken
     }
 }
 
@@ -63,11 +86,11 @@ impl Handler<Points> for Backend {
     type Result = ();
 
     fn handle(&mut self, points: Points, context: &mut Self::Context) {
-        if self.points.is_empty() {
+        if self.points.is_empty() && self.may_read() {
             // The tick comes after the messages that are already in the mailbox.
             context.notify(Tick);
         }
-        self.points.push(points);
+        self.points.push_back(points);
     }
 }
 
@@ -82,7 +105,11 @@ impl Handler<Tick> for Backend {
     type Result = ();
 
     fn handle(&mut self, _: Tick, context: &mut Self::Context) {
-        let (store, points) = (Arc::clone(&self.store), std::mem::take(&mut self.points));
+        if self.points.is_empty() || !self.may_read() {
+            return;
+        }
+        self.reading += 1;
+        let (store, points) = (Arc::clone(&self.store), self.take_points());
         let ticked = async move {
             let keys: Vec<&str> = points.iter().flat_map(|one| &one.keys).map(String::as_str).collect();
             let mut found = store.points(&keys).await.map(|found| (found.seq(), found.rows.into_iter()));
@@ -94,7 +121,16 @@ impl Handler<Tick> for Backend {
                 told(keys, own);
             }
         };
-        context.spawn(ticked.into_actor(self));
+        let ticked = ticked.into_actor(self).map(|(), backend, context: &mut Self::Context| {
+            backend.reading -= 1;
+            if !backend.points.is_empty() {
+                context.notify(Tick);
+            }
+        });
+        context.spawn(ticked);
+        if !self.points.is_empty() {
+            context.notify(Tick);
+        }
     }
 }
 

@@ -201,7 +201,7 @@ pub async fn run(
 }
 
 /// Waits for the connections to end and for the actors to drop the store, together for up to [`limits::DRAIN_TIMEOUT`],
-/// and then closes the store if it is free.
+/// and then closes the store if it is free, for up to [`limits::CLOSE_TIMEOUT`].
 async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalStore>) {
     let deadline = Instant::now() + limits::DRAIN_TIMEOUT;
     // It would take longer than there is time, and tells its client how far it has come.
@@ -212,7 +212,11 @@ async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalS
     // The actors drop the store a moment later, with the messages that they answer.
     loop {
         match Arc::try_unwrap(store) {
-            Ok(store) => return store.close().await,
+            Ok(store) => {
+                // A server that does not answer must not keep the process. What is cut off is as if it was killed.
+                let _ = tokio::time::timeout(limits::CLOSE_TIMEOUT, store.close()).await;
+                return;
+            }
             Err(_) if Instant::now() >= deadline => return,
             Err(shared) => store = shared,
         }

@@ -43,6 +43,9 @@ pub const POSTGRES_DRAINED_BYTES: usize = 16 * 1_024 * 1_024;
 /// Interval at which the head is read where notifications should tell of it: they are a hint, and can be lost.
 pub const POSTGRES_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most notifications that wait for somebody who wants to know.
+pub const POSTGRES_NOTIFICATIONS: usize = 1_024;
+
 /// How long the id of a batch is kept of a daemon that is gone, in milliseconds.
 pub const BATCH_ID_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 

@@ -60,16 +60,21 @@ pub(crate) struct Site {
 impl Site {
     /// A place on an engine; none when its tests are to be skipped.
     pub(crate) fn on(engine: EngineKind) -> Option<Site> {
-        let directory = TempDir::new().unwrap();
-        let (address, database) = match engine {
-            EngineKind::Sqlite => (address(directory.path()), None),
-            EngineKind::Postgres => {
-                let database = postgres::Cluster::shared()?.database();
-                (Address::parse(engine, &database.url()).unwrap(), Some(database))
+        match engine {
+            EngineKind::Sqlite => {
+                let directory = TempDir::new().unwrap();
+                Some(Site { address: address(directory.path()), directory, database: None })
             }
+            EngineKind::Postgres => postgres::Cluster::shared().map(Site::in_cluster),
             EngineKind::Rqlite => unreachable!("no test asks for it yet"),
-        };
-        Some(Site { address, directory, database })
+        }
+    }
+
+    /// A place on a server of the test's own.
+    pub(crate) fn in_cluster(cluster: &postgres::Cluster) -> Site {
+        let database = cluster.database();
+        let address = Address::parse(EngineKind::Postgres, &database.url()).unwrap();
+        Site { address, directory: TempDir::new().unwrap(), database: Some(database) }
     }
 
     /// The database of a place on PostgreSQL.

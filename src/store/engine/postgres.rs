@@ -14,6 +14,8 @@ mod error;
 mod explained;
 mod listen;
 mod migrate;
+#[cfg(feature = "planted-defects")]
+mod planted;
 mod point;
 mod read;
 mod session;

@@ -10,15 +10,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kv::store::{Address, Clock, Code, EngineKind, Event, LocalStore, Reply, Request, Store, Subscribe};
+use kv::store::{Address, Clock, Code, EngineKind, LocalStore, Reply, Request, Store};
 use kv::store::{MutationResult, Result};
 use tokio::sync::watch;
 
-use super::OwnDaemon;
 use super::copy::{Copy, Transaction};
+use super::{OwnDaemon, follow};
 use crate::support::{Site, assert_sound, number_from_environment, postgres, runtime};
 
-const NAME: &str = "postgres::stream::what_many_processes_write_is_one_stream_while_sessions_are_ended";
+pub(super) const NAME: &str =
+    "postgres::stream::what_many_processes_write_is_one_stream_while_sessions_are_ended";
 
 /// Set in a process of the test that writes: the number of the writer.
 const WRITER: &str = "KV_TEST_WRITER";
@@ -59,7 +60,7 @@ fn what_many_processes_write_is_one_stream_while_sessions_are_ended() {
             followers.push(scope.spawn(move || {
                 runtime().block_on(async {
                     let store = LocalStore::open(address, Clock::System);
-                    let copy = follow(&store, end).await;
+                    let copy = copied(&store, end).await;
                     store.close().await;
                     copy
                 })
@@ -68,17 +69,21 @@ fn what_many_processes_write_is_one_stream_while_sessions_are_ended() {
         for daemon in &daemons {
             let end = end.clone();
             followers.push(
-                scope.spawn(move || runtime().block_on(async { follow(&daemon.client().await, end).await })),
+                scope.spawn(move || runtime().block_on(async { copied(&daemon.client().await, end).await })),
             );
         }
         let file = |writer: u64| site.directory.path().join(format!("outcomes-{writer}"));
         let writers: Vec<Child> = (0..WRITERS)
             .map(|writer| spawn_writer(writer, &url, &file(writer), transactions / WRITERS as u32))
             .collect();
-        for mut writer in writers {
-            assert!(writer.wait().unwrap().success(), "a writer has failed");
-        }
+        let ended: Vec<_> = writers.into_iter().map(|mut writer| writer.wait().unwrap()).collect();
+        let failed = ended.iter().filter(|ended| !ended.success()).count();
         is_over.store(true, Ordering::SeqCst);
+        if failed > 0 {
+            // The followers need not wait for an end.
+            drop(told_end);
+            panic!("{failed} writers have failed");
+        }
         let ended = ending.join().unwrap();
         let head = runtime().block_on(async {
             let store = LocalStore::open(&site.address, Clock::System);
@@ -119,36 +124,10 @@ fn end_sessions(site: &Site, is_over: &AtomicBool) -> usize {
     ended
 }
 
-/// Follows the stream from its beginning to its end, which is told when it is known.
-async fn follow(store: &dyn Store, mut end: watch::Receiver<Option<u64>>) -> Copy {
+/// A copy of the store by its stream.
+async fn copied(store: &dyn Store, end: watch::Receiver<Option<u64>>) -> Copy {
     let mut copy = Copy::default();
-    let mut subscription = loop {
-        match store.subscribe(Subscribe::after(0)).await {
-            Ok(subscription) => break subscription,
-            Err(error) => assert!(error.retry, "{error:?}"),
-        }
-    };
-    loop {
-        let last = *end.borrow_and_update();
-        if last.is_some_and(|last| copy.seq >= last) {
-            break;
-        }
-        let late = async {
-            match last {
-                Some(_) => tokio::time::sleep(Duration::from_secs(60)).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            event = subscription.next() => match event {
-                Ok(Event::Change(change)) => copy.add(change),
-                Ok(Event::Progress { .. }) => {}
-                Err(error) => assert!(error.retry && !error.maybe, "{error:?}"),
-            },
-            changed = end.changed() => changed.unwrap(),
-            () = late => panic!("a follower stands at {}", copy.seq),
-        }
-    }
+    follow(store, end, |change| copy.add(change)).await;
     copy.end();
     copy
 }

@@ -12,6 +12,8 @@ use super::{Core, apply};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::damage::Damage;
+#[cfg(feature = "planted-defects")]
+use crate::store::engine::sql::load::Part;
 use crate::store::engine::sql::load::{Loaded, Loading, statements};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
 use crate::store::engine::{Decision, Failure, migrations};
@@ -100,7 +102,12 @@ impl Core {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let (last_id, channel) = (self.last_batch().clone(), session.channel());
         let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &channel };
-        let ready = in_time(ready(session, apply::statements(&plan, oldest, &mark))).await;
+        let texts = apply::statements(&plan, oldest, &mark);
+        #[cfg(feature = "planted-defects")]
+        let texts = super::planted::take_numbers(session, &plan, texts)
+            .await
+            .map_err(|trouble| self.before(session, trouble))?;
+        let ready = in_time(ready(session, texts)).await;
         let ready = ready.map_err(|trouble| self.before(session, trouble))?;
         let outcome = in_time(commit(session, &ready)).await;
         drop(ready);
@@ -135,21 +142,24 @@ impl Core {
 
     /// Whether the batch with this id was committed.
     pub(super) async fn is_committed(&self, id: &str) -> std::result::Result<bool, Error> {
-        let deadline = tokio::time::Instant::now() + limits::POSTGRES_LOOK_UP_TIMEOUT;
-        loop {
-            let outcome = match self.sessions.connect().await {
-                Ok((session, _)) => in_time(look_up(&session, id))
-                    .await
-                    .map_err(|trouble| trouble.describe(&self.sessions.place)),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Err(error) if error.retry && tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(limits::POSTGRES_RECONNECT_PAUSE).await;
+        let place = &self.sessions.place;
+        let look = async {
+            loop {
+                let outcome = match self.sessions.connect().await {
+                    Ok((session, _)) => {
+                        look_up(&session, id).await.map_err(|trouble| trouble.describe(place))
+                    }
+                    Err(error) => Err(error),
+                };
+                match outcome {
+                    Err(error) if error.retry => tokio::time::sleep(limits::POSTGRES_RECONNECT_PAUSE).await,
+                    outcome => return outcome,
                 }
-                outcome => return outcome,
             }
-        }
+        };
+        tokio::time::timeout(limits::POSTGRES_LOOK_UP_TIMEOUT, look)
+            .await
+            .unwrap_or_else(|_| Err(Trouble::TimedOut.describe(place)))
     }
 
     /// Removes a part of what was trimmed, and answers whether something is left.
@@ -188,6 +198,8 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
     const LOCK: &str = concat!("select ", mark!(), ", ", sql::columns!(meta), " from kv_meta for update");
     let client = &session.client;
     let lock = session.ready(Statement { text: LOCK.to_owned(), values: Vec::new() }).await?;
+    #[cfg(feature = "planted-defects")]
+    let mut planted = super::planted::lock_and_read(session, needs).await?;
     let mut parts = Vec::new();
     for (part, statement) in statements(needs, swept_to, Dialect::Postgres) {
         parts.push((part, session.ready(statement).await?));
@@ -200,6 +212,8 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
     session.check_mark(meta.text(0)?)?;
     let mut loading = Loading::new(sql::meta(&Tail(1, meta))?);
     for ((part, _), rows) in parts.iter().zip(rows) {
+        #[cfg(feature = "planted-defects")]
+        let rows = if *part == Part::Records { planted.take().map_or(rows, Ok) } else { rows };
         for row in rows? {
             loading.add(*part, &row)?;
         }

@@ -23,6 +23,12 @@ impl Listener {
     /// Returns when another process may have committed since this returned last.
     pub(super) async fn changed(&self, core: &Arc<Core>) -> Result<()> {
         let mut listening = self.0.lock().await;
+        #[cfg(feature = "planted-defects")]
+        if let Some(Listening { _session: session, .. }) = &*listening
+            && super::planted::is_planted("late_listen")
+        {
+            session.send(&format!("listen \"{}\"", session.channel()));
+        }
         let Some(Listening { notifications, .. }) = &mut *listening else {
             return match listen(core).await {
                 Ok(begun) => {
@@ -62,6 +68,10 @@ impl Listener {
 
 async fn listen(core: &Core) -> Result<Listening> {
     let (session, notifications) = core.sessions.connect().await?;
+    #[cfg(feature = "planted-defects")]
+    if super::planted::is_planted("late_listen") {
+        return Ok(Listening { _session: session, notifications });
+    }
     let text = format!("listen \"{}\"", session.channel());
     let listened = super::attempt::in_time(async { Ok(session.client.batch_execute(&text).await?) }).await;
     listened.map_err(|trouble: super::error::Trouble| trouble.describe(&core.sessions.place))?;

@@ -43,8 +43,9 @@ macro_rules! mark {
 
 pub(super) use mark;
 
-/// A notification of the server, by the process that sent it.
-pub(super) type Notifications = mpsc::UnboundedReceiver<i32>;
+/// Notifications of the server, each by the process that sent it. They wait here while nobody wants to know; those that do
+/// not fit are lost, as any may be.
+pub(super) type Notifications = mpsc::Receiver<i32>;
 
 impl Session {
     /// Whether the connection is known to be lost.
@@ -148,7 +149,7 @@ async fn open(
     encryption: Encryption,
 ) -> Result<(Session, Notifications)> {
     let config = config(place, server, encryption);
-    let (tell, notifications) = mpsc::unbounded_channel();
+    let (tell, notifications) = mpsc::channel(limits::POSTGRES_NOTIFICATIONS);
     let client = if encryption == Encryption::Disable || server.is_socket() {
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(drive(connection, tell));
@@ -198,7 +199,7 @@ fn config(place: &PostgresPlace, server: &Server, encryption: Encryption) -> Con
 }
 
 /// Moves the bytes of a connection, until it ends.
-async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, tell: mpsc::UnboundedSender<i32>)
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, tell: mpsc::Sender<i32>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -207,7 +208,7 @@ where
         match message {
             Ok(AsyncMessage::Notification(notification)) => {
                 // Only the session that listens has a reader for these.
-                let _ = tell.send(notification.process_id());
+                let _ = tell.try_send(notification.process_id());
             }
             Ok(AsyncMessage::Notice(notice)) => tracing::debug!("PostgreSQL: {}", notice.message()),
             Ok(_) => {}
