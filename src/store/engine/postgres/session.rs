@@ -59,7 +59,7 @@ impl Session {
         hash.iter().take(8).fold("kv_".to_owned(), |channel, byte| format!("{channel}{byte:02x}"))
     }
 
-    /// Checks what [`MARK`] gave: whether this is still the session that was set up. Behind a pooler that hands sessions out
+    /// Checks what `mark!` gave: whether this is still the session that was set up. Behind a pooler that hands sessions out
     /// for a transaction each it may be another one, with other settings.
     pub(super) fn check_mark(&self, found: Option<&str>) -> Result<()> {
         if found == Some(&self.mark) { Ok(()) } else { Err(Trouble::Told(pooled())) }
