@@ -65,7 +65,7 @@ impl Decoder for LineCodec {
     type Error = std::io::Error;
 
     fn decode(&mut self, buffer: &mut BytesMut) -> std::io::Result<Option<Line>> {
-        let newline = buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+        let newline = memchr::memchr(b'\n', &buffer[self.searched..]);
         let Some(length) = newline.map(|offset| self.searched + offset) else {
             if buffer.len() > self.limit_bytes {
                 self.skipping = true;
