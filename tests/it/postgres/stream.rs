@@ -117,7 +117,7 @@ fn what_many_processes_write_is_one_stream_while_sessions_are_ended() {
 fn end_sessions(site: &Site, is_over: &AtomicBool) -> usize {
     let text = "select count(pg_terminate_backend(pid)) from (
         select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
-        order by random() limit 3) sessions";
+        and backend_type = 'client backend' order by random() limit 3) sessions";
     let mut ended = 0;
     while !is_over.load(Ordering::SeqCst) {
         ended += site.database().sql(text).parse::<usize>().unwrap();
