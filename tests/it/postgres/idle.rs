@@ -9,7 +9,7 @@ use crate::support::{Site, json, runtime, wait_until};
 
 /// The connections of kv, with what each has done last and when.
 const SESSIONS: &str = "select pid, query_start, state_change, query from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid() order by pid";
+    where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' order by pid";
 
 #[test]
 fn a_daemon_that_nobody_follows_asks_the_server_nothing() {
