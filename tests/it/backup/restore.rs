@@ -301,7 +301,7 @@ fn what_an_interrupted_restore_left_is_told_and_never_removed() {
         "{told}"
     );
     kv.ok("cmp b.db data.db.unfinished-restore-*; test ! -e data.db.kv-restore");
-    kv.ok("touch data.db.kv-restore; (flock 9; touch locked; until test -e enough; do sleep 0.05; done) 9< data.db.kv-restore > /dev/null 2>&1 & until test -e locked; do sleep 0.05; done");
+    kv.ok("touch data.db.kv-restore; (flock 9; touch locked; while test -e locked && ! test -e enough; do sleep 0.05; done) 9< data.db.kv-restore > /dev/null 2>&1 & until test -e locked; do sleep 0.05; done");
     refused(&kv, "kv restore b.db", 6, "another restore of");
     kv.ok("touch enough");
 }
