@@ -43,8 +43,17 @@ impl OwnDaemon {
         printed.trim().to_owned()
     }
 
+    /// A client of the daemon, or of the next one while it is killed and started again.
     async fn client(&self) -> Client {
-        Client::connect(&self.socket).await.unwrap()
+        let connect = async {
+            loop {
+                match Client::connect(&self.socket).await {
+                    Err(error) if error.retry => tokio::time::sleep(Duration::from_millis(5)).await,
+                    connected => return connected.unwrap(),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), connect).await.expect("a daemon listens")
     }
 
     fn pid(&self) -> u32 {
