@@ -8,7 +8,7 @@ mod stream;
 use std::ops::ControlFlow;
 
 use self::columns::Columns;
-use super::migrations::Migration;
+use super::migrations::{Migration, STEPS};
 use super::sql::Dialect;
 use crate::limits;
 use crate::store::error::Result;
@@ -90,7 +90,7 @@ impl<'a, 'w> Check<'a, 'w> {
     pub(crate) fn steps(&mut self, known: &[Migration]) -> Result<()> {
         let known: Vec<i64> = known.iter().map(|step| step.number).collect();
         let mut applied = Vec::new();
-        self.each("kv_migration", "select number from kv_migration order by number", |_, row| {
+        self.each("kv_migration", STEPS, |_, row| {
             applied.extend(Columns::of(row).number("number"));
             Ok(())
         })?;
@@ -110,6 +110,19 @@ impl<'a, 'w> Check<'a, 'w> {
     pub(crate) fn watch(&mut self) -> Result<()> {
         let progress = Progress { done: self.done, total: self.total };
         if (self.watcher)(progress).is_break() { Err(cancelled()) } else { Ok(()) }
+    }
+
+    /// Tells the numbers of a column that several rows have, which are `what`.
+    fn unique(&mut self, table: &'static str, column: &str, what: &str) -> Result<()> {
+        let twice =
+            format!("select {column}, count(*) as times from {table} group by {column} having count(*) > 1");
+        self.each(table, &twice, |check, row| {
+            let columns = Columns::of(row);
+            if let (Some(number), Some(times)) = (columns.number(column), columns.number("times")) {
+                check.find(table, None, format!("{times} {what} have the {column} {number}"));
+            }
+            Ok(())
+        })
     }
 
     /// Counts a row that was looked at.

@@ -22,6 +22,16 @@ pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
 pub(crate) const POSTGRES_TABLE: &str = "create table kv_migration (
     number bigint primary key, name text not null, applied bigint not null)";
 
+/// Lists the numbers of the steps that were done.
+pub(crate) const STEPS: &str = "select number from kv_migration order by number";
+
+/// Records that a step was done: its number, its name and the time.
+pub(crate) const STEP_DONE: &str = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
+
+/// Gives a new store its id and its epoch.
+pub(crate) const NEW_STORE: &str =
+    "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
+
 /// A step whose text is in the engine's folder of `migrations/`.
 macro_rules! step {
     ($engine:literal, $number:literal, $file:literal, $name:literal) => {

@@ -32,14 +32,7 @@ impl Check<'_, '_> {
             check.tell("kv_lock", name, columns);
             Ok(())
         })?;
-        let twice = "select fence, count(*) as times from kv_lock group by fence having count(*) > 1";
-        self.each("kv_lock", twice, |check, row| {
-            let mut columns = Columns::of(row);
-            if let (Some(fence), Some(times)) = (columns.integer("fence"), columns.integer("times")) {
-                check.find("kv_lock", None, format!("{times} locks have the fence {fence}"));
-            }
-            Ok(())
-        })
+        self.unique("kv_lock", "fence", "locks")
     }
 
     fn consumers(&mut self, meta: &Meta) -> Result<()> {

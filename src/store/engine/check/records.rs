@@ -41,13 +41,6 @@ impl Check<'_, '_> {
             check.tell("kv_record", key, columns);
             check.pass()
         })?;
-        let twice = "select revision, count(*) as times from kv_record group by revision having count(*) > 1";
-        self.each("kv_record", twice, |check, row| {
-            let mut columns = Columns::of(row);
-            if let (Some(revision), Some(times)) = (columns.integer("revision"), columns.integer("times")) {
-                check.find("kv_record", None, format!("{times} records have the revision {revision}"));
-            }
-            Ok(())
-        })
+        self.unique("kv_record", "revision", "records")
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use futures_util::TryStreamExt as _;
 use futures_util::future::join_all;
 
 use super::error::Trouble;
-use super::session::{Session, mark};
+use super::session::{Session, in_time, mark};
 use super::statement::{Ready, Result};
 use super::{Core, apply};
 use crate::limits;
@@ -38,12 +37,7 @@ impl Core {
         let mut writer = self.sessions.writer().await;
         let mut tries = 0;
         loop {
-            let kept =
-                writer.take().filter(|session| !session.is_lost() && self.sessions.is_current(session));
-            let session = match kept {
-                Some(session) => session,
-                None => self.sessions.connect().await.map_err(rejected)?.0,
-            };
+            let session = self.sessions.take_writer(&mut writer).await.map_err(rejected)?;
             tries += 1;
             self.writer_process.store(session.process, Ordering::SeqCst);
             match self.attempt_on(&session, &batch).await {
@@ -100,8 +94,8 @@ impl Core {
         }
         plan.meta.check().map_err(|damage| self.before(session, damage.into()))?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let (last_id, channel) = (self.last_batch().clone(), session.channel());
-        let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &channel };
+        let last_id = self.last_batch().clone();
+        let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &session.channel };
         let texts = apply::statements(&plan, oldest, &mark);
         #[cfg(feature = "planted-defects")]
         let texts = super::planted::take_numbers(session, &plan, texts)
@@ -165,24 +159,12 @@ impl Core {
     /// Removes a part of what was trimmed, and answers whether something is left.
     pub(super) async fn sweep(&self) -> std::result::Result<bool, Error> {
         let mut writer = self.sessions.writer().await;
-        let session = match writer.take().filter(|session| !session.is_lost()) {
-            Some(session) => session,
-            None => self.sessions.connect().await?.0,
-        };
+        let session = self.sessions.take_writer(&mut writer).await?;
         let swept = in_time(sweep(&session)).await;
         let swept = swept.map_err(|trouble| trouble.describe(&self.sessions.place))?;
         *writer = Some(session);
         Ok(swept)
     }
-}
-
-/// Gives up on a server that does not answer.
-pub(super) async fn in_time<T, E: From<Trouble>>(
-    work: impl Future<Output = std::result::Result<T, E>>,
-) -> std::result::Result<T, E> {
-    tokio::time::timeout(limits::POSTGRES_ANSWER_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(Trouble::TimedOut.into()))
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Error {
@@ -302,9 +284,7 @@ async fn sweep(session: &Session) -> Result<bool> {
         return Ok(false);
     }
     let (text, arguments) = apply::sweep(first);
-    let sweep = Ready::of(client, &session.prepared, &text, arguments).await?;
-    let mut rows = std::pin::pin!(sweep.rows(client).await?);
-    while rows.try_next().await?.is_some() {}
+    Ready::of(client, &session.prepared, &text, arguments).await?.execute(client).await?;
     client.batch_execute("commit").await?;
     Ok(true)
 }

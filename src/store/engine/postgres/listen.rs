@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::Core;
-use super::session::{Notifications, Session};
+use super::session::{Notifications, Session, in_time};
 use crate::limits;
 use crate::store::error::Result;
 
@@ -27,7 +27,7 @@ impl Listener {
         if let Some(Listening { _session: session, .. }) = &*listening
             && super::planted::is_planted("late_listen")
         {
-            session.send(&format!("listen \"{}\"", session.channel()));
+            session.send(&format!("listen \"{}\"", session.channel));
         }
         let Some(Listening { notifications, .. }) = &mut *listening else {
             return match listen(core).await {
@@ -72,8 +72,8 @@ async fn listen(core: &Core) -> Result<Listening> {
     if super::planted::is_planted("late_listen") {
         return Ok(Listening { _session: session, notifications });
     }
-    let text = format!("listen \"{}\"", session.channel());
-    let listened = super::attempt::in_time(async { Ok(session.client.batch_execute(&text).await?) }).await;
+    let text = format!("listen \"{}\"", session.channel);
+    let listened = in_time(async { Ok(session.client.batch_execute(&text).await?) }).await;
     listened.map_err(|trouble: super::error::Trouble| trouble.describe(&core.sessions.place))?;
     Ok(Listening { _session: session, notifications })
 }

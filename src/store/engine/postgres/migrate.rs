@@ -1,8 +1,7 @@
 //! Brings the schema of a database up to date.
 
 use super::Core;
-use super::attempt::in_time;
-use super::session::Session;
+use super::session::{Session, in_time};
 use super::statement::Result;
 use crate::store::engine::migrations::{self, Migration, pending};
 use crate::store::engine::sql::{Statement, Value};
@@ -30,11 +29,10 @@ impl Core {
         if session.schema.is_none() && !self.sessions.place.has_search_path() {
             client.batch_execute(&format!("create schema if not exists {SCHEMA}")).await?;
         }
-        let here = "select number from kv_migration order by number";
         let exists = client.query_one("select to_regclass('kv_migration') is not null", &[]).await?;
         let mut applied: Vec<i64> = Vec::new();
         if exists.try_get(0)? {
-            let rows = client.query(here, &[]).await?;
+            let rows = client.query(migrations::STEPS, &[]).await?;
             applied = rows.iter().map(|row| row.try_get(0)).collect::<std::result::Result<_, _>>()?;
         }
         let steps = pending(migrations::POSTGRES, &applied).map_err(super::error::Trouble::Told)?;
@@ -54,10 +52,12 @@ impl Core {
         if applied.is_empty() {
             let random = || uuid::Uuid::new_v4().simple().to_string();
             let (store_id, epoch) = (random(), random());
-            let text =
-                "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
             let values = vec![Value::Text(&store_id), Value::Text(&epoch)];
-            session.ready(Statement { text: text.to_owned(), values }).await?.execute(client).await?;
+            session
+                .ready(Statement { text: migrations::NEW_STORE.to_owned(), values })
+                .await?
+                .execute(client)
+                .await?;
         }
         client.batch_execute("commit").await?;
         Ok(applied.is_empty())
@@ -65,9 +65,12 @@ impl Core {
 
     async fn run(&self, session: &Session, step: &Migration) -> Result<()> {
         session.client.batch_execute(step.sql).await?;
-        let text = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
         let values =
             vec![Value::Integer(step.number), Value::Text(step.name), Value::Integer(self.clock.now_ms())];
-        session.ready(Statement { text: text.to_owned(), values }).await?.execute(&session.client).await
+        session
+            .ready(Statement { text: migrations::STEP_DONE.to_owned(), values })
+            .await?
+            .execute(&session.client)
+            .await
     }
 }

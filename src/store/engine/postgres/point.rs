@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 use super::Core;
-use super::read::{After, Read, STANDING, standing};
+use super::read::{After, Read, standing, standing_columns};
 use super::session::Session;
 use super::statement::Result;
 use crate::store::damage::Damage;
@@ -40,9 +40,10 @@ impl Read for PointRead {
     async fn read(&mut self, session: &Session) -> Result<(Self::Found, After)> {
         let PointRead { keys, inline_bytes_max } = self;
         let text = format!(
-            "select r.*, m.* from (select {STANDING} from kv_meta) m left join (
+            "select r.*, m.* from (select {} from kv_meta) m left join (
             select {}, case when octet_length(value::text) <= ? then value end as value from kv_record
             where \"key\" = any(?)) r on true",
+            standing_columns(),
             sql::columns!(record_head)
         );
         let values = vec![Value::count(*inline_bytes_max as u64), Value::Strings(keys)];

@@ -7,9 +7,8 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
 
 use super::Core;
-use super::attempt::in_time;
 use super::error::Trouble;
-use super::session::{Session, mark};
+use super::session::{Session, in_time, mark};
 use super::statement::Result;
 use crate::limits;
 use crate::store::damage::Damage;
@@ -19,17 +18,17 @@ use crate::store::engine::{Snapshot, migrations};
 use crate::store::error::{Code, Error};
 use crate::store::position::Position;
 
-/// What stands before the columns of a position: how they are asked for in one row with others.
-pub(super) const STANDING: &str = concat!(
-    "floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms,
-    (select max(number) from kv_migration) as schema, ",
-    mark!(),
-    " as session, ",
-    sql::columns!(position)
-);
+/// The time, the schema, the session and the position of the store, as columns of one row with others.
+pub(super) fn standing_columns() -> String {
+    let now_ms = Dialect::Postgres.now_ms();
+    let (mark, position) = (mark!(), sql::columns!(position));
+    format!(
+        "{now_ms} as now_ms, (select max(number) from kv_migration) as schema, {mark} as session, {position}"
+    )
+}
 
-/// The first column of the position behind [`STANDING`].
-pub(super) const POSITION: usize = 3;
+/// The first column of the position among the [`standing_columns`].
+const POSITION: usize = 3;
 
 /// Whether a connection can be used again behind a read.
 pub(super) enum After {
@@ -92,7 +91,7 @@ fn of_a_read(error: Error) -> Error {
     }
 }
 
-/// Where the store stands, of a row with [`STANDING`] from `index` on, and the time.
+/// Where the store stands, of a row with the [`standing_columns`] from `index` on, and the time.
 pub(super) fn standing(session: &Session, row: &Row, index: usize) -> Result<(Position, i64)> {
     let row = Tail(index, row);
     session.check_mark(row.text(2)?)?;
@@ -109,7 +108,7 @@ impl Read for Reading {
         let client = &session.client;
         let Reading { question, rows, .. } = self;
         rows.clear();
-        let text = format!("select {STANDING} from kv_meta");
+        let text = format!("select {} from kv_meta", standing_columns());
         let where_it_stands = session.ready(Statement { text, values: Vec::new() }).await?;
         let begin = client.batch_execute("begin isolation level repeatable read read only");
         let (begun, standing_rows) = tokio::join!(begin, where_it_stands.all_rows(client));

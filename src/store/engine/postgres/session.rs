@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) process: i32,
     /// The schema of the tables; none when there is none by the name.
     pub(super) schema: Option<String>,
+    /// The channel on which commits to these tables are notified.
+    pub(super) channel: String,
     /// What `kv.session` is set to on it.
     mark: String,
     /// The process of the server behind it, told from one with the same number on another server or of another time.
@@ -53,12 +55,6 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// The channel on which commits to these tables are notified. A name of PostgreSQL holds 63 bytes, and so may the schema.
-    pub(super) fn channel(&self) -> String {
-        let hash = Sha256::digest(self.schema.as_deref().unwrap_or_default());
-        hash.iter().take(8).fold("kv_".to_owned(), |channel, byte| format!("{channel}{byte:02x}"))
-    }
-
     /// Checks what `mark!` gave: whether this is still the session that was set up. Behind a pooler that hands sessions out
     /// for a transaction each it may be another one, with other settings.
     pub(super) fn check_mark(&self, found: Option<&str>) -> Result<()> {
@@ -82,6 +78,15 @@ impl Session {
         // It is sent at the first poll. An error shows in the next statement.
         let _ = self.client.batch_execute(text).now_or_never();
     }
+}
+
+/// Gives up on a server that does not answer.
+pub(super) async fn in_time<T, E: From<Trouble>>(
+    work: impl Future<Output = std::result::Result<T, E>>,
+) -> std::result::Result<T, E> {
+    tokio::time::timeout(limits::POSTGRES_ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(Trouble::TimedOut.into()))
 }
 
 /// Connects to the first server that lets us in, and gives what it notifies of.
@@ -262,7 +267,14 @@ async fn set_up(place: &PostgresPlace, client: Client) -> Result<Session> {
     let process = row.get(0).and_then(|process| process.parse().ok()).unwrap_or(0);
     let backend = row.get(9).unwrap_or_default().into();
     let schema = row.get(1).map(str::to_owned);
-    Ok(Session { client, prepared: Prepared::default(), process, schema, mark, backend, opened: 0 })
+    let (prepared, channel) = (Prepared::default(), channel_of(schema.as_deref().unwrap_or_default()));
+    Ok(Session { client, prepared, process, schema, channel, mark, backend, opened: 0 })
+}
+
+/// The channel of a schema. A name of PostgreSQL holds 63 bytes, and so may the schema.
+fn channel_of(schema: &str) -> String {
+    let hash = Sha256::digest(schema);
+    hash.iter().take(8).fold("kv_".to_owned(), |channel, byte| format!("{channel}{byte:02x}"))
 }
 
 fn check_server(place: &PostgresPlace, row: &SimpleQueryRow) -> Result<()> {

@@ -1,12 +1,13 @@
 //! The connections of an engine: one that writes, a few that read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::pooled;
+use super::lock;
 use super::session::{Notifications, Session, connect};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
@@ -93,6 +94,17 @@ impl Sessions {
         session.opened == self.losses.load(Ordering::SeqCst)
     }
 
+    /// The connection that was kept at the place of the one that writes, when it is of use; else a new one.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Sessions::connect).
+    pub(super) async fn take_writer(&self, place: &mut Option<Session>) -> Result<Session> {
+        match place.take().filter(|session| !session.is_lost() && self.is_current(session)) {
+            Some(session) => Ok(session),
+            None => Ok(self.connect().await?.0),
+        }
+    }
+
     /// The place of the connection that writes. Whoever has it is the only writer of this process.
     pub(super) async fn writer(&self) -> tokio::sync::MutexGuard<'_, Option<Session>> {
         self.writer.lock().await
@@ -137,9 +149,4 @@ impl Sessions {
         *self.writer.lock().await = None;
         lock(&self.idle).clear();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics while holding one of these; a poisoned one would still hold a good value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,7 +28,7 @@ impl Core {
 
 /// The numbers of the steps that a database has.
 pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    let mut select = connection.prepare("select number from kv_migration order by number")?;
+    let mut select = connection.prepare(migrations::STEPS)?;
     select.query_map([], |row| row.get(0))?.collect()
 }
 
@@ -36,17 +36,14 @@ pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
 pub(super) fn run(connection: &Connection, steps: &[&Migration], now_ms: i64) -> rusqlite::Result<()> {
     for step in steps {
         connection.execute_batch(step.sql)?;
-        let noted = "insert into kv_migration (number, name, applied) values (?, ?, ?)";
-        connection.execute(noted, (step.number, step.name, now_ms))?;
+        connection.execute(migrations::STEP_DONE, (step.number, step.name, now_ms))?;
     }
     Ok(())
 }
 
 /// Gives a new store its identity.
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<()> {
-    let identity =
-        "insert into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, ?, ?, 0, 1, 0)";
     let random = || uuid::Uuid::new_v4().simple().to_string();
-    connection.execute(identity, (random(), random()))?;
+    connection.execute(migrations::NEW_STORE, (random(), random()))?;
     Ok(())
 }
