@@ -32,7 +32,7 @@ pub fn json_text(data: &[u8]) {
             return check_refusal(text, &error);
         }
     };
-    let Some(tree) = tree else { panic!("taken, but it is no JSON") };
+    let Some(tree) = tree else { panic!("taken, but it is not JSON") };
     assert!(facts.depth <= VALUE_DEPTH && !facts.has_nul, "taken beyond a bound");
     assert_eq!(value.get(), facts.without_space);
     assert_eq!(tree_of(&value), tree);
