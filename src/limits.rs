@@ -8,11 +8,15 @@ use std::time::Duration;
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "rqlite")]
+mod rqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
+#[cfg(feature = "rqlite")]
+pub use self::rqlite::*;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::*;
 
@@ -194,6 +198,12 @@ pub const WORK_OF_ELEMENT: u64 = 128;
 
 /// The work of passing over an element or member, or of shifting it to make room, in the unit of [`BATCH_WORK`].
 pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
+
+/// How long the id of a batch is kept of a daemon that is gone, in milliseconds: where an answer can be lost.
+pub const BATCH_ID_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The most ids of batches that one batch removes.
+pub const BATCH_IDS_FORGOTTEN: u64 = 100;
 
 /// How often a batch is planned in all, when other processes commit between its reads and its commit.
 pub const STALE_TRIES: usize = 8;

@@ -10,6 +10,17 @@ pub(crate) fn shown(path: &Path) -> String {
     }
 }
 
+/// The words of somebody else, on one line, with what cannot be seen escaped.
+#[cfg(feature = "rqlite")]
+pub(crate) fn visible(words: &str) -> String {
+    words
+        .chars()
+        .map(|character| {
+            if is_visible(character) { character.to_string() } else { character.escape_default().to_string() }
+        })
+        .collect()
+}
+
 /// A path as one word for a shell, because hints are copied.
 pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();

@@ -46,11 +46,5 @@ pub const POSTGRES_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The most notifications that wait for somebody who wants to know.
 pub const POSTGRES_NOTIFICATIONS: usize = 1_024;
 
-/// How long the id of a batch is kept of a daemon that is gone, in milliseconds.
-pub const BATCH_ID_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
-
-/// The most ids of batches that one batch removes.
-pub const BATCH_IDS_FORGOTTEN: u64 = 100;
-
 /// The oldest server that is supported, as its `server_version_num` says it.
 pub const POSTGRES_VERSION_MIN: u32 = 120_000;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "rqlite")]
+pub(crate) mod rqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -20,8 +22,8 @@ use super::error::{Code, Error, Result};
 use super::maintenance::{Checked, Finding, Watcher};
 use super::time::Clock;
 
-#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-compile_error!("name a kind of database: features = [\"sqlite\"] or [\"postgres\"]");
+#[cfg(not(any(feature = "sqlite", feature = "rqlite", feature = "postgres")))]
+compile_error!("name a kind of database: features = [\"sqlite\"], [\"rqlite\"] or [\"postgres\"]");
 
 /// The kinds of database a store can live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +125,10 @@ impl Address {
     /// byte; or `file::memory:?mode=memory&cache=shared`. Only [`init`](super::Store::init) creates a file, whatever
     /// `mode` says.
     ///
+    /// rqlite: `http://HOST:PORT,HOST:PORT` or `https://…`, with a user and a password in front of the hosts or as
+    /// `?user=` and `password=`, and the files of certificates as `ca=`, `cert=` and `key=`. The variables of a proxy are
+    /// read now.
+    ///
     /// PostgreSQL: a URI as libpq reads it
     /// (<https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS>), which may leave to its
     /// environment variables, service file and password file what it does not say. All of that is read now.
@@ -135,6 +141,8 @@ impl Address {
         let place: Arc<dyn Place> = match kind {
             #[cfg(feature = "sqlite")]
             EngineKind::Sqlite => Arc::new(sqlite::parse(connection)?),
+            #[cfg(feature = "rqlite")]
+            EngineKind::Rqlite => Arc::new(rqlite::parse(connection)?),
             #[cfg(feature = "postgres")]
             EngineKind::Postgres => Arc::new(postgres::parse(connection)?),
             #[allow(unreachable_patterns, reason = "with every feature the other kinds are not left")]
@@ -149,6 +157,8 @@ impl Address {
     /// The address that a daemon tells: complete, and without its password.
     pub(crate) fn told(kind: EngineKind, store: &str) -> Result<Address> {
         match kind {
+            #[cfg(feature = "rqlite")]
+            EngineKind::Rqlite => Ok(Address { place: Arc::new(rqlite::parse_complete(store)?) }),
             #[cfg(feature = "postgres")]
             EngineKind::Postgres => Ok(Address { place: Arc::new(postgres::parse_complete(store)?) }),
             kind => Address::parse(kind, store),
@@ -256,8 +266,18 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(text).collect()
 }
 
+/// A host and its port, which may be empty; an IPv6 address stands in brackets. None when the closing one is missing.
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+fn split_port(host: &str) -> Option<(&str, &str)> {
+    if let Some(rest) = host.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']')?;
+        return Some((address, rest.strip_prefix(':').unwrap_or(rest)));
+    }
+    Some(host.split_once(':').unwrap_or((host, "")))
+}
+
 /// A text as a part of a URI.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
 fn percent_encoded(text: &str) -> String {
     /// What RFC 3986 calls unreserved stands for itself.
     const RESERVED: &percent_encoding::AsciiSet =

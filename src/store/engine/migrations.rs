@@ -17,6 +17,11 @@ pub(crate) struct Migration {
 pub(crate) const SQLITE_TABLE: &str = "create table if not exists kv_migration (
     number integer primary key, name text not null, applied integer not null)";
 
+/// As [`SQLITE_TABLE`], on rqlite: of several processes that make a store one succeeds.
+#[cfg(feature = "rqlite")]
+pub(crate) const RQLITE_TABLE: &str = "create table kv_migration (
+    number integer primary key, name text not null, applied integer not null)";
+
 /// As [`SQLITE_TABLE`], on PostgreSQL.
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES_TABLE: &str = "create table kv_migration (
@@ -55,7 +60,7 @@ macro_rules! steps {
     };
 }
 
-/// SQLite's steps.
+/// SQLite's steps, which are those of rqlite too.
 pub(crate) const SQLITE: &[Migration] = steps!("sqlite");
 
 /// PostgreSQL's steps.
@@ -86,7 +91,7 @@ pub(crate) fn pending<'a>(known: &'a [Migration], applied: &[i64]) -> Result<Vec
 ///
 /// # Errors
 /// `unsupported` when it is a newer one, `not_initialized` when it is an older one.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
 pub(crate) fn check_newest(known: &[Migration], newest_applied: i64) -> Result<()> {
     pending(known, &[newest_applied])?;
     if newest_applied == newest(known) {

@@ -8,9 +8,13 @@ pub(crate) mod migrations;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 pub(crate) mod query;
+#[cfg(feature = "rqlite")]
+pub(crate) mod rqlite;
 pub(crate) mod sql;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+mod tls;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +24,8 @@ use self::query::{Reading, RowSink};
 use super::commit::Batch;
 use super::error::{Error, Result};
 use super::plan::{Outcome, Progress};
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+use super::plan::{Plan, Rows};
 use super::position::Position;
 use super::record::Record;
 use super::reply::{Compacted, Restored};
@@ -132,7 +138,7 @@ pub(crate) enum Failure {
     Unknown(Error),
     /// The answer to the commit was lost. [`Engine::is_committed`] tells by the id of the attempt whether it happened.
     #[cfg_attr(
-        not(any(test, feature = "postgres")),
+        not(any(test, feature = "postgres", feature = "rqlite")),
         expect(dead_code, reason = "SQLite answers within the process")
     )]
     Lost {
@@ -178,4 +184,28 @@ impl Point {
             Point::Absent | Point::Large => None,
         }
     }
+}
+
+/// Decides a batch. One that parses values or looks at many records does so on a thread that may be held up.
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+async fn decide(batch: &Batch, rows: Rows, now_ms: i64) -> Result<Plan> {
+    let needs = batch.needs();
+    if needs.values.is_empty() && needs.ranges.is_empty() {
+        return Ok(batch.decide(&needs, rows, now_ms));
+    }
+    let batch = batch.clone();
+    tokio::task::spawn_blocking(move || batch.decide(&batch.needs(), rows, now_ms))
+        .await
+        .map_err(|error| ended(&error))
+}
+
+/// Runs to its end, whoever waits for it: no connection and no batch is left in the middle.
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.map_err(|error| ended(&error))
+}
+
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+fn ended(error: &tokio::task::JoinError) -> Error {
+    Error::new(super::error::Code::Internal, format!("a task ended without an answer: {error}"))
 }

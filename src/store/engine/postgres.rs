@@ -4,15 +4,15 @@
 //! the lock was gained. So the stream is dense and in the order of the commits for any number of daemons, at the
 //! price of one commit at a time.
 //!
-//! What can be sent at once is sent at once: a batch takes two round trips, a read two, a point read one.
+//! What can be sent at once is sent at once: a batch takes two round trips, a read one.
 
-mod apply;
 mod attempt;
 pub(crate) mod check;
 mod error;
 #[cfg(test)]
 mod explained;
 mod listen;
+mod mark;
 mod migrate;
 #[cfg(feature = "planted-defects")]
 mod planted;
@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use self::listen::Listener;
 use self::sessions::Sessions;
 use super::query::{Reading, RowSink};
-use super::{Decision, Engine, Failure, Point, Snapshot};
+use super::{Decision, Engine, Failure, Point, Snapshot, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
@@ -97,13 +97,6 @@ impl Postgres {
         };
         Postgres { core: Arc::new(core), listener: Listener::default() }
     }
-}
-
-/// Runs to its end, whoever waits for it: a connection is never left in the middle of a transaction.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
-    tokio::spawn(work)
-        .await
-        .map_err(|error| Error::new(Code::Internal, format!("a task ended without an answer: {error}")))
 }
 
 #[async_trait]

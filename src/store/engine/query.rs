@@ -21,8 +21,8 @@ pub(crate) trait Query: Send + Sync + 'static {
     /// Whether it looks at so little that an engine may answer it at once, on the thread of whoever asks.
     const IS_SMALL: bool = false;
 
-    /// The statement, for a store that stands at this position.
-    fn statement(&self, dialect: Dialect, position: &Position) -> Statement<'_>;
+    /// The statement. It depends on nothing that is read, so an engine can send it at once.
+    fn statement(&self, dialect: Dialect) -> Statement<'_>;
 
     /// Adds a row, and answers whether the next one is wanted too.
     ///
@@ -50,7 +50,7 @@ pub(crate) struct Reading {
 /// What an engine is asked.
 pub(crate) trait Question: Send + Sync {
     /// See [`Query::statement`].
-    fn statement(&self, dialect: Dialect, position: &Position) -> Statement<'_>;
+    fn statement(&self, dialect: Dialect) -> Statement<'_>;
 }
 
 /// Where an engine puts the rows of the answer.
@@ -69,8 +69,8 @@ pub(crate) trait RowSink: Send {
 }
 
 impl<Q: Query> Question for Q {
-    fn statement(&self, dialect: Dialect, position: &Position) -> Statement<'_> {
-        Query::statement(self, dialect, position)
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
+        Query::statement(self, dialect)
     }
 }
 

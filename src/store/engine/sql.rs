@@ -1,7 +1,9 @@
 //! The SQL of all engines: the statements of reads, and the columns of each table.
 
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+pub(crate) mod apply;
 mod columns;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
 pub(crate) mod load;
 pub(crate) mod queries;
 
@@ -13,8 +15,10 @@ use crate::store::page::Span;
 /// Whose SQL it is, where they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// That of SQLite, which rqlite speaks too.
     Sqlite,
+    /// That of SQLite, where an answer comes as a whole.
+    #[cfg(feature = "rqlite")]
+    Rqlite,
     #[cfg(feature = "postgres")]
     Postgres,
 }
@@ -23,36 +27,78 @@ impl Dialect {
     /// Whether this column is one of the [texts](Value::Texts) that stand for the `?`.
     pub(crate) fn is_any_of(self, column: &str) -> String {
         match self {
-            Dialect::Sqlite => format!("{column} in (select value from json_each(?))"),
             #[cfg(feature = "postgres")]
             Dialect::Postgres => format!("{column} = any(?)"),
+            _ => format!("{column} in (select value from json_each(?))"),
+        }
+    }
+
+    /// Whether this column is one of those that a statement selects.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    fn is_selected(self, column: &str, selection: &str) -> String {
+        match self {
+            // An array of keys is looked up key by key. A join with them, or `in`, is planned without knowing how few they
+            // are, and may look through the whole table.
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => format!("{column} = any(array({selection}))"),
+            _ => format!("{column} in ({selection})"),
         }
     }
 
     /// A value as text, which can be compared.
     pub(crate) fn text_of(self, value: &str) -> String {
         match self {
-            Dialect::Sqlite => value.to_owned(),
             #[cfg(feature = "postgres")]
             Dialect::Postgres => format!("{value}::text"),
+            _ => value.to_owned(),
         }
     }
 
     /// The time by the clock of the server, in milliseconds since 1970 UTC. It does not stand still in a transaction.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
     pub(crate) fn now_ms(self) -> &'static str {
         match self {
-            Dialect::Sqlite => "cast(unixepoch('subsec') * 1000 as integer)",
+            #[cfg(feature = "postgres")]
             Dialect::Postgres => "floor(extract(epoch from clock_timestamp()) * 1000)::bigint",
+            _ => "cast(unixepoch('subsec') * 1000 as integer)",
         }
     }
 
     /// The [texts](Value::Texts) that stand for the `?`, as rows `u("key", number)` in their order.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
     pub(crate) fn numbered_keys(self) -> &'static str {
         match self {
-            Dialect::Sqlite => "(select value as \"key\", key as number from json_each(?)) u",
+            #[cfg(feature = "postgres")]
             Dialect::Postgres => "unnest(?::text[]) with ordinality as u(\"key\", number)",
+            _ => "(select value as \"key\", \"key\" as number from json_each(?)) u",
+        }
+    }
+
+    /// Whether a value that is written into the stream is copied into the record from there.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    fn sends_values_once(self) -> bool {
+        match self {
+            #[cfg(feature = "rqlite")]
+            Dialect::Rqlite => true,
+            _ => false,
+        }
+    }
+
+    /// The function that gives the least of its arguments.
+    fn least(self) -> &'static str {
+        match self {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => "least",
+            _ => "min",
+        }
+    }
+
+    /// The function that gives the greatest of its arguments.
+    fn greatest(self) -> &'static str {
+        match self {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => "greatest",
+            _ => "max",
         }
     }
 }

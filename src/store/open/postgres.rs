@@ -204,7 +204,8 @@ fn parse_uri(connection: &str) -> Result<BTreeMap<&'static str, String>> {
     set(&mut parameters, "dbname", decoded("dbname", database)?);
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in hosts.split(',') {
-        let (name, port) = split_port(host)?;
+        let (name, port) =
+            super::split_port(host).ok_or_else(|| refused("an IPv6 address has no closing bracket"))?;
         names.push(decoded("host", name)?);
         ports.push(port.to_owned());
     }
@@ -232,16 +233,6 @@ fn set_list(parameters: &mut BTreeMap<&'static str, String>, name: &'static str,
     if values.iter().any(|value| !value.is_empty()) {
         parameters.insert(name, values.join(","));
     }
-}
-
-/// A host and its port; an IPv6 address stands in brackets.
-fn split_port(host: &str) -> Result<(&str, &str)> {
-    if let Some(rest) = host.strip_prefix('[') {
-        let (address, rest) =
-            rest.split_once(']').ok_or_else(|| refused("an IPv6 address has no closing bracket"))?;
-        return Ok((address, rest.strip_prefix(':').unwrap_or(rest)));
-    }
-    Ok(host.split_once(':').unwrap_or((host, "")))
 }
 
 /// Replaces each `%HH` by its byte.

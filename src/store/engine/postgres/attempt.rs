@@ -4,18 +4,20 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
 
+use super::Core;
 use super::error::Trouble;
+use super::mark::{Mark, finish};
 use super::session::{Session, in_time, mark};
 use super::statement::{Ready, Result};
-use super::{Core, apply};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::damage::Damage;
+use crate::store::engine::sql::apply;
 #[cfg(feature = "planted-defects")]
 use crate::store::engine::sql::load::Part;
 use crate::store::engine::sql::load::{Loaded, Loading, statements};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
-use crate::store::engine::{Decision, Failure, migrations};
+use crate::store::engine::{Decision, Failure, decide, migrations};
 use crate::store::error::Error;
 use crate::store::plan::Plan;
 use crate::store::position::Position;
@@ -77,15 +79,8 @@ impl Core {
             *self.lock_sweep() = rows.swept_to();
         }
         let now_ms = self.now_ms(now_ms);
-        let is_heavy = !needs.values.is_empty() || !needs.ranges.is_empty();
-        let plan = if is_heavy {
-            let batch = batch.clone();
-            let planned =
-                tokio::task::spawn_blocking(move || batch.decide(&batch.needs(), rows, now_ms)).await;
-            planned.map_err(|error| self.before(session, Trouble::Told(internal(&error))))?
-        } else {
-            batch.decide(&needs, rows, now_ms)
-        };
+        let planned = decide(batch, rows, now_ms).await;
+        let plan = planned.map_err(|error| self.before(session, Trouble::Told(error)))?;
         let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
         if plan.is_empty() {
             session.send("rollback");
@@ -95,8 +90,9 @@ impl Core {
         plan.meta.check().map_err(|damage| self.before(session, damage.into()))?;
         let id = uuid::Uuid::new_v4().simple().to_string();
         let last_id = self.last_batch().clone();
-        let mark = apply::Mark { id: &id, last_id: &last_id, now_ms, channel: &session.channel };
-        let texts = apply::statements(&plan, oldest, &mark);
+        let mut texts = apply::statements(&plan, oldest, Dialect::Postgres);
+        let mark = Mark { id: &id, last_id: &last_id, now_ms, channel: &session.channel };
+        texts.push(finish(&plan, &mark));
         #[cfg(feature = "planted-defects")]
         let texts = super::planted::take_numbers(session, &plan, texts)
             .await
@@ -165,10 +161,6 @@ impl Core {
         *writer = Some(session);
         Ok(swept)
     }
-}
-
-fn internal(error: &dyn std::fmt::Display) -> Error {
-    Error::new(crate::store::error::Code::Internal, format!("a task ended without an answer: {error}"))
 }
 
 /// Begins a transaction, takes the write lock, and reads what a batch needs.
@@ -283,7 +275,7 @@ async fn sweep(session: &Session) -> Result<bool> {
         session.send("rollback");
         return Ok(false);
     }
-    let (text, arguments) = apply::sweep(first);
+    let (text, arguments) = apply::sweep(Dialect::Postgres, first);
     Ready::of(client, &session.prepared, &text, arguments).await?.execute(client).await?;
     client.batch_execute("commit").await?;
     Ok(true)

@@ -3,9 +3,9 @@
 
 use tokio_postgres::Row;
 
-use super::apply::Text;
 use super::session::Session;
 use super::statement::Result;
+use crate::store::engine::sql::apply::Text;
 use crate::store::engine::sql::{self, Statement, Value};
 use crate::store::plan::{Needs, Plan};
 

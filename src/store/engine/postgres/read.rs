@@ -110,14 +110,15 @@ impl Read for Reading {
         rows.clear();
         let text = format!("select {} from kv_meta", standing_columns());
         let where_it_stands = session.ready(Statement { text, values: Vec::new() }).await?;
+        let ready = session.ready(question.statement(Dialect::Postgres)).await?;
         let begin = client.batch_execute("begin isolation level repeatable read read only");
-        let (begun, standing_rows) = tokio::join!(begin, where_it_stands.all_rows(client));
+        let (begun, standing_rows, found) =
+            tokio::join!(begin, where_it_stands.all_rows(client), ready.rows(client));
         begun?;
         let standing_rows = standing_rows?;
         let row = standing_rows.first().ok_or_else(|| Damage::new("kv_meta is empty"))?;
         let (position, now_ms) = standing(session, row, 0)?;
-        let ready = session.ready(question.statement(Dialect::Postgres, &position)).await?;
-        let mut found = pin!(ready.rows(client).await?);
+        let mut found = pin!(found?);
         let mut after = After::Kept;
         while let Some(row) = found.try_next().await? {
             if !rows.add(&row, &position)? {

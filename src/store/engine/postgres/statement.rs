@@ -11,24 +11,10 @@ use tokio_postgres::{Client, Row, RowStream};
 
 use super::error::Trouble;
 use crate::store::damage::{self, Damage};
+use crate::store::engine::sql::apply::Argument;
 use crate::store::engine::sql::{self, Cells, Value};
 
 pub(super) type Result<T> = std::result::Result<T, Trouble>;
-
-/// An argument of a statement.
-#[derive(Debug)]
-pub(super) enum Argument<'a> {
-    One(Value<'a>),
-    /// A column of rows that are written by one statement.
-    Texts(Vec<Option<&'a str>>),
-    Integers(Vec<Option<i64>>),
-}
-
-impl<'a> From<Value<'a>> for Argument<'a> {
-    fn from(value: Value<'a>) -> Argument<'a> {
-        Argument::One(value)
-    }
-}
 
 type Encoded = std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
 
@@ -46,6 +32,8 @@ impl ToSql for Argument<'_> {
             Argument::One(Value::Strings(texts)) => texts.to_sql(kind, out),
             Argument::Texts(texts) => texts.to_sql(kind, out),
             Argument::Integers(numbers) => numbers.to_sql(kind, out),
+            #[cfg(feature = "rqlite")]
+            Argument::Rows(_) => Err("rows are sent as their columns".into()),
         }
     }
 

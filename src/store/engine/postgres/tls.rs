@@ -1,19 +1,17 @@
 //! TLS as `sslmode` means it (<https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION>).
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::quote::{shell_word, shown};
+use crate::store::engine::tls;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::postgres::{PostgresPlace, SslMode, SslRoot};
 
@@ -28,35 +26,13 @@ pub(super) fn connector(place: &PostgresPlace) -> Result<MakeRustlsConnect> {
     let own = (place.get("sslcert"), place.get("sslkey"));
     let config = match own {
         (Some(certificate), Some(key)) => {
-            let (certificate, key) = (Path::new(certificate), Path::new(key));
-            let chain = certificates(certificate)?;
-            check_private(key)?;
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, &error))?;
-            config.with_client_auth_cert(chain, secret).map_err(|error| unusable(key, &error))?
+            let key = Path::new(key);
+            let (chain, secret) = tls::own_certificate(Path::new(certificate), key)?;
+            config.with_client_auth_cert(chain, secret).map_err(|error| tls::unusable(key, &error))?
         }
         _ => config.with_no_client_auth(),
     };
     Ok(MakeRustlsConnect::new(config))
-}
-
-/// As libpq does: who else can read the key can log in.
-fn check_private(key: &Path) -> Result<()> {
-    let metadata = key.metadata().map_err(|error| unusable(key, &error))?;
-    let forbidden = if metadata.uid() == 0 { 0o027 } else { 0o077 };
-    if metadata.mode() & forbidden == 0 {
-        return Ok(());
-    }
-    Err(unusable(key, &"others may read it").hint(format!("chmod 600 {}", shell_word(key))))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable(file, &error))
-}
-
-fn unusable(file: &Path, error: &dyn std::fmt::Display) -> Error {
-    let error = Error::new(Code::Unavailable, format!("{} cannot be used for TLS: {error}", shown(file)))
-        .hint("sslrootcert, sslcert and sslkey name files in PEM; a key has no passphrase and belongs to its certificate");
-    Error { retry: false, ..error }
 }
 
 /// What of a certificate is checked.
@@ -80,7 +56,7 @@ impl Verifier {
             SslMode::Disable | SslMode::Allow | SslMode::Prefer => false,
         };
         let trusted = match &root {
-            Some(SslRoot::File(file)) if checks_authority => certificates(file)?,
+            Some(SslRoot::File(file)) if checks_authority => tls::certificates(file)?,
             _ => Vec::new(),
         };
         let authority = match (checks_authority, root) {
@@ -111,14 +87,8 @@ impl Verifier {
 fn roots(root: &SslRoot) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match root {
-        SslRoot::System => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        SslRoot::File(file) => {
-            for certificate in certificates(file)? {
-                store.add(certificate).map_err(|error| unusable(file, &error))?;
-            }
-        }
+        SslRoot::System => tls::add_system_roots(&mut store),
+        SslRoot::File(file) => tls::add_roots(&mut store, file)?,
     }
     Ok(store)
 }

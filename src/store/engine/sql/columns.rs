@@ -58,10 +58,10 @@ pub(crate) trait Cells {
 }
 
 /// The columns of a row from this one on.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
 pub(crate) struct Tail<'a, C: ?Sized>(pub usize, pub &'a C);
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
 impl<C: Cells + ?Sized> Cells for Tail<'_, C> {
     fn integer(&self, index: usize) -> Result<Option<i64>> {
         self.1.integer(self.0 + index)

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::{Cells, Dialect, Statement, Value, columns};
+use crate::limits;
 use crate::store::damage::{Damage, Result};
 use crate::store::engine::Holdable;
 use crate::store::engine::query::Query;
-use crate::store::page::{ListQuery, NameQuery, PageRows, StreamQuery, weight_bytes};
+use crate::store::page::{ListQuery, NameQuery, PageRows, PageSize, StreamQuery, weight_bytes};
 use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::position::Position;
 use crate::store::record::{Change, Record};
@@ -24,14 +25,54 @@ fn listed<'a>(columns: &str, query: &'a ListQuery) -> Statement<'a> {
     statement
 }
 
+/// These columns of a page of a table, which begin with those of a record. `rows` selects the rows, and one more.
+///
+/// Where an answer comes as a whole, it has no more values than the page holds: the value of the row behind them is null.
+fn paged<'a>(
+    dialect: Dialect,
+    columns: &str,
+    (table, id, reverse): (&str, &str, bool),
+    size: PageSize,
+    rows: impl FnOnce(&str) -> Statement<'a>,
+) -> Statement<'a> {
+    match dialect {
+        #[cfg(feature = "rqlite")]
+        Dialect::Rqlite => {
+            let bytes = Value::count(size.bytes as u64);
+            let order = if reverse { "desc" } else { "asc" };
+            let shown = columns.replace(", value", ", case when coalesce(before, 0) < ? then value end");
+            let mut statement = Statement::default();
+            statement.add(&format!("select {shown} from (select id"), bytes);
+            for (rows, name) in [(1, "before"), (2, "long_before")] {
+                statement.text += &format!(
+                    ", sum(bytes) over (order by id {order} rows between unbounded preceding and {rows} preceding) as {name}"
+                );
+            }
+            let Statement { text, values } =
+                rows(&format!("{id} as id, octet_length(\"key\") + octet_length(value) as bytes"));
+            statement.text += &format!(" from ({text})) p join {table} on {id} = p.id");
+            statement.values.extend(values);
+            statement.add(" where coalesce(long_before, 0) < ?", bytes);
+            statement.text += &format!(" order by p.id {order}");
+            statement
+        }
+        _ => {
+            // Here they come one by one, and as many are taken as fit.
+            let _ = (table, id, reverse, size);
+            rows(columns)
+        }
+    }
+}
+
 /// A page of records.
 pub(crate) struct Records(pub ListQuery);
 
 impl Query for Records {
     type Rows = PageRows<Record>;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
-        listed(columns!(record), &self.0)
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
+        let table = ("kv_record", "\"key\"", self.0.span.reverse);
+        paged(dialect, columns!(record), table, self.0.size, |columns| listed(columns, &self.0))
     }
 
     fn add(&self, page: &mut PageRows<Record>, row: &dyn Cells, position: &Position) -> Result<bool> {
@@ -50,7 +91,7 @@ pub(crate) struct Keys(pub ListQuery);
 impl Query for Keys {
     type Rows = PageRows<String>;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, _: Dialect) -> Statement<'_> {
         listed("\"key\"", &self.0)
     }
 
@@ -69,7 +110,7 @@ pub(crate) struct Count(pub ListQuery);
 impl Query for Count {
     type Rows = u64;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, _: Dialect) -> Statement<'_> {
         let mut statement = Statement::new("select count(*) from kv_record where true".to_owned());
         statement.within("\"key\"", &self.0.span);
         statement.of_type(self.0.record_type.as_deref());
@@ -82,24 +123,34 @@ impl Query for Count {
     }
 }
 
+/// Columns of the seqs that [`StreamQuery::seqs`] names for the position that is found, and one row more than the page has.
+fn changes<'a>(dialect: Dialect, columns: &str, query: &'a StreamQuery) -> Statement<'a> {
+    const FIRST: &str = "(select first from kv_meta)";
+    let (least, greatest) = (dialect.least(), dialect.greatest());
+    // Nothing is behind the largest seq, and the sum must be a number of 64 bits.
+    let from = Value::count(query.from.min(limits::COUNT_MAX));
+    let mut statement = Statement::new(format!("select {columns} from kv_stream where true"));
+    statement.add(&format!(" and seq >= {greatest}(?, {FIRST})"), from);
+    statement.add(&format!(" and seq < {least}({greatest}(?, {FIRST})"), from);
+    statement.add(" + ?, (select head + 1 from kv_meta))", Value::count(query.scan));
+    if !query.keys.from.is_empty() {
+        statement.add(" and \"key\" >= ?", Value::Text(&query.keys.from));
+    }
+    if let Some(to) = &query.keys.to {
+        statement.add(" and \"key\" < ?", Value::Text(to));
+    }
+    statement.of_type(query.record_type.as_deref());
+    statement.add(" order by seq limit ?", Value::count(query.size.rows + 1));
+    statement
+}
+
 /// A page of the stream, and one more row.
 impl Query for StreamQuery {
     type Rows = PageRows<Change>;
 
-    fn statement(&self, _: Dialect, position: &Position) -> Statement<'_> {
-        let seqs = self.seqs(position);
-        let mut statement = Statement::new(format!("select {} from kv_stream where true", columns!(stream)));
-        statement.add(" and seq >= ?", Value::count(seqs.start));
-        statement.add(" and seq < ?", Value::count(seqs.end));
-        if !self.keys.from.is_empty() {
-            statement.add(" and \"key\" >= ?", Value::Text(&self.keys.from));
-        }
-        if let Some(to) = &self.keys.to {
-            statement.add(" and \"key\" < ?", Value::Text(to));
-        }
-        statement.of_type(self.record_type.as_deref());
-        statement.add(" order by seq limit ?", Value::count(self.size.rows + 1));
-        statement
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
+        let table = ("kv_stream", "seq", false);
+        paged(dialect, columns!(stream), table, self.size, |columns| changes(dialect, columns, self))
     }
 
     fn add(&self, page: &mut PageRows<Change>, row: &dyn Cells, position: &Position) -> Result<bool> {
@@ -129,7 +180,7 @@ pub(crate) struct Locks(pub NameQuery);
 impl Query for Locks {
     type Rows = PageRows<(String, LockRow)>;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, _: Dialect) -> Statement<'_> {
         named(columns!(lock), "kv_lock", &self.0)
     }
 
@@ -144,7 +195,7 @@ pub(crate) struct Consumers(pub NameQuery);
 impl Query for Consumers {
     type Rows = PageRows<(String, ConsumerRow)>;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, _: Dialect) -> Statement<'_> {
         named(columns!(consumer), "kv_consumer", &self.0)
     }
 
@@ -175,7 +226,7 @@ impl Expiries {
 impl Query for Expiries {
     type Rows = HashMap<Holdable, i64>;
 
-    fn statement(&self, dialect: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
         let mut statement = Statement::new("select 0, name, expires from kv_lock where ".to_owned());
         statement.add(&dialect.is_any_of("name"), Value::Strings(&self.locks));
         statement.text.push_str(" union all select 1, name, expires from kv_consumer where ");
@@ -200,7 +251,7 @@ impl Query for WhichStore {
     type Rows = Identity;
     const IS_SMALL: bool = true;
 
-    fn statement(&self, _: Dialect, _: &Position) -> Statement<'_> {
+    fn statement(&self, _: Dialect) -> Statement<'_> {
         Statement::new("select store_id, epoch from kv_meta".to_owned())
     }
 

@@ -224,7 +224,7 @@ impl Engine for Fake {
         let mut state = self.state();
         let (position, ()) = state.source().answer(&mut reading).unwrap();
         let names = |value: &Value<'_>| if let Value::Strings(texts) = value { texts.len() } else { 0 };
-        let asked = reading.question.statement(Dialect::Sqlite, &position).values.iter().map(names).sum();
+        let asked = reading.question.statement(Dialect::Sqlite).values.iter().map(names).sum();
         if asked > 0 {
             state.calls.names.push(asked);
         }

@@ -144,7 +144,7 @@ impl Source<'_> {
         let Reading { question, rows, .. } = reading;
         self.at_one_instant(|position| {
             rows.clear();
-            let Statement { text, values } = question.statement(Dialect::Sqlite, position);
+            let Statement { text, values } = question.statement(Dialect::Sqlite);
             each_row(self.connection, &text, &values, |row| Ok(rows.add(row, position)?))?;
             Ok(rows.finish(position)?)
         })

@@ -1,0 +1,1 @@
+//! Which connection strings lead where.
