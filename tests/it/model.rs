@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 use self::plain::{Failure, Model};
 use self::steps::Step;
-use crate::support::{Daemon, START_MS, Site, assert_sound, number_from_environment, postgres, runtime};
+use crate::support::{Daemon, START_MS, Site, assert_sound, number_from_environment, runtime, skipped};
 
 /// The calls of one step, which are made at one instant: writes become one batch, in their order; a read sees committed
 /// changes only, so it runs alone.
@@ -192,7 +192,7 @@ fn run(engine: EngineKind, way: Way, cases: u32) {
         .run(&prop::collection::vec(steps::step(), steps), |steps| {
             match Site::on(engine) {
                 Some(site) => runtime().block_on(check(site, way, steps)),
-                None => postgres::skipped(&format!("the model on {engine:?}, {way:?}")),
+                None => skipped(&format!("the model on {engine:?}, {way:?}")),
             }
             Ok(())
         })

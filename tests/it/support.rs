@@ -2,8 +2,11 @@
 
 mod load;
 pub(crate) mod postgres;
+pub(crate) mod rqlite;
+pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
 
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -85,7 +88,7 @@ impl Site {
 
 /// Runs a case on a store that this process opens.
 pub(crate) fn in_process(engine: EngineKind, name: &str, case: Case) {
-    let Some(site) = Site::on(engine) else { return postgres::skipped(name) };
+    let Some(site) = Site::on(engine) else { return skipped(name) };
     runtime().block_on(async {
         let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
         let store = LocalStore::open(&site.address, Clock::Manual(clock.clone()));
@@ -98,7 +101,7 @@ pub(crate) fn in_process(engine: EngineKind, name: &str, case: Case) {
 
 /// Runs the same case through a daemon and its socket.
 pub(crate) fn through_daemon(engine: EngineKind, name: &str, case: Case) {
-    let Some(site) = Site::on(engine) else { return postgres::skipped(name) };
+    let Some(site) = Site::on(engine) else { return skipped(name) };
     let clock = ManualClock::at(Timestamp::from_unix_ms(START_MS));
     let daemon = Daemon::at(site.address.clone(), site.directory.path(), Clock::Manual(clock.clone()));
     runtime().block_on(async {
@@ -304,6 +307,15 @@ pub(crate) fn peak_bytes(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1_024
+}
+
+/// Says that a test did not run for want of its server, where `scripts/test` counts it.
+pub(crate) fn skipped(name: &str) {
+    // Past the capture of the tests' output, which shows nothing of a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}");
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("skipped-tests");
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+    file.write_all(format!("{name}\n").as_bytes()).unwrap();
 }
 
 /// How long a test runs: its long form is asked for by an environment variable.

@@ -4,8 +4,7 @@ use kv::limits;
 use kv::store::{EngineKind, Put, Store, Subscribe};
 
 use super::OwnDaemon;
-use crate::support::postgres::skipped;
-use crate::support::{Site, json, runtime, wait_until};
+use crate::support::{Site, json, runtime, skipped, wait_until};
 
 /// The connections of kv, with what each has done last and when.
 const SESSIONS: &str = "select pid, query_start, state_change, query from pg_stat_activity

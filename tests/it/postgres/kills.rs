@@ -11,8 +11,10 @@ use kv::Client;
 use kv::store::{Code, EngineKind, Error, Guarded, Put, Store};
 
 use super::{OwnDaemon, follow};
-use crate::support::postgres::{Cluster, skipped};
-use crate::support::{Site, assert_sound, is_alive, json, number_from_environment, runtime, wait_until};
+use crate::support::postgres::Cluster;
+use crate::support::{
+    Site, assert_sound, is_alive, json, number_from_environment, runtime, skipped, wait_until,
+};
 
 const DAEMONS: usize = 4;
 

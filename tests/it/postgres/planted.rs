@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::postgres::{Cluster, skipped};
+use crate::support::postgres::Cluster;
+use crate::support::skipped;
 
 /// Asserts that a test fails on an engine with a fault, and says how it noticed.
 fn sees(defect: &str, test: &str) {

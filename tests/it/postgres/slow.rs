@@ -8,9 +8,9 @@ use kv::Client;
 use kv::store::{EngineKind, Put, Store};
 
 use super::OwnDaemon;
-use crate::support::postgres::{Cluster, skipped};
+use crate::support::postgres::Cluster;
 use crate::support::slow_link::SlowLink;
-use crate::support::{Site, json, runtime};
+use crate::support::{Site, json, runtime, skipped};
 
 const DELAY: Duration = Duration::from_millis(20);
 

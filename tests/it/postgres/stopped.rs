@@ -6,9 +6,9 @@ use kv::limits;
 use kv::store::{Code, EngineKind, Put, Store};
 
 use super::OwnDaemon;
-use crate::support::postgres::{Cluster, Database, skipped};
+use crate::support::postgres::{Cluster, Database};
 use crate::support::slow_link::SlowLink;
-use crate::support::{Site, is_alive, json, runtime, wait_until};
+use crate::support::{Site, is_alive, json, runtime, skipped, wait_until};
 
 /// So slow is the link that a transaction stays open for long enough to be caught.
 const DELAY: Duration = Duration::from_millis(150);

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::copy::{Copy, Transaction};
 use super::{OwnDaemon, follow};
-use crate::support::{Site, assert_sound, number_from_environment, postgres, runtime};
+use crate::support::{Site, assert_sound, number_from_environment, runtime, skipped};
 
 pub(super) const NAME: &str =
     "postgres::stream::what_many_processes_write_is_one_stream_while_sessions_are_ended";
@@ -40,7 +40,7 @@ fn what_many_processes_write_is_one_stream_while_sessions_are_ended() {
     if let Ok(writer) = std::env::var(WRITER) {
         return write(writer.parse().unwrap());
     }
-    let Some(site) = Site::on(EngineKind::Postgres) else { return postgres::skipped(NAME) };
+    let Some(site) = Site::on(EngineKind::Postgres) else { return skipped(NAME) };
     runtime().block_on(async {
         let store = LocalStore::open(&site.address, Clock::System);
         store.init().await.unwrap();

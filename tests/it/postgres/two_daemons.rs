@@ -9,7 +9,7 @@ use kv::store::{
 
 use super::OwnDaemon;
 use crate::support::slow_link::SlowLink;
-use crate::support::{Site, json, postgres, runtime};
+use crate::support::{Site, json, postgres, runtime, skipped};
 
 /// Within this something has come by itself, and not because somebody looked for it.
 const PROMPT: Duration = limits::POSTGRES_LOOK_INTERVAL.checked_div(4).unwrap();
@@ -41,7 +41,7 @@ async fn next_change(subscription: &mut Subscription) -> String {
 #[test]
 fn each_is_told_promptly_of_what_the_other_commits() {
     let Some(site) = Site::on(EngineKind::Postgres) else {
-        return postgres::skipped("each_is_told_promptly_of_what_the_other_commits");
+        return skipped("each_is_told_promptly_of_what_the_other_commits");
     };
     let daemons = both(&site);
     runtime().block_on(async {
@@ -69,7 +69,7 @@ fn each_is_told_promptly_of_what_the_other_commits() {
 #[test]
 fn a_lock_that_is_released_through_one_is_granted_at_once_through_the_other() {
     let Some(site) = Site::on(EngineKind::Postgres) else {
-        return postgres::skipped("a_lock_that_is_released_through_one_is_granted_at_once_through_the_other");
+        return skipped("a_lock_that_is_released_through_one_is_granted_at_once_through_the_other");
     };
     let daemons = both(&site);
     runtime().block_on(async {
@@ -107,7 +107,7 @@ fn a_lock_that_is_released_through_one_is_granted_at_once_through_the_other() {
 #[test]
 fn a_consumer_that_is_held_through_one_is_busy_through_the_other() {
     let Some(site) = Site::on(EngineKind::Postgres) else {
-        return postgres::skipped("a_consumer_that_is_held_through_one_is_busy_through_the_other");
+        return skipped("a_consumer_that_is_held_through_one_is_busy_through_the_other");
     };
     let daemons = both(&site);
     runtime().block_on(async {
@@ -147,7 +147,7 @@ pub(super) const WINDOW: &str =
 #[test]
 fn what_is_committed_while_somebody_begins_to_listen_is_told() {
     const DELAY: Duration = Duration::from_millis(20);
-    let Some(site) = Site::on(EngineKind::Postgres) else { return postgres::skipped(WINDOW) };
+    let Some(site) = Site::on(EngineKind::Postgres) else { return skipped(WINDOW) };
     let link = SlowLink::to(postgres::Cluster::shared().unwrap().address(), DELAY);
     let far = site.database().url_by_way_of(link.address());
     let far = Address::parse(EngineKind::Postgres, &far).unwrap();

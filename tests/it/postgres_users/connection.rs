@@ -1,8 +1,8 @@
 //! How a store on a server is named: connection strings, variables, files.
 
 use super::support::Parts;
-use crate::support::Kv;
-use crate::support::postgres::{Cluster, Database, skipped};
+use crate::support::postgres::{Cluster, Database};
+use crate::support::{Kv, skipped};
 
 /// A database with a store, in which `x` is 1.
 fn filled(cluster: &Cluster) -> Database {

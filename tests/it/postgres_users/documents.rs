@@ -1,8 +1,8 @@
 //! What the documents show on SQLite happens on PostgreSQL too.
 
 use crate::readme::run_document;
-use crate::support::Kv;
-use crate::support::postgres::{Cluster, skipped};
+use crate::support::postgres::Cluster;
+use crate::support::{Kv, skipped};
 
 /// What the commands say that only a file has, and why.
 const ABOUT_FILES: &[(&str, &str)] = &[

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::support::Parts;
 use crate::readme::run_document;
-use crate::support::Kv;
-use crate::support::postgres::{Cluster, binaries, skipped, sql_at};
+use crate::support::postgres::{Cluster, binaries, sql_at};
+use crate::support::{Kv, skipped};
 
 const MANUAL: &str = include_str!("../../../docs/postgresql.md");
 

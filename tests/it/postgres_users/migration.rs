@@ -1,7 +1,7 @@
 //! Steps of the schema: of a store that an older kv has made, of several commands at once, and of a newer kv.
 
-use crate::support::postgres::{Cluster, Database, skipped};
-use crate::support::{Kv, Load, wait_until};
+use crate::support::postgres::{Cluster, Database};
+use crate::support::{Kv, Load, skipped, wait_until};
 
 /// The first version of the schema.
 const FIRST: &str = include_str!("../../../migrations/postgres/0001_store.sql");

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::documents::run_on;
 use super::support::Parts;
-use crate::support::postgres::{Cluster, skipped};
-use crate::support::{Kv, assert_sound, wait_until};
+use crate::support::postgres::Cluster;
+use crate::support::{Kv, assert_sound, skipped, wait_until};
 
 /// A PgBouncer, which ends with this process.
 struct PgBouncer {

@@ -1,8 +1,8 @@
 //! What a server refuses is told by a fitting code, with a hint that helps.
 
 use super::support::{Parts, assert_refused};
-use crate::support::postgres::{Cluster, skipped, sql_at};
-use crate::support::{Kv, wait_until};
+use crate::support::postgres::{Cluster, sql_at};
+use crate::support::{Kv, skipped, wait_until};
 
 const GET: &str = r#"{"op":"get","key":"x"}"#;
 const PUT: &str = r#"{"op":"put","key":"x","value":2}"#;

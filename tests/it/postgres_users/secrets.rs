@@ -8,8 +8,8 @@ use std::process::Stdio;
 use kv::store::{Address, EngineKind};
 
 use super::support::Parts;
-use crate::support::postgres::{Cluster, skipped, sql_at};
-use crate::support::{Kv, wait_until};
+use crate::support::postgres::{Cluster, sql_at};
+use crate::support::{Kv, skipped, wait_until};
 
 /// As it is, and as it stands in a URL: by none of the parts between what has to be encoded.
 const PASSWORD: &str = "canary/warbles@nightjar:finch";

@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use super::support::Parts;
-use crate::support::postgres::{Cluster, Database, binaries, skipped, sql_at};
-use crate::support::{Kv, wait_until};
+use crate::support::postgres::{Cluster, Database, binaries, sql_at};
+use crate::support::{Kv, skipped, wait_until};
 
 /// Two authorities; certificates of a server for `localhost` and 127.0.0.2, so that 127.0.0.1 is a wrong name; two of users.
 const CERTIFICATES: &str = r#"

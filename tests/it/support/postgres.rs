@@ -15,15 +15,6 @@ use uuid::Uuid;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/postgres");
 
-/// Says that a test did not run, where `scripts/test` counts it.
-pub(crate) fn skipped(name: &str) {
-    // Past the capture of the tests' output, which shows nothing of a test that passes.
-    let _ = writeln!(std::io::stderr(), "SKIPPED for want of PostgreSQL: {name}");
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("skipped-tests");
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-    file.write_all(format!("{name}\n").as_bytes()).unwrap();
-}
-
 /// A server with any number of databases.
 pub(crate) struct Cluster {
     /// The database from which others are created.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::support::slow_link::SlowLink;
-use crate::support::{is_alive, wait_until};
+use crate::support::{is_alive, skipped, wait_until};
 
 #[test]
 fn a_database_is_empty_and_not_sorted_by_bytes() {
