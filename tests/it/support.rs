@@ -2,6 +2,7 @@
 
 mod load;
 pub(crate) mod postgres;
+pub(crate) mod rqlite;
 pub(crate) mod slow_link;
 
 use std::io::Write as _;
