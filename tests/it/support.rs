@@ -3,6 +3,7 @@
 mod load;
 pub(crate) mod postgres;
 pub(crate) mod rqlite;
+pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
 
 use std::io::Write as _;
