@@ -58,6 +58,7 @@ pub(crate) struct Site {
     pub(crate) address: Address,
     pub(crate) directory: TempDir,
     database: Option<postgres::Database>,
+    _node: Option<rqlite::Database>,
 }
 
 impl Site {
@@ -66,10 +67,14 @@ impl Site {
         match engine {
             EngineKind::Sqlite => {
                 let directory = TempDir::new().unwrap();
-                Some(Site { address: address(directory.path()), directory, database: None })
+                Some(Site { address: address(directory.path()), directory, database: None, _node: None })
             }
             EngineKind::Postgres => postgres::Cluster::shared().map(Site::in_cluster),
-            EngineKind::Rqlite => unreachable!("no test asks for it yet"),
+            EngineKind::Rqlite => rqlite::Database::lease().map(|node| {
+                let address = Address::parse(EngineKind::Rqlite, node.url()).unwrap();
+                let directory = TempDir::new().unwrap();
+                Site { address, directory, database: None, _node: Some(node) }
+            }),
         }
     }
 
@@ -77,7 +82,7 @@ impl Site {
     pub(crate) fn in_cluster(cluster: &postgres::Cluster) -> Site {
         let database = cluster.database();
         let address = Address::parse(EngineKind::Postgres, &database.url()).unwrap();
-        Site { address, directory: TempDir::new().unwrap(), database: Some(database) }
+        Site { address, directory: TempDir::new().unwrap(), database: Some(database), _node: None }
     }
 
     /// The database of a place on PostgreSQL.

@@ -10,6 +10,12 @@ macro_rules! cases {
         mod sqlite_through_daemon {
             $(#[test] fn $case() { crate::conformance::run!(through_daemon, Sqlite, $case) })*
         }
+        mod rqlite_in_process {
+            $(#[test] fn $case() { crate::conformance::run!(in_process, Rqlite, $case) })*
+        }
+        mod rqlite_through_daemon {
+            $(#[test] fn $case() { crate::conformance::run!(through_daemon, Rqlite, $case) })*
+        }
         mod postgres_in_process {
             $(#[test] fn $case() { crate::conformance::run!(in_process, Postgres, $case) })*
         }

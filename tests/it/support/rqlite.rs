@@ -245,8 +245,9 @@ impl Database {
     fn wipe(&self) {
         let tables =
             self.sql(r"select name from sqlite_schema where type = 'table' and name like 'kv\_%' escape '\'");
-        for table in tables.lines() {
-            self.sql(&format!(r#"drop table "{table}""#));
+        let drops: Vec<_> = tables.lines().map(|table| format!(r#"drop table "{table}""#)).collect();
+        if !drops.is_empty() {
+            self.node().transaction(&drops.iter().map(String::as_str).collect::<Vec<_>>());
         }
     }
 }

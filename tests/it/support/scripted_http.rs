@@ -188,19 +188,33 @@ impl Shared {
             Step::Refuse => return Ok(false),
             Step::Delay(time, step) => {
                 let goes_on = |state: &mut State| !state.is_closed;
-                drop(self.changed.wait_timeout_while(self.lock(), time, goes_on).unwrap());
-                return self.run(*step, request, client);
+                let (state, _) = self.changed.wait_timeout_while(self.lock(), time, goes_on).unwrap();
+                return self.run_if_open(state, *step, request, client);
             }
             Step::Hold(step) => {
                 let mut state = self.lock();
                 let releases = state.releases;
                 state.held += 1;
                 let is_held = |state: &mut State| state.releases == releases && !state.is_closed;
-                self.changed.wait_while(state, is_held).unwrap().held -= 1;
-                return self.run(*step, request, client);
+                let mut state = self.changed.wait_while(state, is_held).unwrap();
+                state.held -= 1;
+                return self.run_if_open(state, *step, request, client);
             }
         }
         Ok(true)
+    }
+
+    /// Does a step that was put off, unless the server has ended meanwhile.
+    fn run_if_open(
+        &self,
+        state: MutexGuard<'_, State>,
+        step: Step,
+        request: &Request,
+        client: &TcpStream,
+    ) -> io::Result<bool> {
+        let is_open = !state.is_closed;
+        drop(state);
+        Ok(is_open && self.run(step, request, client)?)
     }
 
     /// What the real server answers, over a connection for this request alone.

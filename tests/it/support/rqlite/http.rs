@@ -11,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
+use crate::support::wait_until;
+
 /// Longer than a node takes under load, and shorter than it waits for a leader that is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -99,20 +101,36 @@ impl Node {
     /// The rows that a statement of SQL gives, through the log of the cluster: fields are separated by `|`, and rows by
     /// new lines.
     #[track_caller]
-    pub(super) fn sql(&self, text: &str) -> String {
-        let body = Value::from(vec![text]).to_string();
-        let answer = self.request("POST", "/db/request?transaction&level=strong", &body).unwrap();
-        assert_eq!(answer.status, 200, "{text}\n{}", answer.body);
-        let answer: Value = serde_json::from_str(&answer.body).unwrap();
-        let result = &answer["results"][0];
-        assert!(
-            result.is_object() && answer["error"].is_null() && result["error"].is_null(),
-            "{text}\n{answer}"
-        );
-        let rows = result["values"].as_array().map_or(&[][..], Vec::as_slice);
-        let lines =
-            rows.iter().map(|row| row.as_array().unwrap().iter().map(field).collect::<Vec<_>>().join("|"));
-        lines.collect::<Vec<_>>().join("\n")
+    pub(crate) fn sql(&self, text: &str) -> String {
+        self.transaction(&[text]).pop().unwrap()
+    }
+
+    /// The rows that each of some statements gives; all have an effect or none has.
+    #[track_caller]
+    pub(super) fn transaction(&self, statements: &[&str]) -> Vec<String> {
+        let body = Value::from(statements).to_string();
+        let mut answer = None;
+        wait_until("the answer of a leader", || {
+            let last = self.request("POST", "/db/request?transaction&level=strong", &body).unwrap();
+            // There is none at the moment, so nothing was done.
+            let is_done = last.status != 503 || last.body.trim_end() != "leader not found";
+            answer = Some(last);
+            is_done
+        });
+        let Answer { status, body } = answer.unwrap();
+        assert_eq!(status, 200, "{statements:?}\n{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        let results = answer["results"].as_array().filter(|results| results.len() == statements.len());
+        let (Some(results), true) = (results, answer["error"].is_null()) else {
+            panic!("{statements:?}\n{body}");
+        };
+        let rows_of = |result: &Value| {
+            assert!(result["error"].is_null(), "{statements:?}\n{body}");
+            let rows = result["values"].as_array().map_or(&[][..], Vec::as_slice);
+            let row = |row: &Value| row.as_array().unwrap().iter().map(field).collect::<Vec<_>>().join("|");
+            rows.iter().map(row).collect::<Vec<_>>().join("\n")
+        };
+        results.iter().map(rows_of).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::Instant;
 
 use super::*;
-use crate::support::rqlite::Database;
+use crate::support::rqlite::Cluster;
 use crate::support::{skipped, wait_until};
 
 /// A connection that is kept.
@@ -142,8 +142,8 @@ fn an_answer_is_late_or_waits_for_the_test() {
 /// Also answers that rqlite sends in chunks.
 #[test]
 fn a_real_node_is_behind_it() {
-    let Some(database) = Database::lease() else { return skipped("a_real_node_is_behind_it") };
-    let front = ScriptedHttp::in_front_of(database.node().address(), |_| Step::Forward);
+    let Some(cluster) = Cluster::start(1) else { return skipped("a_real_node_is_behind_it") };
+    let front = ScriptedHttp::in_front_of(cluster.node(0).address(), |_| Step::Forward);
     let mut client = Client::to(&front);
     client.ask("/db/execute", r#"["create table kv_t (t text)"]"#);
     for length in [1, 10_000] {
@@ -151,5 +151,5 @@ fn a_real_node_is_behind_it() {
         let answer = String::from_utf8(client.ask("/db/query", &asked).body).unwrap();
         assert!(answer.contains(&format!(r#""values":[["{}"]]"#, "x".repeat(length))), "{answer}");
     }
-    assert_eq!(database.sql("select count(*) from kv_t"), "0");
+    assert_eq!(cluster.sql("select count(*) from kv_t"), "0");
 }
