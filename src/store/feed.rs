@@ -12,6 +12,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::batcher::ended;
 use super::engine::sql::queries::WhichStore;
 use super::engine::{Engine, Snapshot};
 use super::error::Result;
@@ -32,7 +33,7 @@ pub(crate) struct Feed {
     /// The pages that were read last, for subscriptions that are up to date.
     tail: Mutex<Tail>,
     /// Held while the next page of the tail is read for all of them.
-    reading: tokio::sync::Mutex<()>,
+    reading: Arc<tokio::sync::Mutex<()>>,
     /// Limits the pages that are read for single subscriptions, which are far behind.
     replays: Arc<Semaphore>,
     /// Cancelled when the store is being closed.
@@ -47,7 +48,7 @@ impl Feed {
             latest: watch::Sender::new(None),
             listened: Notify::new(),
             tail: Mutex::default(),
-            reading: tokio::sync::Mutex::default(),
+            reading: Arc::default(),
             replays: Arc::new(Semaphore::new(limits::REPLAY_READS)),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -146,20 +147,32 @@ impl Feed {
     }
 
     /// A page that begins at this seq or before it. It holds every wanted change up to its `next`, and may hold others.
-    pub(crate) async fn page(&self, wanted: &Subscribe, store: &Position, seq: u64) -> Result<Arc<TailPage>> {
+    pub(crate) async fn page(
+        self: &Arc<Self>,
+        wanted: &Subscribe,
+        store: &Position,
+        seq: u64,
+    ) -> Result<Arc<TailPage>> {
         if let Some(page) = self.tail().find(store, seq) {
             return Ok(page);
         }
         let head = self.latest.borrow().as_ref().map_or(0, |latest| latest.head);
         if head.saturating_sub(seq) < limits::PAGE_RECORDS as u64 {
-            let _turn = self.reading.lock().await;
+            let turn = Arc::clone(&self.reading).lock_owned().await;
             if let Some(page) = self.tail().find(store, seq) {
                 return Ok(page);
             }
-            let all = Stream { seq, ..Stream::default() };
-            let page = self.read(StreamQuery::of(&all), None).await?;
-            self.tail().push(Arc::clone(&page));
-            return Ok(page);
+            // It goes on when nobody waits for it any more: who waits for less time than it takes, again and again, finds
+            // it in the end.
+            let feed = Arc::clone(self);
+            let reading = tokio::spawn(async move {
+                let _turn = turn;
+                let all = Stream { seq, ..Stream::default() };
+                let page = feed.read(StreamQuery::of(&all), None).await?;
+                feed.tail().push(Arc::clone(&page));
+                Ok(page)
+            });
+            return reading.await.unwrap_or_else(|_| Err(ended()));
         }
         // Held as long as the page lives, so that there are few of them, however many subscriptions are waiting to send
         // theirs.
