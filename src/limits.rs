@@ -199,6 +199,9 @@ pub const WORK_OF_ELEMENT: u64 = 128;
 /// The work of passing over an element or member, or of shifting it to make room, in the unit of [`BATCH_WORK`].
 pub const WORK_OF_PASSED_ELEMENT: u64 = 8;
 
+/// The difference between the clocks of this machine and of the leader of which `status` warns, in milliseconds.
+pub const CLOCK_DIFFERENCE_MS: i64 = 1_000;
+
 /// How long the id of a batch is kept of a daemon that is gone, in milliseconds: where an answer can be lost.
 pub const BATCH_ID_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 

@@ -11,7 +11,7 @@ use super::MAILBOX;
 use crate::limits;
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
-use crate::store::{LocalStore, Reply, Request, Result, Store as _};
+use crate::store::{LocalStore, Reply, Request, Result, Servers, Store as _};
 
 /// Holds the store, and the point reads that have come in since the last tick.
 pub(crate) struct Backend {
@@ -66,6 +66,22 @@ impl Handler<Ask> for Backend {
     fn handle(&mut self, Ask(request): Ask, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move { store.call(request).await })
+    }
+}
+
+/// What the servers behind the store tell of themselves.
+pub(crate) struct AskServers;
+
+impl Message for AskServers {
+    type Result = Result<Servers>;
+}
+
+impl Handler<AskServers> for Backend {
+    type Result = ResponseFuture<Result<Servers>>;
+
+    fn handle(&mut self, AskServers: AskServers, _: &mut Self::Context) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { store.servers().await })
     }
 }
 

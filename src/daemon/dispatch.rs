@@ -14,7 +14,7 @@ use super::clients::Clients;
 use super::memory::Memory;
 use super::store_lock::StoreLock;
 use super::{log, trouble};
-use crate::actors::backend::{Ask, Backend, Points, PointsCallback, WriteGroup};
+use crate::actors::backend::{Ask, AskServers, Backend, Points, PointsCallback, WriteGroup};
 use crate::actors::lock_expiry::{self, LockExpiry};
 use crate::actors::stream_notifier::{Follow, StreamNotifier};
 use crate::limits;
@@ -243,16 +243,21 @@ impl Dispatch {
                 let in_flight_bytes = self.memory.small_in_flight_bytes();
                 let large_in_flight = self.memory.large_in_flight();
                 let started = self.started.to_string();
+                let servers = self.backend.send(AskServers);
                 Box::pin(async move {
-                    let hello = hello.await;
-                    Ok(Answer::Status(Status {
+                    let (hello, servers) = tokio::join!(hello, servers);
+                    let servers = servers.unwrap_or_else(|_| Err(trouble::ending()));
+                    let status = Status {
                         hello,
                         started,
                         connections,
                         processes,
                         in_flight_bytes,
                         large_in_flight,
-                    }))
+                        servers: Vec::new(),
+                        warnings: Vec::new(),
+                    };
+                    Ok(Answer::Status(status.with_servers(servers)))
                 })
             }
             Call::Shutdown => {

@@ -47,9 +47,6 @@ pub const RQLITE_WORDS: usize = 200;
 /// How long a node may take to tell what it is, for `status`.
 pub const RQLITE_STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The difference between the clocks of this machine and of the leader of which `status` warns, in milliseconds.
-pub const CLOCK_DIFFERENCE_MS: i64 = 1_000;
-
 /// The oldest version that is supported: since this one, linearizable reads are what they are called
 /// (<https://github.com/rqlite/rqlite/blob/master/CHANGELOG.md>), and an older one takes the word for `weak`.
 pub const RQLITE_VERSION_MIN: [u64; 3] = [8, 32, 5];

@@ -17,7 +17,7 @@ use super::lease::session_name;
 use super::open::Address;
 use super::page::{ListQuery, NameQuery, StreamQuery, page};
 use super::plan::first_position;
-use super::reply::{Changes, Grant, Lock, Page, Reply};
+use super::reply::{Changes, Grant, Lock, Page, Reply, Servers};
 use super::request::{ConsumerGet, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
@@ -93,6 +93,14 @@ impl LocalStore {
     /// a store open for long should call it from time to time.
     pub async fn tend(&self) {
         self.engine.tend().await;
+    }
+
+    /// What the servers behind the store tell of themselves: the nodes of rqlite. Elsewhere there are none.
+    ///
+    /// # Errors
+    /// `unavailable` when none of them tells it.
+    pub async fn servers(&self) -> Result<Servers> {
+        self.engine.servers().await
     }
 
     /// Ends each delete of a large range after its present slice. To be called when the store is about to be closed while

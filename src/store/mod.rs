@@ -56,7 +56,7 @@ pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_
 use reply::answer;
 pub use reply::{
     Changes, Compacted, Consumer, Deleted, Grant, Identity, Lock, MutationResult, Page, Reply, Restored,
-    Written,
+    Server, Servers, Written,
 };
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,

@@ -279,3 +279,31 @@ impl Reply {
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(Code::Internal, format!("the store answered something else: {reply:?}"))
 }
+
+/// What the servers behind a store tell of themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Each of them.
+    pub servers: Vec<Server>,
+    /// By how many milliseconds the clock that decides about expiries is ahead of that of this machine.
+    pub clock_ahead_ms: i64,
+}
+
+/// One of the servers of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// What the servers call it.
+    pub name: String,
+    /// Its address, as it tells it.
+    pub address: String,
+    /// Its version, where it can be asked.
+    pub version: Option<String>,
+    /// Whether it leads the others.
+    pub is_leader: bool,
+    /// Whether the others reach it.
+    pub is_reachable: bool,
+    /// The last entry of the common log that it has carried out, where it can be asked from here.
+    pub applied_index: Option<u64>,
+    /// Why it is not reached.
+    pub error: Option<String>,
+}

@@ -28,7 +28,7 @@ use super::plan::{Outcome, Progress};
 use super::plan::{Plan, Rows};
 use super::position::Position;
 use super::record::Record;
-use super::reply::{Compacted, Restored};
+use super::reply::{Compacted, Restored, Servers};
 
 /// A database that holds one store.
 ///
@@ -75,6 +75,11 @@ pub(crate) trait Engine: Send + Sync {
     /// Puts the store that was staged under this epoch in the place of the present one. Requests under way are finished
     /// first; a repeated call changes nothing.
     async fn restore(&self, epoch: &str) -> Result<Restored>;
+
+    /// What the servers behind the store tell of themselves; nothing where there are none, or where they tell nothing.
+    async fn servers(&self) -> Result<Servers> {
+        Ok(Servers::default())
+    }
 
     /// Whether this process must not write any more: it should end, and the next one recovers the store.
     fn has_failed(&self) -> bool;

@@ -17,6 +17,7 @@ mod error;
 mod http;
 mod look;
 mod migrate;
+mod nodes;
 mod read;
 mod statement;
 
@@ -36,7 +37,7 @@ use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::rqlite::RqlitePlace;
-use crate::store::reply::{Compacted, Restored};
+use crate::store::reply::{Compacted, Restored, Servers};
 use crate::store::time::Clock;
 
 /// A store on rqlite nodes.
@@ -175,6 +176,10 @@ impl Engine for Rqlite {
     async fn restore(&self, _: &str) -> Result<Restored> {
         Err(Error::new(Code::Unsupported, "a store on rqlite is not restored by kv")
             .hint("rqlite restores a copy of itself: https://rqlite.io/docs/guides/backup/"))
+    }
+
+    async fn servers(&self) -> Result<Servers> {
+        self.core.servers().await
     }
 
     fn has_failed(&self) -> bool {

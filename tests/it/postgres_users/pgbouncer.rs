@@ -100,13 +100,15 @@ fn a_pool_of_transactions_is_refused_and_told_what_is_needed() {
         let output = kv.shell(script);
         let (out, err) =
             (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-        let refused = err.matches("(unsupported)").count();
-        assert_eq!(err.matches("pool_mode = session").count(), refused, "{mode}: {err}");
-        assert_eq!(out.lines().count() + refused, 40, "{mode}: {err}");
-        assert_eq!(
-            database.sql("select count(*) from kv.kv_record where key like 'k%'"),
-            out.lines().count().to_string()
-        );
+        // The pooler also ends connections, in the middle of what they do: what is known to have failed is told so, and what
+        // is not known is told that.
+        let ends = |code: &str| err.lines().filter(|line| *line == code).count();
+        let (written, failed, unknown) = (out.lines().count(), ends("1") + ends("6"), ends("8"));
+        assert_eq!(written + failed + unknown, 40, "{mode}: {err}");
+        assert_eq!(err.matches("pool_mode = session").count(), err.matches("(unsupported)").count(), "{err}");
+        let there: usize =
+            database.sql("select count(*) from kv.kv_record where key like 'k%'").parse().unwrap();
+        assert!((written..=written + unknown).contains(&there), "{mode}: {there} of {written}, {err}");
         assert_sound(&kv::store::Address::parse(kv::store::EngineKind::Postgres, &direct).unwrap());
     }
 }

@@ -35,7 +35,7 @@ impl Cluster {
 
     /// With options of `tests/servers/rqlite`: `auth`, `tls` and `mutual`.
     pub(crate) fn start_with(nodes: usize, options: &[&str]) -> Option<Cluster> {
-        (!is_unwanted()).then(|| Server::start(nodes, options))
+        (!is_unwanted()).then(|| Server::start(nodes, options, &std::env::temp_dir()))
     }
 
     /// The URL of all nodes, with the password if there is one.
@@ -166,8 +166,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(nodes: usize, options: &[&str]) -> Cluster {
-        let directory = std::env::temp_dir().join(format!("kv-rqlite-{}", Uuid::new_v4().simple()));
+    fn start(nodes: usize, options: &[&str], root: &Path) -> Cluster {
+        let directory = root.join(format!("kv-rqlite-{}", Uuid::new_v4().simple()));
         let mut process = Command::new(SCRIPT)
             .arg("run")
             .arg(&directory)
@@ -204,6 +204,14 @@ impl Drop for Server {
         drop(self.requests.take());
         let _ = self.process.wait();
     }
+}
+
+/// Where a node need not wait for a disk: in memory, if there is enough of it for the largest values.
+fn fast_directory() -> &'static Path {
+    const ENOUGH_BYTES: u64 = 2 << 30;
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |state| state.f_bavail * state.f_frsize);
+    if free >= ENOUGH_BYTES { memory } else { Path::new("/tmp") }
 }
 
 /// A node for a test alone, without tables of kv.
@@ -290,7 +298,7 @@ impl Pool {
         let is_none = |free: &mut Vec<Place>| free.is_empty() && !self.starts_nodes;
         let place = self.returned.wait_while(self.free.lock().unwrap(), is_none).unwrap().pop();
         let place = place.unwrap_or_else(|| {
-            let cluster = Server::start(1, &[]);
+            let cluster = Server::start(1, &[], fast_directory());
             Place { url: cluster.url.clone(), node: cluster.nodes[0].clone(), _cluster: Some(cluster) }
         });
         let database = Database { place: Some(place), pool: self };

@@ -148,12 +148,12 @@ fn check_version(place: &RqlitePlace, headers: &HeaderMap) -> std::result::Resul
 }
 
 /// Why there is no answer.
-fn of_sending(error: &reqwest::Error) -> Trouble {
+pub(super) fn of_sending(error: &reqwest::Error) -> Trouble {
     let words = words(error);
     if error.is_connect() { Trouble::Unsent(words) } else { Trouble::Lost(words) }
 }
 
-fn of_status(place: &RqlitePlace, status: StatusCode, body: &[u8]) -> Trouble {
+pub(super) fn of_status(place: &RqlitePlace, status: StatusCode, body: &[u8]) -> Trouble {
     let words = String::from_utf8_lossy(body);
     if status == StatusCode::SERVICE_UNAVAILABLE && words.trim() == "leader not found" {
         return Trouble::NoLeader;

@@ -58,6 +58,17 @@ impl Core {
         Ok(Standing { position: sql::position(&Tail(3, &row), opened)?, now_ms: number(0)? })
     }
 
+    /// The time by the clock of the leader, in milliseconds since 1970 UTC.
+    pub(super) async fn now_ms_of_leader(&self) -> Result<i64, Error> {
+        let text = format!("select {}", Dialect::Rqlite.now_ms());
+        let read =
+            self.cluster.read(Kind::Read, Body::of([Statement { text, values: Vec::new() }]), |rows| {
+                let row = rows.first().ok_or_else(|| Damage::new("an answer is missing"))?.only()?;
+                Ok(row.integer(0)?.ok_or_else(|| Damage::new("a number is missing"))?)
+            });
+        read.await.map_err(|trouble| trouble.describe(&self.cluster.place))
+    }
+
     pub(super) async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>, Error> {
         let Reading { question, mut rows, .. } = reading;
         let read = self.read_standing(question.statement(Dialect::Rqlite), |position, found| {
