@@ -2,7 +2,7 @@
 //!
 //! - `wire`, `load`, `client`: the client, one thread that costs both servers the same
 //! - `daemon`, `redis`, `bare`, `in_process`: the candidates
-//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`, `postgres`: the measurements
+//! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`, `postgres`, `rqlite`: the measurements
 //! - `process`: what the system tells about a process; `report`: figures, ratios and bounds
 
 #![allow(
@@ -30,6 +30,7 @@ mod process;
 mod push;
 mod redis;
 mod report;
+mod rqlite;
 mod scans;
 mod throughput;
 mod wire;
@@ -91,6 +92,7 @@ fn main() {
             Section::Memory => memory::run(&place, &scale, &mut report),
             Section::Idle => idle::run(&place, &scale, &mut report),
             Section::Postgres => postgres::run(&place, &scale, &mut report),
+            Section::Rqlite => rqlite::run(&place, &scale, &mut report),
         }
     }
     drop(place);

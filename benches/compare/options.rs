@@ -48,6 +48,8 @@ pub enum Section {
     Idle,
     /// Puts and gets on PostgreSQL against single statements
     Postgres,
+    /// Puts and gets on rqlite against single requests
+    Rqlite,
 }
 
 /// How much is measured.

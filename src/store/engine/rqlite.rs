@@ -90,6 +90,11 @@ impl History {
         self.batches.load(Ordering::SeqCst)
     }
 
+    /// The number of this opening of the store.
+    fn opened(&self) -> u64 {
+        self.opened.load(Ordering::SeqCst)
+    }
+
     /// Notes what a read has found, which had to find `least`; answers the number of this opening of the store.
     fn note(&self, least: u64, found: u64) -> u64 {
         if found < least {
@@ -98,7 +103,7 @@ impl History {
             return self.opened.fetch_add(1, Ordering::SeqCst) + 1;
         }
         self.batches.fetch_max(found, Ordering::SeqCst);
-        self.opened.load(Ordering::SeqCst)
+        self.opened()
     }
 
     /// Notes a batch of this process.

@@ -78,8 +78,7 @@ impl Core {
         let statements = body.count();
         let sent = Sent { id, body: body.into_json().into(), statements, batches: batches + 1 };
         let Plan { outcomes, unfinished, meta, .. } = plan;
-        let opened = self.history.note(0, 0);
-        let position = Some(Position::of(meta, opened));
+        let position = Some(Position::of(meta, self.history.opened()));
         let decision = Decision { outcomes, unfinished, position, leaves_trimmed };
         match Told::of(self.cluster.write(&sent.body, sent.statements).await) {
             Told::Committed => {
