@@ -278,6 +278,9 @@ pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a connection that waits for its client checks whether other clients wait for memory.
 pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the daemon keeps free memory for the next requests, in milliseconds: it returns to the system bit by bit.
+pub const MEMORY_KEPT_MS: isize = 1_000;
+
 /// The bytes that are read from a connection at once, into a buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
