@@ -398,6 +398,12 @@ pub const SLOW_COMMIT: Duration = Duration::from_secs(1);
 /// Interval at which a daemon checks whether it is idle and whether its socket is still there.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The same interval once no client was connected for [`QUIET_AFTER`]: a daemon that nobody uses hardly takes CPU.
+pub const QUIET_WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The time without any connection after which a daemon checks less often.
+pub const QUIET_AFTER: Duration = Duration::from_secs(10);
+
 /// Pause before a daemon that is out of file descriptors accepts a connection again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

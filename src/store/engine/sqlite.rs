@@ -276,6 +276,10 @@ impl Engine for Sqlite {
     }
 
     async fn tend(&self) {
+        if !self.worker.has_begun() {
+            // Nothing was ever opened.
+            return;
+        }
         if let Some(database) = self.core.published() {
             database.readers.as_ref().map(Readers::age);
             // Most of the time there is nothing to do, and the thread that writes need not be woken.
