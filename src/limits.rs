@@ -291,6 +291,9 @@ pub const SHORTAGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval at which a connection that waits for its client checks whether other clients wait for memory.
 pub const SHORTAGE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long the daemon keeps free memory for the next requests, in milliseconds: it returns to the system bit by bit.
+pub const MEMORY_KEPT_MS: isize = 1_000;
+
 /// The bytes that are read from a connection at once, into a buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
@@ -407,6 +410,12 @@ pub const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
 /// Interval at which a daemon checks whether it is idle and whether its socket is still there.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same interval once no client was connected for [`QUIET_AFTER`]: a daemon that nobody uses hardly takes CPU.
+pub const QUIET_WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The time without any connection after which a daemon checks less often.
+pub const QUIET_AFTER: Duration = Duration::from_secs(10);
 
 /// Pause before a daemon that is out of file descriptors accepts a connection again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

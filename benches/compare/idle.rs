@@ -13,8 +13,8 @@ use crate::report::{Cell, Report, Row};
 const ALONE_MAX_PERCENT: f64 = 0.01;
 const FOLLOWED_MAX_PERCENT: f64 = 0.1;
 
-/// Waits until earlier work is finished.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Waits until earlier work is finished, and until the daemon has noticed that it is idle (`limits::QUIET_AFTER`).
+const SETTLE: Duration = Duration::from_secs(11);
 
 pub fn run(place: &Place, scale: &Scale, report: &mut Report) {
     let alone = Daemon::start(place, "alone", 100);

@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 pub struct Options {
     /// What is measured; everything by default
     sections: Vec<Section>,
-    /// Short measures, in less than 40 s: for a first look, with more noise
+    /// Short measures, in less than a minute: for a first look, with more noise
     #[arg(long, conflicts_with = "long")]
     quick: bool,
     /// Costs are measured at 1,000,000 keys, not at 100,000

@@ -131,6 +131,9 @@ pub async fn run(
                 }
             },
             _ = watch.tick() => {
+                if idle_since.elapsed() >= limits::QUIET_AFTER {
+                    watch.reset_after(limits::QUIET_WATCH_INTERVAL);
+                }
                 let is_alone = clients.connections() == 0;
                 if !is_alone {
                     idle_since = Instant::now();

@@ -58,6 +58,10 @@ pub const SQLITE_READERS: usize = 4;
 /// How many polls for commits of other processes are made between two checks whether the files are still the same.
 pub const LOOKS_AT_ONE_FILE: u32 = 4;
 
+/// Interval of these polls while no process writes to the log, as far as the kernel tells: on some file systems it tells
+/// nothing.
+pub const QUIET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The most bytes of memory that the cache of records may take, with the lines that are made of them.
 pub const CACHE_BYTES: usize = 12 * 1_024 * 1_024;
 

@@ -1,17 +1,20 @@
 //! Drives each batch of writes to its end, on any engine: an attempt, fewer writes at a time after an error of the
 //! database, another plan when other processes were faster, a look at what became of an answer that was lost.
 //!
-//! Each write is answered, and its changes are published, as soon as the attempt that held it has ended. Only a delete of a
-//! large range takes several: see [`slices`].
+//! Each write is answered, and its changes are published, as soon as the attempt that held it has ended; when other writes
+//! wait by then, the engine is handed the next batch first. Only a delete of a large range takes several attempts: see
+//! [`slices`].
 
 mod slices;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -126,6 +129,9 @@ pub(super) async fn write_lane(
     let weight_max = engine.batch_bytes_max();
     let mut driver = Driver::new(&*engine, |position| feed.publish(position), ending);
     loop {
+        if gathering.is_idle() {
+            driver.tell();
+        }
         if driver.has_unfinished() {
             // Whoever waits by now has its turn before the next slice. Whoever comes meanwhile has it behind that slice, or
             // the delete would never end under load.
@@ -144,8 +150,9 @@ pub(super) async fn write_lane(
             continue;
         }
         let Some(gathered) = gathering.next(weight_max).await else { break };
-        driver.drive(gathered).await;
+        driver.drive_ahead(gathered).await;
     }
+    driver.tell();
     let mut leaves_trimmed = driver.leaves_trimmed;
     let deadline = Instant::now() + limits::SWEEP_AT_CLOSE;
     while leaves_trimmed && Instant::now() < deadline {
@@ -169,6 +176,8 @@ struct Driver<'a, P> {
     publish: P,
     /// When this is cancelled, the store is about to be closed.
     ending: CancellationToken,
+    /// The callers of the last batch, who are told once the engine has the next one.
+    untold: Option<(Callers, Vec<Outcome>)>,
     /// Deletes that are not at their end. Each gets a slice in turn.
     unfinished: VecDeque<Unfinished>,
     /// Whether what was trimmed may still take space.
@@ -177,20 +186,33 @@ struct Driver<'a, P> {
 
 impl<'a, P: Fn(Position)> Driver<'a, P> {
     fn new(engine: &'a dyn Engine, publish: P, ending: CancellationToken) -> Driver<'a, P> {
-        Driver { engine, publish, ending, unfinished: VecDeque::new(), leaves_trimmed: false }
+        Driver { engine, publish, ending, untold: None, unfinished: VecDeque::new(), leaves_trimmed: false }
     }
 
     /// Drives what was gathered; only deletes of large ranges, and what their callers wrote behind them, are left unfinished.
     async fn drive(&mut self, gathered: Vec<Writes>) {
+        self.drive_ahead(gathered).await;
+        self.tell();
+    }
+
+    /// As [`drive`](Driver::drive), and leaves some callers to be told when the next batch is under way.
+    async fn drive_ahead(&mut self, gathered: Vec<Writes>) {
         let (callers, writes) = Callers::of(gathered);
         self.drive_batch(callers, Batch::new(writes)).await;
+    }
+
+    /// Tells the callers of the last batch, unless they were told.
+    fn tell(&mut self) {
+        if let Some((mut callers, outcomes)) = self.untold.take() {
+            callers.tell(outcomes);
+        }
     }
 
     async fn drive_batch(&mut self, mut callers: Callers, mut rest: Batch) {
         let mut at_once = rest.len();
         while rest.len() > 0 {
             let batch = rest.first(at_once);
-            let outcomes = match attempt(self.engine, &batch).await {
+            let outcomes = match self.attempt(&batch).await {
                 Ok(decision) => {
                     self.note(&decision);
                     // What stopped a larger batch may be behind by now.
@@ -214,7 +236,22 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
                 }
             };
             rest = rest.skip(outcomes.len());
+            if rest.len() == 0 {
+                self.untold = Some((callers, outcomes));
+                return;
+            }
             callers.tell(outcomes);
+        }
+    }
+
+    /// As [`attempt`]. While the engine works, the callers of the last batch are told: in that time it would be idle.
+    async fn attempt(&mut self, batch: &Batch) -> Result<Decision, Failure> {
+        let mut attempt = pin!(attempt(self.engine, batch));
+        let ended = attempt.as_mut().now_or_never();
+        self.tell();
+        match ended {
+            Some(ended) => ended,
+            None => attempt.await,
         }
     }
 
@@ -285,7 +322,6 @@ impl Failure {
 mod tests {
     use std::cell::RefCell;
 
-    use futures_util::FutureExt as _;
     use tokio::sync::Notify;
 
     use super::*;
@@ -404,5 +440,28 @@ mod tests {
         go_on.notify_one();
         driving.await;
         assert!(told[1].try_recv().unwrap()[0].is_ok());
+    }
+
+    /// While others wait, the engine gets their batch first, and works on it while the callers of the last one are told.
+    #[tokio::test]
+    async fn callers_are_told_while_the_next_batch_is_under_way() {
+        let go_on = Arc::new(Notify::new());
+        let engine = Fake::new([Fault::Slow(Arc::clone(&go_on)), Fault::Slow(Arc::clone(&go_on))]);
+        let feed = Arc::new(Feed::new(Arc::clone(&engine) as Arc<dyn Engine>));
+        let (send, queue) = mpsc::unbounded_channel();
+        let lane = write_lane(Arc::clone(&engine) as Arc<dyn Engine>, feed, queue, CancellationToken::new());
+        let mut lane = Box::pin(lane);
+        let mut step = move || (&mut lane).now_or_never().is_none();
+        let (first, mut told_first) = puts(&[&["a"]]);
+        let (second, mut told_second) = puts(&[&["b"]]);
+        first.into_iter().for_each(|writes| send.send(writes).unwrap());
+        assert!(step() && told_first[0].try_recv().is_err(), "it is under way");
+        second.into_iter().for_each(|writes| send.send(writes).unwrap());
+        go_on.notify_one();
+        assert!(step() && told_first[0].try_recv().unwrap()[0].is_ok());
+        assert_eq!(engine.take_calls().attempts, [1, 1], "the second one is under way");
+        assert!(told_second[0].try_recv().is_err());
+        go_on.notify_one();
+        assert!(step() && told_second[0].try_recv().unwrap()[0].is_ok(), "nobody waits for another batch");
     }
 }

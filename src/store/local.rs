@@ -57,7 +57,7 @@ pub struct LocalStore {
 
 impl LocalStore {
     /// Opens the store at this address. Touches nothing before the first request, and only [`init`](Store::init)
-    /// creates anything. Must be called within a tokio runtime with its timers enabled.
+    /// creates anything. Must be called within a tokio runtime with its timers and I/O enabled.
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
         LocalStore::with_engine(address.engine(clock.clone()), clock)

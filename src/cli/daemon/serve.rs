@@ -11,6 +11,7 @@ use kv::limits;
 use kv::meeting::handover::{self, Handover, Report};
 use kv::meeting::place::Place;
 use kv::store::{Address, Clock, Code, EngineKind, Error, Result};
+use tikv_jemalloc_ctl::{Access as _, AsName as _};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -60,10 +61,8 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
-    // Free memory returns to the system even without requests. If the thread for that cannot be started, it returns
-    // later.
-    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
-        tracing::debug!(%error, "memory is given back by requests only");
+    if let Err(error) = give_memory_back() {
+        tracing::debug!(%error, "memory is given back late, and by requests only");
     }
     daemon::block_on(async {
         survive_file_size_limit()?;
@@ -95,6 +94,15 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
         daemon::run(config, listener, Some(instance), store_lock, stop).await;
         Ok(())
     })
+}
+
+/// Makes free memory return to the system soon, and without requests.
+fn give_memory_back() -> tikv_jemalloc_ctl::Result<()> {
+    // The arena that there is, and those that come.
+    for kept in ["arena.0.dirty_decay_ms\0", "arenas.dirty_decay_ms\0"] {
+        kept.name().write(limits::MEMORY_KEPT_MS)?;
+    }
+    tikv_jemalloc_ctl::background_thread::write(true)
 }
 
 /// The locks that make this process the daemon of its store.

@@ -3,7 +3,7 @@
 //!
 //! The caller is told once, at the end. Of one that fails on its way, what is done stays done.
 
-use super::{Batch, Callers, Driver, attempt};
+use super::{Batch, Callers, Driver};
 use crate::store::batcher::{Told, ended};
 use crate::store::error::Error;
 use crate::store::plan::Progress;
@@ -43,7 +43,7 @@ impl<P: Fn(Position)> Driver<'_, P> {
         let attempted = if self.ending.is_cancelled() {
             Err(ended())
         } else {
-            attempt(self.engine, &batch.slice(&progress)).await.map_err(super::Failure::into_error)
+            self.attempt(&batch.slice(&progress)).await.map_err(super::Failure::into_error)
         };
         let outcomes = match attempted {
             Ok(decision) => {
@@ -65,6 +65,7 @@ impl<P: Fn(Position)> Driver<'_, P> {
         let behind = batch.skip(1);
         if behind.len() > 0 {
             self.drive_batch(Callers::one(behind.len(), told), behind).await;
+            self.tell();
         }
     }
 }

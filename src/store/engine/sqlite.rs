@@ -27,6 +27,7 @@ mod header;
 mod history;
 mod left_log;
 mod load;
+mod log_watch;
 mod migrate;
 mod open;
 mod place;
@@ -47,6 +48,7 @@ use async_trait::async_trait;
 
 use self::database::{Continuity, Database};
 use self::error::in_use;
+use self::log_watch::LogWatch;
 use self::readers::Readers;
 use self::retire::Opened;
 use self::worker::{Turn, Worker};
@@ -239,20 +241,25 @@ impl Engine for Sqlite {
     }
 
     async fn changed(&self) -> Result<()> {
-        if self.core.place == SqlitePlace::Memory {
+        let SqlitePlace::File { path, .. } = &self.core.place else {
             // No other process has a store that is in memory.
             return std::future::pending().await;
-        }
+        };
+        let mut looks = limits::LOOKS_AT_ONE_FILE;
         loop {
             // Whether the files are still the same is checked more rarely: it is the expensive part.
             let database = self.database().await?;
-            for _ in 0..limits::LOOKS_AT_ONE_FILE {
+            let mut log = LogWatch::on(path);
+            for _ in 0..looks {
                 tokio::time::sleep(limits::LOOK_INTERVAL).await;
                 let changed = database.readers.as_ref().map(Readers::has_changed).transpose();
                 if changed.map_err(|trouble| trouble.describe(&self.core.place))?.unwrap_or(true) {
                     return Ok(());
                 }
             }
+            // What was written by now is committed soon.
+            let is_written = log.is_written(limits::QUIET_LOOK_INTERVAL).await;
+            looks = if is_written { limits::LOOKS_AT_ONE_FILE } else { 1 };
         }
     }
 
@@ -269,6 +276,10 @@ impl Engine for Sqlite {
     }
 
     async fn tend(&self) {
+        if !self.worker.has_begun() {
+            // Nothing was ever opened.
+            return;
+        }
         if let Some(database) = self.core.published() {
             database.readers.as_ref().map(Readers::age);
             // Most of the time there is nothing to do, and the thread that writes need not be woken.

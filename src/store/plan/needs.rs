@@ -1,7 +1,5 @@
 //! What a batch must know before it can be decided.
 
-use std::collections::HashSet;
-
 use super::ranges::{CountedRange, Progress};
 use crate::limits;
 use crate::store::keys::KeyRange;
@@ -12,7 +10,7 @@ use crate::store::request::{Delete, Mutation, Target, Write, WriteOperation};
 pub(crate) struct Needs<'a> {
     /// So many requests, from the first on, are decided together; the rest comes after them.
     pub requests: usize,
-    /// The records of these keys.
+    /// The records of these keys, each once and in order, because neighbours share pages of the database.
     pub keys: Vec<&'a str>,
     /// The keys whose values are needed too, in order of arrival: as many as fit
     /// [`BATCH_LOADED_BYTES`](crate::limits::BATCH_LOADED_BYTES), and at least the first one that exists.
@@ -47,7 +45,6 @@ impl<'a> Needs<'a> {
     /// decided by itself.
     pub(crate) fn of(batch: &'a [Write], progress: Option<&Progress>) -> Needs<'a> {
         let mut needs = Needs::default();
-        let mut keys = HashSet::new();
         for request in batch {
             let alone = deletes_a_range(&request.operation);
             if alone && needs.requests > 0 {
@@ -58,9 +55,9 @@ impl<'a> Needs<'a> {
             needs.locks.extend(request.fence.as_ref().map(|fence| fence.lock.as_str()));
             needs.counted = CountedRange::of(&request.operation, progress);
             match &request.operation {
-                WriteOperation::Apply(mutation) => needs.add(mutation, &mut keys),
+                WriteOperation::Apply(mutation) => needs.add(mutation),
                 WriteOperation::Mutate(mutations) => {
-                    mutations.iter().for_each(|mutation| needs.add(mutation, &mut keys));
+                    mutations.iter().for_each(|mutation| needs.add(mutation));
                     needs.ranges = loaded_ranges(mutations);
                 }
                 WriteOperation::LockAcquire(request) => {
@@ -78,26 +75,23 @@ impl<'a> Needs<'a> {
                 break;
             }
         }
-        needs.keys = keys.into_iter().collect();
+        needs.keys.sort_unstable();
+        needs.keys.dedup();
         needs
     }
 
-    fn add(&mut self, mutation: &'a Mutation, keys: &mut HashSet<&'a str>) {
+    fn add(&mut self, mutation: &'a Mutation) {
         match mutation {
-            Mutation::Put(put) => {
-                keys.insert(&put.key);
-            }
+            Mutation::Put(put) => self.keys.push(&put.key),
             Mutation::Patch(patch) => {
-                keys.insert(&patch.key);
+                self.keys.push(&patch.key);
                 self.values.push(&patch.key);
             }
             Mutation::Delete(Delete { target: Target::Keys(named), .. }) => {
-                keys.extend(named.iter().map(String::as_str));
+                self.keys.extend(named.iter().map(String::as_str));
             }
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => {}
-            Mutation::Check(check) => {
-                keys.insert(&check.key);
-            }
+            Mutation::Check(check) => self.keys.push(&check.key),
         }
     }
 }

@@ -60,7 +60,7 @@ impl<R: Clone> Table<R> {
         };
     }
 
-    /// The rows to write and the keys to remove.
+    /// The rows to write, in the order of their keys, and the keys to remove.
     pub(super) fn into_changes(self) -> (Vec<(String, R)>, Vec<String>) {
         let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         for (key, slot) in self.0 {
@@ -70,6 +70,8 @@ impl<R: Clone> Table<R> {
                 _ => {}
             }
         }
+        // Neighbours share pages of the database.
+        puts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         (puts, deletes)
     }
 }

@@ -11,9 +11,13 @@ use crate::store::time::Timestamp;
 /// The columns of a table, or of a part of it, as a literal for `concat!`. The functions of the same names read them, and
 /// those with `_values` give what is written into them.
 macro_rules! columns {
+    // `kv_record` without its keys and values.
+    (record_middle) => {
+        "version, revision, type, created, updated"
+    };
     // `kv_record` without its values.
     (record_head) => {
-        "\"key\", version, revision, type, created, updated"
+        concat!("\"key\", ", $crate::store::engine::sql::columns!(record_middle))
     };
     (record) => {
         concat!($crate::store::engine::sql::columns!(record_head), ", value")

@@ -20,14 +20,34 @@ pub(super) struct Readers {
     standing: Option<StandingFiles>,
     /// Used on the thread of the caller, so it never waits for other processes.
     quick: Mutex<Option<QuickReader>>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<IdleReaders>,
     /// One permit for each connection that may be in use at the same time.
     pub(super) turns: Arc<Semaphore>,
+}
+
+/// The connections for reads that may take long, without those in use.
+#[derive(Default)]
+struct IdleReaders {
+    connections: Vec<Connection>,
+    last_use: Age,
+}
+
+/// How often [`Readers::age`] was called since the last use.
+#[derive(Default)]
+struct Age(u8);
+
+impl Age {
+    /// Counts a call; answers true once, when there was no use between two calls.
+    fn ends_use(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 == 2
+    }
 }
 
 /// The connection for reads that are answered at once.
 struct QuickReader {
     connection: Connection,
+    last_use: Age,
     cache: Cache,
     /// SQLite's `data_version` at the last check (<https://www.sqlite.org/pragma.html#pragma_data_version>).
     data_version: Option<i64>,
@@ -52,7 +72,8 @@ impl Readers {
         if quick.is_none() {
             let connection = self.connect()?;
             connection.busy_timeout(Duration::ZERO)?;
-            *quick = Some(QuickReader { connection, cache: Cache::default(), data_version: None });
+            let (cache, last_use) = (Cache::default(), Age::default());
+            *quick = Some(QuickReader { connection, last_use, cache, data_version: None });
         }
         Ok(())
     }
@@ -63,7 +84,8 @@ impl Readers {
         read: impl FnOnce(&Connection, &mut Cache) -> Result<T>,
     ) -> Option<Result<T>> {
         let mut quick = lock(&self.quick);
-        let QuickReader { connection, cache, .. } = quick.as_mut()?;
+        let QuickReader { connection, last_use, cache, .. } = quick.as_mut()?;
+        *last_use = Age::default();
         match read(connection, cache) {
             Err(Trouble::Sqlite(error)) if is_busy(&error) => None,
             outcome => Some(outcome),
@@ -79,19 +101,33 @@ impl Readers {
         Ok(before != *data_version)
     }
 
-    /// Frees the memory of records that were not read lately.
+    /// Frees the memory of records that were not read lately, and that of connections that were not used lately. To be
+    /// called from time to time.
     pub(super) fn age(&self) {
-        if let Some(quick) = lock(&self.quick).as_mut() {
-            quick.cache.age();
+        let mut idle = lock(&self.idle);
+        if idle.last_use.ends_use() {
+            idle.connections.clear();
+        }
+        drop(idle);
+        if let Some(QuickReader { connection, last_use, cache, .. }) = lock(&self.quick).as_mut() {
+            cache.age();
+            // Pages of the database, which SQLite would keep for as long as the connection is open.
+            if last_use.ends_use()
+                && let Err(error) = connection.execute_batch("pragma shrink_memory")
+            {
+                tracing::debug!(%error, "the memory of a connection is not freed");
+            }
         }
     }
 
     /// Reads on this thread, which may block. The caller holds a turn.
     pub(super) fn aside<T>(&self, read: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let idle = lock(&self.idle).pop();
+        let idle = lock(&self.idle).connections.pop();
         let connection = idle.map_or_else(|| self.connect(), Ok)?;
         let outcome = read(&connection);
-        lock(&self.idle).push(connection);
+        let mut idle = lock(&self.idle);
+        idle.connections.push(connection);
+        idle.last_use = Age::default();
         outcome
     }
 }

@@ -32,6 +32,11 @@ impl Worker {
         Arc::clone(&self.turn).try_lock_owned().ok()
     }
 
+    /// Whether there was any work.
+    pub(super) fn has_begun(&self) -> bool {
+        self.jobs.get().is_some()
+    }
+
     /// Whether work is under way.
     pub(super) fn is_busy(&self) -> bool {
         self.turn.try_lock().is_err()
