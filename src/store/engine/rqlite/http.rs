@@ -65,7 +65,7 @@ pub(super) fn client(place: &RqlitePlace) -> Result<Client> {
     if let Some((proxy, except)) = place.proxy() {
         // It was read when the place was made.
         let proxy = Proxy::all(proxy).map_err(|error| internal(&error))?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(except)));
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
     }
     builder.build().map_err(|error| internal(&error))
 }
