@@ -1,0 +1,3 @@
+//! What users of rqlite expect, by the real binary on real nodes.
+
+mod documents;
