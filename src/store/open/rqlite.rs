@@ -21,7 +21,7 @@ use crate::store::time::Clock;
 const PORT: u16 = 4001;
 
 /// What may stand behind the `?`.
-const PARAMETERS: &str = "user, password, ca, cert, key, proxy and no_proxy";
+const PARAMETERS: &[&str] = &["user", "password", "ca", "cert", "key", "proxy", "no_proxy"];
 
 /// How a user or password is written that holds what ends one.
 const ENCODED: &str = "in a user or password write / as %2F, ? as %3F, @ as %40, and a comma as %2C";
@@ -87,8 +87,11 @@ pub(super) fn parse_complete(connection: &str) -> Result<RqlitePlace> {
 fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<RqlitePlace> {
     let mut place = read(connection).map_err(|error| {
         // A user or password was cut in the middle: what stands behind it is taken for a parameter, and named.
-        let has_late_at = connection.split_once('?').is_some_and(|(_, query)| query.contains('@'));
-        if has_late_at { refused("an @ stands behind a ?").hint(ENCODED) } else { error }
+        let is_rest = |part: &str| {
+            part.contains('@') && !PARAMETERS.iter().any(|name| part.starts_with(&format!("{name}=")))
+        };
+        let (_, query) = connection.split_once('?').unwrap_or_default();
+        if query.split('&').any(is_rest) { refused("an @ stands behind a ?").hint(ENCODED) } else { error }
     })?;
     // Nobody is refused for a proxy that is not used.
     if place.nodes.iter().any(|node| !node.is_here()) {
@@ -225,7 +228,7 @@ impl RqlitePlace {
             _ => {
                 let name = crate::quote::shown(Path::new(name)).to_string();
                 return Err(refused(&format!("there is no parameter {name}"))
-                    .hint(format!("the parameters are {PARAMETERS}")));
+                    .hint(format!("the parameters are {}", PARAMETERS.join(", "))));
             }
         }
         Ok(())
