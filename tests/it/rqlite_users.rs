@@ -1,5 +1,6 @@
 //! What users of rqlite expect, by the real binary on real nodes.
 
 mod auth;
+mod certificates;
 mod documents;
 mod secrets;
