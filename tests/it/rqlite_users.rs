@@ -3,4 +3,5 @@
 mod auth;
 mod certificates;
 mod documents;
+mod manual;
 mod secrets;
