@@ -4,4 +4,6 @@ mod auth;
 mod certificates;
 mod documents;
 mod manual;
+mod migration;
+mod refusals;
 mod secrets;
