@@ -5,5 +5,6 @@ mod certificates;
 mod documents;
 mod manual;
 mod migration;
+mod proxy;
 mod refusals;
 mod secrets;
