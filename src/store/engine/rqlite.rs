@@ -14,6 +14,9 @@ mod attempt;
 mod check;
 mod cluster;
 mod error;
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod explained;
 mod http;
 mod look;
 mod migrate;
