@@ -123,7 +123,7 @@ const EXECUTE: &str = "/db/execute?transaction";
 const QUERY: &str = "/db/query?level=linearizable";
 
 /// Where single requests are sent: to the leader, which carries them out itself.
-async fn leader<'a>(nodes: &'a Nodes) -> &'a str {
+async fn leader(nodes: &Nodes) -> &str {
     for address in nodes.addresses() {
         let mut connection = Connection::open(address).await;
         connection.post("/db/query?level=linearizable", r#"["select 1"]"#).await;

@@ -23,7 +23,8 @@ pub(super) struct StoreArguments {
     /// Kind of database
     #[arg(long = "type", global = true, env = "KV_TYPE", default_value = "sqlite", value_name = "ENGINE")]
     pub(super) engine: Engine,
-    /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc), or
+    /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc),
+    /// http://USER:PASSWORD@HOST:PORT,HOST:PORT (default: http://localhost:4001), or
     /// postgres://USER@HOST/DATABASE (default: what PGHOST and its like say)
     #[arg(
         long,
@@ -34,6 +35,8 @@ pub(super) struct StoreArguments {
         value_parser = OsStringValueParser::new().map(ConnectionString)
     )]
     pub(super) connection: Option<ConnectionString>,
+    #[command(flatten)]
+    pub(super) certificates: CertificateArguments,
     /// Socket of the daemon, instead of the one that belongs to the store
     #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH", allow_hyphen_values = true)]
     pub(super) socket: Option<PathBuf>,
@@ -54,6 +57,59 @@ impl StoreArguments {
             Engine::Postgres => "postgres://",
         };
         self.connection.as_ref().map_or(OsStr::new(nobody_named), |given| &given.0)
+    }
+}
+
+/// The files by which a server and this side prove who they are, as they may also stand in the connection string.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CertificateArguments {
+    /// Trust the certificates of this file, instead of those of the system
+    #[arg(long, global = true, env = "KV_CA", value_name = "FILE", allow_hyphen_values = true)]
+    ca: Option<PathBuf>,
+    /// Certificate that is shown to the server
+    #[arg(long, global = true, env = "KV_CLIENT_CERT", value_name = "FILE", allow_hyphen_values = true)]
+    client_cert: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, global = true, env = "KV_CLIENT_KEY", value_name = "FILE", allow_hyphen_values = true)]
+    client_key: Option<PathBuf>,
+}
+
+impl CertificateArguments {
+    /// The variables that stand for them.
+    pub(super) const VARIABLES: [&str; 3] = ["KV_CA", "KV_CLIENT_CERT", "KV_CLIENT_KEY"];
+
+    /// Adds them to a connection string.
+    pub(super) fn add_to(&self, engine: Engine, connection: &str) -> kv::store::Result<String> {
+        let names = match engine {
+            Engine::Sqlite => ["", "", ""],
+            Engine::Rqlite => ["ca", "cert", "key"],
+            Engine::Postgres => ["sslrootcert", "sslcert", "sslkey"],
+        };
+        let given =
+            [("--ca", &self.ca), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
+        let mut connection = connection.to_owned();
+        for (((flag, file), name), variable) in given.into_iter().zip(names).zip(Self::VARIABLES) {
+            let Some(file) = file else { continue };
+            if name.is_empty() {
+                return Err(usage(
+                    &format!("{flag} is for a store on a server, and this one is in a file"),
+                    &format!("leave it out, or unset {variable}; --type names the kind of database"),
+                ));
+            }
+            let (_, query) = connection.split_once('?').unwrap_or_default();
+            if query.split('&').any(|part| part.split('=').next() == Some(name)) {
+                return Err(usage(
+                    &format!("{flag} is given, and the connection string has {name} too"),
+                    &format!("leave one of them out, or unset {variable}"),
+                ));
+            }
+            let file =
+                file.to_str().ok_or_else(|| usage(&format!("{flag} is not UTF-8"), "rename the file"))?;
+            let file = percent_encoding::utf8_percent_encode(file, percent_encoding::NON_ALPHANUMERIC);
+            let separator = if connection.contains('?') { '&' } else { '?' };
+            connection.push_str(&format!("{separator}{name}={file}"));
+        }
+        Ok(connection)
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the global flags to a store: in this process, or through its daemon.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{DaemonMode, Engine, StoreArguments, usage};
+use super::arguments::{CertificateArguments, DaemonMode, Engine, StoreArguments, usage};
 use super::child::Environment;
 use super::{output, signals};
 
@@ -90,7 +91,7 @@ pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
             "rename the file, or name another one with --connection",
         )
     })?;
-    Address::parse(kind, connection)
+    Address::parse(kind, &arguments.certificates.add_to(arguments.engine, connection)?)
 }
 
 /// The variables that make a program of kv use the same store in any directory.
@@ -102,6 +103,10 @@ pub(super) fn environment(arguments: &StoreArguments) -> Result<Environment> {
         ("KV_CONNECTION", address.connection().into()),
         ("KV_DAEMON", mode.map(|mode| mode.get_name().into()).unwrap_or_default()),
     ];
+    // What they name stands in the connection string; an empty one is as if it was not there.
+    let is_set = |name: &&str| kv::environment::variable(name).is_some();
+    let certificates = CertificateArguments::VARIABLES.into_iter().filter(is_set);
+    environment.extend(certificates.map(|name| (name, OsString::new())));
     if let Some(socket) = &arguments.socket {
         let absolute = std::path::absolute(socket)
             .map_err(|error| Error::new(Code::BadRequest, format!("{}: {error}", socket.display())))?;

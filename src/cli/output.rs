@@ -223,7 +223,8 @@ pub(super) fn print_table<const COLUMNS: usize>(
 /// Prints a line for people on stderr. Control characters are escaped: keys and names of files may hold some.
 pub(super) fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escaped).collect();
-    let _ = writeln!(anstream::stderr(), "{}", lines.join("\n"));
+    // By one write: other processes may write into the same file.
+    let _ = anstream::stderr().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
 fn escaped(line: &str) -> String {

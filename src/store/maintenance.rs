@@ -25,6 +25,8 @@ use super::engine::sqlite;
 use super::error::{Code, Error, Result};
 use super::open::Address;
 #[cfg(feature = "sqlite")]
+use super::open::EngineKind;
+#[cfg(feature = "sqlite")]
 use super::open::SqlitePlace;
 
 /// How far a piece of work is.
@@ -126,7 +128,10 @@ fn file_of(address: &Address) -> Result<(&SqlitePlace, &Path)> {
             Code::Unsupported,
             format!("a store on {} has no file that could be copied", address.kind().as_str()),
         )
-        .hint("back the server up by its own tools, as pg_dump")),
+        .hint(match address.kind() {
+            EngineKind::Rqlite => "copy it from a node: curl --output FILE http://HOST:PORT/db/backup",
+            _ => "back the server up by its own tools, as pg_dump",
+        })),
     }
 }
 

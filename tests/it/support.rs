@@ -5,6 +5,7 @@ pub(crate) mod postgres;
 pub(crate) mod rqlite;
 pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
+pub(crate) mod users;
 
 use std::io::Write as _;
 use std::ops::ControlFlow;

@@ -14,6 +14,9 @@ mod attempt;
 mod check;
 mod cluster;
 mod error;
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod explained;
 mod http;
 mod look;
 mod migrate;
@@ -36,9 +39,21 @@ use super::{Decision, Engine, Failure, Point, Snapshot, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
+#[cfg(not(feature = "sqlite"))]
+use crate::store::maintenance::{Checked, Finding, Watcher};
 use crate::store::open::rqlite::RqlitePlace;
 use crate::store::reply::{Compacted, Restored, Servers};
 use crate::store::time::Clock;
+
+/// Would check the store: this build cannot read the copy of it.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "sqlite"))]
+pub(crate) fn check(_: &RqlitePlace, _: &mut dyn FnMut(Finding), _: &mut Watcher<'_>) -> Result<Checked> {
+    Err(Error::new(Code::Unsupported, "this build of kv cannot check a store on rqlite")
+        .hint("the feature sqlite reads the copy that is checked"))
+}
 
 /// A store on rqlite nodes.
 pub(crate) struct Rqlite {

@@ -19,7 +19,7 @@ mod database;
 mod direct;
 mod error;
 #[cfg(test)]
-mod explained;
+pub(super) mod explained;
 #[cfg(test)]
 pub(crate) mod fake;
 mod files;

@@ -12,7 +12,14 @@ use crate::store::error::{Code, Error, Result};
 
 /// The certificates of a file.
 pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| unusable(file, &error))
+    let found: Result<Vec<_>> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(file, &error));
+    match found {
+        // With no certificate at all, each of the server would be told to be a wrong one.
+        Ok(found) if found.is_empty() => Err(unusable(file, &"no certificate is in it")),
+        found => found,
+    }
 }
 
 /// Trusts the certificates of a file.

@@ -21,7 +21,10 @@ use crate::store::time::Clock;
 const PORT: u16 = 4001;
 
 /// What may stand behind the `?`.
-const PARAMETERS: &str = "user, password, ca, cert, key, proxy and no_proxy";
+const PARAMETERS: &[&str] = &["user", "password", "ca", "cert", "key", "proxy", "no_proxy"];
+
+/// How a user or password is written that holds what ends one.
+const ENCODED: &str = "in a user or password write / as %2F, ? as %3F, @ as %40, and a comma as %2C";
 
 /// A node as the connection string names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,13 @@ pub(crate) struct Node {
     /// A name or an address, in lower case; an IPv6 address without its brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl Node {
+    /// Whether it is on this machine, as far as the name tells.
+    fn is_here(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|host: std::net::IpAddr| host.is_loopback())
+    }
 }
 
 impl fmt::Display for Node {
@@ -65,22 +75,33 @@ pub(crate) struct RqlitePlace {
 
 /// Reads a connection string.
 pub(super) fn parse(connection: &str) -> Result<RqlitePlace> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let mut place = parse_complete(connection)?;
-    // As curl and Go do: the name in upper case would be set by a request to a CGI program.
-    let names: &[&str] = if place.is_https { &["https_proxy", "HTTPS_PROXY"] } else { &["http_proxy"] };
-    if place.proxy.is_none() {
-        let found = names.iter().chain(&["all_proxy", "ALL_PROXY"]).find_map(|name| variable(name));
-        place.set("proxy", found.unwrap_or_default())?;
-    }
-    if place.proxy.is_some() && place.no_proxy.is_none() {
-        place.no_proxy = ["no_proxy", "NO_PROXY"].iter().find_map(|name| variable(name));
-    }
-    Ok(place)
+    parse_in(connection, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
 }
 
 /// Reads a connection string that is complete, as a daemon tells it.
 pub(super) fn parse_complete(connection: &str) -> Result<RqlitePlace> {
+    parse_in(connection, &|_| None)
+}
+
+/// As [`parse`], with this environment.
+fn parse_in(connection: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<RqlitePlace> {
+    let mut place = read(connection).map_err(|error| {
+        // A user or password was cut in the middle: what stands behind it is taken for a parameter, and named.
+        let is_rest = |part: &str| {
+            part.contains('@') && !PARAMETERS.iter().any(|name| part.starts_with(&format!("{name}=")))
+        };
+        let (_, query) = connection.split_once('?').unwrap_or_default();
+        if query.split('&').any(is_rest) { refused("an @ stands behind a ?").hint(ENCODED) } else { error }
+    })?;
+    // Nobody is refused for a proxy that is not used.
+    if place.nodes.iter().any(|node| !node.is_here()) {
+        place.find_proxy(variable)?;
+    }
+    Ok(place)
+}
+
+/// Reads what stands in the string itself.
+fn read(connection: &str) -> Result<RqlitePlace> {
     let (scheme, rest) = connection.split_once("://").ok_or_else(|| refused("it is not a URL"))?;
     let is_https = match scheme.to_ascii_lowercase().as_str() {
         "http" => false,
@@ -95,8 +116,7 @@ pub(super) fn parse_complete(connection: &str) -> Result<RqlitePlace> {
     };
     if let Some(user) = user {
         if user.contains(['/', ',']) {
-            return Err(refused("an @ stands behind a / or a comma")
-                .hint("in a user or password write / as %2F, @ as %40, and a comma as %2C"));
+            return Err(refused("an @ stands behind a / or a comma").hint(ENCODED));
         }
         let (user, password) = user.split_once(':').unwrap_or((user, ""));
         place.set("user", decoded(user)?)?;
@@ -104,7 +124,11 @@ pub(super) fn parse_complete(connection: &str) -> Result<RqlitePlace> {
     }
     for host in hosts.split(',') {
         // Each node may be written as a URL of its own.
-        let host = host.strip_prefix(&format!("{scheme}://")).unwrap_or(host);
+        let host = match host.split_once("://") {
+            Some((own, host)) if own.eq_ignore_ascii_case(scheme) => host,
+            Some(_) => return Err(refused("a node has another scheme than the first one")),
+            None => host,
+        };
         place.nodes.push(node(host.strip_suffix('/').unwrap_or(host))?);
     }
     for part in query.split('&').filter(|part| !part.is_empty()) {
@@ -121,8 +145,8 @@ pub(super) fn parse_complete(connection: &str) -> Result<RqlitePlace> {
     Ok(place)
 }
 
-fn node(host: &str) -> Result<Node> {
-    let (host, port) = split_port(host).ok_or_else(|| refused("an IPv6 address has no closing bracket"))?;
+fn node(text: &str) -> Result<Node> {
+    let (host, port) = split_port(text).ok_or_else(|| refused("an IPv6 address has no closing bracket"))?;
     if host.contains('/') || port.contains('/') {
         return Err(
             refused("there is a path behind a host").hint("kv reaches rqlite at the root of its address")
@@ -136,11 +160,34 @@ fn node(host: &str) -> Result<Node> {
             .filter(|&port| port > 0)
             .ok_or_else(|| refused("a port is not a number from 1 to 65535"))?,
     };
-    let node = Node { host: host.to_lowercase(), port };
-    match Url::parse(&format!("http://{node}/")) {
-        Ok(url) if !host.is_empty() && url.username().is_empty() => Ok(node),
-        _ => Err(refused("a host is not the name or the address of one")),
+    let wrong = || refused("a host is not the name or the address of one");
+    let text = if text.starts_with('[') {
+        format!("http://[{host}]:{port}/")
+    } else {
+        format!("http://{host}:{port}/")
+    };
+    let url = Url::parse(&text).map_err(|_| wrong())?;
+    let is_host_alone = url.path() == "/"
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && !host.is_empty()
+        && !host.contains(char::is_whitespace);
+    // As it is asked for: in lower case, an address in its shortest form.
+    let host = url.host_str().filter(|_| is_host_alone).ok_or_else(wrong)?;
+    Ok(Node { host: host.trim_matches(['[', ']']).to_owned(), port })
+}
+
+/// The URL of a proxy; as curl and Go do, without a scheme it is one of HTTP.
+fn proxy_url(text: &str) -> Result<String> {
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url =
+        Url::parse(&text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    if url.is_none() || reqwest::Proxy::all(text.as_str()).is_err() {
+        return Err(refused("the proxy is not the URL of one").hint(
+            "proxy=, http_proxy or https_proxy is written as http://HOST:PORT; other kinds are not known",
+        ));
     }
+    Ok(text)
 }
 
 /// Replaces each `%HH` by its byte.
@@ -172,13 +219,7 @@ impl RqlitePlace {
             "ca" => self.ca = file(value)?,
             "cert" => self.certificate = file(value)?,
             "key" => self.key = file(value)?,
-            "proxy" => {
-                if value.as_ref().is_some_and(|proxy| reqwest::Proxy::all(proxy.as_str()).is_err()) {
-                    return Err(refused("the proxy is not the URL of one")
-                        .hint("proxy=, http_proxy or https_proxy is written as http://HOST:PORT"));
-                }
-                self.proxy = value.map(Secret);
-            }
+            "proxy" => self.proxy = value.map(|value| proxy_url(&value)).transpose()?.map(Secret),
             "no_proxy" => self.no_proxy = value,
             "level" => {
                 return Err(refused("kv reads at the level that each request needs")
@@ -187,7 +228,7 @@ impl RqlitePlace {
             _ => {
                 let name = crate::quote::shown(Path::new(name)).to_string();
                 return Err(refused(&format!("there is no parameter {name}"))
-                    .hint(format!("the parameters are {PARAMETERS}")));
+                    .hint(format!("the parameters are {}", PARAMETERS.join(", "))));
             }
         }
         Ok(())
@@ -213,14 +254,30 @@ impl RqlitePlace {
         format!("{}://{node}", self.scheme())
     }
 
-    /// The proxy by which this node is reached. As in Go, this machine itself is never reached by one.
-    pub(crate) fn proxy(&self) -> Option<(&str, &str)> {
-        let is_here = |node: &Node| {
-            node.host == "localhost"
-                || node.host.parse().is_ok_and(|host: std::net::IpAddr| host.is_loopback())
+    /// Takes the proxy that the environment names, unless the string names one.
+    fn find_proxy(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+        let names: &[&str] = match self.is_https {
+            true => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
+            // In a CGI program a request sets the name in upper case.
+            false if variable("REQUEST_METHOD").is_some() => &["http_proxy", "all_proxy", "ALL_PROXY"],
+            false => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
         };
-        let Secret(proxy) = self.proxy.as_ref().filter(|_| !self.nodes.iter().all(is_here))?;
-        Some((proxy, self.no_proxy.as_deref().unwrap_or_default()))
+        if self.proxy.is_none() {
+            self.set("proxy", names.iter().find_map(|name| variable(name)).unwrap_or_default())?;
+        }
+        if self.proxy.is_some() && self.no_proxy.is_none() {
+            self.no_proxy = ["no_proxy", "NO_PROXY"].iter().find_map(|name| variable(name));
+        }
+        Ok(())
+    }
+
+    /// The proxy by which nodes are reached, and the hosts that are reached without it. As in Go, this machine itself is
+    /// never reached by one.
+    pub(crate) fn proxy(&self) -> Option<(&str, String)> {
+        const HERE: &str = "localhost,127.0.0.0/8,::1";
+        let Secret(proxy) = self.proxy.as_ref()?;
+        let except = self.no_proxy.as_ref().map_or(HERE.to_owned(), |hosts| format!("{hosts},{HERE}"));
+        Some((proxy, except))
     }
 
     fn scheme(&self) -> &'static str {

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use super::documents::run_on;
 use super::support::Parts;
+use crate::readme::run_document_on;
 use crate::support::postgres::Cluster;
 use crate::support::{Kv, assert_sound, skipped, wait_until};
 
@@ -51,7 +51,12 @@ fn a_session_of_pgbouncer_is_as_good_as_one_of_the_server() {
     let bouncer = PgBouncer::start(&cluster.database().url(), "session");
     for text in [include_str!("../../../README.md"), include_str!("../../../docs/protocol.md")] {
         let (database, releases) = (cluster.database(), cluster.database());
-        run_on(&database.url_by_way_of(bouncer.address), &releases.url_by_way_of(bouncer.address), text);
+        run_document_on(
+            "postgres",
+            &database.url_by_way_of(bouncer.address),
+            &releases.url_by_way_of(bouncer.address),
+            text,
+        );
     }
     // This one passes over options, so the tables would be made in the schema of somebody else.
     let elsewhere = cluster.database();

@@ -1,7 +1,8 @@
 //! What a server refuses is told by a fitting code, with a hint that helps.
 
-use super::support::{Parts, assert_refused};
+use super::support::Parts;
 use crate::support::postgres::{Cluster, sql_at};
+use crate::support::users::assert_refused;
 use crate::support::{Kv, skipped, wait_until};
 
 const GET: &str = r#"{"op":"get","key":"x"}"#;

@@ -9,6 +9,7 @@ use kv::store::{Address, EngineKind};
 
 use super::support::Parts;
 use crate::support::postgres::{Cluster, sql_at};
+use crate::support::users::{both, processes};
 use crate::support::{Kv, skipped, wait_until};
 
 /// As it is, and as it stands in a URL: by none of the parts between what has to be encoded.
@@ -17,33 +18,7 @@ const ENCODED: &str = "canary%2Fwarbles%40nightjar%3Afinch";
 
 #[track_caller]
 fn assert_hidden(what: &str, text: &str) {
-    for part in ["canary", "warbles", "nightjar", "finch"] {
-        assert!(!text.contains(part), "{what} shows the password: {text}");
-    }
-}
-
-/// What a command prints on both outputs, whether it succeeds or not.
-fn both(kv: &Kv, text: &str) -> String {
-    let output = kv.shell(text);
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-}
-
-/// What of every process of a store can be seen: its words, and the environment of a daemon.
-fn processes(kv: &Kv) -> String {
-    let own = kv.directory.path().to_str().unwrap();
-    let mut seen = String::new();
-    for entry in std::fs::read_dir("/proc").unwrap() {
-        let read = |file: &str| std::fs::read(entry.as_ref().unwrap().path().join(file)).unwrap_or_default();
-        let (words, environment) = (read("cmdline"), read("environ"));
-        let (words, environment) = (String::from_utf8_lossy(&words), String::from_utf8_lossy(&environment));
-        if environment.contains(own) {
-            seen += &words;
-            if words.contains("--spawned") {
-                seen += &environment;
-            }
-        }
-    }
-    seen
+    crate::support::users::assert_hidden(&["canary", "warbles", "nightjar", "finch"], what, text);
 }
 
 #[test]

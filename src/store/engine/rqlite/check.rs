@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use tokio::runtime::Builder;
 
 use super::cluster::Cluster;
-use super::error::Trouble;
+use super::error::{Trouble, foreign};
 use super::http::{backup_of, words};
 use crate::quote::shown;
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::{Checked, Finding, Watcher};
 use crate::store::open::rqlite::RqlitePlace;
 use crate::store::open::{Place as _, SqlitePlace};
+
+/// How a file of SQLite begins (<https://www.sqlite.org/fileformat.html#magic_header_string>).
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Checks the store, and tells each finding. It blocks the thread, which must not be one that runs tasks.
 pub(crate) fn check(
@@ -28,7 +31,11 @@ pub(crate) fn check(
         .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?;
     let copy = runtime.block_on(Copy::of(place))?;
     let sqlite = SqlitePlace::File { path: copy.path.clone(), read_only: true };
-    sqlite.check_store(finding, watcher)
+    sqlite.check_store(finding, watcher).map_err(|error| {
+        // The copy is gone when this is read.
+        let message = error.message.replace(&shown(&copy.path), &place.to_string());
+        Error { message, ..error }
+    })
 }
 
 /// A file with what the leader has, which goes with this.
@@ -55,7 +62,11 @@ impl Copy {
         let cluster = Cluster::new(place.clone());
         let told = |trouble: Trouble| trouble.describe(place);
         let mut response = backup_of(&cluster).await.map_err(told)?;
+        let mut is_first = true;
         while let Some(chunk) = response.chunk().await.map_err(|error| told(Trouble::Lost(words(&error))))? {
+            if std::mem::take(&mut is_first) && !SQLITE.starts_with(&chunk[..chunk.len().min(SQLITE.len())]) {
+                return Err(foreign(place, "its copy is no database"));
+            }
             file.write_all(&chunk).map_err(|error| failed(&copy.path, &error))?;
         }
         Ok(copy)

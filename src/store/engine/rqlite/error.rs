@@ -67,39 +67,79 @@ impl Trouble {
 }
 
 fn unreachable(place: &RqlitePlace, why: &str) -> Error {
-    let message = format!("the rqlite nodes of {place} cannot be reached: {why}");
-    Error { retry: true, ..Error::new(Code::Unavailable, message) }
-        .hint("are they running? kv asks them again by itself")
+    let way = if place.proxy().is_some() { " with the proxy that is set" } else { "" };
+    let message = format!("the rqlite nodes of {place} cannot be reached{way}: {why}");
+    let error = Error::new(Code::Unavailable, message);
+    match advice(why) {
+        // It will not go away by itself.
+        Some(hint) => Error { retry: false, ..error }.hint(hint),
+        None => Error { retry: true, ..error }.hint("are they running? kv asks them again by itself"),
+    }
 }
 
-/// The error for what a node has refused to do.
-pub(super) fn refused(place: &RqlitePlace, status: u16, words: &str) -> Error {
-    let words = told(words);
+const PROXY_LOGIN: &str = "write the user and the password of the proxy into http_proxy or https_proxy";
+
+/// What helps against an error of the encryption, which is told by its words alone.
+fn advice(words: &str) -> Option<&'static str> {
+    if words.contains("fatal alert") {
+        return Some(
+            "the nodes ask who kv is: cert=FILE and key=FILE (--client-cert, --client-key) name what proves it",
+        );
+    }
+    if words.contains("not valid for") || words.contains("NotValidForName") {
+        return Some("name the nodes as their certificates do, in a subjectAltName");
+    }
+    if words.contains("peer certificate") {
+        return Some(
+            "ca=FILE (--ca) names the certificate that signed theirs; without it those of the system are trusted",
+        );
+    }
+    if words.contains("proxy auth") {
+        return Some(PROXY_LOGIN);
+    }
+    if words.contains("corrupt message") {
+        return Some("do the nodes speak HTTPS? Without it, write http://");
+    }
+    None
+}
+
+/// The error for what a node has refused to do, with this permission of rqlite.
+pub(super) fn refused(place: &RqlitePlace, status: u16, words: &str, permission: &str) -> Error {
+    let told = told(words);
     let refusal = |code, message: String| Error { retry: false, ..Error::new(code, message) };
     match status {
-        401 => refusal(Code::Unavailable, format!("rqlite at {place} does not let kv do that: {words}")).hint(
-            "check the user, the password and the permissions execute and query; a daemon keeps the password that it \
-             was started with: kv daemon restart",
-        ),
-        407 => refusal(Code::Unavailable, format!("the proxy in front of {place} does not let kv through: {words}"))
-            .hint("write its user and password into http_proxy or https_proxy"),
+        // Before each write the same user has read.
+        401 if permission == "execute" => {
+            refusal(Code::ReadOnly, format!("rqlite at {place} lets kv read, and not write{told}"))
+                .hint("the user needs the permission execute")
+        }
+        401 => refusal(Code::Unavailable, format!("rqlite at {place} does not let kv in{told}")).hint(format!(
+            "check the user, the password and the permission {permission}; a daemon keeps the password that it was \
+             started with: kv daemon restart"
+        )),
+        407 => refusal(Code::Unavailable, format!("the proxy in front of {place} does not let kv through{told}"))
+            .hint(PROXY_LOGIN),
         413 => refusal(Code::TooLarge, format!("a proxy in front of {place} takes no request of that size")),
         300..=399 => refusal(Code::Unsupported, format!("the server at {place} redirects to another one"))
             .hint("name the nodes themselves"),
-        _ => foreign(place, &format!("status {status}, {words}")),
+        400 if words.contains("HTTP request to an HTTPS server") => {
+            refusal(Code::Unavailable, format!("the rqlite nodes of {place} cannot be reached{told}"))
+                .hint("write https://")
+        }
+        _ => foreign(place, &format!("status {status}{told}")),
     }
 }
 
 /// The error for a server that does not answer as rqlite does.
 pub(super) fn foreign(place: &RqlitePlace, why: &str) -> Error {
-    let message = format!("the server at {place} does not answer as rqlite does: {}", told(why));
-    Error { retry: false, ..Error::new(Code::Unsupported, message) }.hint("is it another server, or a proxy?")
+    let message = format!("the server at {place} does not answer as rqlite does: {why}");
+    Error { retry: false, ..Error::new(Code::Unavailable, message) }.hint("is it another server, or a proxy?")
 }
 
-/// The words of a server, fit for a message.
+/// The words of a server, fit for the end of a message.
 fn told(words: &str) -> String {
     let words: String = words.trim().chars().take(limits::RQLITE_WORDS).collect();
-    if words.is_empty() { "without a word".to_owned() } else { visible(&words) }
+    if words.is_empty() { String::new() } else { format!(": {}", visible(&words)) }
 }
 
 fn damaged(place: &RqlitePlace, what: &str) -> Error {

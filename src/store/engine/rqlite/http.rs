@@ -37,6 +37,14 @@ impl Kind {
             Kind::Write => format!("/db/execute?transaction&noparse&timeout={s}s"),
         }
     }
+
+    /// The permission of rqlite that it needs.
+    fn permission(self) -> &'static str {
+        match self {
+            Kind::Read | Kind::Look => "query",
+            Kind::Write => "execute",
+        }
+    }
 }
 
 /// What a node answered.
@@ -65,7 +73,7 @@ pub(super) fn client(place: &RqlitePlace) -> Result<Client> {
     if let Some((proxy, except)) = place.proxy() {
         // It was read when the place was made.
         let proxy = Proxy::all(proxy).map_err(|error| internal(&error))?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(except)));
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
     }
     builder.build().map_err(|error| internal(&error))
 }
@@ -112,7 +120,7 @@ pub(super) async fn ask(
     if let Some((user, password)) = place.credentials() {
         request = request.basic_auth(user, Some(password));
     }
-    let mut response = request.send().await.map_err(|error| of_sending(&error))?;
+    let mut response = request.send().await.map_err(|error| of_sending(&error, place, kind))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Trouble::Lost(words(&error)))? {
@@ -123,7 +131,7 @@ pub(super) async fn ask(
     }
     check_version(place, &headers)?;
     if status != StatusCode::OK {
-        return Err(of_status(place, status, &body));
+        return Err(of_status(place, status, &body, kind.permission()));
     }
     Ok(Answer { body, served_by: header(&headers, "x-rqlite-served-by").map(str::to_owned) })
 }
@@ -148,12 +156,22 @@ fn check_version(place: &RqlitePlace, headers: &HeaderMap) -> std::result::Resul
 }
 
 /// Why there is no answer.
-pub(super) fn of_sending(error: &reqwest::Error) -> Trouble {
+pub(super) fn of_sending(error: &reqwest::Error, place: &RqlitePlace, kind: Kind) -> Trouble {
     let words = words(error);
-    if error.is_connect() { Trouble::Unsent(words) } else { Trouble::Lost(words) }
+    // By TLS 1.3 a node refuses the certificate of its user only when it has been sent the request, which it does not read.
+    let is_refused =
+        words.contains("fatal alert") && ["Certificate", "UnknownCA"].iter().any(|part| words.contains(part));
+    if error.is_connect() || is_refused {
+        Trouble::Unsent(words)
+    } else if kind != Kind::Write && words.starts_with("invalid HTTP") {
+        // A node does not answer so; and to be sure of it, nothing must have been written.
+        foreign(place, &words).into()
+    } else {
+        Trouble::Lost(words)
+    }
 }
 
-pub(super) fn of_status(place: &RqlitePlace, status: StatusCode, body: &[u8]) -> Trouble {
+pub(super) fn of_status(place: &RqlitePlace, status: StatusCode, body: &[u8], permission: &str) -> Trouble {
     let words = String::from_utf8_lossy(body);
     if status == StatusCode::SERVICE_UNAVAILABLE && words.trim() == "leader not found" {
         return Trouble::NoLeader;
@@ -162,7 +180,7 @@ pub(super) fn of_status(place: &RqlitePlace, status: StatusCode, body: &[u8]) ->
         // Among others for a write that was carried out, and whose answer could not be written.
         return Trouble::Lost(format!("status {}, {}", status.as_u16(), words.trim()));
     }
-    Trouble::Told(refused(place, status.as_u16(), &words))
+    Trouble::Told(refused(place, status.as_u16(), &words, permission))
 }
 
 /// The words of an error and of what is behind it, without the URL, which may hold a password.
@@ -202,13 +220,16 @@ pub(super) async fn backup_of(
             request = request.basic_auth(user, Some(password));
         }
         match request.send().await {
-            Ok(response) if response.status() == StatusCode::OK => return Ok(response),
+            Ok(response) if response.status() == StatusCode::OK => {
+                check_version(place, response.headers())?;
+                return Ok(response);
+            }
             Ok(response) => {
                 let status = response.status();
                 let words = response.bytes().await.unwrap_or_default();
-                told = Some(of_status(place, status, &words));
+                told = Some(of_status(place, status, &words, "backup"));
             }
-            Err(error) => told = Some(of_sending(&error)),
+            Err(error) => told = Some(of_sending(&error, place, Kind::Read)),
         }
     }
     Err(told.unwrap_or(Trouble::NoLeader))

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Core;
 use super::error::Trouble;
-use super::http::{of_sending, of_status};
+use super::http::{Kind, of_sending, of_status};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::reply::{Server, Servers};
@@ -94,11 +94,11 @@ impl Core {
         if let Some((user, password)) = place.credentials() {
             request = request.basic_auth(user, Some(password));
         }
-        let response = request.send().await.map_err(|error| of_sending(&error))?;
+        let response = request.send().await.map_err(|error| of_sending(&error, place, Kind::Read))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| of_sending(&error))?;
+        let body = response.bytes().await.map_err(|error| of_sending(&error, place, Kind::Read))?;
         if status != StatusCode::OK {
-            return Err(of_status(place, status, &body));
+            return Err(of_status(place, status, &body, "status"));
         }
         serde_json::from_slice(&body)
             .map_err(|error| Trouble::Lost(format!("what it tells of itself cannot be read: {error}")))

@@ -37,6 +37,8 @@ impl Body {
             spelled += if matches!(argument, Argument::One(Value::Text(_))) { "(? ->> '$')" } else { "?" };
             spelled += part;
         }
+        #[cfg(test)]
+        tests::note(&spelled);
         self.push(&spelled);
         for argument in arguments {
             self.json.push(b',');
@@ -105,4 +107,22 @@ enum Cell<'a> {
     Integer(i64),
     Text(&'a str),
     Null,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    /// The texts that the tests of this process have sent.
+    static SENT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+    pub(super) fn note(text: &str) {
+        SENT.lock().unwrap().insert(text.to_owned());
+    }
+
+    /// All texts so far.
+    pub(in super::super) fn sent() -> BTreeSet<String> {
+        SENT.lock().unwrap().clone()
+    }
 }

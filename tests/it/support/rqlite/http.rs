@@ -107,7 +107,7 @@ impl Node {
 
     /// The rows that each of some statements gives; all have an effect or none has.
     #[track_caller]
-    pub(super) fn transaction(&self, statements: &[&str]) -> Vec<String> {
+    pub(crate) fn transaction(&self, statements: &[&str]) -> Vec<String> {
         let body = Value::from(statements).to_string();
         let mut answer = None;
         wait_until("the answer of a leader", || {
