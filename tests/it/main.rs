@@ -19,6 +19,7 @@ mod postgres_users;
 mod protocol;
 mod push;
 mod readme;
+mod rqlite;
 mod runner;
 mod support;
 mod tidy;

@@ -1,10 +1,12 @@
 //! What tests share: stores with a clock that is moved by hand, daemons in this process, the real binary.
 
 mod load;
+pub(crate) mod own_daemon;
 pub(crate) mod postgres;
 pub(crate) mod rqlite;
 pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
+pub(crate) mod under_load;
 
 use std::io::Write as _;
 use std::ops::ControlFlow;

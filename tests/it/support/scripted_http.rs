@@ -14,6 +14,8 @@ pub(crate) use self::message::{Answer, Request};
 pub(crate) enum Step {
     /// The real server is asked, and its answer passed on.
     Forward,
+    /// The real server is asked twice, and its second answer passed on.
+    ForwardTwice,
     /// The real server is not asked.
     Answer(Answer),
     /// The real server is asked, and this is answered in place of what it says.
@@ -169,6 +171,10 @@ impl Shared {
     fn run(&self, step: Step, request: &Request, mut client: &TcpStream) -> io::Result<bool> {
         match step {
             Step::Forward => client.write_all(&self.forward(request)?.bytes())?,
+            Step::ForwardTwice => {
+                self.forward(request)?;
+                client.write_all(&self.forward(request)?.bytes())?;
+            }
             Step::Answer(answer) => client.write_all(&answer.bytes())?,
             Step::ForwardThenAnswer(answer) => {
                 self.forward(request)?;
