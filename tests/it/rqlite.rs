@@ -3,7 +3,10 @@
 
 #![allow(clippy::print_stderr, reason = "the tests report their figures")]
 
+mod answers;
+mod front;
 mod kills;
+mod reads;
 
 use kv::store::{Address, EngineKind};
 
