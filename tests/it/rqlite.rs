@@ -4,9 +4,11 @@
 #![allow(clippy::print_stderr, reason = "the tests report their figures")]
 
 mod answers;
+mod down;
 mod front;
 mod kills;
 mod reads;
+mod stopped;
 
 use kv::store::{Address, EngineKind};
 
