@@ -77,6 +77,7 @@ fn a_daemon_outlives_all_nodes_and_serves_again_and_a_watch_goes_on() {
         wait_until("the end of the leadership", || cluster.leader().is_none());
         let begun = Instant::now();
         let error = client.put(Put::new("never", json("1"))).await.unwrap_err();
+        assert!(error.message.contains("no leader"), "the node that is there says more: {error:?}");
         eprintln!("without a majority a put is refused after {:?}: {error}", begun.elapsed());
         assert!(error.code == Code::Unavailable && error.retry && !error.maybe, "{error:?}");
         cluster.kill(leader);
@@ -101,7 +102,7 @@ fn a_daemon_outlives_all_nodes_and_serves_again_and_a_watch_goes_on() {
             "all nodes down and back: a put is acknowledged {:?} after the election",
             elected.elapsed()
         );
-        assert!(elected.elapsed() < Duration::from_secs(3), "{:?}", elected.elapsed());
+        assert!(elected.elapsed() < Duration::from_secs(5), "{:?}", elected.elapsed());
         lines(2);
         (0..3).for_each(|node| wait_until_caught_up(&cluster, node));
         cluster.kill(cluster.wait_for_leader());
