@@ -6,9 +6,12 @@
 mod answers;
 mod down;
 mod front;
+mod idle;
 mod kills;
 mod reads;
+mod slow;
 mod stopped;
+mod two_daemons;
 
 use kv::store::{Address, EngineKind};
 

@@ -6,6 +6,7 @@ pub(crate) mod postgres;
 pub(crate) mod rqlite;
 pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
+pub(crate) mod throughput;
 pub(crate) mod under_load;
 
 use std::io::Write as _;

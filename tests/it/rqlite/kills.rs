@@ -15,7 +15,7 @@ use crate::support::under_load::under_load;
 use crate::support::{is_alive, json, number_from_environment, runtime, skipped, wait_until};
 
 /// A service is to be back so long after there is a leader.
-const BACK_WITHIN: Duration = Duration::from_secs(3);
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 #[test]
 fn nothing_is_lost_when_the_leader_is_killed_again_and_again() {
@@ -29,7 +29,11 @@ fn nothing_is_lost_when_the_leader_is_killed_again_and_again() {
             let before = acknowledged.load(Ordering::SeqCst);
             wait_until("some puts", || acknowledged.load(Ordering::SeqCst) >= before + 25 * (round % 4));
             let leader = cluster.wait_for_leader();
+            // Now and then those are gone that could be asked what became of a write.
+            let others = if round % 5 == 4 { [(leader + 1) % 3, (leader + 2) % 3].to_vec() } else { vec![] };
             cluster.kill(leader);
+            others.iter().for_each(|node| cluster.kill(*node));
+            others.iter().for_each(|node| cluster.restart(*node));
             cluster.wait_for_leader();
             let elected = Instant::now();
             runtime().block_on(join_all(daemons.iter().map(async |daemon| {
@@ -41,7 +45,7 @@ fn nothing_is_lost_when_the_leader_is_killed_again_and_again() {
             times.push(elected.elapsed());
             assert!(elected.elapsed() < BACK_WITHIN, "{:?}", elected.elapsed());
             cluster.restart(leader);
-            wait_until_caught_up(&cluster, leader);
+            (0..3).for_each(|node| wait_until_caught_up(&cluster, node));
         }
         assert!(pids.iter().all(|&pid| is_alive(pid)), "a daemon has ended with a node");
     });

@@ -8,9 +8,10 @@ use kv::limits;
 use kv::store::{Put, Store};
 
 use super::{OwnDaemon, address, wait_until_caught_up};
-use crate::support::rqlite::Cluster;
+use crate::support::rqlite::{Cluster, Database};
+use crate::support::slow_link::SlowLink;
 use crate::support::under_load::under_load;
-use crate::support::{json, runtime, skipped, wait_until};
+use crate::support::{is_alive, json, runtime, skipped, wait_until};
 
 /// Those who have asked the leader wait for it so long, and then for one answer of another node.
 const BACK_WITHIN: Duration = limits::RQLITE_ANSWER_TIMEOUT.checked_add(Duration::from_secs(3)).unwrap();
@@ -50,5 +51,35 @@ fn a_leader_that_is_stopped_and_goes_on_applies_nothing_twice() {
             wait_until_caught_up(&cluster, leader);
             wait_until("some puts", || acknowledged.load(Ordering::SeqCst) >= before + 50);
         }
+    });
+}
+
+#[test]
+fn a_daemon_ends_in_time_while_its_node_does_not_answer() {
+    let name = "a_daemon_ends_in_time_while_its_node_does_not_answer";
+    let Some(node) = Database::lease() else { return skipped(name) };
+    let link = SlowLink::to(node.node().address(), Duration::ZERO);
+    let daemon = OwnDaemon::start(&format!("http://{}", link.address()));
+    runtime().block_on(async {
+        let client = daemon.client().await;
+        client.init().await.unwrap();
+        client.put(Put::new("a", json("1"))).await.unwrap();
+        let pid = daemon.pid();
+        link.stall();
+        let writing = client.put(Put::new("a", json("2")));
+        let ending = async {
+            // It was sent at the first poll.
+            tokio::task::yield_now().await;
+            daemon.signal("TERM");
+            let begun = Instant::now();
+            wait_until("the end", || !is_alive(pid));
+            begun.elapsed()
+        };
+        let (told, elapsed) = tokio::join!(writing, ending);
+        let error = told.unwrap_err();
+        assert!(error.maybe, "{error:?}");
+        eprintln!("the daemon ended after {elapsed:?}");
+        let bound = limits::DRAIN_TIMEOUT + limits::CLOSE_TIMEOUT + Duration::from_secs(1);
+        assert!(elapsed < bound, "{elapsed:?}");
     });
 }
