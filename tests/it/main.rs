@@ -19,6 +19,7 @@ mod postgres_users;
 mod protocol;
 mod push;
 mod readme;
+mod rqlite;
 mod rqlite_users;
 mod runner;
 mod support;

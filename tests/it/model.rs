@@ -1,7 +1,8 @@
 //! Random sequences of every operation, cut at random into batches and spread over two stores on one place, against a
 //! plain model.
 //!
-//! `MODEL_CASES=20000 MODEL_STEPS=60 cargo test --locked --release --test it model` runs for long.
+//! `MODEL_CASES=20000 MODEL_STEPS=60 cargo test --locked --release --test it model -- --skip rqlite` runs for long, and so do 2000
+//! of `rqlite_equals`, where a write takes longer.
 
 mod consumers;
 mod plain;
@@ -212,4 +213,14 @@ fn any_sequence_on_postgres_equals_the_plain_model() {
 #[test]
 fn any_sequence_through_two_daemons_on_postgres_equals_the_plain_model() {
     run(EngineKind::Postgres, Way::ThroughDaemon, 50);
+}
+
+#[test]
+fn any_sequence_on_rqlite_equals_the_plain_model() {
+    run(EngineKind::Rqlite, Way::InProcess, 12);
+}
+
+#[test]
+fn any_sequence_through_two_daemons_on_rqlite_equals_the_plain_model() {
+    run(EngineKind::Rqlite, Way::ThroughDaemon, 12);
 }

@@ -1,10 +1,13 @@
 //! What tests share: stores with a clock that is moved by hand, daemons in this process, the real binary.
 
 mod load;
+pub(crate) mod own_daemon;
 pub(crate) mod postgres;
 pub(crate) mod rqlite;
 pub(crate) mod scripted_http;
 pub(crate) mod slow_link;
+pub(crate) mod throughput;
+pub(crate) mod under_load;
 pub(crate) mod users;
 
 use std::io::Write as _;

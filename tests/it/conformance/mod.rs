@@ -49,6 +49,7 @@ mod list;
 mod lock_wait;
 mod locks;
 mod mutate;
+mod odd_texts;
 mod once;
 mod patch;
 mod put;

@@ -1,33 +1,16 @@
 //! A server that is far away: what waits is sent together.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::join_all;
-use kv::Client;
-use kv::store::{EngineKind, Put, Store};
+use kv::store::EngineKind;
 
 use super::OwnDaemon;
 use crate::support::postgres::Cluster;
 use crate::support::slow_link::SlowLink;
-use crate::support::{Site, json, runtime, skipped};
+use crate::support::throughput::assert_many_do_ten_times_as_much;
+use crate::support::{Site, skipped};
 
 const DELAY: Duration = Duration::from_millis(20);
-
-const CLIENTS: usize = 64;
-
-/// What an operation is done per second by these clients, each of which waits for its answer before it asks again.
-async fn per_second(clients: &[Client], operation: impl AsyncFn(&Client, u64)) -> f64 {
-    const MEASURED: Duration = Duration::from_secs(2);
-    let (begun, done) = (Instant::now(), Cell::new(0));
-    join_all(clients.iter().map(async |client| {
-        while begun.elapsed() < MEASURED {
-            operation(client, done.replace(done.get() + 1)).await;
-        }
-    }))
-    .await;
-    done.get() as f64 / begun.elapsed().as_secs_f64()
-}
 
 #[test]
 fn sixty_four_clients_of_a_far_server_do_ten_times_as_much_as_one() {
@@ -35,26 +18,5 @@ fn sixty_four_clients_of_a_far_server_do_ten_times_as_much_as_one() {
     let Some(site) = Site::on(EngineKind::Postgres) else { return skipped(name) };
     let link = SlowLink::to(Cluster::shared().unwrap().address(), DELAY);
     let daemon = OwnDaemon::start(&site.database().url_by_way_of(link.address()));
-    runtime().block_on(async {
-        let clients = join_all((0..CLIENTS).map(|_| daemon.client())).await;
-        clients[0].init().await.unwrap();
-        let put = async |client: &Client, number: u64| {
-            client.put(Put::new((number % 1_000).to_string(), json("1"))).await.unwrap();
-        };
-        let get = async |client: &Client, number: u64| {
-            client.get(&(number % 1_000).to_string()).await.unwrap();
-        };
-        // The connections are made, and the statements prepared.
-        put(&clients[0], 0).await;
-        get(&clients[0], 0).await;
-        let puts = [per_second(&clients[..1], put).await, per_second(&clients, put).await];
-        let gets = [per_second(&clients[..1], get).await, per_second(&clients, get).await];
-        for (what, [one, many]) in [("puts", puts), ("gets", gets)] {
-            eprintln!(
-                "{what} per second: {one:.1} by one client, {many:.0} by {CLIENTS}, {:.1} x",
-                many / one
-            );
-            assert!(many >= 10.0 * one, "{what}: {one} by one client, {many} by {CLIENTS}");
-        }
-    });
+    assert_many_do_ten_times_as_much(&daemon);
 }

@@ -29,7 +29,10 @@ fn it_names_the_nodes_the_leader_and_what_each_has_carried_out() {
         let is_leader = node["address"] == cluster.node_url(leader);
         assert_eq!(node["leader"], is_leader, "{node}");
         assert_eq!(node["reachable"], true);
-        assert!(node["version"].is_string() && node["applied_index"].as_u64().unwrap() > 0, "{index}: {node}");
+        assert!(
+            node["version"].is_string() && node["applied_index"].as_u64().unwrap() > 0,
+            "{index}: {node}"
+        );
     }
     assert_eq!(told.get("warnings"), None, "the clocks are the same one");
 
@@ -56,7 +59,8 @@ fn it_warns_of_a_clock_that_differs() {
         let wrong_by_ms = std::sync::Arc::clone(&wrong_by_ms);
         move |request| {
             let by_ms = wrong_by_ms.load(std::sync::atomic::Ordering::SeqCst);
-            let asks_for_the_time = request.body.starts_with(br#"[["select cast(unixepoch('subsec') * 1000 as integer)"]]"#);
+            let asks_for_the_time =
+                request.body.starts_with(br#"[["select cast(unixepoch('subsec') * 1000 as integer)"]]"#);
             if by_ms == 0 || !asks_for_the_time {
                 return Step::Forward;
             }

@@ -14,6 +14,8 @@ pub(crate) use self::message::{Answer, Request};
 pub(crate) enum Step {
     /// The real server is asked, and its answer passed on.
     Forward,
+    /// The real server is asked twice, and its second answer passed on.
+    ForwardTwice,
     /// The real server is not asked.
     Answer(Answer),
     /// The real server is asked, and this is answered in place of what it says.
@@ -24,6 +26,8 @@ pub(crate) enum Step {
     Cut,
     /// The connection ends before the real server is asked.
     Refuse,
+    /// The real server is asked, and its answer passed on once the test says [`ScriptedHttp::release`].
+    ForwardThenHold,
     /// The step is done so much later.
     Delay(Duration, Box<Step>),
     /// The step is done once the test says [`ScriptedHttp::release`].
@@ -53,6 +57,8 @@ struct State {
     /// How many connections were accepted.
     connections: usize,
     open: Vec<Weak<TcpStream>>,
+    /// How many requests the real server has answered.
+    forwarded: usize,
     held: usize,
     /// How often the test released what was held.
     releases: usize,
@@ -103,6 +109,11 @@ impl ScriptedHttp {
     /// How many connections there have been.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().connections
+    }
+
+    /// How many requests the real server has answered.
+    pub(crate) fn forwarded(&self) -> usize {
+        self.shared.lock().forwarded
     }
 
     /// How many requests are held.
@@ -169,6 +180,10 @@ impl Shared {
     fn run(&self, step: Step, request: &Request, mut client: &TcpStream) -> io::Result<bool> {
         match step {
             Step::Forward => client.write_all(&self.forward(request)?.bytes())?,
+            Step::ForwardTwice => {
+                self.forward(request)?;
+                client.write_all(&self.forward(request)?.bytes())?;
+            }
             Step::Answer(answer) => client.write_all(&answer.bytes())?,
             Step::ForwardThenAnswer(answer) => {
                 self.forward(request)?;
@@ -186,6 +201,10 @@ impl Shared {
                 return Ok(false);
             }
             Step::Refuse => return Ok(false),
+            Step::ForwardThenHold => {
+                let answer = self.forward(request)?;
+                return self.run(Step::Hold(Box::new(Step::Answer(answer))), request, client);
+            }
             Step::Delay(time, step) => {
                 let goes_on = |state: &mut State| !state.is_closed;
                 let (state, _) = self.changed.wait_timeout_while(self.lock(), time, goes_on).unwrap();
@@ -225,7 +244,9 @@ impl Shared {
         }
         let mut stream = TcpStream::connect(server)?;
         stream.write_all(&request.bytes_of_one())?;
-        Answer::read(&mut BufReader::new(stream))
+        let answer = Answer::read(&mut BufReader::new(stream))?;
+        self.lock().forwarded += 1;
+        Ok(answer)
     }
 }
 

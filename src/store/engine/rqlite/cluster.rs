@@ -99,7 +99,10 @@ impl Cluster {
         let client = self.client()?;
         let url = self.place.url(&self.place.nodes()[index]);
         let answer = ask(&client, &self.place, &url, kind, body).await?;
-        http::check_is_rqlite(&self.place, &answer.body)?;
+        // A write may have been carried out whatever its answer looks like.
+        if kind != Kind::Write {
+            http::check_is_rqlite(&self.place, &answer.body)?;
+        }
         if let Some(server) = &answer.served_by {
             self.note_server(index, server);
         }
@@ -155,6 +158,8 @@ struct Tries<'a> {
     asked: usize,
     /// Whether none of them was there.
     nobody_is_there: bool,
+    /// Whether one has said that there is no leader, which tells more than that others are not there.
+    has_no_leader: bool,
 }
 
 impl<'a> Tries<'a> {
@@ -165,6 +170,7 @@ impl<'a> Tries<'a> {
             pause: limits::RQLITE_PAUSE_MIN,
             asked: 0,
             nobody_is_there: true,
+            has_no_leader: false,
         }
     }
 
@@ -186,8 +192,10 @@ impl<'a> Tries<'a> {
     async fn fail_patiently(&mut self, index: usize, trouble: Trouble) -> Result<()> {
         self.cluster.leave(index);
         self.asked += 1;
+        self.has_no_leader |= matches!(trouble, Trouble::NoLeader);
         if Instant::now() + self.pause > self.deadline {
-            return Err(trouble);
+            let is_of_others = self.has_no_leader && matches!(trouble, Trouble::Unsent(_));
+            return Err(if is_of_others { Trouble::NoLeader } else { trouble });
         }
         if self.asked >= self.cluster.place.nodes().len() {
             tokio::time::sleep(self.pause).await;

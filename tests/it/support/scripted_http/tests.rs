@@ -85,6 +85,27 @@ fn an_answer_is_replaced_before_or_after_the_server_is_asked() {
 }
 
 #[test]
+fn the_server_is_asked_twice() {
+    let real = echo();
+    let front = ScriptedHttp::in_front_of(real.address(), |_| Step::ForwardTwice);
+    let answer = Client::to(&front).ask("/", "[]");
+    assert_eq!(answer.body, b"POST / []");
+    assert_eq!((real.requests().len(), front.requests().len(), front.forwarded()), (2, 1, 2));
+}
+
+#[test]
+fn the_answer_of_the_server_waits_for_the_test() {
+    let real = echo();
+    let front = ScriptedHttp::in_front_of(real.address(), |_| Step::ForwardThenHold);
+    let mut client = Client::to(&front);
+    client.send("/", "[]");
+    wait_until("the answer of the server", || front.held() == 1);
+    assert_eq!((real.requests().len(), front.forwarded()), (1, 1));
+    front.release();
+    assert_eq!(Answer::read(&mut client.0).unwrap().body, b"POST / []");
+}
+
+#[test]
 fn a_connection_ends_before_within_or_in_place_of_an_answer() {
     let real = echo();
     let front = ScriptedHttp::in_front_of(real.address(), |request| match request.target.as_str() {
