@@ -216,30 +216,43 @@ fn what_is_lost_for_long_is_unknown() {
 /// A node, or what is in front of it, may carry out a request long after its client has given it up.
 #[test]
 fn a_request_that_arrives_late_has_no_effect() {
+    const MINUTE: Duration = Duration::from_secs(60);
     let name = "a_request_that_arrives_late_has_no_effect";
-    with_fronts(name, 2, async |fronts| {
-        let [early, late] = fronts else { unreachable!() };
+    with_fronts(name, 3, async |fronts| {
+        let [early, late, locks] = fronts else { unreachable!() };
         for front in fronts {
             front.store.init().await.unwrap();
         }
         let begun = Instant::now();
-        // The one is applied and its answer comes late; the other itself comes late.
-        let (first, second) = tokio::join!(
+        // The first is applied and its answer comes late; the others come late themselves.
+        locks.fail_writes([Step::Hold(Box::new(Step::Forward))]);
+        let (first, second, grant) = tokio::join!(
             early.put("a", vec![Step::ForwardThenHold]),
-            late.put("a", vec![Step::Hold(Box::new(Step::Forward))])
+            late.put("a", vec![Step::Hold(Box::new(Step::Forward))]),
+            locks.store.lock_acquire("l", "a", MINUTE)
         );
         assert!(begun.elapsed() >= limits::RQLITE_ANSWER_TIMEOUT);
         for (front, (told, asked)) in fronts.iter().zip([first, second]) {
             assert_eq!((told.unwrap().version, asked), (1, [1, 2]));
             assert_eq!(front.put("a", vec![]).await.0.unwrap().version, 2);
+        }
+        // No row of a lock is refused for being there already.
+        assert_eq!(grant.unwrap().fence, 1);
+        locks.store.lock_release("l", "a").await.unwrap();
+        assert_eq!(locks.store.lock_acquire("l", "b", MINUTE).await.unwrap().fence, 2);
+        for front in fronts {
             let forwarded = front.http.forwarded();
             front.http.release();
             wait_until("the end of a held request", || front.http.held() == 0);
-            if std::ptr::eq(front, late) {
+            if !std::ptr::eq(front, early) {
                 wait_until("the late request", || front.http.forwarded() > forwarded);
             }
+        }
+        for front in [early, late] {
             assert_eq!(front.put("a", vec![]).await.0.unwrap().version, 3);
             assert_eq!(front.store.stream_seq().await, Ok(3));
         }
+        let lock = locks.store.lock_status("l").await.unwrap().unwrap();
+        assert_eq!((lock.owner.as_str(), lock.fence), ("b", 2));
     });
 }
