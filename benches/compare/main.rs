@@ -1,6 +1,6 @@
 //! Compares kv with Redis and with SQLite alone, in one run on one machine. `scripts/bench` runs it.
 //!
-//! - `wire`, `load`, `client`: the client, one thread that costs both servers the same
+//! - `wire`, `load`, `client`: the client, one thread that costs both servers the same; `versus`: its rounds against a server
 //! - `daemon`, `redis`, `bare`, `in_process`: the candidates
 //! - `throughput`, `growth`, `scans`, `push`, `commands`, `memory`, `idle`, `postgres`, `rqlite`: the measurements
 //! - `process`: what the system tells about a process; `report`: figures, ratios and bounds
@@ -33,6 +33,7 @@ mod report;
 mod rqlite;
 mod scans;
 mod throughput;
+mod versus;
 mod wire;
 
 use std::path::{Path, PathBuf};

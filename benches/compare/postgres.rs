@@ -10,18 +10,19 @@ use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::Place;
 use crate::daemon::Daemon;
-use crate::load::{self, Load};
+use crate::load::Load;
 use crate::options::Scale;
-use crate::report::{Cell, Report, Row};
-use crate::wire::{Operation, Requests, VALUE_BYTES, Wire};
+use crate::report::Report;
+use crate::versus::{self, Bounded};
+use crate::wire::{Operation, VALUE_BYTES};
 
 const KEYS: u64 = 10_000;
 
 /// How many connections a pool has.
 const POOL: usize = 16;
 
-/// The loads, and the least ratio to the pool of puts and gets, where there is one.
-const LOADS: [(Load, Option<f64>, Option<f64>); 3] = [
+/// The loads, and the least ratios to the pool.
+const LOADS: [Bounded; 3] = [
     (Load::ONE, None, None),
     (Load { clients: 64, pipelined: 1 }, Some(6.0), None),
     (Load { clients: 64, pipelined: 16 }, None, None),
@@ -171,29 +172,9 @@ pub fn run(place: &Place, scale: &Scale, report: &mut Report) {
     let pool = Pool::fill(database(&server, "plain"), KEYS);
     let store = [("KV_TYPE", "postgres".to_owned()), ("KV_CONNECTION", database(&server, "kv"))];
     let daemon = Daemon::start_on(place, "postgres", &store, KEYS);
-    let mut rows = Vec::new();
-    for operation in [Operation::Put, Operation::Get] {
-        for (load, puts, gets) in LOADS {
-            let (mut of_kv, mut of_pool) = (Vec::new(), Vec::new());
-            let mut p50_us = Vec::new();
-            for _ in 0..scale.rounds {
-                let requests = Requests::spread(Wire::Kv, operation, KEYS);
-                let measured = load::run(&daemon.socket, &requests, load, scale.slice);
-                of_kv.push(measured.per_s);
-                p50_us.push(measured.p50_us);
-                of_pool.push(pool.run(operation, load.clients.min(POOL), scale.slice));
-            }
-            let (name, least) = if operation == Operation::Put { ("put", puts) } else { ("get", gets) };
-            let ratio = Cell::ratio(&of_kv, &of_pool);
-            rows.push(
-                Row::new(format!("{name} {load}"))
-                    .cell("kv", Cell::median(of_kv.iter().copied(), 0))
-                    .cell("p50 us", Cell::median(p50_us, 0))
-                    .cell("single", Cell::median(of_pool.iter().copied(), 0))
-                    .cell("kv / single", least.map_or(ratio, |least| ratio.at_least(least))),
-            );
-        }
-    }
+    let rows = versus::rows(&daemon.socket, KEYS, &LOADS, scale, |operation, load| {
+        pool.run(operation, load.clients.min(POOL), scale.slice)
+    });
     report.table(
         "postgres",
         "On PostgreSQL: operations per second by clients (x requests sent at once), against single statements over as many \

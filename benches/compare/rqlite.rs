@@ -10,15 +10,16 @@ use tokio::net::TcpStream;
 
 use crate::Place;
 use crate::daemon::Daemon;
-use crate::load::{self, Load};
+use crate::load::Load;
 use crate::options::Scale;
-use crate::report::{Cell, Report, Row};
-use crate::wire::{Operation, Requests, VALUE_BYTES, Wire};
+use crate::report::Report;
+use crate::versus::{self, Bounded};
+use crate::wire::{Operation, VALUE_BYTES};
 
 const KEYS: u64 = 10_000;
 
-/// The loads, and the least ratio to single requests of puts and gets, where there is one.
-const LOADS: [(Load, Option<f64>, Option<f64>); 3] = [
+/// The loads, and the least ratios to single requests.
+const LOADS: [Bounded; 3] = [
     (Load::ONE, None, None),
     (Load { clients: 64, pipelined: 1 }, Some(3.0), Some(4.0)),
     (Load { clients: 64, pipelined: 16 }, Some(8.0), Some(4.0)),
@@ -207,29 +208,9 @@ pub fn run(place: &Place, scale: &Scale, report: &mut Report) {
     });
     let store = [("KV_TYPE", "rqlite".to_owned()), ("KV_CONNECTION", nodes.url.clone())];
     let daemon = Daemon::start_on(place, "rqlite", &store, KEYS);
-    let mut rows = Vec::new();
-    for operation in [Operation::Put, Operation::Get] {
-        for (load, puts, gets) in LOADS {
-            let (mut of_kv, mut of_single) = (Vec::new(), Vec::new());
-            let mut p50_us = Vec::new();
-            for _ in 0..scale.rounds {
-                let requests = Requests::spread(Wire::Kv, operation, KEYS);
-                let measured = load::run(&daemon.socket, &requests, load, scale.slice);
-                of_kv.push(measured.per_s);
-                p50_us.push(measured.p50_us);
-                of_single.push(single(address, operation, load.clients, scale.slice));
-            }
-            let (name, least) = if operation == Operation::Put { ("put", puts) } else { ("get", gets) };
-            let ratio = Cell::ratio(&of_kv, &of_single);
-            rows.push(
-                Row::new(format!("{name} {load}"))
-                    .cell("kv", Cell::median(of_kv.iter().copied(), 0))
-                    .cell("p50 us", Cell::median(p50_us, 0))
-                    .cell("single", Cell::median(of_single.iter().copied(), 0))
-                    .cell("kv / single", least.map_or(ratio, |least| ratio.at_least(least))),
-            );
-        }
-    }
+    let rows = versus::rows(&daemon.socket, KEYS, &LOADS, scale, |operation, load| {
+        single(address, operation, load.clients, scale.slice)
+    });
     report.table(
         "rqlite",
         "On three nodes of rqlite: operations per second by clients (x requests sent at once), against single requests to \

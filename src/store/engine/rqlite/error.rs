@@ -68,7 +68,7 @@ impl Trouble {
 
 fn unreachable(place: &RqlitePlace, why: &str) -> Error {
     let way = if place.proxy().is_some() { " with the proxy that is set" } else { "" };
-    let message = format!("the rqlite nodes of {place} cannot be reached{way}: {why}");
+    let message = format!("the rqlite nodes of {place} cannot be reached{way}{}", told(why));
     let error = Error::new(Code::Unavailable, message);
     match advice(why) {
         // It will not go away by itself.
