@@ -129,6 +129,15 @@ impl Clock {
             Clock::Manual(clock) => clock.0.load(Ordering::SeqCst),
         }
     }
+
+    /// The time of a server, in milliseconds since 1970 UTC, unless the clock is set by hand.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    pub(crate) fn or_server_ms(&self, server_ms: i64) -> i64 {
+        match self {
+            Clock::System => server_ms,
+            Clock::Manual(_) => self.now_ms(),
+        }
+    }
 }
 
 /// A clock that is set by hand; clones share their time.

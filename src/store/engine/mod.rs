@@ -16,7 +16,7 @@ pub(crate) mod sqlite;
 #[cfg(any(feature = "postgres", feature = "rqlite"))]
 mod tls;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 
@@ -189,6 +189,20 @@ impl Point {
             Point::Absent | Point::Large => None,
         }
     }
+}
+
+/// What a mutex holds. Nobody panics while holding one of an engine; a poisoned one would still hold a good value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A runtime for work that blocks the calling thread.
+#[cfg(any(feature = "postgres", all(feature = "rqlite", feature = "sqlite")))]
+fn own_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(super::error::Code::Internal, format!("no runtime: {error}")))
 }
 
 /// Decides a batch. One that parses values or looks at many records does so on a thread that may be held up.

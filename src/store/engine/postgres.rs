@@ -24,14 +24,14 @@ mod statement;
 mod tls;
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
 use self::listen::Listener;
 use self::sessions::Sessions;
 use super::query::{Reading, RowSink};
-use super::{Decision, Engine, Failure, Point, Snapshot, to_its_end};
+use super::{Decision, Engine, Failure, Point, Snapshot, lock, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
@@ -60,10 +60,7 @@ struct Core {
 impl Core {
     /// The time that decides about expiries, where the clock of the server shows `server_ms`.
     fn now_ms(&self, server_ms: i64) -> i64 {
-        match &self.clock {
-            Clock::System => server_ms,
-            Clock::Manual(_) => self.clock.now_ms(),
-        }
+        self.clock.or_server_ms(server_ms)
     }
 
     fn lock_sweep(&self) -> MutexGuard<'_, String> {
@@ -78,11 +75,6 @@ impl Core {
     fn last_batch(&self) -> MutexGuard<'_, String> {
         lock(&self.last_batch)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics while holding one of these; a poisoned one would still hold a good value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Postgres {

@@ -25,7 +25,7 @@ mod read;
 mod statement;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -35,7 +35,7 @@ pub(crate) use self::check::check;
 use self::cluster::Cluster;
 use self::look::Look;
 use super::query::{Reading, RowSink};
-use super::{Decision, Engine, Failure, Point, Snapshot, to_its_end};
+use super::{Decision, Engine, Failure, Point, Snapshot, lock, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
@@ -77,16 +77,8 @@ struct Core {
 impl Core {
     /// The time that decides about expiries, where the clock of the leader shows `server_ms`.
     fn now_ms(&self, server_ms: i64) -> i64 {
-        match &self.clock {
-            Clock::System => server_ms,
-            Clock::Manual(_) => self.clock.now_ms(),
-        }
+        self.clock.or_server_ms(server_ms)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nobody panics while holding one of these; a poisoned one would still hold a good value.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is known of the count of batches. It only grows, unless the nodes were given an older copy of their data.

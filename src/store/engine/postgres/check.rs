@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -13,8 +13,9 @@ use super::statement::{Result as StatementResult, Text};
 use crate::limits;
 use crate::store::engine::check::{Cell, Check, TableRow, Tables};
 use crate::store::engine::migrations::{self, check_newest};
+use crate::store::engine::own_runtime;
 use crate::store::engine::sql::Dialect;
-use crate::store::error::{Code, Error, Result};
+use crate::store::error::Result;
 use crate::store::maintenance::{Checked, Finding, Watcher};
 use crate::store::open::postgres::PostgresPlace;
 
@@ -27,10 +28,7 @@ pub(crate) fn check(
     finding: &mut dyn FnMut(Finding),
     watcher: &mut Watcher<'_>,
 ) -> Result<Checked> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?;
+    let runtime = own_runtime()?;
     let (session, _) = runtime.block_on(connect(place))?;
     let snapshot = Snapshot { runtime, session, place };
     let newest = snapshot.begin().map_err(|trouble| trouble.describe(place))?;

@@ -32,7 +32,6 @@ impl ToSql for Argument<'_> {
             Argument::One(Value::Strings(texts)) => texts.to_sql(kind, out),
             Argument::Texts(texts) => texts.to_sql(kind, out),
             Argument::Integers(numbers) => numbers.to_sql(kind, out),
-            #[cfg(feature = "rqlite")]
             Argument::Rows(_) => Err("rows are sent as their columns".into()),
         }
     }

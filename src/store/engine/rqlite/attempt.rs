@@ -15,7 +15,7 @@ use crate::store::engine::sql::load::{Loaded, Loading, Part, statements};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
 use crate::store::engine::{Decision, Failure, decide, migrations};
 use crate::store::error::{Code, Error};
-use crate::store::plan::{LoadedRange, Needs, Plan};
+use crate::store::plan::{Needs, Plan};
 use crate::store::position::Position;
 
 /// SQLite's words when the count of batches is another one by now, and when the batch was committed already: of the first
@@ -125,10 +125,8 @@ impl Core {
             .await?;
         self.history.note(least, batches);
         for range in &needs.ranges {
-            if loading.is_full() {
-                break;
-            }
-            if !self.load_range(range, &mut loading, batches).await? {
+            let Some(statement) = loading.range(range) else { break };
+            if !self.load_range(statement, &mut loading, batches).await? {
                 return Ok(None);
             }
         }
@@ -140,11 +138,10 @@ impl Core {
     /// Adds the rows of a range; answers whether the store still is as it was.
     async fn load_range(
         &self,
-        range: &LoadedRange,
+        statement: Statement<'_>,
         loading: &mut Loading,
         batches: u64,
     ) -> Result<bool, Trouble> {
-        let Some(statement) = loading.range(range) else { return Ok(true) };
         let count = Statement { text: "select batches from kv_meta".to_owned(), values: Vec::new() };
         self.cluster
             .read(Kind::Read, Body::of([count, statement]), |rows| {
@@ -183,11 +180,9 @@ impl Core {
     }
 
     async fn sweep_on_nodes(&self) -> Result<bool, Trouble> {
-        let text = "select first, (select min(seq) from kv_stream) from kv_meta".to_owned();
-        let body = Body::of([Statement { text, values: Vec::new() }]);
-        let trimmed = self.cluster.read(Kind::Read, body, |rows| {
-            let row = rows.first().ok_or_else(|| Damage::new("an answer is missing"))?.only()?;
-            let first = sql::count(&row, 0)?;
+        let text = "select first, (select min(seq) from kv_stream) from kv_meta";
+        let trimmed = self.cluster.read_row(Kind::Read, text, |row| {
+            let first = sql::count(row, 0)?;
             Ok(row.integer(1)?.is_some_and(|oldest| oldest < first.cast_signed()).then_some(first))
         });
         let Some(first) = trimmed.await? else { return Ok(false) };

@@ -5,12 +5,11 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tokio::runtime::Builder;
-
 use super::cluster::Cluster;
 use super::error::{Trouble, foreign};
 use super::http::{backup_of, words};
 use crate::quote::shown;
+use crate::store::engine::own_runtime;
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::{Checked, Finding, Watcher};
 use crate::store::open::rqlite::RqlitePlace;
@@ -25,10 +24,7 @@ pub(crate) fn check(
     finding: &mut dyn FnMut(Finding),
     watcher: &mut Watcher<'_>,
 ) -> Result<Checked> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::Internal, format!("no runtime: {error}")))?;
+    let runtime = own_runtime()?;
     let copy = runtime.block_on(Copy::of(place))?;
     let sqlite = SqlitePlace::File { path: copy.path.clone(), read_only: true };
     sqlite.check_store(finding, watcher).map_err(|error| {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use reqwest::Client;
 use tokio_util::bytes::Bytes;
 
-use super::answer::{self, Rows};
+use super::answer::{self, Row, Rows};
 use super::error::Trouble;
 use super::http::{self, Answer, Kind, ask};
 use super::lock;
 use super::statement::Body;
 use crate::limits;
+use crate::store::damage::Damage;
+use crate::store::engine::sql::Statement;
 use crate::store::error::Error;
 use crate::store::open::rqlite::RqlitePlace;
 
@@ -59,6 +61,21 @@ impl Cluster {
                 taken => return taken,
             }
         }
+    }
+
+    /// Reads the one row that a statement without arguments gives.
+    pub(super) async fn read_row<T>(
+        &self,
+        kind: Kind,
+        text: &str,
+        mut take: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let body = Body::of([Statement { text: text.to_owned(), values: Vec::new() }]);
+        self.read(kind, body, |rows| {
+            let rows = rows.first().ok_or_else(|| Damage::new("an answer is missing"))?;
+            take(&rows.only()?)
+        })
+        .await
     }
 
     /// Writes: sends a request to one node after the other, until one may have carried it out.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, NoProxy, Proxy, StatusCode, redirect, retry};
+use reqwest::{Client, NoProxy, Proxy, RequestBuilder, StatusCode, redirect, retry};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_util::bytes::Bytes;
@@ -102,6 +102,14 @@ fn tls_config(place: &RqlitePlace) -> Result<ClientConfig> {
     }
 }
 
+/// Adds the user and the password to a request.
+pub(super) fn with_login(request: RequestBuilder, place: &RqlitePlace) -> RequestBuilder {
+    match place.credentials() {
+        Some((user, password)) => request.basic_auth(user, Some(password)),
+        None => request,
+    }
+}
+
 /// Sends a request to the node with this URL.
 pub(super) async fn ask(
     client: &Client,
@@ -112,15 +120,13 @@ pub(super) async fn ask(
 ) -> std::result::Result<Answer, Trouble> {
     let timeout = limits::RQLITE_ANSWER_TIMEOUT
         + limits::RQLITE_ANSWER_TIME_OF_BYTE * u32::try_from(body.len()).unwrap_or(u32::MAX);
-    let mut request = client
+    let request = client
         .post(format!("{url}{}", kind.target()))
         .header(CONTENT_TYPE, "application/json")
         .timeout(timeout)
         .body(body);
-    if let Some((user, password)) = place.credentials() {
-        request = request.basic_auth(user, Some(password));
-    }
-    let mut response = request.send().await.map_err(|error| of_sending(&error, place, kind))?;
+    let sent = with_login(request, place).send().await;
+    let mut response = sent.map_err(|error| of_sending(&error, place, kind))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| Trouble::Lost(words(&error)))? {
@@ -218,11 +224,8 @@ pub(super) async fn backup_of(
     let client = cluster.client()?;
     let mut told = None;
     for node in place.nodes() {
-        let mut request = client.get(format!("{}/db/backup", place.url(node)));
-        if let Some((user, password)) = place.credentials() {
-            request = request.basic_auth(user, Some(password));
-        }
-        match request.send().await {
+        let request = client.get(format!("{}/db/backup", place.url(node)));
+        match with_login(request, place).send().await {
             Ok(response) if response.status() == StatusCode::OK => {
                 check_version(place, response.headers())?;
                 return Ok(response);

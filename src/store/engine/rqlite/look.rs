@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::Core;
 use super::http::Kind;
-use super::statement::Body;
 use crate::limits;
-use crate::store::damage::Damage;
-use crate::store::engine::sql::{self, Statement};
+use crate::store::engine::sql;
 use crate::store::error::Result;
 
 /// When the next look is due. Who has just seen something new looks often, for more may come.
@@ -48,12 +46,8 @@ impl Look {
 impl Core {
     /// Whether others have committed batches that whoever follows does not know of.
     async fn has_news(&self) -> Result<bool> {
-        let text = "select batches from kv_meta".to_owned();
-        let body = Body::of([Statement { text, values: Vec::new() }]);
-        let look = self.cluster.read(Kind::Look, body, |rows| {
-            let rows = rows.first().ok_or_else(|| Damage::new("an answer is missing"))?;
-            Ok(sql::count(&rows.only()?, 0)?)
-        });
+        let text = "select batches from kv_meta";
+        let look = self.cluster.read_row(Kind::Look, text, |row| Ok(sql::count(row, 0)?));
         let batches = look.await.map_err(|trouble| trouble.describe(&self.cluster.place))?;
         Ok(self.history.is_news(batches))
     }

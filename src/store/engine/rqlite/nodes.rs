@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Core;
 use super::error::Trouble;
-use super::http::{Kind, of_sending, of_status};
+use super::http::{Kind, of_sending, of_status, with_login};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::reply::{Server, Servers};
@@ -90,11 +90,9 @@ impl Core {
 
     async fn get<T: DeserializeOwned>(&self, client: &Client, url: &str) -> std::result::Result<T, Trouble> {
         let place = &self.cluster.place;
-        let mut request = client.get(url).timeout(limits::RQLITE_STATUS_TIMEOUT);
-        if let Some((user, password)) = place.credentials() {
-            request = request.basic_auth(user, Some(password));
-        }
-        let response = request.send().await.map_err(|error| of_sending(&error, place, Kind::Read))?;
+        let request = client.get(url).timeout(limits::RQLITE_STATUS_TIMEOUT);
+        let response =
+            with_login(request, place).send().await.map_err(|error| of_sending(&error, place, Kind::Read))?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| of_sending(&error, place, Kind::Read))?;
         if status != StatusCode::OK {

@@ -61,11 +61,9 @@ impl Core {
     /// The time by the clock of the leader, in milliseconds since 1970 UTC.
     pub(super) async fn now_ms_of_leader(&self) -> Result<i64, Error> {
         let text = format!("select {}", Dialect::Rqlite.now_ms());
-        let read =
-            self.cluster.read(Kind::Read, Body::of([Statement { text, values: Vec::new() }]), |rows| {
-                let row = rows.first().ok_or_else(|| Damage::new("an answer is missing"))?.only()?;
-                Ok(row.integer(0)?.ok_or_else(|| Damage::new("a number is missing"))?)
-            });
+        let read = self.cluster.read_row(Kind::Read, &text, |row| {
+            Ok(row.integer(0)?.ok_or_else(|| Damage::new("a number is missing"))?)
+        });
         read.await.map_err(|trouble| trouble.describe(&self.cluster.place))
     }
 

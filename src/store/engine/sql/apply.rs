@@ -15,7 +15,6 @@ pub(crate) enum Argument<'a> {
     #[cfg(feature = "postgres")]
     Integers(Vec<Option<i64>>),
     /// All rows that a statement writes.
-    #[cfg(feature = "rqlite")]
     Rows(Vec<Vec<Value<'a>>>),
 }
 
@@ -198,8 +197,7 @@ fn insert<'a, const N: usize>(
             let source = format!("unnest({arrays_of}) as u({columns})");
             (selected, source, arrays(columns, rows))
         }
-        #[cfg(feature = "rqlite")]
-        Dialect::Rqlite => {
+        _ => {
             let selected = list(&|(_, name)| match (table, name) {
                 ("kv_stream", "value") => format!("coalesce(u.value, {present})"),
                 ("kv_record", "value") => {
@@ -211,7 +209,6 @@ fn insert<'a, const N: usize>(
             let rows = Argument::Rows(rows.map(Vec::from).collect());
             (selected, format!("(select {members} from json_each(?)) u"), vec![rows])
         }
-        Dialect::Sqlite => (columns.to_owned(), String::new(), Vec::new()),
     };
     (format!("insert into {table} ({columns}) select {selected} from {source} where true"), arguments)
 }

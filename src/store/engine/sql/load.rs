@@ -158,12 +158,6 @@ impl Loading {
         Some(statement)
     }
 
-    /// Whether the ranges gave more than a mutate may have.
-    #[cfg(feature = "rqlite")]
-    pub(crate) fn is_full(&self) -> bool {
-        self.rows.ranged > limits::MUTATE_LOADED_RECORDS
-    }
-
     /// Adds a row of a range.
     pub(crate) fn add_ranged(&mut self, row: &dyn Cells) -> Result<()> {
         let (key, row) = columns::stored_row(row, self.rows.meta.head)?;

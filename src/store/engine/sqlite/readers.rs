@@ -1,7 +1,7 @@
 //! The connections that read: one for reads that are answered at once, and a few for those that may take long.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -13,6 +13,7 @@ use super::error::is_busy;
 use super::standing::StandingFiles;
 use super::statement::{Result, Trouble, number};
 use crate::limits;
+use crate::store::engine::lock;
 
 /// The connections that read one open store, each opened when it is first needed.
 pub(super) struct Readers {
@@ -130,9 +131,4 @@ impl Readers {
         idle.last_use = Age::default();
         outcome
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these; a poisoned one would still hold good connections.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
