@@ -126,7 +126,7 @@ pub(super) fn group_place(arguments: &StoreArguments, group: &str) -> Result<Pla
 }
 
 /// The address of a store that a daemon can serve.
-fn shared_address(arguments: &StoreArguments) -> Result<Address> {
+pub(super) fn shared_address(arguments: &StoreArguments) -> Result<Address> {
     let address = address(arguments)?;
     if address.is_memory() {
         return Err(Error::new(Code::BadRequest, "a memory store has no daemon: it lives in one process")

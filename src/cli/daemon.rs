@@ -2,14 +2,17 @@
 
 mod list;
 mod serve;
+mod service;
 mod signals;
 
 use clap::Subcommand;
 use kv::client::Client;
+use kv::meeting::place::is_system;
 use kv::protocol::Status;
 use kv::store::{Code, Error, Result};
 
 use self::list::List;
+use self::service::{Install, Uninstall};
 use super::arguments::StoreArguments;
 use super::logs::Logs;
 use super::{connect, output};
@@ -47,6 +50,10 @@ pub(super) enum Daemon {
     List(List),
     /// Print the log of the daemon that a command started
     Logs(Logs),
+    /// Let systemd run the daemon: write, enable and start the units of a service for the store
+    Install(Install),
+    /// Remove that service, and keep the store
+    Uninstall(Uninstall),
 }
 
 impl Daemon {
@@ -64,6 +71,8 @@ impl Daemon {
             Daemon::Status => connect::block_on(status(arguments)),
             Daemon::List(list) => connect::block_on(list.run()),
             Daemon::Logs(logs) => connect::block_on(logs.run(arguments)),
+            Daemon::Install(install) => install.run(arguments),
+            Daemon::Uninstall(uninstall) => uninstall.run(),
         }
     }
 }
@@ -77,6 +86,7 @@ async fn start(arguments: &StoreArguments) -> Result<()> {
 async fn stop(arguments: &StoreArguments) -> Result<()> {
     match Client::find(connect::running(arguments)?).await? {
         Some(client) => {
+            check_unmanaged(&client, "stop")?;
             // An older daemon, or one that is just ending, does not tell which processes are connected.
             let status = client.status().await;
             client.end_daemon().await?;
@@ -92,6 +102,7 @@ async fn stop(arguments: &StoreArguments) -> Result<()> {
 
 async fn restart(arguments: &StoreArguments) -> Result<()> {
     if let Some(client) = Client::find(connect::running(arguments)?).await? {
+        check_unmanaged(&client, "restart")?;
         let hello = client.hello();
         if !hello.spawned {
             let message = format!("the daemon, process {}, was not started by a command", hello.pid);
@@ -101,6 +112,22 @@ async fn restart(arguments: &StoreArguments) -> Result<()> {
         client.end_daemon().await?;
     }
     start(arguments).await
+}
+
+/// Checks that systemd does not run a daemon: it would start the next one at once.
+///
+/// # Errors
+/// `unsupported`, with the command that does `what` is wanted.
+fn check_unmanaged(client: &Client, what: &str) -> Result<()> {
+    let hello = client.hello();
+    let Some(unit) = &hello.unit else { return Ok(()) };
+    let scope = if is_system(&client.socket()) { "sudo systemctl" } else { "systemctl --user" };
+    // While its socket is there, the next command would start it.
+    let socket =
+        unit.strip_suffix(".service").filter(|_| what == "stop").map(|name| format!("{name}.socket "));
+    let socket = socket.unwrap_or_default();
+    Err(Error::new(Code::Unsupported, format!("systemd runs the daemon, process {}, as {unit}", hello.pid))
+        .hint(format!("{scope} {what} {socket}{unit}")))
 }
 
 async fn status(arguments: &StoreArguments) -> Result<()> {
