@@ -13,5 +13,5 @@ mod planning;
 mod program;
 mod signals;
 mod start;
-mod users;
+pub(crate) mod users;
 mod versions;

@@ -22,5 +22,6 @@ mod readme;
 mod rqlite;
 mod rqlite_users;
 mod runner;
+mod service;
 mod support;
 mod tidy;

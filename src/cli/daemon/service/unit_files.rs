@@ -219,7 +219,8 @@ impl Store {
     pub(super) fn named(arguments: &StoreArguments, manager: &Manager, files: &UnitFiles) -> Result<Store> {
         let is_named = arguments.connection.is_some();
         if let Engine::Sqlite = arguments.engine {
-            if !is_named && !(manager.user && manager.root.is_none()) {
+            let is_of_one_user = manager.user && manager.root.is_none();
+            if !is_named && !is_of_one_user {
                 return Ok(Store::OfUnit);
             }
             let address = connect::shared_address(arguments)?;
