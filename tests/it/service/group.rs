@@ -13,6 +13,7 @@ os.chown("/run/kv/kv.sock", uid, gid)
 os.chmod("/run/kv/kv.sock", mode)
 listener.listen()
 os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
 os.chdir("home/alice")
 os.environ.update(HOME=os.getcwd(), LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), SYSTEMD_EXEC_PID=str(os.getpid()))
 become = "exec setpriv --reuid %d --regid %d --clear-groups kv daemon run" % (uid, uid)
@@ -31,7 +32,7 @@ fn with_service(users: &Users, mode: &str, prelude: &str, text: &str) -> String 
              database=$PWD/home/alice/data.db
              python3 manager.py $alice $(getent group users | cut -d: -f3) {mode} \"{prelude}\" 2>log &
              service=$!
-             until test -e /run/kv/kv.sock.life-lock; do kill -0 $service; sleep 0.05; done
+             until test -e /run/kv/kv.sock.life-lock; do kill -0 $service || cat log >&2; sleep 0.05; done
              {text}
              kill $service; wait'"
     ))
@@ -50,9 +51,10 @@ fn the_members_of_the_group_use_the_service() {
          groups=users as bob kv --socket /run/kv/kv.sock get a
          as bob kv --connection $database get a 2>/dev/null || echo refused
          kv --connection $database get a
-         pgrep --count --uid $alice,$bob,0 --full -- --spawned || true",
+         kv --connection $database socket
+         pgrep --count --uid $alice,$bob --full -- --spawned || true",
     );
-    assert_eq!(told, "1\n1\n1\nrefused\n1\n0\n");
+    assert_eq!(told, "1\n1\n1\nrefused\n1\n/run/kv/kv.sock\n0\n");
 }
 
 #[test]

@@ -78,10 +78,11 @@ fn what_a_service_of_the_system_cannot_see_is_refused() {
     kv.ok(&format!("kv --connection /tmp/data.db {dry} /home/alice/kv --user"));
 }
 
-/// With a stand-in for `systemctl`, where systemd seems to run, and where its directories are empty.
+/// With a stand-in for `systemctl`, where systemd seems to run, and with a directory of configurations that is thrown away.
 const STAND_INS: &str = r##"
     mount -t tmpfs -o mode=755 tmpfs /run
-    for directory in /etc/systemd /etc/sysusers.d /etc/tmpfiles.d; do mount -t tmpfs tmpfs $directory; done
+    mkdir etc; cp -a /etc/passwd /etc/group /etc/nsswitch.conf /etc/ld.so.cache etc
+    mount -t tmpfs -o mode=755 tmpfs /etc; cp -a etc/. /etc; rm -r etc
     for program in systemctl systemd-sysusers systemd-tmpfiles; do
         printf "%s\n" "#!/bin/sh" "echo \$(basename \$0) \"\$@\" >> $PWD/calls" > bin/$program; chmod 755 bin/$program
     done
