@@ -23,5 +23,6 @@ mod rqlite;
 mod rqlite_users;
 mod runner;
 mod service;
+mod settings;
 mod support;
 mod tidy;

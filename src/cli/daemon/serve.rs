@@ -17,17 +17,19 @@ use tikv_jemalloc_ctl::{Access as _, AsName as _};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::super::arguments::{StoreArguments, usage};
+use super::super::arguments::usage;
+use super::super::settings::{Origin, Settings};
 use super::super::signals::survive_file_size_limit;
 use super::{connect, output, signals};
 
 /// Serves the store until the daemon is told to end.
-pub(super) fn in_foreground(arguments: &StoreArguments, socket_group: Option<&str>) -> Result<()> {
+pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> Result<()> {
     // First of all: no thread may run while it removes variables.
     let activation = Activation::take()?;
     let supervisor = Supervisor::of_this_process();
-    let mut handover = connect::handover(arguments)?;
-    if arguments.idle_timeout_s.is_none() && (activation.is_some() || supervisor.is_some()) {
+    let mut handover = connect::handover(settings)?;
+    let is_asked_for = !matches!(settings.idle_timeout.origin, Origin::Default);
+    if !is_asked_for && (activation.is_some() || supervisor.is_some()) {
         // Whoever started it decides when it ends.
         handover.idle_timeout_s = 0;
     }
@@ -39,8 +41,8 @@ pub(super) fn in_foreground(arguments: &StoreArguments, socket_group: Option<&st
             ));
         }
         (Some(activation), None) => Door::Activated(activation),
-        (None, Some(group)) => Door::At(connect::group_place(arguments, group)?),
-        (None, None) => Door::At(connect::place(arguments)?),
+        (None, Some(group)) => Door::At(connect::group_place(settings, group)?),
+        (None, None) => Door::At(connect::place(settings)?),
     };
     let end = if supervisor.is_some() { "" } else { "; end it with Ctrl-C" };
     serve(&door, &handover, supervisor, false, &|report| match report {

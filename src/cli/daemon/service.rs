@@ -11,7 +11,7 @@ use kv::store::{Code, Error, Result};
 
 use self::manager::Manager;
 use self::unit_files::{Store, UnitFile, UnitFiles};
-use super::super::arguments::StoreArguments;
+use super::super::settings::Settings;
 use super::output;
 
 /// Whose service it is, and on which machine.
@@ -55,7 +55,7 @@ impl Scope {
 }
 
 impl Install {
-    pub(super) fn run(&self, arguments: &StoreArguments) -> Result<()> {
+    pub(super) fn run(&self, settings: &Settings) -> Result<()> {
         let program = match &self.program {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(|error| {
@@ -63,7 +63,7 @@ impl Install {
             })?,
         };
         let files = UnitFiles::new(self.scope.user, self.scope.root.as_deref())?;
-        let store = Store::named(arguments, &self.scope.manager(), &files)?;
+        let store = Store::named(settings, &self.scope.manager(), &files)?;
         let wanted = files.wanted(&program, &store)?;
         let manager = self.scope.manager();
         if self.scope.dry_run {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use kv::environment::variable;
 use kv::store::{Address, Code, EngineKind, Error, Result};
 
-use super::super::super::arguments::{Engine, StoreArguments, usage};
+use super::super::super::arguments::{Engine, usage};
+use super::super::super::settings::Settings;
 use super::super::connect;
 use super::manager::Manager;
 
@@ -212,18 +213,18 @@ pub(super) enum Store {
 }
 
 impl Store {
-    /// The store that the arguments name.
+    /// The store that the settings name.
     ///
     /// # Errors
     /// Those of its address; `bad_request` for a store in memory, and for one on a server that nobody has named.
-    pub(super) fn named(arguments: &StoreArguments, manager: &Manager, files: &UnitFiles) -> Result<Store> {
-        let is_named = arguments.connection.is_some();
-        if let Engine::Sqlite = arguments.engine {
+    pub(super) fn named(settings: &Settings, manager: &Manager, files: &UnitFiles) -> Result<Store> {
+        let is_named = settings.is_store_named;
+        if let Engine::Sqlite = settings.engine.value {
             let is_of_one_user = manager.user && manager.root.is_none();
             if !is_named && !is_of_one_user {
                 return Ok(Store::OfUnit);
             }
-            let address = connect::shared_address(arguments)?;
+            let address = connect::shared_address(settings)?;
             let path = address.file().map(Path::to_owned).unwrap_or_default();
             let is_of_unit = !manager.user && path == Path::new(SYSTEM_STORE);
             return Ok(if is_of_unit { Store::OfUnit } else { Store::File(address, path) });
@@ -235,7 +236,7 @@ impl Store {
                 &format!("name it with --connection, or write its connection string into {}", path.display()),
             ));
         }
-        let address = connect::address(arguments)?;
+        let address = connect::address(settings)?;
         let line = is_named.then(|| format!("{}\n", address.connection()));
         Ok(Store::Server(address.kind(), line))
     }
