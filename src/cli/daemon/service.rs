@@ -56,6 +56,7 @@ impl Scope {
 
 impl Install {
     pub(super) fn run(&self, settings: &Settings) -> Result<()> {
+        self.scope.check()?;
         let program = match &self.program {
             Some(program) => program.clone(),
             None => std::env::current_exe().map_err(|error| {
@@ -70,7 +71,6 @@ impl Install {
             let texts: Vec<String> = wanted.iter().map(UnitFile::shown).collect();
             return output::print_line(texts.join("\n").trim_end());
         }
-        manager.check()?;
         let was_there = files.main().exists();
         // What another store needed, and this one does not.
         let is_obsolete = |path: &PathBuf| wanted.iter().all(|file| file.path != *path);
@@ -115,7 +115,7 @@ impl Uninstall {
 /// Writes a file, and answers whether that changed anything.
 fn write(file: &UnitFile) -> Result<bool> {
     let UnitFile { path, text, .. } = file;
-    if std::fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
+    if std::fs::read(path).is_ok_and(|present| present == text.as_bytes()) && !file.is_exposed() {
         output::note(&format!("{} is there already", path.display()));
         return Ok(false);
     }

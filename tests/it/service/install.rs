@@ -57,6 +57,8 @@ fn a_password_is_in_one_file_that_only_its_owner_reads() {
         kv.ok("cat image/etc/systemd/system/kv.service.d/server.conf")
             .contains("Environment=KV_TYPE=rqlite\n")
     );
+    // One that was opened to others is closed again.
+    kv.ok(&format!("chmod 644 image/etc/kv/connection; kv {words} 2>/dev/null; test $(stat -c %a image/etc/kv/connection) = 600"));
     // The file that is there names the store.
     kv.ok("kv --type postgres daemon install --root image --program /usr/bin/kv 2>/dev/null; grep s3cret image/etc/kv/connection");
     kv.ok("kv daemon uninstall --root image 2>/dev/null; test ! -e image/etc/kv");

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use kv::environment::variable;
@@ -38,6 +38,11 @@ impl UnitFile {
     pub(super) fn shown(&self) -> String {
         let text = if self.is_secret { "(the connection string)\n" } else { &self.text };
         format!("# {}\n{text}", self.path.display())
+    }
+
+    /// Whether a secret is there that others than its owner may read.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.is_secret && self.path.metadata().is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
     }
 
     /// Writes the file, with the directories above it. A reader sees the old file or the new one.
@@ -175,12 +180,10 @@ impl UnitFiles {
                     self.server(),
                     &text.replace("KV_TYPE=postgres", &format!("KV_TYPE={}", kind.as_str())),
                 ));
-                let path = self.connection();
-                let text = connection.clone().map_or_else(|| std::fs::read_to_string(&path), Ok);
-                let text = text.map_err(|error| {
-                    Error::new(Code::Unavailable, format!("{} cannot be read: {error}", path.display()))
-                })?;
-                wanted.push(UnitFile { path, text, is_secret: true });
+                if let Some(connection) = connection {
+                    let (path, text) = (self.connection(), connection.clone());
+                    wanted.push(UnitFile { path, text, is_secret: true });
+                }
             }
         }
         if !self.user {
@@ -208,7 +211,7 @@ pub(super) enum Store {
     OfUnit,
     /// A file, by its address and its path.
     File(Address, PathBuf),
-    /// One on a server, with the line of the file that holds its connection string; none when that file is there.
+    /// One on a server, with the content of the file that holds its connection string; none where every user has such a file.
     Server(EngineKind, Option<String>),
 }
 
@@ -229,21 +232,30 @@ impl Store {
             let is_of_unit = !manager.user && path == Path::new(SYSTEM_STORE);
             return Ok(if is_of_unit { Store::OfUnit } else { Store::File(address, path) });
         }
-        if !is_named && !files.connection().exists() {
-            let path = files.connection();
-            return Err(usage(
-                "nobody has named the store on the server",
-                &format!("name it with --connection, or write its connection string into {}", path.display()),
-            ));
+        let (kind, path) = (connect::address(settings)?.kind(), files.connection());
+        if manager.user && manager.root.is_some() {
+            return Ok(Store::Server(kind, None));
         }
-        let address = connect::address(settings)?;
-        let line = is_named.then(|| format!("{}\n", address.connection()));
-        Ok(Store::Server(address.kind(), line))
+        let text = if is_named {
+            Ok(format!("{}\n", connect::address(settings)?.connection()))
+        } else {
+            std::fs::read_to_string(&path)
+        };
+        let text = text.map_err(|error| {
+            usage(
+                &format!("nobody has named the store on the server: {}: {error}", path.display()),
+                "name it with --connection, or write its connection string into that file",
+            )
+        })?;
+        Ok(Store::Server(kind, Some(text)))
     }
 
     /// What its users have to know, in lines.
     pub(super) fn advice(&self, manager: &Manager) -> Vec<String> {
         let mut advice = Vec::new();
+        if let Store::Server(_, None) = self {
+            advice.push("each user names the store in ~/.config/kv/connection".to_owned());
+        }
         if manager.user {
             if manager.root.is_none() {
                 advice
