@@ -22,6 +22,7 @@ mod readme;
 mod rqlite;
 mod rqlite_users;
 mod runner;
+mod service;
 mod settings;
 mod support;
 mod tidy;
