@@ -108,5 +108,6 @@ fn views(settings: &Settings) -> Vec<SettingView> {
         file("socket", &settings.socket),
         view("daemon", &settings.daemon, word),
         view("idle-timeout", &settings.idle_timeout, |timeout| format!("{}s", timeout.as_secs())),
+        optional("log-level", settings.log_level.as_ref(), word),
     ]
 }

@@ -32,7 +32,13 @@ impl Logs {
         let own = target.place.socket().to_owned();
         // A daemon that was started in another environment may have its log elsewhere.
         let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
-        let running = Client::find(target).await.ok().flatten().map(|client| client.socket());
+        let running = Client::find(target).await.ok().flatten();
+        if let Some(unit) = running.as_ref().and_then(|client| client.hello().unit) {
+            output::note(&format!(
+                "systemd runs the daemon as {unit}, whose log is in the journal: journalctl --unit {unit}"
+            ));
+        }
+        let running = running.map(|client| client.socket());
         let log = Place::at(&running.or(last).unwrap_or(own))?.log();
         let unreadable = |error: io::Error| {
             Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
