@@ -6,6 +6,7 @@ mod benchmark;
 mod check;
 mod child;
 mod compact;
+mod completions;
 mod connect;
 mod consumer;
 mod consumer_stream;
@@ -18,6 +19,7 @@ mod list;
 mod lock;
 mod lock_run;
 mod logs;
+mod manual;
 mod mutate;
 mod output;
 mod patch;
@@ -125,6 +127,11 @@ enum Command {
     /// Run, start, stop or show the daemon of this store
     #[command(subcommand)]
     Daemon(daemon::Daemon),
+    /// Print a script with which a shell completes commands
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Manual(manual::Manual),
 }
 
 /// Runs the command and answers the exit code.
@@ -140,10 +147,11 @@ pub(crate) fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
         }
     };
-    let outcome = if let Command::Daemon(command) = arguments.command {
-        command.run(&arguments.store).map(|()| exit_code::OK)
-    } else {
-        connect::block_on(execute(arguments))
+    let outcome = match arguments.command {
+        Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        Command::Completions(command) => command.run(Arguments::command()).map(ok),
+        Command::Manual(command) => command.run(Arguments::command()).map(ok),
+        _ => connect::block_on(execute(arguments)),
     };
     match outcome {
         Ok(code) => code,
@@ -255,7 +263,9 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }
-        | Command::Daemon(_) => Ok(()),
+        | Command::Daemon(_)
+        | Command::Completions(_)
+        | Command::Manual(_) => Ok(()),
     };
     done.map(ok)
 }
