@@ -109,4 +109,5 @@ let
   config = tree "config" declared (map (module: module.definitions) collected);
   failed = filter (assertion: !assertion.assertion) config.assertions;
 in
-builtins.deepSeq config (if failed == [ ] then config else throw (head failed).message)
+assert failed == [ ] || throw (head failed).message;
+builtins.deepSeq config config
