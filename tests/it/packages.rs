@@ -1,6 +1,7 @@
 //! The packages of kv: each is made, looked into and used.
 
 mod debian;
+mod image;
 mod nix;
 mod source;
 
