@@ -297,6 +297,9 @@ pub const MEMORY_KEPT_MS: isize = 1_000;
 /// The bytes that are read from a connection at once, into a buffer that all connections share.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 
+/// The most bytes that a file with a connection string may have: a file of another kind is not read into memory.
+pub const CONNECTION_FILE_BYTES: u64 = 64 * 1_024;
+
 /// The time without any connection after which a daemon ends, unless `--idle-timeout` sets another one.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 

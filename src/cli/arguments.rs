@@ -1,7 +1,8 @@
 //! Arguments that several commands share.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
@@ -17,103 +18,56 @@ impl std::fmt::Debug for ConnectionString {
     }
 }
 
-/// The store of a command, and how to reach it.
-#[derive(Debug, Clone, Args)]
+/// The global options, from one source: the command line, the environment or a profile. [`Settings`] joins them.
+///
+/// The variable of an option `--some-option` is `KV_SOME_OPTION`, and its key in a profile is `some-option`.
+///
+/// [`Settings`]: super::settings::Settings
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct StoreArguments {
-    /// Kind of database
-    #[arg(long = "type", global = true, env = "KV_TYPE", default_value = "sqlite", value_name = "ENGINE")]
-    pub(super) engine: Engine,
+    /// File with profiles, instead of /etc/kv/config.toml and ~/.config/kv/config.toml
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    pub(super) config: Option<PathBuf>,
+    /// Profile of these files that says where the store is
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+    /// Kind of database (default: sqlite)
+    #[arg(long = "type", global = true, value_name = "ENGINE")]
+    pub(super) engine: Option<Engine>,
     /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc),
     /// http://USER:PASSWORD@HOST:PORT,HOST:PORT (default: http://localhost:4001), or
     /// postgres://USER@HOST/DATABASE (default: what PGHOST and its like say)
     #[arg(
         long,
         global = true,
-        env = "KV_CONNECTION",
-        hide_env_values = true,
         allow_hyphen_values = true,
         value_parser = OsStringValueParser::new().map(ConnectionString)
     )]
     pub(super) connection: Option<ConnectionString>,
-    #[command(flatten)]
-    pub(super) certificates: CertificateArguments,
-    /// Socket of the daemon, instead of the one that belongs to the store
-    #[arg(long, global = true, env = "KV_SOCKET", value_name = "PATH", allow_hyphen_values = true)]
-    pub(super) socket: Option<PathBuf>,
-    /// Start the daemon when needed, require that it runs, or open the store in this process
-    #[arg(long = "daemon", global = true, env = "KV_DAEMON", default_value = "auto", value_name = "MODE")]
-    pub(super) daemon: DaemonMode,
-    /// Seconds after which a daemon without connections ends; 0 = never
-    #[arg(long = "idle-timeout", global = true, value_name = "SECONDS")]
-    pub(super) idle_timeout_s: Option<u64>,
-}
-
-impl StoreArguments {
-    /// The connection string: the one that was given, or that of a store of this kind that nobody has named.
-    pub(super) fn connection(&self) -> &OsStr {
-        let nobody_named = match self.engine {
-            Engine::Sqlite => "file:data.db?mode=rwc",
-            Engine::Rqlite => "http://localhost:4001",
-            Engine::Postgres => "postgres://",
-        };
-        self.connection.as_ref().map_or(OsStr::new(nobody_named), |given| &given.0)
-    }
-}
-
-/// The files by which a server and this side prove who they are, as they may also stand in the connection string.
-#[derive(Debug, Clone, Args)]
-pub(super) struct CertificateArguments {
+    /// File that holds such a connection string, which may have a password
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    pub(super) connection_file: Option<PathBuf>,
     /// Trust the certificates of this file, instead of those of the system
-    #[arg(long, global = true, env = "KV_CA", value_name = "FILE", allow_hyphen_values = true)]
-    ca: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    pub(super) ca: Option<PathBuf>,
     /// Certificate that is shown to the server
-    #[arg(long, global = true, env = "KV_CLIENT_CERT", value_name = "FILE", allow_hyphen_values = true)]
-    client_cert: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    pub(super) client_cert: Option<PathBuf>,
     /// Key of that certificate
-    #[arg(long, global = true, env = "KV_CLIENT_KEY", value_name = "FILE", allow_hyphen_values = true)]
-    client_key: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    pub(super) client_key: Option<PathBuf>,
+    /// Socket of the daemon, instead of the one that belongs to the store
+    #[arg(long, global = true, value_name = "PATH", allow_hyphen_values = true)]
+    pub(super) socket: Option<PathBuf>,
+    /// Start the daemon when needed, require that it runs, or open the store in this process (default: auto)
+    #[arg(long = "daemon", global = true, value_name = "MODE")]
+    pub(super) daemon: Option<DaemonMode>,
+    /// Time after which a daemon without connections ends, as 600 (seconds), 10m or 1h; 0 = never (default: 10m)
+    #[arg(long, global = true, value_name = "TIME", value_parser = super::duration::idle_timeout)]
+    pub(super) idle_timeout: Option<Duration>,
 }
 
-impl CertificateArguments {
-    /// The variables that stand for them.
-    pub(super) const VARIABLES: [&str; 3] = ["KV_CA", "KV_CLIENT_CERT", "KV_CLIENT_KEY"];
-
-    /// Adds them to a connection string.
-    pub(super) fn add_to(&self, engine: Engine, connection: &str) -> kv::store::Result<String> {
-        let names = match engine {
-            Engine::Sqlite => ["", "", ""],
-            Engine::Rqlite => ["ca", "cert", "key"],
-            Engine::Postgres => ["sslrootcert", "sslcert", "sslkey"],
-        };
-        let given =
-            [("--ca", &self.ca), ("--client-cert", &self.client_cert), ("--client-key", &self.client_key)];
-        let mut connection = connection.to_owned();
-        for (((flag, file), name), variable) in given.into_iter().zip(names).zip(Self::VARIABLES) {
-            let Some(file) = file else { continue };
-            if name.is_empty() {
-                return Err(usage(
-                    &format!("{flag} is for a store on a server, and this one is in a file"),
-                    &format!("leave it out, or unset {variable}; --type names the kind of database"),
-                ));
-            }
-            let (_, query) = connection.split_once('?').unwrap_or_default();
-            if query.split('&').any(|part| part.split('=').next() == Some(name)) {
-                return Err(usage(
-                    &format!("{flag} is given, and the connection string has {name} too"),
-                    &format!("leave one of them out, or unset {variable}"),
-                ));
-            }
-            let file =
-                file.to_str().ok_or_else(|| usage(&format!("{flag} is not UTF-8"), "rename the file"))?;
-            let file = percent_encoding::utf8_percent_encode(file, percent_encoding::NON_ALPHANUMERIC);
-            let separator = if connection.contains('?') { '&' } else { '?' };
-            connection.push_str(&format!("{separator}{name}={file}"));
-        }
-        Ok(connection)
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Engine {
     Sqlite,
     Rqlite,

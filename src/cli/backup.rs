@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kv::store::{Result, maintenance};
 
-use super::arguments::{StoreArguments, usage};
+use super::arguments::usage;
 use super::progress::{Completion, watched};
+use super::settings::Settings;
 use super::{connect, exit_code, output};
 
 /// The argument that means stdin or stdout.
@@ -25,8 +26,8 @@ pub(super) struct Backup {
 }
 
 impl Backup {
-    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
-        let address = connect::address_of_file(arguments).await?;
+    pub(super) async fn run(self, settings: &Settings) -> Result<u8> {
+        let address = connect::address_of_file(settings).await?;
         let Backup { file, force } = self;
         if file == Path::new(STREAM) {
             output::check_no_terminal()?;

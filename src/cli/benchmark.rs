@@ -10,9 +10,9 @@ use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use kv::store::{Code, Error, JsonText, Patch, Put, Result, Store};
 
-use super::arguments::StoreArguments;
 use super::connect::{self, OpenStore};
 use super::output;
+use super::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
@@ -47,7 +47,7 @@ pub(super) struct Load {
 }
 
 impl Benchmark {
-    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
+    pub(super) async fn run(self, settings: &Settings) -> Result<()> {
         let (load, n, workers) = match self {
             Benchmark::Get { load, .. } => (load, 10_000, 100),
             Benchmark::Put(load) => (load, 30_000, 100),
@@ -55,7 +55,7 @@ impl Benchmark {
             Benchmark::Mixed(load) => (load, 10_000, 15),
         };
         let (n, workers) = (load.n.unwrap_or(n), load.workers.unwrap_or(workers));
-        let run = Run::open(arguments, workers).await?;
+        let run = Run::open(settings, workers).await?;
         let outcome = self.measure(&run, n).await;
         let cleared = run.stores[0].delete_prefix(&run.prefix, 0, None).await;
         run.close().await;
@@ -96,13 +96,13 @@ struct Run {
 }
 
 impl Run {
-    async fn open(arguments: &StoreArguments, workers: u64) -> Result<Run> {
-        let mut stores = vec![Arc::new(connect::open(arguments).await?)];
+    async fn open(settings: &Settings, workers: u64) -> Result<Run> {
+        let mut stores = vec![Arc::new(connect::open(settings).await?)];
         for _ in 1..workers {
             // In this process all workers share one store, because it is what gathers their writes.
             let store = match &*stores[0] {
                 OpenStore::Local(_) => Arc::clone(&stores[0]),
-                OpenStore::Remote(_) => Arc::new(connect::open(arguments).await?),
+                OpenStore::Remote(_) => Arc::new(connect::open(settings).await?),
             };
             stores.push(store);
         }

@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 use kv::store::Result;
 use kv::store::maintenance::{self, Checked, Finding};
 
-use super::arguments::StoreArguments;
 use super::progress::{Completion, watched};
+use super::settings::Settings;
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
@@ -27,8 +27,8 @@ enum CheckFormat {
 }
 
 impl Check {
-    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
-        let address = connect::address_of_file(arguments).await?;
+    pub(super) async fn run(self, settings: &Settings) -> Result<u8> {
+        let address = connect::address_of_file(settings).await?;
         let work = watched("checking", move |watcher| {
             let mut printed = Ok(());
             let mut print = |finding: Finding| {

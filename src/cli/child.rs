@@ -19,6 +19,7 @@ use rustix::process::{
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use super::environment::Environment;
 use super::signals::{self, SignalSet, Signals};
 use super::witness::Witness;
 use super::{connect, output, witness};
@@ -29,9 +30,6 @@ const STAGE: &str = "program-stage";
 /// The exit code of a shell for a program that cannot be run: it is not executable, or does not exist.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
-
-/// Variables for a program.
-pub(super) type Environment = Vec<(&'static str, OsString)>;
 
 /// A program with its arguments, of which the first names it.
 pub(super) struct Program {
@@ -52,7 +50,7 @@ impl Program {
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(RUNNING_IMAGE);
         command.arg0(STAGE).arg(getpid().as_raw_pid().to_string()).arg(signals::blocked());
-        command.args(&self.words).envs(self.environment.iter().cloned());
+        command.args(&self.words).envs(self.environment.variables());
         command
     }
 

@@ -1,14 +1,11 @@
 //! From the global flags to a store: in this process, or through its daemon.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clap::ValueEnum as _;
 use kv::client::{Client, Launch, Program, Target};
 use kv::daemon::launch::RUNNING_IMAGE;
-use kv::limits;
 use kv::meeting::handover::Handover;
 use kv::meeting::place::{Place, SocketGroup, is_system};
 use kv::store::{
@@ -16,8 +13,8 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{CertificateArguments, DaemonMode, Engine, StoreArguments, usage};
-use super::child::Environment;
+use super::arguments::{DaemonMode, Engine, usage};
+use super::settings::Settings;
 use super::{output, signals};
 
 /// The store of a command.
@@ -78,56 +75,35 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T>
     outcome
 }
 
-pub(super) fn address(arguments: &StoreArguments) -> Result<Address> {
-    let kind = match arguments.engine {
+pub(super) fn address(settings: &Settings) -> Result<Address> {
+    let kind = match settings.engine.value {
         Engine::Sqlite => EngineKind::Sqlite,
         Engine::Rqlite => EngineKind::Rqlite,
         Engine::Postgres => EngineKind::Postgres,
     };
-    let connection = arguments.connection();
+    let connection = &settings.connection.value.0;
     let connection = connection.to_str().ok_or_else(|| {
         usage(
             &format!("the connection string is not UTF-8: {connection:?}"),
             "rename the file, or name another one with --connection",
         )
     })?;
-    Address::parse(kind, &arguments.certificates.add_to(arguments.engine, connection)?)
+    Address::parse(kind, &settings.with_certificates(connection)?)
 }
 
-/// The variables that make a program of kv use the same store in any directory.
-pub(super) fn environment(arguments: &StoreArguments) -> Result<Environment> {
-    let address = address(arguments)?;
-    let mode = arguments.daemon.to_possible_value();
-    let mut environment = vec![
-        ("KV_TYPE", address.kind().as_str().into()),
-        ("KV_CONNECTION", address.connection().into()),
-        ("KV_DAEMON", mode.map(|mode| mode.get_name().into()).unwrap_or_default()),
-    ];
-    // What they name stands in the connection string; an empty one is as if it was not there.
-    let is_set = |name: &&str| kv::environment::variable(name).is_some();
-    let certificates = CertificateArguments::VARIABLES.into_iter().filter(is_set);
-    environment.extend(certificates.map(|name| (name, OsString::new())));
-    if let Some(socket) = &arguments.socket {
-        let absolute = std::path::absolute(socket)
-            .map_err(|error| Error::new(Code::BadRequest, format!("{}: {error}", socket.display())))?;
-        environment.push(("KV_SOCKET", absolute.into()));
-    }
-    Ok(environment)
-}
-
-pub(super) fn place(arguments: &StoreArguments) -> Result<Place> {
-    Place::for_store(&shared_address(arguments)?.identity(), arguments.socket.as_deref())
+pub(super) fn place(settings: &Settings) -> Result<Place> {
+    Place::for_store(&shared_address(settings)?.identity(), settings.chosen_socket())
 }
 
 /// The place of a daemon that also serves a group.
-pub(super) fn group_place(arguments: &StoreArguments, group: &str) -> Result<Place> {
-    let identity = shared_address(arguments)?.identity();
-    Place::for_group(&identity, arguments.socket.as_deref(), SocketGroup::find(group)?)
+pub(super) fn group_place(settings: &Settings, group: &str) -> Result<Place> {
+    let identity = shared_address(settings)?.identity();
+    Place::for_group(&identity, settings.chosen_socket(), SocketGroup::find(group)?)
 }
 
 /// The address of a store that a daemon can serve.
-fn shared_address(arguments: &StoreArguments) -> Result<Address> {
-    let address = address(arguments)?;
+fn shared_address(settings: &Settings) -> Result<Address> {
+    let address = address(settings)?;
     if address.is_memory() {
         return Err(Error::new(Code::BadRequest, "a memory store has no daemon: it lives in one process")
             .hint("name a file with --connection"));
@@ -135,54 +111,54 @@ fn shared_address(arguments: &StoreArguments) -> Result<Address> {
     Ok(address)
 }
 
-pub(super) fn handover(arguments: &StoreArguments) -> Result<Handover> {
-    let address = address(arguments)?;
+pub(super) fn handover(settings: &Settings) -> Result<Handover> {
+    let address = address(settings)?;
     Ok(Handover {
         engine: address.kind().as_str().to_owned(),
         connection: address.connection(),
-        socket: place(arguments)?.socket().to_owned(),
-        idle_timeout_s: arguments.idle_timeout_s.unwrap_or(limits::IDLE_TIMEOUT.as_secs()),
+        socket: place(settings)?.socket().to_owned(),
+        idle_timeout_s: settings.idle_timeout.value.as_secs(),
         started_by: String::new(),
     })
 }
 
-/// Opens the store as the arguments say.
-pub(super) async fn open(arguments: &StoreArguments) -> Result<OpenStore> {
-    match local(arguments)? {
+/// Opens the store as the settings say.
+pub(super) async fn open(settings: &Settings) -> Result<OpenStore> {
+    match local(settings)? {
         Some(store) => Ok(OpenStore::Local(store)),
-        None => Ok(OpenStore::Remote(Box::new(client(arguments).await?))),
+        None => Ok(OpenStore::Remote(Box::new(client(settings).await?))),
     }
 }
 
-/// Opens a store that may have to be created first: it is the one that the arguments name, whatever a socket serves.
-pub(super) async fn open_for_init(arguments: &StoreArguments) -> Result<OpenStore> {
-    match local(arguments)? {
+/// Opens a store that may have to be created first: it is the one that the settings name, whatever a socket serves.
+pub(super) async fn open_for_init(settings: &Settings) -> Result<OpenStore> {
+    match local(settings)? {
         Some(store) => Ok(OpenStore::Local(store)),
         None => {
-            let target = Target { address: Some(address(arguments)?), ..daemon(arguments)? };
-            Ok(OpenStore::Remote(Box::new(connected(arguments, target).await?)))
+            let target = Target { address: Some(address(settings)?), ..daemon(settings)? };
+            Ok(OpenStore::Remote(Box::new(connected(settings, target).await?)))
         }
     }
 }
 
 /// Opens the store through the daemon that serves it, or else in this process: no daemon is started for a store that
 /// may be damaged.
-pub(super) async fn open_running(arguments: &StoreArguments) -> Result<OpenStore> {
-    if let Some(store) = local(arguments)? {
+pub(super) async fn open_running(settings: &Settings) -> Result<OpenStore> {
+    if let Some(store) = local(settings)? {
         return Ok(OpenStore::Local(store));
     }
-    match Client::find(running(arguments)?).await? {
-        None if arguments.daemon == DaemonMode::Auto => {
-            Ok(OpenStore::Local(LocalStore::open(&address(arguments)?, Clock::System)))
+    match Client::find(running(settings)?).await? {
+        None if settings.daemon.value == DaemonMode::Auto => {
+            Ok(OpenStore::Local(LocalStore::open(&address(settings)?, Clock::System)))
         }
-        _ => Ok(OpenStore::Remote(Box::new(client(arguments).await?))),
+        _ => Ok(OpenStore::Remote(Box::new(client(settings).await?))),
     }
 }
 
-/// The store in this process, when the arguments ask for that.
-fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
-    let address = address(arguments)?;
-    let is_local = arguments.daemon == DaemonMode::Never || address.is_memory();
+/// The store in this process, when the settings ask for that.
+fn local(settings: &Settings) -> Result<Option<LocalStore>> {
+    let address = address(settings)?;
+    let is_local = settings.daemon.value == DaemonMode::Never || address.is_memory();
     Ok(is_local.then(|| {
         note_owner(&address, None);
         LocalStore::open(&address, Clock::System)
@@ -190,11 +166,11 @@ fn local(arguments: &StoreArguments) -> Result<Option<LocalStore>> {
 }
 
 /// The store whose file a command opens itself. When only a socket is named, it is the store of its daemon.
-pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Address> {
-    if arguments.socket.is_none() {
-        return address(arguments);
+pub(super) async fn address_of_file(settings: &Settings) -> Result<Address> {
+    if settings.socket.is_none() {
+        return address(settings);
     }
-    let target = running(arguments)?;
+    let target = running(settings)?;
     if let Some(address) = target.address {
         return Ok(address);
     }
@@ -214,26 +190,26 @@ pub(super) async fn address_of_file(arguments: &StoreArguments) -> Result<Addres
     Ok(address)
 }
 
-/// The socket of the daemon of the store, which is started when the arguments allow it, so that a printed socket can be
+/// The socket of the daemon of the store, which is started when the settings allow it, so that a printed socket can be
 /// connected to.
-pub(super) async fn socket(arguments: &StoreArguments) -> Result<PathBuf> {
-    match arguments.daemon {
-        DaemonMode::Never => Ok(place(arguments)?.socket().to_owned()),
-        _ => Ok(client(arguments).await?.socket()),
+pub(super) async fn socket(settings: &Settings) -> Result<PathBuf> {
+    match settings.daemon.value {
+        DaemonMode::Never => Ok(place(settings)?.socket().to_owned()),
+        _ => Ok(client(settings).await?.socket()),
     }
 }
 
 /// A connection to the daemon of the store.
-pub(super) async fn client(arguments: &StoreArguments) -> Result<Client> {
-    connected(arguments, daemon(arguments)?).await
+pub(super) async fn client(settings: &Settings) -> Result<Client> {
+    connected(settings, daemon(settings)?).await
 }
 
-async fn connected(arguments: &StoreArguments, target: Target) -> Result<Client> {
+async fn connected(settings: &Settings, target: Target) -> Result<Client> {
     let asked = target.address.clone();
     let found = Client::connect_to(target).await;
-    if found.is_err() && arguments.daemon == DaemonMode::Require {
+    if found.is_err() && settings.daemon.value == DaemonMode::Require {
         // When no daemon could serve the store, that is the reason, and not that none listens.
-        address(arguments)?.check().await?;
+        address(settings)?.check().await?;
     }
     let client = found?;
     if let Some(address) = asked {
@@ -256,28 +232,31 @@ pub(super) fn note_owner(address: &Address, client: Option<&Client>) {
     ));
 }
 
-/// The daemon of the store, which is started when it does not run, unless the arguments require that it runs.
-pub(super) fn daemon(arguments: &StoreArguments) -> Result<Target> {
-    match arguments.daemon {
-        DaemonMode::Auto => starting(arguments),
-        DaemonMode::Require | DaemonMode::Never => running(arguments),
+/// The daemon of the store, which is started when it does not run, unless the settings require that it runs.
+pub(super) fn daemon(settings: &Settings) -> Result<Target> {
+    match settings.daemon.value {
+        DaemonMode::Auto => starting(settings),
+        DaemonMode::Require | DaemonMode::Never => running(settings),
     }
 }
 
 /// The running daemon. The location of its socket depends on the environment in which it was started.
-pub(super) fn running(arguments: &StoreArguments) -> Result<Target> {
-    let address = address(arguments)?;
-    // When only a socket is named, the store of its daemon is meant, unless there is one in the present directory.
-    let is_asked_for = arguments.socket.is_none()
-        || arguments.connection.is_some()
-        || address.file().is_some_and(Path::exists);
-    Ok(Target { place: place(arguments)?, address: is_asked_for.then_some(address), launch: None })
+pub(super) fn running(settings: &Settings) -> Result<Target> {
+    let address = address(settings)?;
+    let is_asked_for = is_asked_for(settings, &address);
+    Ok(Target { place: place(settings)?, address: is_asked_for.then_some(address), launch: None })
+}
+
+/// Whether the store at this address is meant, and not whichever a socket serves: that is so when only a socket is named,
+/// unless there is a store in the present directory.
+pub(super) fn is_asked_for(settings: &Settings, address: &Address) -> bool {
+    settings.socket.is_none() || settings.is_store_named || address.file().is_some_and(Path::exists)
 }
 
 /// The running daemon; starts one when none runs.
-pub(super) fn starting(arguments: &StoreArguments) -> Result<Target> {
-    let launch = Launch { program: this_program(), handover: handover(arguments)? };
-    Ok(Target { launch: Some(launch), ..running(arguments)? })
+pub(super) fn starting(settings: &Settings) -> Result<Target> {
+    let launch = Launch { program: this_program(), handover: handover(settings)? };
+    Ok(Target { launch: Some(launch), ..running(settings)? })
 }
 
 /// The program that is started as the daemon: the binary at the path of this one or, when it is gone, the running

@@ -8,8 +8,8 @@ use kv::store::{
 };
 
 use super::arguments::{ListFormat, number};
-use super::child::Environment;
 use super::consumer_stream::Stream;
+use super::environment::Environment;
 use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code, watch};
 

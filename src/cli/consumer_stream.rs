@@ -9,8 +9,8 @@ use kv::store::{Error, Event, Result, Store, Subscribe, Subscription};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
-use super::child::Environment;
 use super::consumer::ConsumerArguments;
+use super::environment::Environment;
 use super::lock::tell_of_a_wait;
 use super::signals;
 use super::watch::{self, Outcome, Sink, SinkArguments};
@@ -22,7 +22,7 @@ pub(super) struct Stream {
     #[command(flatten)]
     wanted: ConsumerArguments,
     /// How long to wait while another session follows under this name: 10s, 1h
-    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::lock::wait)]
+    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     #[command(flatten)]
     printing: SinkArguments,

@@ -12,6 +12,7 @@ use kv::store::{Code, Error, Result};
 use self::list::List;
 use super::arguments::StoreArguments;
 use super::logs::Logs;
+use super::settings::Settings;
 use super::{connect, output};
 
 #[derive(Debug, Subcommand)]
@@ -52,30 +53,37 @@ pub(super) enum Daemon {
 impl Daemon {
     pub(super) fn run(self, arguments: &StoreArguments) -> Result<()> {
         match self {
+            // Everything that these need comes by the handover.
             Daemon::Run { spawned: true, launched: true, .. } => serve::as_spawned(),
             Daemon::Run { spawned: true, launched: false, .. } => serve::launch(),
-            Daemon::Run { spawned: false, socket_group, .. } => {
-                serve::in_foreground(arguments, socket_group.as_deref())
-            }
-            Daemon::Start => connect::block_on(start(arguments)),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
-            Daemon::Stop { all: false } => connect::block_on(stop(arguments)),
-            Daemon::Restart => connect::block_on(restart(arguments)),
-            Daemon::Status => connect::block_on(status(arguments)),
             Daemon::List(list) => connect::block_on(list.run()),
-            Daemon::Logs(logs) => connect::block_on(logs.run(arguments)),
+            command => command.run_on(&Settings::resolve(arguments)?),
+        }
+    }
+
+    /// Runs a command on the daemon of one store.
+    fn run_on(self, settings: &Settings) -> Result<()> {
+        match self {
+            Daemon::Run { socket_group, .. } => serve::in_foreground(settings, socket_group.as_deref()),
+            Daemon::Start => connect::block_on(start(settings)),
+            Daemon::Stop { .. } => connect::block_on(stop(settings)),
+            Daemon::Restart => connect::block_on(restart(settings)),
+            Daemon::Status => connect::block_on(status(settings)),
+            Daemon::Logs(logs) => connect::block_on(logs.run(settings)),
+            Daemon::List(list) => connect::block_on(list.run()),
         }
     }
 }
 
-async fn start(arguments: &StoreArguments) -> Result<()> {
-    let client = Client::connect_to(connect::starting(arguments)?).await?;
-    connect::note_owner(&connect::address(arguments)?, Some(&client));
+async fn start(settings: &Settings) -> Result<()> {
+    let client = Client::connect_to(connect::starting(settings)?).await?;
+    connect::note_owner(&connect::address(settings)?, Some(&client));
     Ok(())
 }
 
-async fn stop(arguments: &StoreArguments) -> Result<()> {
-    match Client::find(connect::running(arguments)?).await? {
+async fn stop(settings: &Settings) -> Result<()> {
+    match Client::find(connect::running(settings)?).await? {
         Some(client) => {
             // An older daemon, or one that is just ending, does not tell which processes are connected.
             let status = client.status().await;
@@ -90,8 +98,8 @@ async fn stop(arguments: &StoreArguments) -> Result<()> {
     }
 }
 
-async fn restart(arguments: &StoreArguments) -> Result<()> {
-    if let Some(client) = Client::find(connect::running(arguments)?).await? {
+async fn restart(settings: &Settings) -> Result<()> {
+    if let Some(client) = Client::find(connect::running(settings)?).await? {
         let hello = client.hello();
         if !hello.spawned {
             let message = format!("the daemon, process {}, was not started by a command", hello.pid);
@@ -100,11 +108,11 @@ async fn restart(arguments: &StoreArguments) -> Result<()> {
         }
         client.end_daemon().await?;
     }
-    start(arguments).await
+    start(settings).await
 }
 
-async fn status(arguments: &StoreArguments) -> Result<()> {
-    let client = Client::connect_to(connect::running(arguments)?).await?;
+async fn status(settings: &Settings) -> Result<()> {
+    let client = Client::connect_to(connect::running(settings)?).await?;
     output::print_document(&client.status().await?)
 }
 

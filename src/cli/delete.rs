@@ -5,8 +5,9 @@ use std::io::{self, IsTerminal as _};
 use clap::Args;
 use kv::store::{self, Mutation, Reply, Request, Result, Selector, Store, Target, Write};
 
-use super::arguments::{ConditionArguments, GuardArguments, StoreArguments, usage};
+use super::arguments::{ConditionArguments, GuardArguments, usage};
 use super::connect::OpenStore;
+use super::settings::Settings;
 use super::{WriteCommand, connect, output, progress};
 
 const FORMS: &str =
@@ -83,7 +84,7 @@ impl Delete {
         &self,
         request: Request,
         store: &OpenStore,
-        arguments: &StoreArguments,
+        settings: &Settings,
     ) -> Result<Reply> {
         let Target::Selection(selector) = self.target()? else { return store.call(request).await };
         if !io::stderr().is_terminal() {
@@ -92,7 +93,7 @@ impl Delete {
         let present = store.count_of(selector.clone()).await?;
         // A connection answers in order: what is asked on that of the delete waits for its end.
         let other = match store {
-            OpenStore::Remote(_) => Some(connect::open(arguments).await?),
+            OpenStore::Remote(_) => Some(connect::open(settings).await?),
             OpenStore::Local(_) => None,
         };
         let other = other.as_ref().unwrap_or(store);

@@ -8,7 +8,7 @@ use kv::protocol::LockStateBody;
 use kv::store::{Grant, LockAcquire, LockRelease, NameList, Reply, Result, Store, Write, WriteOperation};
 
 use super::arguments::ListFormat;
-use super::child::Environment;
+use super::environment::Environment;
 use super::output::{self, NamedBody};
 use super::{WriteCommand, exit_code};
 
@@ -43,10 +43,10 @@ pub(super) struct Acquire {
     /// Owner of the lock
     owner: String,
     /// For how long: 10m, 1h30m, 1.5h, 500ms
-    #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = duration)]
+    #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = super::duration::lock)]
     duration: Duration,
     /// How long to wait while another owner holds it: 10s, 1h
-    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = wait)]
+    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     /// Only refresh the grant with this fence, even after it has expired
     #[arg(long, conflicts_with = "wait")]
@@ -70,30 +70,6 @@ pub(super) struct Release {
     name: String,
     /// Owner that acquired it
     owner: String,
-}
-
-/// Reads a duration in the notation of Go.
-fn any_duration(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
-    let duration: jiff::SignedDuration = text.parse().map_err(form)?;
-    Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
-}
-
-/// Reads the duration of a lock.
-pub(super) fn duration(text: &str) -> std::result::Result<Duration, String> {
-    let duration = any_duration(text)?;
-    if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
-}
-
-/// Reads the duration of a wait; 0 = do not wait.
-pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
-    match text {
-        "0" => Ok(Duration::ZERO),
-        _ => any_duration(text).and_then(|wait| {
-            let longest = Duration::from_millis(limits::TIMEOUT_MS);
-            if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
-        }),
-    }
 }
 
 /// Acquires a lock. After [`limits::TELL_AFTER`] stderr names the owner that holds it.
@@ -190,25 +166,5 @@ impl WriteCommand for Release {
             output::note("the lock was free");
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        for (text, expected_ms) in
-            [("10m", 600_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("500ms", 500), ("1m0.5s", 60_500)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_millis(expected_ms)), "{text}");
-        }
-        for text in ["", "10", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-        assert_eq!(wait("0"), Ok(Duration::ZERO));
-        assert_eq!(wait("0s"), Ok(Duration::ZERO));
-        assert!(wait("-1s").is_err() && wait("25h").is_err());
     }
 }

@@ -9,13 +9,14 @@ use kv::store::{Code, Error, LockAcquire, Result, Store};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::child::{self, Environment, Program};
+use super::child::{self, Program};
+use super::environment::Environment;
 use super::output;
 use super::signals::{self, Signals};
 
 const ABOUT: &str = "\
 COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is refused
-once somebody else got the lock. It also finds the store there, as KV_CONNECTION, KV_TYPE, KV_DAEMON and KV_SOCKET, so that
+once somebody else got the lock. It also finds the store there, in variables such as KV_CONNECTION, so that
 kv means the same store in it.
 
 The lock is renewed while COMMAND runs. When its time was over meanwhile, as on a host that was asleep, and nobody else
@@ -32,10 +33,10 @@ pub(super) struct Run {
     /// Lock
     name: String,
     /// How long the lock outlives this command when it cannot be released: 30s, 10m
-    #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = super::lock::duration)]
+    #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = super::duration::lock)]
     duration: Duration,
     /// How long to wait for the lock; by default without a limit
-    #[arg(long, allow_hyphen_values = true, value_parser = super::lock::wait)]
+    #[arg(long, allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Option<Duration>,
     /// Program to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]

@@ -13,7 +13,7 @@ use kv::meeting::place::Place;
 use kv::meeting::store_holder::last_socket;
 use kv::store::{Address, Code, Error, Result};
 
-use super::arguments::StoreArguments;
+use super::settings::Settings;
 use super::{connect, output};
 
 #[derive(Debug, Args)]
@@ -27,8 +27,8 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<()> {
-        let target = connect::running(arguments)?;
+    pub(super) async fn run(self, settings: &Settings) -> Result<()> {
+        let target = connect::running(settings)?;
         let own = target.place.socket().to_owned();
         // A daemon that was started in another environment may have its log elsewhere.
         let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);

@@ -7,12 +7,15 @@ mod check;
 mod child;
 mod compact;
 mod completions;
+mod config;
 mod connect;
 mod consumer;
 mod consumer_stream;
 mod count;
 mod daemon;
 mod delete;
+mod duration;
+mod environment;
 mod exit_code;
 mod get;
 mod list;
@@ -27,17 +30,18 @@ mod progress;
 mod put;
 mod restore;
 mod rpc;
+mod settings;
 mod signals;
 mod stream;
 mod watch;
 mod witness;
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use kv::environment;
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use kv::store::{Reply, Request, Result, Store, Write};
 
 use self::arguments::StoreArguments;
-use self::child::Environment;
+use self::environment::Environment;
+use self::settings::{Options, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,15 +66,24 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line and the variables of the environment.
+    /// The command line, whose help names the variables that stand for options.
+    fn command() -> clap::Command {
+        let names = Options::names();
+        <Arguments as CommandFactory>::command().mut_args(|option| {
+            match (option.get_long(), option.get_help()) {
+                (Some(name), Some(help)) if names.iter().any(|known| known == name) => {
+                    let help = format!("{help} [env: {}]", Options::variable_of(name));
+                    option.help(help)
+                }
+                _ => option,
+            }
+        })
+    }
+
+    /// Reads the command line.
     fn read() -> std::result::Result<Arguments, clap::Error> {
-        let mut command = Arguments::command().mut_args(|argument| {
-            let variable = argument.get_env().and_then(|name| name.to_str());
-            let is_set = variable.is_none_or(|name| environment::variable(name).is_some());
-            // clap itself treats an empty variable as an empty value.
-            if is_set { argument } else { argument.env(None::<&str>) }
-        });
-        let mut matches: ArgMatches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let mut command = Arguments::command();
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
         Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
 }
@@ -114,6 +127,9 @@ enum Command {
     /// Measure how fast the store is
     #[command(subcommand)]
     Benchmark(benchmark::Benchmark),
+    /// Show the settings of a command, and where they come from
+    #[command(subcommand)]
+    Config(config::Config),
     /// Print the path of the daemon's socket
     Socket,
     /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
@@ -147,12 +163,7 @@ pub(crate) fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
         }
     };
-    let outcome = match arguments.command {
-        Command::Daemon(command) => command.run(&arguments.store).map(ok),
-        Command::Completions(command) => command.run(Arguments::command()).map(ok),
-        Command::Manual(command) => command.run(Arguments::command()).map(ok),
-        _ => connect::block_on(execute(arguments)),
-    };
+    let outcome = dispatch(arguments);
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -184,42 +195,55 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
 }
 
 /// Runs a command, and answers the exit code: that of the program that it runs, or OK.
-async fn execute(arguments: Arguments) -> Result<u8> {
-    if let Command::Socket = arguments.command {
-        let socket = connect::socket(&arguments.store).await?;
-        return output::print_line(&socket.display().to_string()).map(ok);
-    }
-    if let Command::Protocol { schema } = arguments.command {
-        return protocol(schema).map(ok);
-    }
-    if let Command::Rpc = arguments.command {
-        return rpc::run(&arguments.store).await.map(ok);
-    }
-    if let Command::Benchmark(benchmark) = arguments.command {
-        return benchmark.run(&arguments.store).await.map(ok);
-    }
+fn dispatch(arguments: Arguments) -> Result<u8> {
     match arguments.command {
-        Command::Backup(command) => return command.run(&arguments.store).await,
-        Command::Check(command) => return command.run(&arguments.store).await,
-        Command::Restore(command) => return command.run(&arguments.store).await,
-        _ => {}
+        // These need no store.
+        Command::Protocol { schema } => protocol(schema).map(ok),
+        Command::Completions(command) => command.run(Arguments::command()).map(ok),
+        Command::Manual(command) => command.run(Arguments::command()).map(ok),
+        Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        command => {
+            let settings = Settings::resolve(&arguments.store)?;
+            match command {
+                Command::Config(command) => command.run(&settings).map(ok),
+                command => connect::block_on(execute(command, &settings)),
+            }
+        }
     }
-    let request =
-        as_write(&arguments.command).map(|command| command.write().map(Request::Write)).transpose()?;
+}
+
+async fn execute(command: Command, settings: &Settings) -> Result<u8> {
+    match command {
+        Command::Socket => {
+            let socket = connect::socket(settings).await?;
+            output::print_line(&socket.display().to_string()).map(ok)
+        }
+        Command::Rpc => rpc::run(settings).await.map(ok),
+        Command::Benchmark(benchmark) => benchmark.run(settings).await.map(ok),
+        Command::Backup(command) => command.run(settings).await,
+        Command::Check(command) => command.run(settings).await,
+        Command::Restore(command) => command.run(settings).await,
+        command => on_store(command, settings).await,
+    }
+}
+
+/// Runs a command that is one call, or follows the store.
+async fn on_store(command: Command, settings: &Settings) -> Result<u8> {
+    let request = as_write(&command).map(|command| command.write().map(Request::Write)).transpose()?;
     request.as_ref().map_or(Ok(()), Request::check)?;
-    let store = match arguments.command {
-        Command::Init => connect::open_for_init(&arguments.store).await?,
-        _ => connect::open(&arguments.store).await?,
+    let store = match command {
+        Command::Init => connect::open_for_init(settings).await?,
+        _ => connect::open(settings).await?,
     };
-    let outcome = match (request, as_write(&arguments.command)) {
-        (Some(request), Some(command)) => {
-            let reply = match &arguments.command {
-                Command::Delete(delete) => delete.call(request, &store, &arguments.store).await,
+    let outcome = match (request, as_write(&command)) {
+        (Some(request), Some(write)) => {
+            let reply = match &command {
+                Command::Delete(delete) => delete.call(request, &store, settings).await,
                 _ => store.call(request).await,
             };
-            reply.and_then(|reply| command.print(reply)).map(ok)
+            reply.and_then(|reply| write.print(reply)).map(ok)
         }
-        _ => read(arguments.command, &store, connect::environment(&arguments.store)?).await,
+        _ => read(command, &store, settings).await,
     };
     store.close().await;
     outcome
@@ -237,11 +261,11 @@ fn protocol(schema: bool) -> Result<()> {
     }
 }
 
-async fn read(command: Command, store: &impl Store, environment: Environment) -> Result<u8> {
+async fn read(command: Command, store: &impl Store, settings: &Settings) -> Result<u8> {
     let done = match command {
-        Command::Watch(command) => return command.run(store, environment).await,
-        Command::Consumer(command) => return command.run(store, environment).await,
-        Command::Lock(command) => return command.run(store, environment).await,
+        Command::Watch(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Consumer(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Lock(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store exists already" });
@@ -260,6 +284,7 @@ async fn read(command: Command, store: &impl Store, environment: Environment) ->
         | Command::Backup(_)
         | Command::Check(_)
         | Command::Restore(_)
+        | Command::Config(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }

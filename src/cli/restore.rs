@@ -6,9 +6,9 @@ use clap::Args;
 use kv::store::maintenance::{self, Source, Staged};
 use kv::store::{Restored, Result, Store as _};
 
-use super::arguments::StoreArguments;
 use super::backup::STREAM;
 use super::progress::{Completion, watched};
+use super::settings::Settings;
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
@@ -22,8 +22,8 @@ pub(super) struct Restore {
 }
 
 impl Restore {
-    pub(super) async fn run(self, arguments: &StoreArguments) -> Result<u8> {
-        let address = connect::address_of_file(arguments).await?;
+    pub(super) async fn run(self, settings: &Settings) -> Result<u8> {
+        let address = connect::address_of_file(settings).await?;
         let file = self.file;
         let name = file.display().to_string();
         let work = watched("restoring", move |watcher| {
@@ -39,7 +39,7 @@ impl Restore {
         if let Some(leftover) = &staged.leftover {
             output::note(&format!("a restore was interrupted before: what it left is kept as {leftover}"));
         }
-        let store = connect::open_running(arguments).await?;
+        let store = connect::open_running(settings).await?;
         let restored = put_in_place(&store, staged, &name).await;
         store.close().await;
         restored

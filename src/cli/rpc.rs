@@ -11,15 +11,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio_util::codec::FramedRead;
 
-use super::arguments::{DaemonMode, StoreArguments};
+use super::arguments::DaemonMode;
+use super::settings::Settings;
 use super::{connect, output};
 
 /// Sends stdin to the daemon and prints its answers, until both have ended.
-pub(super) async fn run(arguments: &StoreArguments) -> Result<()> {
-    if arguments.daemon == DaemonMode::Never {
+pub(super) async fn run(settings: &Settings) -> Result<()> {
+    if settings.daemon.value == DaemonMode::Never {
         return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
     }
-    let stream = connect::client(arguments).await?.open_stream().await?;
+    let stream = connect::client(settings).await?.open_stream().await?;
     let sent = RefCell::default();
     let Some(ReceivedLines { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };
     let SentLines { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();

@@ -9,7 +9,8 @@ use kv::store::{Change, Event, Result, Start, Store, Subscribe};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 
-use super::child::{Environment, Program};
+use super::child::Program;
+use super::environment::Environment;
 use super::exit_code;
 use super::output;
 use super::signals::{self, Signals};

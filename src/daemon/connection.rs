@@ -78,6 +78,8 @@ pub(super) async fn serve(stream: UnixStream, dispatch: Arc<Dispatch>) {
         () = drained => tracing::debug!("a connection was left"),
     }
     connection.leave().await;
+    // A client that sees the end of its connection can rely on it that its locks are free.
+    let _ = rustix::net::shutdown(connection.outlet.socket.as_ref(), Shutdown::Write);
 }
 
 struct Connection {
@@ -122,7 +124,7 @@ impl Connection {
             }
             self.go_on().await?;
             if self.is_finished() {
-                return Ok(rustix::net::shutdown(self.outlet.socket.as_ref(), Shutdown::Write)?);
+                return Ok(());
             }
             let since = self.long_line.as_ref().map(|(_, since)| *since);
             // Checked in each turn, whatever else happens on the connection.

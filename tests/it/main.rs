@@ -23,5 +23,6 @@ mod readme;
 mod rqlite;
 mod rqlite_users;
 mod runner;
+mod settings;
 mod support;
 mod tidy;

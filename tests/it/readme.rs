@@ -2,22 +2,45 @@
 
 use crate::support::Kv;
 
-/// In a `console` block a line after `$ ` is a command, and the lines up to the next command are its output. The
-/// commands of one document share a directory, which the document calls /home/alice. `is_run` leaves commands out.
+/// A command that a document shows, and its output there.
+#[derive(Default)]
+struct Shown {
+    command: String,
+    expected: String,
+}
+
+impl Shown {
+    /// The commands of a block.
+    fn of(block: &str) -> Vec<Shown> {
+        let mut shown: Vec<Shown> = Vec::new();
+        for line in block.split_inclusive('\n') {
+            match (line.strip_prefix("$ "), line.strip_prefix('>'), shown.last_mut()) {
+                (Some(command), ..) => shown.push(Shown { command: command.to_owned(), ..Shown::default() }),
+                (None, Some(more), Some(last)) if last.expected.is_empty() => {
+                    last.command += more.strip_prefix(' ').unwrap_or(more);
+                }
+                (.., last) => last.unwrap().expected += line,
+            }
+        }
+        shown
+    }
+}
+
+/// In a `console` block a line after `$ ` is a command, those after `> ` go on with it, and the lines up to the next
+/// command are its output. The commands of one document share a directory, which the document calls /home/alice. `is_run` leaves commands out.
 pub(crate) fn run_document(kv: &Kv, text: &str, is_run: &dyn Fn(&str) -> bool) {
     let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let mut count = 0;
     for block in blocks {
-        for command in block.split("$ ").skip(1) {
-            let (command, expected) = command.split_once('\n').unwrap();
-            if !is_run(command) {
+        for Shown { command, expected } in Shown::of(block) {
+            if !is_run(&command) {
                 continue;
             }
             // A test does not install: the binary under test is on the path.
             let command = command.replace("cargo install --locked --path . && ", "");
             let here = kv.directory.path().canonicalize().unwrap();
             let here = here.to_str().unwrap();
-            let output = kv.shell(&format!("{{ {} ; }} 2>&1", command.replace("/home/alice", here)));
+            let output = kv.shell(&format!("{{ {} }} 2>&1", command.replace("/home/alice", here)));
             let printed = String::from_utf8_lossy(&output.stdout).replace(here, "/home/alice");
             assert_eq!(printed, expected, "{command}");
             count += 1;
@@ -60,4 +83,9 @@ fn the_readme_shows_what_happens() {
 #[test]
 fn the_protocol_document_shows_what_happens() {
     run_document(&Kv::new(), include_str!("../../docs/protocol.md"), &|_| true);
+}
+
+#[test]
+fn the_document_of_the_configuration_shows_what_happens() {
+    run_document(&Kv::new(), include_str!("../../docs/configuration.md"), &|_| true);
 }

@@ -15,17 +15,17 @@ use tikv_jemalloc_ctl::{Access as _, AsName as _};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::super::arguments::StoreArguments;
+use super::super::settings::Settings;
 use super::super::signals::survive_file_size_limit;
 use super::{connect, output, signals};
 
 /// Serves the store until the daemon is told to end.
-pub(super) fn in_foreground(arguments: &StoreArguments, socket_group: Option<&str>) -> Result<()> {
+pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> Result<()> {
     let place = match socket_group {
-        Some(group) => connect::group_place(arguments, group)?,
-        None => connect::place(arguments)?,
+        Some(group) => connect::group_place(settings, group)?,
+        None => connect::place(settings)?,
     };
-    serve(&place, &connect::handover(arguments)?, false, &|report| match report {
+    serve(&place, &connect::handover(settings)?, false, &|report| match report {
         Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
         Report::ServedAt(_) | Report::Error { .. } => {}
     })

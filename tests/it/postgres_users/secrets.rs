@@ -16,6 +16,10 @@ use crate::support::{Kv, skipped, wait_until};
 const PASSWORD: &str = "canary/warbles@nightjar:finch";
 const ENCODED: &str = "canary%2Fwarbles%40nightjar%3Afinch";
 
+/// A program that kv runs, which uses the store through the daemon and by itself, in another directory.
+const PROGRAM: [&str; 3] =
+    ["sh", "-c", "cd run; kv get x > got; kv --daemon=never put y --value 2; kv get y >> got; exec sleep 60"];
+
 #[track_caller]
 fn assert_hidden(what: &str, text: &str) {
     crate::support::users::assert_hidden(&["canary", "warbles", "nightjar", "finch"], what, text);
@@ -29,12 +33,15 @@ fn a_password_is_visible_nowhere() {
     sql_at(&administrator, &format!("alter role kv password '{PASSWORD}'"));
     let Parts { user, host, port, dbname, .. } = Parts::of(&database.url());
     let url = format!("postgres://{user}:{ENCODED}@{host}:{port}/{dbname}?sslmode=disable");
-    let kv = Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION", &url), ("RUST_LOG", "trace")]);
+    let kv =
+        Kv::with(&[("KV_TYPE", "postgres"), ("KV_CONNECTION_FILE", "connection"), ("RUST_LOG", "trace")]);
+    std::fs::write(kv.directory.path().join("connection"), format!("{url}\n")).unwrap();
     kv.ok("kv init; kv put x --value 1; kv get x");
 
     let mut watch = kv.command("kv").arg("watch").stdout(Stdio::null()).spawn().unwrap();
-    let mut run = kv.command("kv").args(["lock", "run", "l", "--", "sleep", "60"]).spawn().unwrap();
-    wait_until("the lock", || kv.ok("kv lock status l").contains("true"));
+    let mut run = kv.command("kv").args(["lock", "run", "l", "--"]).args(PROGRAM).spawn().unwrap();
+    let got = || std::fs::read_to_string(kv.directory.path().join("run/got")).unwrap_or_default();
+    wait_until("the program", || got() == "1\n2\n");
     let seen = processes(&kv);
     assert!(seen.contains("watch") && seen.contains("--launched") && seen.contains("sleep"), "{seen}");
     assert_hidden("a process", &seen);
@@ -88,6 +95,7 @@ fn a_password_is_visible_nowhere() {
         "kv backup x.db; kv compact; kv restore x.db; kv get nobody; kv put x --version 7 --value 1"
             .to_owned(),
         "kv put x --value '{'; kv daemon frob; kv stream get 99; kv consumer commit c 99".to_owned(),
+        "kv config show; kv config show --output json; kv --profile x get x".to_owned(),
         "KV_TYPE=sqlite kv get x; KV_TYPE=frob kv get x; kv --help; kv get --help; kv daemon restart"
             .to_owned(),
         "kv --connection='' get x; kv benchmark get 1 1".to_owned(),

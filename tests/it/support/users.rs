@@ -40,7 +40,7 @@ pub(crate) fn both(kv: &Kv, text: &str) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// What of every process of a store can be seen: its words, and the environment of a daemon.
+/// What of every process of a store can be seen: its words and its environment.
 pub(crate) fn processes(kv: &Kv) -> String {
     let own = kv.directory.path().to_str().unwrap();
     let mut seen = String::new();
@@ -50,9 +50,7 @@ pub(crate) fn processes(kv: &Kv) -> String {
         let (words, environment) = (String::from_utf8_lossy(&words), String::from_utf8_lossy(&environment));
         if environment.contains(own) {
             seen += &words;
-            if words.contains("--spawned") {
-                seen += &environment;
-            }
+            seen += &environment;
         }
     }
     seen

@@ -1,0 +1,112 @@
+//! `kv config`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use kv::store::Result;
+use serde::Serialize;
+
+use super::settings::{Setting, Settings};
+use super::{connect, output};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Config {
+    /// Print every setting of this command line, and where it comes from; passwords are hidden
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// A table for people, or JSON for programs
+    #[arg(long, default_value = "table")]
+    output: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One line for each setting
+    Table,
+    /// One JSON object
+    Json,
+}
+
+/// The settings in the form in which they are printed.
+#[derive(Serialize)]
+struct SettingsView<'a> {
+    settings: Vec<SettingView>,
+    /// The names of all profiles.
+    profiles: Vec<&'a str>,
+    /// The files of profiles that were read.
+    files: &'a [PathBuf],
+}
+
+/// One setting in the form in which it is printed.
+#[derive(Serialize)]
+struct SettingView {
+    name: &'static str,
+    /// None where nothing is set.
+    value: Option<String>,
+    from: Option<String>,
+}
+
+impl Config {
+    pub(super) fn run(self, settings: &Settings) -> Result<()> {
+        let Config::Show(Show { output }) = self;
+        let files = &settings.files;
+        let view = SettingsView { settings: views(settings), profiles: files.names(), files: &files.read };
+        match output {
+            Format::Json => output::print_document(&view),
+            Format::Table => {
+                let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+                let row = |view: &SettingView| [view.name.to_owned(), text(&view.value), text(&view.from)];
+                output::print_table(["SETTING", "VALUE", "FROM"], view.settings.iter().map(row))?;
+                output::note(&match view.files {
+                    [] => format!("there is no file of profiles: {}", paths(&files.searched)),
+                    read => format!("profiles: {} (in {})", view.profiles.join(", "), paths(read)),
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
+}
+
+fn views(settings: &Settings) -> Vec<SettingView> {
+    fn view<T>(name: &'static str, setting: &Setting<T>, show: impl Fn(&T) -> String) -> SettingView {
+        SettingView { name, value: Some(show(&setting.value)), from: Some(setting.origin.to_string()) }
+    }
+    fn optional<T>(
+        name: &'static str,
+        setting: Option<&Setting<T>>,
+        show: impl Fn(&T) -> String,
+    ) -> SettingView {
+        let unset = SettingView { name, value: None, from: None };
+        setting.map_or(unset, |setting| view(name, setting, show))
+    }
+    fn word<T: ValueEnum>(value: &T) -> String {
+        value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+    let path = |path: &PathBuf| path.display().to_string();
+    let file = |name, setting: &Option<Setting<PathBuf>>| optional(name, setting.as_ref(), path);
+    // The address shows no password. What cannot be read as an address may have one anywhere.
+    let connection = connect::address(settings).map_or_else(
+        |error| format!("(hidden, because it cannot be used: {})", error.message),
+        |address| address.to_string(),
+    );
+    vec![
+        optional("profile", settings.profile.as_ref(), String::clone),
+        view("type", &settings.engine, word),
+        view("connection", &settings.connection, |_| connection.clone()),
+        file("connection-file", &settings.connection_file),
+        file("ca", &settings.ca),
+        file("client-cert", &settings.client_cert),
+        file("client-key", &settings.client_key),
+        file("socket", &settings.socket),
+        view("daemon", &settings.daemon, word),
+        view("idle-timeout", &settings.idle_timeout, |timeout| format!("{}s", timeout.as_secs())),
+    ]
+}

@@ -1,0 +1,70 @@
+//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`.
+
+use std::time::Duration;
+
+use kv::limits;
+
+/// Reads a duration in the notation of Go.
+fn any(text: &str) -> std::result::Result<Duration, String> {
+    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
+    let duration: jiff::SignedDuration = text.parse().map_err(form)?;
+    Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
+}
+
+/// Reads the duration of a lock.
+pub(super) fn lock(text: &str) -> std::result::Result<Duration, String> {
+    let duration = any(text)?;
+    if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
+}
+
+/// Reads the duration of a wait; 0 = do not wait.
+pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => any(text).and_then(|wait| {
+            let longest = Duration::from_millis(limits::TIMEOUT_MS);
+            if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
+        }),
+    }
+}
+
+/// Reads the idle time of a daemon, where a number without a unit is in seconds; 0 = for ever. A part of a second counts
+/// as a whole one.
+pub(super) fn idle_timeout(text: &str) -> std::result::Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration = any(text)?;
+    let is_partial = duration.subsec_nanos() > 0;
+    Ok(Duration::from_secs(duration.as_secs().saturating_add(u64::from(is_partial))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        for (text, expected_ms) in
+            [("10m", 600_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("500ms", 500), ("1m0.5s", 60_500)]
+        {
+            assert_eq!(lock(text), Ok(Duration::from_millis(expected_ms)), "{text}");
+        }
+        for text in ["", "10", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
+            assert!(lock(text).is_err(), "{text}");
+        }
+        assert_eq!(wait("0"), Ok(Duration::ZERO));
+        assert_eq!(wait("0s"), Ok(Duration::ZERO));
+        assert!(wait("-1s").is_err() && wait("25h").is_err());
+    }
+
+    #[test]
+    fn an_idle_time_may_be_a_number_of_seconds() {
+        for (text, expected_s) in [("0", 0), ("600", 600), ("10m", 600), ("1.5s", 2), ("1ms", 1), ("0s", 0)] {
+            assert_eq!(idle_timeout(text), Ok(Duration::from_secs(expected_s)), "{text}");
+        }
+        for text in ["", "-1", "-1s", "1.5", "soon", "99999999999999999999"] {
+            assert!(idle_timeout(text).is_err(), "{text}");
+        }
+    }
+}
