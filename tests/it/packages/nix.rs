@@ -151,6 +151,11 @@ fn runs_its_phase(sources: &Path, phase: &str) {
         let text = std::fs::read_to_string(out.path().join(file)).unwrap();
         assert!(text.contains(bin.to_str().unwrap()) && !text.contains("/usr/bin"), "{file}\n{text}");
     }
+    let server = std::fs::read_to_string(out.path().join("share/kv/server.conf")).unwrap();
+    assert!(
+        server.contains("\nLoadCredential=connection:"),
+        "the module replaces the credential of this name\n{server}"
+    );
     assert!(out.path().join("share/man/man1/kv-put.1").exists());
     assert!(out.path().join("completions/kv.fish").exists());
 }
