@@ -1,4 +1,4 @@
-# A check that every Rust file is formatted.
+# A check that the Rust files of the package are formatted.
 {
   runCommand,
   cargo,

@@ -1,4 +1,5 @@
-# What `scripts/test` and `scripts/bench` call, so that they install nothing.
+# What `scripts/test` and `scripts/bench` call, so that they install nothing. The tests of the packages need a Debian:
+# KV_TEST_PACKAGES=skip leaves them out.
 {
   mkShell,
   kv,
@@ -8,6 +9,7 @@
   rustc,
   rustfmt,
   curl,
+  git,
   go,
   jq,
   netcat-openbsd,
@@ -38,6 +40,7 @@ mkShell {
     redis
     # Programs that the tests run.
     curl
+    git
     jq
     netcat-openbsd
     nmap

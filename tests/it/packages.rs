@@ -8,9 +8,20 @@ mod source;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support;
+
 /// The tree of this crate.
 fn tree() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether a test is left out, as where there is no Debian; then it is counted as skipped.
+fn is_skipped(name: &str) -> bool {
+    let skip = std::env::var_os("KV_TEST_PACKAGES").is_some_and(|wanted| wanted == "skip");
+    if skip {
+        support::skipped(name);
+    }
+    skip
 }
 
 /// A command in the tree, without what cargo tells its tests: the cargo of a package must not take it for its own.

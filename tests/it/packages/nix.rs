@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{command, output, tree};
+use super::{command, is_skipped, output, tree};
 
 /// A copy of the files that a flake consists of: those that git knows.
 fn copy() -> TempDir {
@@ -30,6 +30,9 @@ fn check(flake: &Path) -> Result<(), String> {
 
 #[test]
 fn every_output_is_evaluated() {
+    if is_skipped("every_output_is_evaluated") {
+        return;
+    }
     let flake = copy();
     check(flake.path()).unwrap();
 }
@@ -37,6 +40,9 @@ fn every_output_is_evaluated() {
 /// What is wrong is seen: a misspelled name, a missing argument, a value of another type, a file that is not there.
 #[test]
 fn mistakes_fail() {
+    if is_skipped("mistakes_fail") {
+        return;
+    }
     let mistakes = [
         ("flake.nix", "legacyPackages", "legacyPackage"),
         ("flake.nix", "{ inherit kv; }", "{ }"),
@@ -73,17 +79,23 @@ fn mistakes_fail() {
 /// It is what nix itself would write, and pins nixpkgs as flake.nix asks for it: otherwise nix would ask the network.
 #[test]
 fn the_lock_is_that_of_nix() {
+    if is_skipped("the_lock_is_that_of_nix") {
+        return;
+    }
     let flake = copy();
     let mut metadata = command("tests/packages/nix");
     let told = output(metadata.args(["flake", "metadata", "--json"]).arg(path(flake.path())));
     let told: Value = serde_json::from_str(&told).unwrap();
     let written = std::fs::read_to_string(tree().join("flake.lock")).unwrap();
-    assert_eq!(told["locks"], serde_json::from_str::<Value>(&written).unwrap());
+    assert_eq!(format!("{:#}\n", told["locks"]), written);
     assert_eq!(told["locks"]["nodes"]["nixpkgs"]["original"]["ref"], "nixos-26.05");
 }
 
 #[test]
 fn the_outputs_say_what_they_should() {
+    if is_skipped("the_outputs_say_what_they_should") {
+        return;
+    }
     let flake = copy();
     let expression = format!("import ./tests/packages/outputs.nix \"{}\"", flake.path().display());
     let mut evaluate = command("tests/packages/nix");

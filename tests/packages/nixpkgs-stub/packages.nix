@@ -33,6 +33,7 @@ let
       "cargo"
       "clippy"
       "curl"
+      "git"
       "go"
       "installShellFiles"
       "jq"
