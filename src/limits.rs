@@ -307,6 +307,21 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// it can open: the path may have been a typing error.
 pub const STORELESS_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Percentiles and rates of `status` are those of the last while, which is as long as this or up to twice as long.
+pub const RECENT: Duration = Duration::from_secs(60);
+
+/// The largest number that is told apart where times and sizes are measured: as microseconds it is longer than a minute.
+pub const MEASURED_MAX: u64 = 1 << 26;
+
+/// The shortest pause between two looks of `kv daemon status --watch`.
+pub const STATUS_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// The most subscriptions that `kv daemon status` shows to people.
+pub const SUBSCRIPTIONS_SHOWN: usize = 10;
+
+/// The most subscriptions that `status` lists: those that are farthest behind.
+pub const SUBSCRIPTIONS_TOLD: usize = 100;
+
 /// The most connected processes that `status` names: enough for people.
 pub const PROCESSES_TOLD: usize = 100;
 

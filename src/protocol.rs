@@ -15,6 +15,7 @@ mod reply;
 mod request;
 mod schema;
 mod session;
+mod status;
 mod strict;
 mod writes;
 
@@ -30,7 +31,7 @@ pub use body::{ChangeBody, LockStateBody};
 pub use consumers::ConsumerStatusBody;
 pub use event::subscription_of;
 pub(crate) use event::{append_change, decode_event, encode_change, encode_end, encode_progress};
-pub use hello::{Hello, Limits, Status, Subscribed};
+pub use hello::{Hello, Limits, Subscribed};
 pub use lines::{Line, LineCodec};
 pub(crate) use plain::{append_reply, append_shared, decode_plain};
 pub use records::{MUTATE_EXAMPLE, RecordBody, ResultBody, parse_mutation};
@@ -38,6 +39,7 @@ pub(crate) use reply::decode_own;
 pub use reply::{Answer, decode_reply, encode_reply, is_reply};
 pub use request::{Acquire, Call, encode_request};
 pub use schema::schema;
+pub use status::{CommitFigures, RecentFigures, RequestFigures, ServerStatus, Status, SubscriptionStatus};
 
 use crate::limits;
 use crate::store::{Code, Error, Result};

@@ -1,8 +1,10 @@
 //! `kv daemon`
 
 mod list;
+mod metrics;
 mod serve;
 mod signals;
+mod status;
 
 use clap::Subcommand;
 use kv::client::Client;
@@ -10,6 +12,7 @@ use kv::protocol::Status;
 use kv::store::{Code, Error, Result};
 
 use self::list::List;
+use self::status::StatusArguments;
 use super::arguments::StoreArguments;
 use super::logs::Logs;
 use super::settings::Settings;
@@ -42,8 +45,10 @@ pub(super) enum Daemon {
     },
     /// End the daemon that a command started, if there is one, and start the next one
     Restart,
-    /// Show which daemon serves the store
-    Status,
+    /// Show the daemon of the store: its clients, requests, commits and subscriptions
+    Status(StatusArguments),
+    /// Print the same figures in the text format of Prometheus
+    Metrics,
     /// Show all daemons of this user, whatever store they serve
     List(List),
     /// Print the log of the daemon that a command started
@@ -69,7 +74,8 @@ impl Daemon {
             Daemon::Start => connect::block_on(start(settings)),
             Daemon::Stop { .. } => connect::block_on(stop(settings)),
             Daemon::Restart => connect::block_on(restart(settings)),
-            Daemon::Status => connect::block_on(status(settings)),
+            Daemon::Status(status) => connect::block_on(status.run(settings)),
+            Daemon::Metrics => connect::block_on(metrics::run(settings)),
             Daemon::Logs(logs) => connect::block_on(logs.run(settings)),
             Daemon::List(list) => connect::block_on(list.run()),
         }
@@ -109,11 +115,6 @@ async fn restart(settings: &Settings) -> Result<()> {
         client.end_daemon().await?;
     }
     start(settings).await
-}
-
-async fn status(settings: &Settings) -> Result<()> {
-    let client = Client::connect_to(connect::running(settings)?).await?;
-    output::print_document(&client.status().await?)
 }
 
 /// Names the processes that were connected to a daemon that was ended: a command that goes on starts the next daemon.

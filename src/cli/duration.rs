@@ -28,6 +28,12 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
     }
 }
 
+/// Reads a pause between two looks.
+pub(super) fn pause(text: &str) -> std::result::Result<Duration, String> {
+    let pause = any(text)?;
+    if pause >= limits::STATUS_PAUSE_MIN { Ok(pause) } else { Err("a pause is at least 100ms".to_owned()) }
+}
+
 /// Reads the idle time of a daemon, where a number without a unit is in seconds; 0 = for ever. A part of a second counts
 /// as a whole one.
 pub(super) fn idle_timeout(text: &str) -> std::result::Result<Duration, String> {

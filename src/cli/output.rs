@@ -64,9 +64,24 @@ pub(super) fn print_file(file: &mut File) -> Result<()> {
     })
 }
 
+/// Whether stdout is a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Prints a text in the place of what was printed before, on a terminal; elsewhere, behind it.
+pub(super) fn print_screen(text: &str) -> Result<()> {
+    // Cursor home, clear the rest of each line, and then everything below (ECMA-48, CUP, EL and ED).
+    let text = match is_terminal() {
+        true => format!("\x1b[H{}\x1b[K\n\x1b[J", text.replace('\n', "\x1b[K\n")),
+        false => format!("{text}\n\n"),
+    };
+    print_bytes(text.as_bytes()).map(drop)
+}
+
 /// Refuses to print a database on a terminal.
 pub(super) fn check_no_terminal() -> Result<()> {
-    if io::stdout().is_terminal() {
+    if is_terminal() {
         return Err(Error::new(Code::BadRequest, "a database is not for a terminal")
             .hint("name a file, or redirect stdout"));
     }
@@ -227,7 +242,7 @@ pub(super) fn note(text: &str) {
     let _ = anstream::stderr().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
-fn escaped(line: &str) -> String {
+pub(super) fn escaped(line: &str) -> String {
     let mut told = String::with_capacity(line.len());
     for character in line.chars() {
         if character.is_control() {

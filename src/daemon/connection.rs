@@ -352,9 +352,11 @@ impl Connection {
             }
             _ => {}
         }
+        let (metrics, begun) = (Arc::clone(&self.dispatch.metrics), Instant::now());
         let answered = self.dispatch.start(incoming);
         self.pending.push_back(Box::pin(async move {
             let (answer, place) = answered.await;
+            metrics.answered_one(Some(begun.elapsed()), &answer);
             let is_ok = answer.is_ok();
             let line = encode_reply(id.as_ref(), answer);
             let ready = match released {
@@ -366,7 +368,9 @@ impl Connection {
     }
 
     fn fail(&mut self, id: Option<Id>, error: Error) {
-        let reply = ReadyReply::Line(encode_reply(id.as_ref(), Err(error)), None);
+        let answer = Err(error);
+        self.dispatch.metrics.answered_one(None, &answer);
+        let reply = ReadyReply::Line(encode_reply(id.as_ref(), answer), None);
         self.pending.push_back(Box::pin(std::future::ready((reply, None))));
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::clients::Clients;
 use super::memory::Memory;
+use super::metrics::Metrics;
 use super::store_lock::StoreLock;
 use super::{log, trouble};
 use crate::actors::backend::{Ask, AskServers, Backend, Points, PointsCallback, WriteGroup};
@@ -65,6 +66,9 @@ pub(super) struct Dispatch {
     /// Whether a command started this daemon.
     pub(super) spawned: bool,
     pub(super) started: Timestamp,
+    /// The same moment, by a clock that nobody sets.
+    pub(super) began: std::time::Instant,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) store_lock: StoreLock,
     pub(super) clients: Arc<Clients>,
     pub(super) connections_max: usize,
@@ -217,6 +221,17 @@ impl Dispatch {
         }
     }
 
+    /// The seq of the last change; none when there is no store, or it does not answer in time.
+    fn head(&self) -> impl Future<Output = Option<u64>> + use<> {
+        let asked = self.backend.send(Ask(Request::Read(Read::StreamSeq)));
+        async move {
+            match tokio::time::timeout(limits::HELLO_STORE_TIMEOUT, asked).await {
+                Ok(Ok(Ok(Reply::Head { seq, .. }))) => Some(seq),
+                _ => None,
+            }
+        }
+    }
+
     fn answer(self: &Arc<Self>, call: Call) -> Pin<Box<dyn Future<Output = Result<Answer>>>> {
         match call {
             Call::Store(request) => {
@@ -243,15 +258,26 @@ impl Dispatch {
                 let in_flight_bytes = self.memory.small_in_flight_bytes();
                 let large_in_flight = self.memory.large_in_flight();
                 let started = self.started.to_string();
+                let uptime = self.began.elapsed();
                 let servers = self.backend.send(AskServers);
+                let head = self.head();
+                let metrics = Arc::clone(&self.metrics);
                 Box::pin(async move {
-                    let (hello, servers) = tokio::join!(hello, servers);
+                    let (hello, servers, head) = tokio::join!(hello, servers, head);
                     let servers = servers.unwrap_or_else(|_| Err(trouble::ending()));
+                    let (subscriptions, slowest_subscriptions) =
+                        metrics.subscriptions(head.unwrap_or_default());
                     let status = Status {
                         hello,
                         started,
                         connections,
                         processes,
+                        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+                        head,
+                        requests: metrics.requests(),
+                        commits: metrics.commits(),
+                        subscriptions,
+                        slowest_subscriptions,
                         in_flight_bytes,
                         large_in_flight,
                         servers: Vec::new(),

@@ -12,6 +12,7 @@ pub mod instance;
 pub mod launch;
 pub mod log;
 mod memory;
+mod metrics;
 mod outlet;
 mod resources;
 mod session_locks;
@@ -33,6 +34,7 @@ use self::dispatch::Dispatch;
 use self::instance::Instance;
 use self::log::Repeats;
 use self::memory::Memory;
+use self::metrics::Metrics;
 use self::store_lock::StoreLock;
 use crate::actors::backend::Backend;
 use crate::actors::lock_expiry::LockExpiry;
@@ -68,7 +70,10 @@ pub async fn run(
     store_lock: StoreLock,
     stop: CancellationToken,
 ) {
-    let store = Arc::new(LocalStore::open(&config.address, config.clock.clone()));
+    let metrics = Arc::new(Metrics::default());
+    let observed = Arc::clone(&metrics);
+    let observer = Box::new(move |writes, took| observed.committed(writes, took));
+    let store = Arc::new(LocalStore::observed(&config.address, config.clock.clone(), observer));
     let backend = Backend::new(Arc::clone(&store)).start();
     let lock_expiry = LockExpiry::new(Arc::clone(store.waiters())).start();
     let stream_notifier = StreamNotifier::new(Arc::clone(store.feed()), Arc::clone(store.waiters())).start();
@@ -79,6 +84,8 @@ pub async fn run(
         lock_expiry,
         stream_notifier,
         started: Timestamp::from_unix_ms(config.clock.now_ms()),
+        began: Instant::now(),
+        metrics,
         address: config.address.clone(),
         spawned: config.spawned,
         store_lock,

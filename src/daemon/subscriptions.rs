@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::ListedSubscription;
 use crate::limits;
 use crate::protocol::{Id, append_change, encode_change, encode_progress};
 use crate::store::follow::{Follower, Piece, Wake};
@@ -20,12 +21,26 @@ pub(super) struct ActiveSubscription {
     pub(super) follower: Follower,
     /// Cancelled when the subscription is ended.
     ended: CancellationToken,
+    listed: ListedSubscription,
     _attached: OwnedSemaphorePermit,
 }
 
 impl ActiveSubscription {
-    pub(super) fn new(id: Id, follower: Follower, attached: OwnedSemaphorePermit) -> ActiveSubscription {
-        ActiveSubscription { id, follower, ended: CancellationToken::new(), _attached: attached }
+    pub(super) fn new(
+        id: Id,
+        follower: Follower,
+        attached: OwnedSemaphorePermit,
+        listed: ListedSubscription,
+    ) -> ActiveSubscription {
+        let active =
+            ActiveSubscription { id, follower, ended: CancellationToken::new(), listed, _attached: attached };
+        active.note_position();
+        active
+    }
+
+    /// Notes how far it has come, for `status`.
+    pub(super) fn note_position(&self) {
+        self.listed.at(self.follower.progress().0);
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::limits;
 use crate::protocol::{Id, PROTOCOL};
-use crate::store::{Address, Identity, Result, Server, Servers};
+use crate::store::{Address, Identity};
 
 /// A daemon: its version, its process and its store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -151,94 +151,5 @@ impl Subscribed {
         holder: Option<String>,
     ) -> Subscribed {
         Subscribed { subscription: subscription.to_raw(), seq, store_id, epoch, holder }
-    }
-}
-
-/// A daemon, and its present state.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
-    #[allow(missing_docs, reason = "its members are those of the status")]
-    #[serde(flatten)]
-    pub hello: Hello,
-    /// When it was started: RFC 3339, UTC, with three decimals.
-    pub started: String,
-    /// Connections that are served now.
-    pub connections: usize,
-    /// The connected processes, including the one that asks, as far as they are visible from here; at most 100 of them.
-    #[serde(default)]
-    pub processes: Vec<i32>,
-    /// The bytes of small requests and replies under way.
-    pub in_flight_bytes: usize,
-    /// The number of large requests and replies under way.
-    pub large_in_flight: usize,
-    /// The servers behind the store, where it has any that tell of themselves: the nodes of rqlite.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub servers: Vec<ServerStatus>,
-    /// What should be looked at, in sentences for people.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-/// One of the servers of a store.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "server")]
-pub struct ServerStatus {
-    /// What the servers call it.
-    pub name: String,
-    /// Its address, as it tells it.
-    pub address: String,
-    /// Its version; missing when it cannot be asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    pub version: Option<String>,
-    /// Whether it leads the others.
-    pub leader: bool,
-    /// Whether the others reach it.
-    pub reachable: bool,
-    /// The last entry of the common log that it has carried out; missing when it cannot be asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "u64")]
-    pub applied_index: Option<u64>,
-    /// Why it is not reached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    pub error: Option<String>,
-}
-
-impl Status {
-    /// Adds what the servers behind the store tell.
-    #[must_use]
-    pub fn with_servers(mut self, told: Result<Servers>) -> Status {
-        match told {
-            Ok(Servers { servers, clock_ahead_ms }) => {
-                if clock_ahead_ms.abs() > limits::CLOCK_DIFFERENCE_MS {
-                    let (amount, direction) =
-                        (clock_ahead_ms.abs(), if clock_ahead_ms > 0 { "ahead of" } else { "behind" });
-                    self.warnings.push(format!(
-                        "the clock of the leader is {amount} ms {direction} that of this machine"
-                    ));
-                }
-                self.servers = servers.into_iter().map(ServerStatus::from).collect();
-            }
-            Err(error) => {
-                self.warnings.push(format!("the servers of the store do not tell what they are: {error}"))
-            }
-        }
-        self
-    }
-}
-
-impl From<Server> for ServerStatus {
-    fn from(server: Server) -> ServerStatus {
-        let Server { name, address, version, is_leader, is_reachable, applied_index, error } = server;
-        ServerStatus {
-            name,
-            address,
-            version,
-            leader: is_leader,
-            reachable: is_reachable,
-            applied_index,
-            error,
-        }
     }
 }

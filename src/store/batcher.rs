@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::commit::write_lane;
+use super::commit::{CommitObserver, write_lane};
 use super::engine::{Engine, Point};
 use super::error::{Code, Error, Result};
 use super::feed::Feed;
@@ -66,14 +66,14 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     /// Starts the two lanes on the present tokio runtime.
-    pub(crate) fn start(engine: &Arc<dyn Engine>, feed: &Arc<Feed>) -> Batcher {
+    pub(crate) fn start(engine: &Arc<dyn Engine>, feed: &Arc<Feed>, observer: CommitObserver) -> Batcher {
         // Each message is one of a caller that waits, so the callers bound what waits.
         let (writer, writes) = mpsc::unbounded_channel();
         let (reads, waiting_reads) = mpsc::unbounded_channel();
         let ending = CancellationToken::new();
         // The lanes are tasks of their own, so that a caller who goes away never cancels a batch.
         let lanes = [
-            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), writes, ending.clone())),
+            tokio::spawn(write_lane(Arc::clone(engine), Arc::clone(feed), writes, ending.clone(), observer)),
             tokio::spawn(read_lane(Arc::clone(engine), waiting_reads)),
         ];
         Batcher { writer: Writer(writer), reads, lanes, ending: ending.drop_guard() }

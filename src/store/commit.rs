@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::FutureExt as _;
@@ -75,6 +75,12 @@ impl Batch {
     }
 }
 
+/// Is told of each attempt that was committed: how many writes it held, and how long it took.
+type Observe = dyn Fn(usize, Duration) + Send + Sync;
+
+/// An owned one.
+pub(crate) type CommitObserver = Box<Observe>;
+
 /// The callers of a batch, in the order of their writes.
 struct Callers(VecDeque<(usize, Told)>);
 
@@ -124,10 +130,12 @@ pub(super) async fn write_lane(
     feed: Arc<Feed>,
     queue: mpsc::UnboundedReceiver<Writes>,
     ending: CancellationToken,
+    observer: CommitObserver,
 ) {
     let mut gathering = Gathering::new(queue);
     let weight_max = engine.batch_bytes_max();
-    let mut driver = Driver::new(&*engine, |position| feed.publish(position), ending);
+    let publish = |position| feed.publish(position);
+    let mut driver = Driver { observer: &*observer, ..Driver::new(&*engine, publish, ending) };
     loop {
         if gathering.is_idle() {
             driver.tell();
@@ -174,6 +182,7 @@ struct Driver<'a, P> {
     engine: &'a dyn Engine,
     /// Is told where the store stands after each batch.
     publish: P,
+    observer: &'a Observe,
     /// When this is cancelled, the store is about to be closed.
     ending: CancellationToken,
     /// The callers of the last batch, who are told once the engine has the next one.
@@ -186,7 +195,15 @@ struct Driver<'a, P> {
 
 impl<'a, P: Fn(Position)> Driver<'a, P> {
     fn new(engine: &'a dyn Engine, publish: P, ending: CancellationToken) -> Driver<'a, P> {
-        Driver { engine, publish, ending, untold: None, unfinished: VecDeque::new(), leaves_trimmed: false }
+        Driver {
+            engine,
+            publish,
+            observer: &|_, _| {},
+            ending,
+            untold: None,
+            unfinished: VecDeque::new(),
+            leaves_trimmed: false,
+        }
     }
 
     /// Drives what was gathered; only deletes of large ranges, and what their callers wrote behind them, are left unfinished.
@@ -246,7 +263,7 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
 
     /// As [`attempt`]. While the engine works, the callers of the last batch are told: in that time it would be idle.
     async fn attempt(&mut self, batch: &Batch) -> Result<Decision, Failure> {
-        let mut attempt = pin!(attempt(self.engine, batch));
+        let mut attempt = pin!(attempt(self.engine, batch, self.observer));
         let ended = attempt.as_mut().now_or_never();
         self.tell();
         match ended {
@@ -265,7 +282,7 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
 }
 
 /// One attempt, which is begun anew as long as it is certain that nothing of it was committed.
-async fn attempt(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Failure> {
+async fn attempt(engine: &dyn Engine, batch: &Batch, observer: &Observe) -> Result<Decision, Failure> {
     let mut pauses = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(limits::STALE_PAUSE_MIN)
@@ -273,7 +290,7 @@ async fn attempt(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Failure
         .with_max_times(limits::STALE_TRIES - 1)
         .build();
     loop {
-        match attempt_once(engine, batch).await {
+        match attempt_once(engine, batch, observer).await {
             Err(Failure::Stale) => match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => break,
@@ -287,11 +304,15 @@ async fn attempt(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Failure
 }
 
 /// As [`Engine::attempt`], and looks up what became of an answer that was lost.
-async fn attempt_once(engine: &dyn Engine, batch: &Batch) -> Result<Decision, Failure> {
+async fn attempt_once(engine: &dyn Engine, batch: &Batch, observer: &Observe) -> Result<Decision, Failure> {
     let begun = Instant::now();
     let ended = engine.attempt(batch).await;
-    if begun.elapsed() > limits::SLOW_COMMIT {
-        tracing::warn!(elapsed = ?begun.elapsed(), writes = batch.len(), "a commit was slow");
+    let took = begun.elapsed();
+    if let Ok(decision) = &ended {
+        observer(decision.outcomes.len(), took);
+    }
+    if took > limits::SLOW_COMMIT {
+        tracing::warn!(elapsed = ?took, writes = batch.len(), "a commit was slow");
     }
     match ended {
         Err(Failure::Lost { id, decision, error }) => match engine.is_committed(&id).await {
@@ -449,7 +470,13 @@ mod tests {
         let engine = Fake::new([Fault::Slow(Arc::clone(&go_on)), Fault::Slow(Arc::clone(&go_on))]);
         let feed = Arc::new(Feed::new(Arc::clone(&engine) as Arc<dyn Engine>));
         let (send, queue) = mpsc::unbounded_channel();
-        let lane = write_lane(Arc::clone(&engine) as Arc<dyn Engine>, feed, queue, CancellationToken::new());
+        let lane = write_lane(
+            Arc::clone(&engine) as Arc<dyn Engine>,
+            feed,
+            queue,
+            CancellationToken::new(),
+            Box::new(|_, _| {}),
+        );
         let mut lane = Box::pin(lane);
         let mut step = move || (&mut lane).now_or_never().is_none();
         let (first, mut told_first) = puts(&[&["a"]]);

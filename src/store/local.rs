@@ -8,6 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use super::Store;
 use super::batcher::{Batcher, Keys, Writer};
+use super::commit::CommitObserver;
 use super::engine::sql::queries;
 use super::engine::{Engine, Point, Snapshot};
 use super::error::Result;
@@ -60,12 +61,18 @@ impl LocalStore {
     /// creates anything. Must be called within a tokio runtime with its timers and I/O enabled.
     #[must_use]
     pub fn open(address: &Address, clock: Clock) -> LocalStore {
-        LocalStore::with_engine(address.engine(clock.clone()), clock)
+        LocalStore::with_engine(address.engine(clock.clone()), clock, Box::new(|_, _| {}))
     }
 
-    pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock) -> LocalStore {
+    /// As [`open`](LocalStore::open), with an observer of the commits.
+    #[cfg(feature = "cli")]
+    pub(crate) fn observed(address: &Address, clock: Clock, observer: CommitObserver) -> LocalStore {
+        LocalStore::with_engine(address.engine(clock.clone()), clock, observer)
+    }
+
+    pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock, observer: CommitObserver) -> LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
-        let batcher = Batcher::start(&engine, &feed);
+        let batcher = Batcher::start(&engine, &feed, observer);
         let waiters = Arc::new(Waiters::new(batcher.writer().downgrade(), Arc::clone(&feed), clock));
         // It reads nothing before there is a receiver.
         feed.spawn(Arc::clone(&feed).follow_others());

@@ -304,7 +304,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_costs_one_read_for_each_change_and_no_write() {
         let engine = Fake::new([]);
-        let store = Arc::new(LocalStore::with_engine(Arc::clone(&engine) as _, Clock::System));
+        let store =
+            Arc::new(LocalStore::with_engine(Arc::clone(&engine) as _, Clock::System, Box::new(|_, _| {})));
         let names: Vec<String> = (0..OTHERS).map(|number| format!("other/{number}")).collect();
         for held in join_all(names.iter().map(|name| store.lock_acquire(name, "holder", HOUR * 24))).await {
             held.unwrap();

@@ -13,5 +13,6 @@ mod planning;
 mod program;
 mod signals;
 mod start;
+mod status;
 mod users;
 mod versions;

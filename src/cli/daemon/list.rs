@@ -140,7 +140,7 @@ fn row(view: &DaemonView) -> [String; 6] {
 }
 
 /// The two largest units of a time, for people.
-fn uptime(seconds: i64) -> String {
+pub(super) fn uptime(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),

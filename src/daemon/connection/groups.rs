@@ -3,15 +3,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::Connection;
+use crate::daemon::metrics::Metrics;
 use crate::daemon::outlet::Outlet;
 use crate::daemon::trouble;
 use crate::limits;
 use crate::protocol::{Id, Line, append_reply, append_shared, decode_plain};
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
-use crate::store::{Read, Reply, Request, Result, Write};
+use crate::store::{Code, Read, Reply, Request, Result, Write};
 
 /// Consecutive plain requests of one kind.
 enum Requests {
@@ -80,7 +82,9 @@ impl Connection {
         let memory = self.small(bytes).await?;
         self.outlet.begin_group(memory);
         let is_write = matches!(requests, Requests::Writes(_));
-        let mut replies = Replies { outlet: Arc::clone(&self.outlet), ids, is_write };
+        let metrics = Arc::clone(&self.dispatch.metrics);
+        let mut replies =
+            Replies { outlet: Arc::clone(&self.outlet), ids, is_write, metrics, begun: Instant::now() };
         match requests {
             Requests::Gets(keys) => {
                 let large = Arc::clone(&self.large_gets);
@@ -101,12 +105,19 @@ struct Replies {
     outlet: Arc<Outlet>,
     ids: VecDeque<Option<Id>>,
     is_write: bool,
+    metrics: Arc<Metrics>,
+    /// When the group was sent on.
+    begun: Instant,
 }
 
 impl Replies {
     /// Answers the next requests.
     fn tell(&mut self, outcomes: Vec<Result<Reply>>) {
-        let Replies { outlet, ids, .. } = self;
+        let Replies { outlet, ids, metrics, begun, .. } = self;
+        metrics.answered(
+            Some(begun.elapsed()),
+            outcomes.iter().map(|outcome| Some(outcome.as_ref().err()?.code)),
+        );
         let is_last = outcomes.len() >= ids.len();
         outlet.answer(is_last, |lines| {
             for (id, outcome) in ids.drain(..outcomes.len().min(ids.len())).zip(outcomes) {
@@ -124,13 +135,23 @@ impl Replies {
         };
         let ids = std::mem::take(&mut self.ids);
         let mut gets = ids.into_iter().zip(keys).zip(points).peekable();
+        let (metrics, took) = (Arc::clone(&self.metrics), self.begun.elapsed());
         self.outlet.answer(true, |lines| {
+            let (mut found, mut missing) = (0, 0);
             while let Some(((id, _), point)) = gets.next_if(|(_, point)| !matches!(point, Point::Large)) {
                 match point {
-                    Point::Record(shared) => append_shared(lines, id.as_ref(), seq, &shared),
-                    _ => append_reply(lines, id.as_ref(), Ok(Reply::Get { seq, record: None })),
+                    Point::Record(shared) => {
+                        found += 1;
+                        append_shared(lines, id.as_ref(), seq, &shared);
+                    }
+                    _ => {
+                        missing += 1;
+                        append_reply(lines, id.as_ref(), Ok(Reply::Get { seq, record: None }));
+                    }
                 }
             }
+            let missing = std::iter::repeat_n(Some(Code::NotFound), missing);
+            metrics.answered(Some(took), std::iter::repeat_n(None, found).chain(missing));
             let left = gets.map(|((id, key), _)| (id, key));
             lock(large).extend(left);
         });

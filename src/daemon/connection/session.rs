@@ -1,6 +1,7 @@
 //! The state that ends with a connection: its subscriptions, its locks, and its requests that wait for a lock.
 
 use std::io;
+use std::sync::Arc;
 
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::OwnedSemaphorePermit;
@@ -30,16 +31,27 @@ impl Connection {
             Ok(named) => named,
             Err(error) => return self.fail(id, error),
         };
-        let begun = self.dispatch.follow(subscribe, self.peer_pid, timeout_ms);
+        let metrics = Arc::clone(&self.dispatch.metrics);
+        let waiting = (!subscribe.wait.is_zero()).then(|| metrics.wait());
+        let peer_pid = self.peer_pid;
+        let begun = self.dispatch.follow(subscribe.clone(), peer_pid, timeout_ms);
         self.pending.push_back(Box::pin(async move {
-            let ready = match begun.await {
+            let begun = begun.await;
+            drop(waiting);
+            let (answer, active) = match begun {
                 Ok((follower, seq, identity)) => {
                     let holder = follower.consumer().map(|(_, holder)| holder.to_owned());
                     let answer = Answer::Subscribed(Subscribed::new(&name, seq, identity, holder));
-                    let line = encode_reply(id.as_ref(), Ok(answer));
-                    ReadyReply::Subscribed(line, Box::new(ActiveSubscription::new(name, follower, attached)))
+                    let listed = metrics.begin(subscribe, peer_pid);
+                    (Ok(answer), Some(ActiveSubscription::new(name, follower, attached, listed)))
                 }
-                Err(error) => ReadyReply::Line(encode_reply(id.as_ref(), Err(error)), None),
+                Err(error) => (Err(error), None),
+            };
+            metrics.answered_one(None, &answer);
+            let line = encode_reply(id.as_ref(), answer);
+            let ready = match active {
+                Some(active) => ReadyReply::Subscribed(line, Box::new(active)),
+                None => ReadyReply::Line(line, None),
             };
             (ready, None)
         }));
@@ -71,6 +83,8 @@ impl Connection {
         let is_waiting = waited_as.is_some();
         let refreshes = self.locks.begin_refresh(&held);
         let of_session = (acquire.session || refreshes).then_some(held);
+        let metrics = Arc::clone(&self.dispatch.metrics);
+        let waiting = (!acquire.wait.is_zero()).then(|| metrics.wait());
         let acquired = self.dispatch.acquire(acquire, timeout_ms, given_up);
         let reply: PendingReply = Box::pin(async move {
             let (answer, claim, is_refused) = match acquired.await {
@@ -84,6 +98,8 @@ impl Connection {
                     (Err(error), None, is_refused)
                 }
             };
+            drop(waiting);
+            metrics.answered_one(None, &answer);
             let line = encode_reply(id.as_ref(), answer);
             let acquired = AcquireOutcome { waited_as, claim, of_session, refreshes, is_refused, attached };
             (ReadyReply::Acquired(line, Box::new(acquired)), None)
@@ -161,6 +177,7 @@ impl Connection {
         };
         let lines = match lines {
             Ok(lines) => {
+                active.note_position();
                 self.subscriptions.wait(active);
                 lines
             }

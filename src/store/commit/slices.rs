@@ -179,7 +179,8 @@ mod tests {
         let (writer, queue) = mpsc::unbounded_channel();
         let shared: Arc<dyn Engine> = Arc::clone(&engine) as Arc<dyn Engine>;
         let feed = Arc::new(Feed::new(Arc::clone(&shared)));
-        let lane = tokio::spawn(write_lane(shared, feed, queue, CancellationToken::new()));
+        let lane =
+            tokio::spawn(write_lane(shared, feed, queue, CancellationToken::new(), Box::new(|_, _| {})));
         let send = |name, write| assert!(writer.send(caller(name, vec![write], &told)).is_ok());
         send("delete", delete());
         first.notify_one();
