@@ -94,7 +94,7 @@ in
       ];
       serviceConfig = lib.mkMerge [
         { Group = cfg.group; }
-        (lib.mkIf isOnServer { LoadCredential = "connection:${cfg.connectionFile}"; })
+        (lib.mkIf isOnServer { LoadCredential = "kv.connection:${cfg.connectionFile}"; })
       ];
     };
   };

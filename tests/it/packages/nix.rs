@@ -122,7 +122,7 @@ fn the_outputs_say_what_they_should() {
     assert_eq!(service["environment"], json!({"KV_TYPE": "rqlite", "RUST_LOG": "debug"}));
     assert_eq!(
         service["serviceConfig"],
-        json!({"Group": "staff", "LoadCredential": "connection:/run/secrets/connection"})
+        json!({"Group": "staff", "LoadCredential": "kv.connection:/run/secrets/connection"})
     );
     assert_eq!(server["units"]["sockets"]["kv"]["socketConfig"]["SocketGroup"], "staff");
     assert_eq!(server["units"]["packages"].as_array().unwrap().len(), 2, "and the settings for servers");
@@ -165,7 +165,7 @@ fn runs_its_phase(sources: &Path, phase: &str) {
     }
     let server = std::fs::read_to_string(out.path().join("share/kv/server.conf")).unwrap();
     assert!(
-        server.contains("\nLoadCredential=connection:"),
+        server.contains("\nLoadCredential=kv.connection:"),
         "the module replaces the credential of this name\n{server}"
     );
     assert!(out.path().join("share/man/man1/kv-put.1").exists());
