@@ -435,6 +435,20 @@ pub const QUIET_WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The time without any connection after which a daemon checks less often.
 pub const QUIET_AFTER: Duration = Duration::from_secs(10);
 
+/// How long the store of a daemon may take to answer the question of its watchdog before the service manager is not told that
+/// the daemon works.
+pub const WATCHDOG_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long of that a server behind the store may take. One that says nothing for longer counts as unavailable, which is an
+/// answer: ending the daemon would not make the server answer.
+pub const WATCHDOG_SERVER_ANSWER: Duration = Duration::from_secs(4);
+
+/// How often a daemon asks its store, and tells the service manager, within the time after which the manager ends it.
+pub const WATCHDOG_TIMES: u32 = 3;
+
+/// The least time between two messages to the service manager about the number of clients.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Pause before a daemon that is out of file descriptors accepts a connection again.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, ResponseFuture, WrapFuture as _,
@@ -11,7 +12,7 @@ use super::MAILBOX;
 use crate::limits;
 use crate::store::batcher::Writes;
 use crate::store::engine::Point;
-use crate::store::{LocalStore, Reply, Request, Result, Servers, Store as _};
+use crate::store::{LocalStore, Read, Reply, Request, Result, Servers, Store as _};
 
 /// Holds the store, and the point reads that have come in since the last tick.
 pub(crate) struct Backend {
@@ -66,6 +67,31 @@ impl Handler<Ask> for Backend {
     fn handle(&mut self, Ask(request): Ask, _: &mut Self::Context) -> Self::Result {
         let store = Arc::clone(&self.store);
         Box::pin(async move { store.call(request).await })
+    }
+}
+
+/// Whether the store answers, whatever it answers.
+pub(crate) struct Probe {
+    /// How long servers behind the store may take; then their silence is the answer. None where a store has none.
+    pub(crate) servers_patience: Option<Duration>,
+}
+
+impl Message for Probe {
+    type Result = ();
+}
+
+impl Handler<Probe> for Backend {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Probe { servers_patience }: Probe, _: &mut Self::Context) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            let answer = store.call(Request::Read(Read::Identity));
+            match servers_patience {
+                Some(patience) => drop(tokio::time::timeout(patience, answer).await),
+                None => drop(answer.await),
+            }
+        })
     }
 }
 

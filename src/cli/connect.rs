@@ -102,7 +102,7 @@ pub(super) fn group_place(settings: &Settings, group: &str) -> Result<Place> {
 }
 
 /// The address of a store that a daemon can serve.
-fn shared_address(settings: &Settings) -> Result<Address> {
+pub(super) fn shared_address(settings: &Settings) -> Result<Address> {
     let address = address(settings)?;
     if address.is_memory() {
         return Err(Error::new(Code::BadRequest, "a memory store has no daemon: it lives in one process")

@@ -3,15 +3,18 @@
 mod list;
 mod metrics;
 mod serve;
+mod service;
 mod signals;
 mod status;
 
 use clap::Subcommand;
 use kv::client::Client;
+use kv::meeting::place::is_system;
 use kv::protocol::Status;
 use kv::store::{Code, Error, Result};
 
 use self::list::List;
+use self::service::{Install, Uninstall};
 use self::status::StatusArguments;
 use super::arguments::StoreArguments;
 use super::logs::Logs;
@@ -53,6 +56,10 @@ pub(super) enum Daemon {
     List(List),
     /// Print the log of the daemon that a command started
     Logs(Logs),
+    /// Let systemd run the daemon: write, enable and start the units of a service for the store
+    Install(Install),
+    /// Remove that service, and keep the store
+    Uninstall(Uninstall),
 }
 
 impl Daemon {
@@ -63,6 +70,7 @@ impl Daemon {
             Daemon::Run { spawned: true, launched: false, .. } => serve::launch(),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
             Daemon::List(list) => connect::block_on(list.run()),
+            Daemon::Uninstall(uninstall) => uninstall.run(),
             command => command.run_on(&Settings::resolve(arguments)?),
         }
     }
@@ -77,7 +85,9 @@ impl Daemon {
             Daemon::Status(status) => connect::block_on(status.run(settings)),
             Daemon::Metrics => connect::block_on(metrics::run(settings)),
             Daemon::Logs(logs) => connect::block_on(logs.run(settings)),
+            Daemon::Install(install) => install.run(settings),
             Daemon::List(list) => connect::block_on(list.run()),
+            Daemon::Uninstall(uninstall) => uninstall.run(),
         }
     }
 }
@@ -91,6 +101,7 @@ async fn start(settings: &Settings) -> Result<()> {
 async fn stop(settings: &Settings) -> Result<()> {
     match Client::find(connect::running(settings)?).await? {
         Some(client) => {
+            check_unmanaged(&client, "stop")?;
             // An older daemon, or one that is just ending, does not tell which processes are connected.
             let status = client.status().await;
             client.end_daemon().await?;
@@ -106,6 +117,7 @@ async fn stop(settings: &Settings) -> Result<()> {
 
 async fn restart(settings: &Settings) -> Result<()> {
     if let Some(client) = Client::find(connect::running(settings)?).await? {
+        check_unmanaged(&client, "restart")?;
         let hello = client.hello();
         if !hello.spawned {
             let message = format!("the daemon, process {}, was not started by a command", hello.pid);
@@ -115,6 +127,22 @@ async fn restart(settings: &Settings) -> Result<()> {
         client.end_daemon().await?;
     }
     start(settings).await
+}
+
+/// Checks that systemd does not run a daemon: it would start the next one at once.
+///
+/// # Errors
+/// `unsupported`, with the command that does `what` is wanted.
+fn check_unmanaged(client: &Client, what: &str) -> Result<()> {
+    let hello = client.hello();
+    let Some(unit) = &hello.unit else { return Ok(()) };
+    let scope = if is_system(&client.socket()) { "sudo systemctl" } else { "systemctl --user" };
+    // While its socket is there, the next command would start it.
+    let socket =
+        unit.strip_suffix(".service").filter(|_| what == "stop").map(|name| format!("{name}.socket "));
+    let socket = socket.unwrap_or_default();
+    Err(Error::new(Code::Unsupported, format!("systemd runs the daemon, process {}, as {unit}", hello.pid))
+        .hint(format!("{scope} {what} {socket}{unit}")))
 }
 
 /// Names the processes that were connected to a daemon that was ended: a command that goes on starts the next daemon.

@@ -97,10 +97,26 @@ impl Target {
                 _ => {}
             }
         }
-        match self.find_holder().await? {
-            Some(found) => Ok(Some(found)),
-            None => other.map_or(Ok(None), Err),
+        if let Some(found) = self.find_holder().await? {
+            return Ok(Some(found));
         }
+        if let Some(found) = self.find_unit().await {
+            return Ok(Some(found));
+        }
+        other.map_or(Ok(None), Err)
+    }
+
+    /// Connects to the daemon of a unit, which the connection may start; none when no unit serves the store. A unit that fails
+    /// must not fail the commands for all other stores.
+    async fn find_unit(&self) -> Option<DaemonConnection> {
+        for socket in self.place.unit_sockets() {
+            match self.greet(socket).await {
+                Ok(Some(Ok(found))) => return Some(found),
+                Ok(Some(Err(_)) | None) => {}
+                Err(error) => tracing::debug!(%error, "the unit at this socket is passed over"),
+            }
+        }
+        None
     }
 
     /// Connects to the daemon that has the lock beside the store: in another environment its socket may be elsewhere.

@@ -65,6 +65,8 @@ pub(super) struct Dispatch {
     pub(super) address: Address,
     /// Whether a command started this daemon.
     pub(super) spawned: bool,
+    /// The unit whose main process this is.
+    pub(super) unit: Option<String>,
     pub(super) started: Timestamp,
     /// The same moment, by a clock that nobody sets.
     pub(super) began: std::time::Instant,
@@ -202,6 +204,7 @@ impl Dispatch {
     fn hello(&self) -> impl Future<Output = Hello> + use<> {
         let asked = self.backend.send(Ask(Request::Read(Read::Identity)));
         let mut hello = Hello::of_this_process(&self.address, self.spawned);
+        hello.unit.clone_from(&self.unit);
         hello.limits.connections = self.connections_max;
         hello.attached = self.memory.attached();
         // A client that looks for a store that was moved must neither be sent here nor find its lock held.

@@ -13,10 +13,12 @@ use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
 
+use super::activation::Activation;
 use crate::limits;
 use crate::meeting::lock_file::LockFile;
 use crate::meeting::place::{Admission, Place, refused};
 use crate::meeting::presence::listens;
+use crate::quote::shown;
 use crate::store::file_id::FileId;
 use crate::store::{Code, Error, Result};
 
@@ -24,9 +26,10 @@ use crate::store::{Code, Error, Result};
 #[derive(Debug)]
 pub struct Instance {
     place: Place,
-    life: LockFile,
-    /// The file of the socket that this process has bound.
-    bound: FileId,
+    /// The life lock; none where a service manager owns the socket, and this process may create no file beside it.
+    life: Option<LockFile>,
+    /// The file of the socket that this process has bound; none when a service manager has bound it.
+    bound: Option<FileId>,
     /// The lock that keeps the directory from being cleaned up.
     _unswept: Option<File>,
 }
@@ -45,7 +48,37 @@ impl Instance {
         let Some(life) = life else { return Ok(None) };
         let (listener, bound) = bind(place, &life)?;
         let unswept = place.keep_from_being_swept();
-        Ok(Some((Instance { place: place.clone(), life, bound, _unswept: unswept }, listener)))
+        let instance =
+            Instance { place: place.clone(), life: Some(life), bound: Some(bound), _unswept: unswept };
+        Ok(Some((instance, listener)))
+    }
+
+    /// Becomes the daemon behind a socket that belongs to a service manager, which starts one daemon at a time: it is
+    /// neither bound nor removed by this process, nor ever lost. Blocks the thread and must be called as
+    /// [`acquire`](Instance::acquire).
+    ///
+    /// # Errors
+    /// `unavailable` when another daemon has the life lock beside the socket.
+    pub fn behind(activation: &Activation) -> Result<(Instance, UnixListener)> {
+        let place = Place::activated(activation.socket())?;
+        // Clients read from it whether the daemon lives. The directory may be closed to the user of the service.
+        let life = match LockFile::try_lock_for(&place.life_lock(), limits::LIFE_LOCK_TIMEOUT) {
+            Ok(Some(life)) => Some(life),
+            Ok(None) => {
+                let socket = shown(place.socket());
+                return Err(
+                    refused(format!("another daemon has the lock beside {socket}")).hint("end it first")
+                );
+            }
+            Err(error) => {
+                tracing::debug!(%error, "there is no life lock beside the socket");
+                None
+            }
+        };
+        if let Some(life) = &life {
+            tell(&place, life)?;
+        }
+        Ok((Instance { place, life, bound: None, _unswept: None }, activation.listener()?))
     }
 
     /// Binds the socket again after its path was removed. At the place `other`, when the directory of the first place cannot
@@ -64,15 +97,17 @@ impl Instance {
             (Err(error), _) => return Err(error),
         };
         // The lock file may have been removed with the socket: its path then leads to no file, or to that of another daemon.
-        let is_held = place == self.place && self.life.is_at(&place.life_lock());
-        if !is_held {
-            let life = LockFile::try_lock(&place.life_lock())
-                .map_err(|error| failed("cannot lock the place of", &place, &error))?;
-            let Some(life) = life else { return Ok(None) };
-            self.life = life;
-        }
-        let (listener, bound) = bind(&place, &self.life)?;
-        (self.bound, self.place) = (bound, place);
+        let held = self.life.take().filter(|life| place == self.place && life.is_at(&place.life_lock()));
+        let life = match held {
+            Some(life) => Some(life),
+            None => LockFile::try_lock(&place.life_lock())
+                .map_err(|error| failed("cannot lock the place of", &place, &error))?,
+        };
+        let Some(life) = life else { return Ok(None) };
+        let bound = bind(&place, &life);
+        self.life = Some(life);
+        let (listener, bound) = bound?;
+        (self.bound, self.place) = (Some(bound), place);
         Ok(Some(listener))
     }
 
@@ -94,16 +129,17 @@ impl Instance {
 
     /// Removes the socket, so that no further client connects; the lock is held until this value is dropped.
     pub fn unlink(&self) {
-        if self.is_reachable() {
+        if self.bound.is_some() && self.is_reachable() {
             // If it stays, it is stale, and the next daemon removes it.
             let _ = std::fs::remove_file(self.place.socket());
         }
     }
 
-    /// Whether the path still leads to the socket of this process: its directory may be removed at the last logout.
+    /// Whether the path still leads to the socket of this process: its directory may be removed at the last logout. A
+    /// socket of a service manager is the manager's concern.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        FileId::at(self.place.socket()).is_ok_and(|found| found == Some(self.bound))
+        self.bound.is_none_or(|bound| FileId::at(self.place.socket()).is_ok_and(|found| found == Some(bound)))
     }
 }
 
@@ -115,13 +151,18 @@ impl Drop for Instance {
 
 /// Binds the socket of a place whose lock is held, and answers which file it is.
 fn bind(place: &Place, life: &LockFile) -> Result<(UnixListener, FileId)> {
-    life.write(format!("{}\n", std::process::id()).as_bytes())
-        .map_err(|error| failed("cannot write the lock of", place, &error))?;
+    tell(place, life)?;
     remove_stale(place.socket())?;
     let listener = listen(place).map_err(|error| failed("cannot bind", place, &error))?;
     let bound = FileId::at(place.socket()).ok().flatten();
     let vanished = || Error::new(Code::Unavailable, "the socket vanished while it was bound");
     Ok((listener, bound.ok_or_else(vanished)?))
+}
+
+/// Writes this process into its life lock.
+fn tell(place: &Place, life: &LockFile) -> Result<()> {
+    life.write(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(|error| failed("cannot write the lock of", place, &error))
 }
 
 /// The error when an operation on the files of a place fails.

@@ -1,10 +1,12 @@
 //! The daemon: holds one store and serves it on a Unix socket.
 //!
 //! - [`launch`], [`instance`], [`store_lock`]: how it starts, and that it is the only one
+//! - [`activation`], [`supervisor`]: the service manager that may run it
 //! - `connection`, `dispatch`: the requests of one client in order; from a request to the actor that answers it
 
 #![deny(clippy::missing_errors_doc)]
 
+pub mod activation;
 mod clients;
 mod connection;
 mod dispatch;
@@ -18,13 +20,14 @@ mod resources;
 mod session_locks;
 pub mod store_lock;
 mod subscriptions;
+pub mod supervisor;
 mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::Actor as _;
+use actix::{Actor as _, WeakAddr};
 use futures_util::FutureExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -36,14 +39,17 @@ use self::log::Repeats;
 use self::memory::Memory;
 use self::metrics::Metrics;
 use self::store_lock::StoreLock;
-use crate::actors::backend::Backend;
+use self::supervisor::{ShownStatus, Supervisor};
+use crate::actors::backend::{Backend, Probe};
 use crate::actors::lock_expiry::LockExpiry;
 use crate::actors::stream_notifier::StreamNotifier;
 use crate::limits;
 use crate::meeting::place::{Admission, Place};
 use crate::protocol::encode_reply;
 use crate::quote::shown;
-use crate::store::{Address, Clock, Code, Error, LocalStore, Read, Request, Store as _, Timestamp};
+use crate::store::{
+    Address, Clock, Code, EngineKind, Error, LocalStore, Read, Request, Store as _, Timestamp,
+};
 
 /// The store that a daemon serves, and how long it does.
 #[derive(Debug, Clone)]
@@ -56,6 +62,8 @@ pub struct Config {
     pub spawned: bool,
     /// How long the daemon goes on without any connection before it ends; none = for ever.
     pub idle_timeout: Option<Duration>,
+    /// The service manager that has started this daemon.
+    pub supervisor: Option<Supervisor>,
 }
 
 /// Serves the store on the listener of `instance`, until `stop` is cancelled, a client sends `shutdown`, or there was no
@@ -88,6 +96,7 @@ pub async fn run(
         metrics,
         address: config.address.clone(),
         spawned: config.spawned,
+        unit: config.supervisor.as_ref().and_then(|supervisor| supervisor.unit().map(str::to_owned)),
         store_lock,
         clients: Arc::clone(&clients),
         connections_max,
@@ -99,6 +108,16 @@ pub async fn run(
     }
     let admission = instance.as_ref().map_or_else(Admission::of_this_process, Instance::admission);
     log_begin(&config, instance.as_ref(), connections_max);
+    let mut shown_status = None;
+    if let Some(supervisor) = &config.supervisor {
+        supervisor.ready();
+        shown_status.insert(ShownStatus::of(&config.address)).tell(0);
+        tokio::task::spawn_local(feed_watchdog(
+            supervisor.clone(),
+            dispatch.backend.downgrade(),
+            &config.address,
+        ));
+    }
     let refusals = Repeats::new();
     let mut idle_since = Instant::now();
     // Whether there is a store is checked once in each time without connections.
@@ -140,6 +159,9 @@ pub async fn run(
             _ = watch.tick() => {
                 if idle_since.elapsed() >= limits::QUIET_AFTER {
                     watch.reset_after(limits::QUIET_WATCH_INTERVAL);
+                }
+                if let Some(status) = &mut shown_status {
+                    status.tell(clients.connections());
                 }
                 let is_alone = clients.connections() == 0;
                 if !is_alone {
@@ -188,6 +210,9 @@ pub async fn run(
             () = stop.cancelled() => break,
         }
     }
+    if let Some(supervisor) = &config.supervisor {
+        supervisor.stopping();
+    }
     if let Some(instance) = &instance {
         instance.unlink();
     }
@@ -231,6 +256,25 @@ async fn drain(clients: &Clients, dispatch: Arc<Dispatch>, mut store: Arc<LocalS
             Err(shared) => store = shared,
         }
         tokio::time::sleep(limits::DRAIN_PAUSE).await;
+    }
+}
+
+/// Tells the service manager that this daemon works, for as long as the store answers.
+fn feed_watchdog(
+    supervisor: Supervisor,
+    backend: WeakAddr<Backend>,
+    address: &Address,
+) -> impl Future<Output = ()> + use<> {
+    let servers_patience = (address.kind() != EngineKind::Sqlite).then_some(limits::WATCHDOG_SERVER_ANSWER);
+    async move {
+        let ask = || async {
+            match backend.upgrade().map(|backend| backend.send(Probe { servers_patience })) {
+                Some(asked) => drop(asked.await),
+                // The daemon ends.
+                None => std::future::pending().await,
+            }
+        };
+        supervisor.feed_watchdog(ask).await;
     }
 }
 

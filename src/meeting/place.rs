@@ -28,6 +28,10 @@ use crate::store::files::beside;
 /// The directory in which a system service of kv listens; only root can create it.
 const SYSTEM_DIRECTORY: &str = "/run/kv";
 
+/// The name of the socket of a unit of a service manager, in the directory of the user or of the system. A unit is a file that
+/// cannot hold the hash of a store, so the name is the same for all.
+pub const UNIT_SOCKET: &str = "kv.sock";
+
 /// What follows the name of the socket in the name of a daemon's life lock.
 pub(super) const LIFE_LOCK: &str = ".life-lock";
 
@@ -40,6 +44,8 @@ pub struct Place {
     socket: PathBuf,
     /// The socket of a system service that may serve the same store, for clients to try after the other one.
     system_socket: Option<PathBuf>,
+    /// The sockets of units, which may serve any store: for clients to try last.
+    unit_sockets: Vec<PathBuf>,
     guard: Guard,
 }
 
@@ -52,6 +58,8 @@ enum Guard {
     Chosen,
     /// The mode of the system's directory, which lets a group in and no other user.
     Group(SocketGroup),
+    /// The service manager that has bound the socket, for these users.
+    ServiceManager(Admission),
 }
 
 /// A group of users who may use a daemon.
@@ -89,9 +97,10 @@ impl Place {
             return Place::at(socket);
         }
         let file = format!("{}.sock", store_name(identity));
-        let socket = own_directory(file.len())?.join(&file);
-        let system_socket = Some(Path::new(SYSTEM_DIRECTORY).join(file));
-        Ok(Place { socket, system_socket, guard: Guard::Own })
+        let (own, system) = (own_directory(file.len())?, Path::new(SYSTEM_DIRECTORY));
+        let unit_sockets = vec![own.join(UNIT_SOCKET), system.join(UNIT_SOCKET)];
+        let (socket, system_socket) = (own.join(&file), Some(system.join(file)));
+        Ok(Place { socket, system_socket, unit_sockets, guard: Guard::Own })
     }
 
     /// The place in `/run/kv` of a daemon that serves a group too: the one for the store with this identity, or the one
@@ -112,7 +121,7 @@ impl Place {
             )
             .hint("leave out --socket"));
         }
-        Ok(Place { socket, system_socket: None, guard: Guard::Group(group) })
+        Ok(Place { guard: Guard::Group(group), ..Place::at(&socket)? })
     }
 
     /// The place around a given socket, whose directory the user has chosen. A relative path counts from the working
@@ -130,7 +139,17 @@ impl Place {
             )));
         }
         check_length(&socket)?;
-        Ok(Place { socket, system_socket: None, guard: Guard::Chosen })
+        Ok(Place { socket, system_socket: None, unit_sockets: Vec::new(), guard: Guard::Chosen })
+    }
+
+    /// The place around a socket that a service manager has bound. A daemon behind it serves its own user and root and, when
+    /// the socket is in `/run/kv` and closed to others than its owner and group, every user whom its mode lets connect.
+    ///
+    /// # Errors
+    /// As [`at`](Place::at).
+    pub fn activated(socket: &Path) -> Result<Place> {
+        let guard = Guard::ServiceManager(Admission::behind_service_manager(socket));
+        Ok(Place { guard, ..Place::at(socket)? })
     }
 
     /// The path of the socket on which the daemon listens.
@@ -163,6 +182,13 @@ impl Place {
         std::iter::once(self.socket.as_path()).chain(self.system_socket.as_deref()).collect()
     }
 
+    /// The sockets of units of a service manager ([`UNIT_SOCKET`]): a client that found no daemon elsewhere asks there. Behind
+    /// each there may be another store, and the daemon may be started by the connection.
+    #[must_use]
+    pub fn unit_sockets(&self) -> &[PathBuf] {
+        &self.unit_sockets
+    }
+
     /// Makes the directory ready for a daemon: kv's own is created when it is missing and must be private, one that
     /// was chosen with `--socket` must exist, that of a group must keep all other users out.
     ///
@@ -178,6 +204,7 @@ impl Place {
                     .hint(format!("mkdir -m 700 {}", shell_word(directory))))
             }
             Guard::Group(group) => check_shared(directory, group),
+            Guard::ServiceManager(_) => Ok(()),
         }
     }
 
@@ -226,6 +253,7 @@ impl Place {
         match self.guard {
             Guard::Own | Guard::Chosen => Admission::of_this_process(),
             Guard::Group(_) => Admission::Mode,
+            Guard::ServiceManager(admission) => admission,
         }
     }
 

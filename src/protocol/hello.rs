@@ -21,6 +21,10 @@ pub struct Hello {
     pub pid: u32,
     /// Whether a command started the daemon, and so may replace it by a newer one.
     pub spawned: bool,
+    /// The unit of systemd whose main process the daemon is; missing when it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub unit: Option<String>,
     /// The number of subscriptions, waiting requests and locks of connections, which would end with the daemon. It is
     /// not replaced while there are any.
     #[serde(default)]
@@ -60,6 +64,7 @@ impl Hello {
             schema: address.schema(),
             pid: std::process::id(),
             spawned,
+            unit: None,
             attached: 0,
             engine: address.kind().as_str().to_owned(),
             store: address.to_string(),

@@ -14,5 +14,5 @@ mod program;
 mod signals;
 mod start;
 mod status;
-mod users;
+pub(crate) mod users;
 mod versions;

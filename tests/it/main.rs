@@ -23,6 +23,7 @@ mod readme;
 mod rqlite;
 mod rqlite_users;
 mod runner;
+mod service;
 mod settings;
 mod support;
 mod tidy;

@@ -182,7 +182,8 @@ impl Daemon {
                     let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
                     let lock = StoreLock::new(address.exclusive_file(), place.socket());
                     ready.send(()).unwrap();
-                    let config = Config { address, clock, spawned: false, idle_timeout: None };
+                    let config =
+                        Config { address, clock, spawned: false, idle_timeout: None, supervisor: None };
                     daemon::run(config, listener, Some(instance), lock, stop).await;
                 });
             }

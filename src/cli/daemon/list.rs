@@ -11,7 +11,7 @@ use kv::protocol::{Hello, Status};
 use kv::store::{Address, Code, EngineKind, Error, Result};
 use serde::Serialize;
 
-use super::{followers_note, output};
+use super::{check_unmanaged, followers_note, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -77,6 +77,11 @@ impl QueriedDaemon {
 
     fn pid(&self) -> Option<u32> {
         self.answer.as_ref().map(|(_, status)| status.hello.pid).or(self.found.pid)
+    }
+
+    /// The error for a daemon that systemd runs: it is not ended here.
+    fn managed(&self) -> Option<Error> {
+        self.answer.as_ref().and_then(|(client, _)| check_unmanaged(client, "stop").err())
     }
 
     fn view(&self) -> DaemonView<'_> {
@@ -156,6 +161,10 @@ pub(super) async fn stop_all() -> Result<()> {
     let asked = QueriedDaemon::all().await;
     if asked.is_empty() {
         output::note("no daemon runs");
+    }
+    let (asked, managed): (Vec<_>, Vec<_>) = asked.into_iter().partition(|asked| asked.managed().is_none());
+    for error in managed.iter().filter_map(QueriedDaemon::managed) {
+        output::note(&format!("{}; it goes on: {}", error.message, error.hint.unwrap_or_default()));
     }
     let ended = join_all(asked.iter().map(|asked| async move {
         match &asked.answer {

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use kv::client::{Client, Target};
+use kv::daemon::activation::Activation;
 use kv::daemon::instance::Instance;
 use kv::daemon::store_lock::StoreLock;
+use kv::daemon::supervisor::Supervisor;
 use kv::daemon::{self, Config, launch, log};
 use kv::limits;
 use kv::meeting::handover::{self, Handover, Report};
@@ -15,20 +17,55 @@ use tikv_jemalloc_ctl::{Access as _, AsName as _};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::super::settings::Settings;
+use super::super::arguments::usage;
+use super::super::settings::{Origin, Settings};
 use super::super::signals::survive_file_size_limit;
 use super::{connect, output, signals};
 
 /// Serves the store until the daemon is told to end.
 pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> Result<()> {
-    let place = match socket_group {
-        Some(group) => connect::group_place(settings, group)?,
-        None => connect::place(settings)?,
+    // First of all: no thread may run while it removes variables.
+    let activation = Activation::take()?;
+    let supervisor = Supervisor::of_this_process();
+    let mut handover = connect::handover(settings)?;
+    let is_asked_for = !matches!(settings.idle_timeout.origin, Origin::Default);
+    if !is_asked_for && (activation.is_some() || supervisor.is_some()) {
+        // Whoever started it decides when it ends.
+        handover.idle_timeout_s = 0;
+    }
+    let door = match (activation, socket_group) {
+        (Some(_), Some(_)) => {
+            return Err(usage(
+                "the socket comes from the service manager, and --socket-group is for one that kv makes",
+                "leave it out, and set SocketGroup= in the socket unit",
+            ));
+        }
+        (Some(activation), None) => Door::Activated(activation),
+        (None, Some(group)) => Door::At(connect::group_place(settings, group)?),
+        (None, None) => Door::At(connect::place(settings)?),
     };
-    serve(&place, &connect::handover(settings)?, false, &|report| match report {
-        Report::Ready => output::note("kv serves the store; end it with Ctrl-C"),
+    let end = if supervisor.is_some() { "" } else { "; end it with Ctrl-C" };
+    serve(&door, &handover, supervisor, false, &|report| match report {
+        Report::Ready => output::note(&format!("kv serves the store{end}")),
         Report::ServedAt(_) | Report::Error { .. } => {}
     })
+}
+
+/// Where a daemon listens.
+enum Door {
+    /// At a socket that it binds itself.
+    At(Place),
+    /// At a socket on which a service manager listens for it.
+    Activated(Activation),
+}
+
+impl Door {
+    fn socket(&self) -> &Path {
+        match self {
+            Door::At(place) => place.socket(),
+            Door::Activated(activation) => activation.socket(),
+        }
+    }
 }
 
 /// Runs the launcher of a daemon that another command starts.
@@ -40,7 +77,7 @@ pub(super) fn launch() -> Result<()> {
 pub(super) fn as_spawned() -> Result<()> {
     tell_failure(handover::receive().and_then(|handover| {
         // Only the socket of the place is known; the command that started this daemon has prepared its directory.
-        serve(&Place::at(&handover.socket)?, &handover, true, &handover::report)
+        serve(&Door::At(Place::at(&handover.socket)?), &handover, None, true, &handover::report)
     }))
 }
 
@@ -56,8 +93,17 @@ fn tell_failure(outcome: Result<()>) -> Result<()> {
     outcome
 }
 
-fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Report)) -> Result<()> {
-    log::begin(spawned.then(|| place.log()));
+fn serve(
+    door: &Door,
+    handover: &Handover,
+    supervisor: Option<Supervisor>,
+    spawned: bool,
+    report: &dyn Fn(&Report),
+) -> Result<()> {
+    log::begin(match door {
+        Door::At(place) if spawned => Some(place.log()),
+        _ => None,
+    });
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
@@ -69,14 +115,14 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
         // The command that waits for the daemon is told why there cannot be one, and no lock file is left beside the
         // file of another program.
         address.check().await?;
-        let Claim { instance, listener, store_lock } = match claim(place, &address)? {
+        let Claim { instance, listener, store_lock } = match claim(door, &address)? {
             Ok(claim) => claim,
             Err(socket) if spawned => {
                 // The command that started this daemon can use the other one as well.
                 report(&Report::ServedAt(socket));
                 return Ok(());
             }
-            Err(socket) => take_over(place, &address, socket).await?,
+            Err(socket) => take_over(door, &address, socket).await?,
         };
         let stop = CancellationToken::new();
         signals::obey(&stop, spawned)?;
@@ -90,6 +136,7 @@ fn serve(place: &Place, handover: &Handover, spawned: bool, report: &dyn Fn(&Rep
             clock: Clock::System,
             spawned,
             idle_timeout: (!idle_timeout.is_zero()).then_some(idle_timeout),
+            supervisor,
         };
         daemon::run(config, listener, Some(instance), store_lock, stop).await;
         Ok(())
@@ -113,21 +160,29 @@ struct Claim {
 }
 
 /// Becomes the daemon of a store, or answers the socket of the daemon that serves it.
-fn claim(place: &Place, address: &Address) -> Result<std::result::Result<Claim, PathBuf>> {
+fn claim(door: &Door, address: &Address) -> Result<std::result::Result<Claim, PathBuf>> {
     // Taken before the socket, so that a daemon that has lost that socket can bind it again.
-    let store_lock = StoreLock::new(address.exclusive_file(), place.socket());
+    let store_lock = StoreLock::new(address.exclusive_file(), door.socket());
+    if let Door::Activated(activation) = door {
+        // Its path in the lock file is that of this daemon's own socket, as the one before has left it.
+        store_lock.listens_at(activation.socket());
+    }
     if let Some(socket) = store_lock.claim() {
         return Ok(Err(socket));
     }
-    Ok(match Instance::acquire(place)? {
+    let claimed = match door {
+        Door::At(place) => Instance::acquire(place)?,
+        Door::Activated(activation) => Some(Instance::behind(activation)?),
+    };
+    Ok(match claimed {
         Some((instance, listener)) => Ok(Claim { instance, listener, store_lock }),
-        None => Err(place.socket().to_owned()),
+        None => Err(door.socket().to_owned()),
     })
 }
 
 /// Ends the daemon that a command has started, and becomes the daemon in its place. Subscribed clients may start
 /// another one at that moment, which is ended too.
-async fn take_over(place: &Place, address: &Address, mut socket: PathBuf) -> Result<Claim> {
+async fn take_over(door: &Door, address: &Address, mut socket: PathBuf) -> Result<Claim> {
     let deadline = Instant::now() + limits::START_TIMEOUT;
     loop {
         let target = Target { place: Place::at(&socket)?, address: None, launch: None };
@@ -143,7 +198,7 @@ async fn take_over(place: &Place, address: &Address, mut socket: PathBuf) -> Res
             // It is just ending, or starting.
             None => tokio::time::sleep(limits::DRAIN_PAUSE).await,
         }
-        match claim(place, address)? {
+        match claim(door, address)? {
             Ok(claim) => return Ok(claim),
             Err(next) if Instant::now() < deadline => socket = next,
             Err(next) => return Err(served_at(&next)),

@@ -25,6 +25,15 @@ impl Admission {
         Admission::User(own_uid())
     }
 
+    /// Admits those whom a service manager lets connect to its socket, when only its owner and a group can and the socket is
+    /// in the directory of system services; else as [`of_this_process`](Admission::of_this_process).
+    pub(super) fn behind_service_manager(socket: &Path) -> Admission {
+        let mode = |path: &Path| std::fs::symlink_metadata(path).map(|metadata| metadata.mode());
+        let is_closed = mode(socket).is_ok_and(|mode| mode & 0o007 == 0)
+            && mode(Path::new(SYSTEM_DIRECTORY)).is_ok_and(|mode| mode & 0o022 == 0);
+        if is_system(socket) && is_closed { Admission::Mode } else { Admission::of_this_process() }
+    }
+
     /// Whether the user with this id is served.
     #[must_use]
     pub fn admits(self, uid: u32) -> bool {

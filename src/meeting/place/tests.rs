@@ -17,7 +17,12 @@ fn directory_with_mode(mode: u32) -> tempfile::TempDir {
 }
 
 fn own_place(directory: &Path) -> Place {
-    Place { socket: directory.join("kv/0.sock"), system_socket: None, guard: Guard::Own }
+    Place {
+        socket: directory.join("kv/0.sock"),
+        system_socket: None,
+        unit_sockets: Vec::new(),
+        guard: Guard::Own,
+    }
 }
 
 #[test]

@@ -37,7 +37,8 @@ fn serve(directory: &Path, socket: &Path) {
         let (instance, listener) = Instance::acquire(&place).unwrap().unwrap();
         let lock = StoreLock::new(address.exclusive_file(), place.socket());
         Faulty(directory.join("panic")).start();
-        let config = Config { address, clock: Clock::System, spawned: true, idle_timeout: None };
+        let config =
+            Config { address, clock: Clock::System, spawned: true, idle_timeout: None, supervisor: None };
         daemon::run(config, listener, Some(instance), lock, CancellationToken::new()).await;
     });
 }

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::support::Kv;
 
 /// Users, each with a home and a runtime directory in `home/NAME`, who all may use the binary.
-pub(super) struct Users {
-    pub(super) kv: Kv,
-    pub(super) alice: u32,
-    pub(super) bob: u32,
+pub(crate) struct Users {
+    pub(crate) kv: Kv,
+    pub(crate) alice: u32,
+    pub(crate) bob: u32,
 }
 
 /// How many tests have users already.
@@ -31,7 +31,7 @@ const PRELUDE: &str = r#"
 "#;
 
 impl Users {
-    pub(super) fn new() -> Users {
+    pub(crate) fn new() -> Users {
         let kv = Kv::new();
         std::fs::set_permissions(kv.directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         // Users that no other test has, so that what they left running can be ended by their number.
@@ -51,7 +51,7 @@ impl Users {
     }
 
     /// Runs a shell text as root, in which `as` is another user.
-    pub(super) fn shell(&self, text: &str) -> Output {
+    pub(crate) fn shell(&self, text: &str) -> Output {
         let is_root = self.kv.ok("id -u").trim() == "0";
         let words: &[&str] = if is_root { &["bash"] } else { &["sudo", "-n", "bash"] };
         let path = format!("PATH={}:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display());
@@ -63,14 +63,14 @@ impl Users {
     }
 
     #[track_caller]
-    pub(super) fn ok(&self, text: &str) -> String {
+    pub(crate) fn ok(&self, text: &str) -> String {
         let output = self.shell(text);
         assert!(output.status.success(), "{text}\n{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     #[track_caller]
-    pub(super) fn fails(&self, text: &str) -> (i32, String) {
+    pub(crate) fn fails(&self, text: &str) -> (i32, String) {
         let output = self.shell(text);
         assert!(!output.status.success(), "{text}\n{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{text}");
