@@ -6,6 +6,7 @@ mod benchmark;
 mod check;
 mod child;
 mod compact;
+mod completions;
 mod config;
 mod connect;
 mod consumer;
@@ -21,6 +22,7 @@ mod list;
 mod lock;
 mod lock_run;
 mod logs;
+mod manual;
 mod mutate;
 mod output;
 mod patch;
@@ -141,6 +143,11 @@ enum Command {
     /// Run, start, stop or show the daemon of this store
     #[command(subcommand)]
     Daemon(daemon::Daemon),
+    /// Print a script with which a shell completes commands
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Manual(manual::Manual),
 }
 
 /// Runs the command and answers the exit code.
@@ -192,6 +199,8 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         // These need no store.
         Command::Protocol { schema } => protocol(schema).map(ok),
+        Command::Completions(command) => command.run(Arguments::command()).map(ok),
+        Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
@@ -279,7 +288,9 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }
-        | Command::Daemon(_) => Ok(()),
+        | Command::Daemon(_)
+        | Command::Completions(_)
+        | Command::Manual(_) => Ok(()),
     };
     done.map(ok)
 }

@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod model;
 mod once_golden;
+mod packages;
 mod postgres;
 mod postgres_users;
 mod protocol;
