@@ -185,7 +185,8 @@ pub async fn run(
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
                 let redundant = dispatch.store_lock.is_redundant();
-                if let Some(instance) = &instance {
+                // Only the log of a daemon that a command started is beside its socket.
+                if let Some(instance) = instance.as_ref().filter(|_| config.spawned) {
                     log::keep(&instance.log());
                 }
                 if store.has_failed() {
