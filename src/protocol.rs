@@ -34,7 +34,7 @@ pub(crate) use event::{append_change, decode_event, encode_change, encode_end, e
 pub use hello::{Hello, Limits, Subscribed};
 pub use lines::{Line, LineCodec};
 pub(crate) use plain::{append_reply, append_shared, decode_plain};
-pub use records::{MUTATE_EXAMPLE, RecordBody, ResultBody, parse_mutation};
+pub use records::{RecordBody, ResultBody, parse_mutation};
 pub(crate) use reply::decode_own;
 pub use reply::{Answer, decode_reply, encode_reply, is_reply};
 pub use request::{Acquire, Call, encode_request};

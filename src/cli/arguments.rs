@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use kv::store::{Fence, Write};
 
 /// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
@@ -40,6 +40,8 @@ pub(super) struct StoreArguments {
     #[arg(
         long,
         global = true,
+        value_name = "STORE",
+        value_hint = ValueHint::AnyPath,
         allow_hyphen_values = true,
         value_parser = OsStringValueParser::new().map(ConnectionString)
     )]
@@ -97,11 +99,11 @@ pub(super) enum DaemonMode {
 /// What must hold for a write to happen.
 #[derive(Debug, Args)]
 pub(super) struct ConditionArguments {
-    /// Only at this version of the key; 0 = only if it is absent, -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    /// Only at this version; 0 = absent (default: -1, any)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
     version: i64,
-    /// Only at this revision of the key; 0 = only if it is absent, -1 = always
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    /// Only at this revision; 0 = absent (default: -1, any)
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
     revision: i64,
 }
 
@@ -114,7 +116,7 @@ impl ConditionArguments {
 /// The guards of a write besides its condition.
 #[derive(Debug, Args)]
 pub(super) struct GuardArguments {
-    /// Apply the write once, however often it is repeated with this id within 24 h
+    /// Apply this id once, even if repeated within 24 h
     #[arg(long, value_name = "ID")]
     once: Option<String>,
     /// Only while the lock has this fencing token

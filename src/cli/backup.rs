@@ -14,9 +14,6 @@ use super::{connect, exit_code, output};
 pub(super) const STREAM: &str = "-";
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The store is copied as it is at one instant, while others read and write it. FILE is there once it is complete and on the
-disk; it is one file, readable by its owner alone. The command reads the file of the store itself, not through the daemon.")]
 pub(super) struct Backup {
     /// Where to write; - = stdout
     file: PathBuf,

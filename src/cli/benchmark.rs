@@ -15,11 +15,8 @@ use super::output;
 use super::settings::Settings;
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = "\
-Each worker is a client of its own, which waits for a reply before it asks again.
-What a benchmark wrote is deleted at its end; its changes stay in the stream.")]
 pub(super) enum Benchmark {
-    /// Get records: get [RECORDS [N [WORKERS]]], by default 10000 times one of 100, by 100 workers
+    /// Get records (default: 10000 gets of 100 records, by 100 workers)
     Get {
         /// Number of records that are put first
         #[arg(default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
@@ -27,11 +24,11 @@ pub(super) enum Benchmark {
         #[command(flatten)]
         load: Load,
     },
-    /// Put records: put [N [WORKERS]], by default 30000 by 100 workers
+    /// Put records (default: 30000 puts by 100 workers)
     Put(Load),
-    /// Patch one record N times by each worker, and check that no patch is missing; by default 250 times by 4 workers
+    /// Patch one record N times by each worker, and check that no patch is missing (default: 250 times by 4 workers)
     Patch(Load),
-    /// Put records, and get each one: by default 10000 by 15 workers
+    /// Put records, and get each one (default: 10000 by 15 workers)
     Mixed(Load),
 }
 

@@ -9,9 +9,6 @@ use super::settings::Settings;
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Prints what is wrong with the store, one finding a line: what SQLite itself finds, and whatever contradicts the rules of kv.
-Others may read and write the store meanwhile. Exit code 1 when there is a finding. For a backup: kv --connection FILE check")]
 pub(super) struct Check {
     /// How findings are printed
     #[arg(long, default_value = "text", value_name = "FORMAT")]

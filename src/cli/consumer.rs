@@ -15,7 +15,7 @@ use super::{WriteCommand, exit_code, watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Consumer {
-    /// Print the changes after the position of a consumer: get NAME [LIMIT]
+    /// Print the changes after the position of a consumer
     Get(Get),
     /// Print the position of a consumer, and the session that follows as it
     Status {
@@ -35,7 +35,7 @@ pub(super) enum Consumer {
         #[arg(long, default_value = "json", value_name = "FORMAT")]
         output: ListFormat,
     },
-    /// Print the changes after the position and new ones, and commit them: stream NAME [-- COMMAND]
+    /// Print the changes after the position and new ones, or run a command for each, and commit them
     Stream(Stream),
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Consumer {
 pub(super) struct ConsumerArguments {
     /// Consumer
     pub(super) name: String,
-    /// Where the consumer begins when it does not exist: after this seq; by default with the first change that is kept
+    /// Where the consumer begins when it does not exist: after this seq (default: with the first change that is kept)
     #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
     pub(super) from: Option<Start>,
     /// Only changes of keys that start with this
@@ -73,7 +73,7 @@ pub(super) struct Delete {
 pub(super) struct Get {
     #[command(flatten)]
     wanted: ConsumerArguments,
-    /// At most this many changes; by default 1000, -1 = as many as one page holds
+    /// At most this many changes (default: 1000; -1 = as many as one page holds)
     #[arg(allow_negative_numbers = true)]
     limit: Option<String>,
     /// How changes are printed

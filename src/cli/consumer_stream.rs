@@ -13,16 +13,15 @@ use super::consumer::ConsumerArguments;
 use super::environment::Environment;
 use super::lock::tell_of_a_wait;
 use super::signals;
-use super::watch::{self, Outcome, Sink, SinkArguments};
+use super::watch::{Outcome, Sink, SinkArguments};
 use super::{exit_code, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = watch::VARIABLES)]
 pub(super) struct Stream {
     #[command(flatten)]
     wanted: ConsumerArguments,
-    /// How long to wait while another session follows under this name: 10s, 1h
-    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
+    /// How long to wait while another session follows under this name, as 10s or 1h
+    #[arg(long, value_name = "TIME", default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     #[command(flatten)]
     printing: SinkArguments,

@@ -7,9 +7,14 @@ use super::arguments::usage;
 use super::output;
 
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+kv count [OPTIONS] all
+       kv count [OPTIONS] prefix PREFIX
+       kv count [OPTIONS] range FROM TO
+       kv count [OPTIONS] type TYPE")]
 pub(super) struct Count {
-    /// all | prefix P | range FROM TO | type T
-    #[arg(required = true)]
+    /// All records, those with a prefix, those from the key FROM to the key TO, which is not in it, or those of a type
+    #[arg(value_name = "WORD", required = true)]
     words: Vec<String>,
 }
 

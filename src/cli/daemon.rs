@@ -29,9 +29,6 @@ pub(super) enum Daemon {
     /// Start the daemon in the background, unless it runs already
     Start,
     /// End the daemon, and wait until its process has ended
-    ///
-    /// Commands that are connected and go on, such as watch, consumer stream and lock run, start the next daemon when
-    /// they need it. The command names them.
     Stop {
         /// End all daemons of this user, whatever store they serve, and list them
         #[arg(long)]

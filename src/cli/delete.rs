@@ -13,28 +13,28 @@ use super::{WriteCommand, connect, output, progress};
 const FORMS: &str =
     "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
-const ABOUT: &str = "\
-A prefix or range of more than 20,000 records is removed in several transactions, so that others need not wait for all of
-it. When something fails on its way, the error says how many records are gone; delete again to remove the rest. To interrupt
-this command does not interrupt a daemon.";
-
 #[derive(Debug, Args)]
-#[command(after_help = ABOUT)]
+#[command(override_usage = "\
+kv delete [OPTIONS] KEY
+       kv delete [OPTIONS] key KEY...
+       kv delete [OPTIONS] prefix PREFIX
+       kv delete [OPTIONS] range FROM TO
+       kv delete [OPTIONS] --all")]
 pub(super) struct Delete {
-    /// KEY | key KEY… | prefix P | range FROM TO
-    #[arg(required_unless_present_any = ["key_flag", "all"])]
+    /// Key or keys, a prefix, or a range from the key FROM to the key TO, which is not in it
+    #[arg(value_name = "WORD", required_unless_present_any = ["key_flag", "all"])]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY", conflicts_with = "words")]
     key_flag: Option<String>,
-    /// Every record: without words, or with an empty prefix
+    /// Every record
     #[arg(long)]
     all: bool,
     /// Pass over so many records first
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "RECORDS", default_value_t = 0)]
     offset: u64,
     /// Remove at most so many records; -1 = all
-    #[arg(long, allow_negative_numbers = true, default_value_t = -1)]
+    #[arg(long, value_name = "RECORDS", allow_negative_numbers = true, default_value_t = -1)]
     limit: i64,
     /// Print how many records it would be, and remove none
     #[arg(long)]

@@ -12,9 +12,16 @@ use super::output;
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+kv get [OPTIONS] KEY
+       kv get [OPTIONS] key KEY
+       kv get [OPTIONS] batch KEY...
+       kv get [OPTIONS] prefix PREFIX [OFFSET [LIMIT]]
+       kv get [OPTIONS] range FROM TO [OFFSET [LIMIT]]
+       kv get [OPTIONS] type TYPE [OFFSET [LIMIT]]")]
 pub(super) struct Get {
-    /// KEY | key KEY | batch KEY… | prefix P [OFFSET [LIMIT]] | range FROM TO [OFFSET [LIMIT]] | type T [OFFSET [LIMIT]]
-    #[arg(allow_negative_numbers = true, required_unless_present = "key_flag")]
+    /// Key or keys, a prefix, a range from the key FROM to the key TO, which is not in it, or a type; OFFSET and LIMIT are numbers of records (default: 0 and 1000; a LIMIT of -1 is all)
+    #[arg(value_name = "WORD", allow_negative_numbers = true, required_unless_present = "key_flag")]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY")]

@@ -9,9 +9,10 @@ use super::arguments::{ListFormat, number, usage};
 use super::output;
 
 #[derive(Debug, Args)]
+#[command(override_usage = "kv list [OPTIONS] [OFFSET [LIMIT]]")]
 pub(super) struct List {
-    /// [OFFSET [LIMIT]]; without LIMIT 1000, -1 = all
-    #[arg(allow_negative_numbers = true)]
+    /// How many records are passed over and how many are printed at most (default: 0 and 1000; a LIMIT of -1 is all)
+    #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
     words: Vec<String>,
     /// Only keys beyond this one
     #[arg(long, value_name = "KEY")]

@@ -18,7 +18,7 @@ pub(super) enum Lock {
     Acquire(Acquire),
     /// Release a lock
     Release(Release),
-    /// Run a command while a lock is held: run NAME -- COMMAND
+    /// Run a command while a lock is held
     Run(super::lock_run::Run),
     /// Print the owner of a lock
     Status {
@@ -42,11 +42,11 @@ pub(super) struct Acquire {
     name: String,
     /// Owner of the lock
     owner: String,
-    /// For how long: 10m, 1h30m, 1.5h, 500ms
-    #[arg(long, default_value = "10m", allow_hyphen_values = true, value_parser = super::duration::lock)]
+    /// For how long, as 10m, 1h30m, 1.5h or 500ms
+    #[arg(long, value_name = "TIME", default_value = "10m", allow_hyphen_values = true, value_parser = super::duration::lock)]
     duration: Duration,
-    /// How long to wait while another owner holds it: 10s, 1h
-    #[arg(long, default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
+    /// How long to wait while another owner holds it, as 10s or 1h
+    #[arg(long, value_name = "TIME", default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     /// Only refresh the grant with this fence, even after it has expired
     #[arg(long, conflicts_with = "wait")]

@@ -14,29 +14,15 @@ use super::environment::Environment;
 use super::output;
 use super::signals::{self, Signals};
 
-const ABOUT: &str = "\
-COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is refused
-once somebody else got the lock. It also finds the store there, in variables such as KV_CONNECTION, so that
-kv means the same store in it.
-
-The lock is renewed while COMMAND runs. When its time was over meanwhile, as on a host that was asleep, and nobody else
-got it, it is taken back with the same fence. When somebody did, COMMAND is told to end (TERM, and KILL 5 s later), but
-not what it has started, and the exit code is 5; else it is that of COMMAND.
-
-INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent to this command, to its
-process group or by the terminal; a signal that was ignored when this command began stays ignored. When this command is
-killed itself (KILL), COMMAND is told to end (TERM), and the lock expires.";
-
 #[derive(Debug, Args)]
-#[command(after_help = ABOUT)]
 pub(super) struct Run {
     /// Lock
     name: String,
-    /// How long the lock outlives this command when it cannot be released: 30s, 10m
-    #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = super::duration::lock)]
+    /// How long the lock outlives this command when it cannot be released, as 30s or 10m
+    #[arg(long, value_name = "TIME", default_value = "30s", allow_hyphen_values = true, value_parser = super::duration::lock)]
     duration: Duration,
-    /// How long to wait for the lock; by default without a limit
-    #[arg(long, allow_hyphen_values = true, value_parser = super::duration::wait)]
+    /// How long to wait for the lock, as 10s or 1h (default: without a limit)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Option<Duration>,
     /// Program to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]

@@ -18,6 +18,7 @@ mod duration;
 mod environment;
 mod exit_code;
 mod get;
+mod help;
 mod list;
 mod lock;
 mod lock_run;
@@ -36,28 +37,18 @@ mod stream;
 mod watch;
 mod witness;
 
-use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kv::store::{Reply, Request, Result, Store, Write};
 
 use self::arguments::StoreArguments;
 use self::environment::Environment;
-use self::settings::{Options, Settings};
-
-const EXAMPLES: &str = "\
-Examples:
-  kv init
-  echo '{\"hello\":\"world\"}' | kv put hello
-  kv get key hello
-  kv list
-  kv stream get
-  kv delete hello
-
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 version mismatch, patch failed or fenced, 5 locked, not owner or
-consumer busy, 6 store or daemon unavailable, 7 trimmed, future or another epoch, 8 outcome unknown.";
+use self::help::Form;
+use self::settings::Settings;
 
 /// A key-value store with a daemon that shares it.
 #[derive(Debug, Parser)]
-#[command(name = "kv", version, before_help = "", after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "kv", version)]
 struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
@@ -66,25 +57,23 @@ struct Arguments {
 }
 
 impl Arguments {
-    /// The command line, whose help names the variables that stand for options.
-    fn command() -> clap::Command {
-        let names = Options::names();
-        <Arguments as CommandFactory>::command().mut_args(|option| {
-            match (option.get_long(), option.get_help()) {
-                (Some(name), Some(help)) if names.iter().any(|known| known == name) => {
-                    let help = format!("{help} [env: {}]", Options::variable_of(name));
-                    option.help(help)
-                }
-                _ => option,
-            }
-        })
-    }
-
-    /// Reads the command line.
+    /// Reads the command line. The words of the help are put together only when it is asked for.
     fn read() -> std::result::Result<Arguments, clap::Error> {
         let mut command = Arguments::command();
-        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
-        Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        match command.try_get_matches_from_mut(std::env::args_os()) {
+            Ok(mut matches) => {
+                Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+            }
+            Err(error) => {
+                let form = match error.kind() {
+                    ErrorKind::DisplayHelp => Form::asked_for(std::env::args_os()),
+                    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Form::Short,
+                    _ => return Err(error),
+                };
+                let explained = help::explained(Arguments::command(), form);
+                Err(explained.try_get_matches_from(std::env::args_os()).err().unwrap_or(error))
+            }
+        }
     }
 }
 
@@ -94,21 +83,21 @@ enum Command {
     Init,
     /// Store a value, read from stdin unless it is given
     Put(put::Put),
-    /// Print values: get KEY, get key KEY, get batch KEY…, get prefix P, get range FROM TO, get type T
+    /// Print values
     Get(get::Get),
     /// Print records in key order
     List(list::List),
     /// Change a part of a value, by a patch read from stdin unless it is given
     Patch(patch::Patch),
-    /// Print how many records there are: count all, count prefix P, count range FROM TO, count type T
+    /// Print how many records there are
     Count(count::Count),
-    /// Remove records: delete KEY, delete key KEY…, delete prefix P, delete range FROM TO
+    /// Remove records
     Delete(delete::Delete),
     /// Apply mutations, all or none: one JSON object per line on stdin
     Mutate(mutate::Mutate),
     /// Print or trim the stream of changes
     Stream(stream::Stream),
-    /// Print changes as they are committed, or run a command for each: watch [-- COMMAND]
+    /// Print changes as they are committed, or run a command for each
     Watch(watch::Watch),
     /// Follow the stream under a name whose position is kept
     #[command(subcommand)]
@@ -127,12 +116,12 @@ enum Command {
     /// Measure how fast the store is
     #[command(subcommand)]
     Benchmark(benchmark::Benchmark),
-    /// Show the settings of a command, and where they come from
+    /// Run, start, stop or show the daemon of this store
     #[command(subcommand)]
-    Config(config::Config),
+    Daemon(daemon::Daemon),
     /// Print the path of the daemon's socket
     Socket,
-    /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
+    /// Send the lines of stdin to the daemon, and print what it answers
     Rpc,
     /// Print the description of the protocol, or its JSON Schema
     Protocol {
@@ -140,9 +129,9 @@ enum Command {
         #[arg(long)]
         schema: bool,
     },
-    /// Run, start, stop or show the daemon of this store
+    /// Show the settings of a command, and where they come from
     #[command(subcommand)]
-    Daemon(daemon::Daemon),
+    Config(config::Config),
     /// Print a script with which a shell completes commands
     Completions(completions::Completions),
     /// Write the manual pages

@@ -1,7 +1,7 @@
 //! `kv mutate`
 
 use clap::Args;
-use kv::protocol::{MUTATE_EXAMPLE, ResultBody, parse_mutation};
+use kv::protocol::{ResultBody, parse_mutation};
 use kv::store::{Reply, Result, Write, WriteOperation};
 
 use super::WriteCommand;
@@ -10,7 +10,6 @@ use super::output;
 use super::put::read;
 
 #[derive(Debug, Args)]
-#[command(after_help = MUTATE_EXAMPLE)]
 pub(super) struct Mutate {
     /// How the results are printed, one for each mutation
     #[arg(long, default_value = "json", value_name = "FORMAT")]

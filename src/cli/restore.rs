@@ -12,10 +12,6 @@ use super::settings::Settings;
 use super::{connect, exit_code, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-FILE is checked first; a damaged one changes nothing. The store that is there goes on until the moment in which it is replaced,
-and is kept beside the new one, under a name that is told. Clients that follow the stream are told that it is another one
-(epoch_changed), positions of consumers come with the backup, and no lock is held any more.")]
 pub(super) struct Restore {
     /// A backup, as kv backup makes it; - = stdin
     file: PathBuf,

@@ -17,10 +17,11 @@ pub(super) struct Stream {
 
 #[derive(Debug, Subcommand)]
 enum StreamCommand {
-    /// Print changes: get [SEQ [LIMIT]], by default from the first one that is kept
+    /// Print changes
+    #[command(override_usage = "kv stream get [OPTIONS] [SEQ [LIMIT]]")]
     Get {
-        /// [SEQ [LIMIT]]; without LIMIT 1000, -1 = all
-        #[arg(allow_negative_numbers = true)]
+        /// The first change, and how many are printed at most (default: the first one that is kept, and 1000; a LIMIT of -1 is all)
+        #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
         words: Vec<String>,
         /// Only changes of keys that start with this
         #[arg(long, value_name = "PREFIX")]
@@ -34,7 +35,7 @@ enum StreamCommand {
     },
     /// Print the last seq
     Seq,
-    /// Remove the oldest changes: trim SEQ, the last one to remove, or trim --all
+    /// Remove the oldest changes
     Trim(Trim),
 }
 

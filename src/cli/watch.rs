@@ -15,17 +15,8 @@ use super::exit_code;
 use super::output;
 use super::signals::{self, Signals};
 
-pub(super) const VARIABLES: &str = "\
-COMMAND is run once for each change, one after the other. It reads the change as one line of JSON from its stdin, and
-finds KV_CHANGE_SEQ, _TX, _TX_END, _ACTION, _TIME, _KEY, _VERSION, _REVISION and _TYPE in its environment, and the store
-as KV_CONNECTION, KV_TYPE, KV_DAEMON and KV_SOCKET. When it fails, this command ends with its exit code.
-
-INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent to this command, to its
-process group or by the terminal. When this command is killed itself (KILL), COMMAND is told to end (TERM).";
-
 /// Prints changes as they are committed.
 #[derive(Debug, Args)]
-#[command(after_help = VARIABLES)]
 pub(super) struct Watch {
     /// Only changes of keys that start with this
     #[arg(long, value_name = "PREFIX")]

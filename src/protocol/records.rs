@@ -224,11 +224,6 @@ impl MutateFields {
     }
 }
 
-/// The help of `kv mutate` about its input.
-pub const MUTATE_EXAMPLE: &str = r#"Example:
-  printf '%s\n' '{"op":"check","key":"a","version":1}' '{"op":"put","key":"b","value":2}' \
-      '{"op":"patch","key":"c","patch":{"n":1}}' '{"op":"delete","prefix":"tmp/"}' | kv mutate"#;
-
 /// Reads a mutation of a mutate: one line of `kv mutate`.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ pub(crate) struct StatusArguments {
     /// Text for people, or JSON for programs (default: text on a terminal, and JSON elsewhere)
     #[arg(long)]
     output: Option<Format>,
-    /// Show it again and again, each time after this time
+    /// Show it again and again, each time after this time, as 1s or 500ms (1s when TIME is left out)
     #[arg(
         long,
         value_name = "TIME",

@@ -1,0 +1,78 @@
+//! Commands on changes, and on locks.
+
+use super::{ExitCode, Page};
+
+const BUSY: ExitCode = (5, "another session follows as this consumer");
+const TRIMMED: ExitCode = (7, "changes were trimmed, or the store was replaced");
+const OTHER_CODES: &str = "With -- COMMAND, the exit code of a COMMAND that fails is that of this command.";
+
+const VARIABLES: &str = "COMMAND is run once for each change, one after the other. It reads the change as one line of \
+    JSON from its stdin, and finds KV_CHANGE_SEQ, _TX, _TX_END, _ACTION, _TIME, _KEY, _VERSION, _REVISION and _TYPE in \
+    its environment, and the store as KV_CONNECTION, KV_TYPE, KV_DAEMON and KV_SOCKET. When it fails, this command ends \
+    with its exit code.";
+
+const SIGNALS: &str = "INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent \
+    to this command, to its process group or by the terminal. When this command is killed itself (KILL), COMMAND is told \
+    to end (TERM).";
+
+pub(super) const PAGES: &[Page] = &[
+    Page::new("stream", &["kv stream get", "kv stream seq"]).notes(&[
+        "Every change of a record has a number, its seq, and stays in the stream until it is trimmed.",
+    ]),
+    Page::new("stream get", &["kv stream get --prefix user/", "kv stream get 1 -1 --output ndjson"])
+        .exit_codes(&[TRIMMED]),
+    Page::new("stream seq", &["kv stream seq", "kv stream get $(kv stream seq)"]),
+    Page::new("stream trim", &["kv stream trim 1", "kv stream trim --all"])
+        .notes(&["The number of changes that were removed is printed. Records stay as they are."])
+        .exit_codes(&[(4, "fenced")]),
+    Page::new(
+        "watch",
+        &["kv watch --after 0 --limit 1", "kv watch --after 0 --limit 1 --prefix user/ -- cat"],
+    )
+    .notes(&["Without --limit it ends by a signal, as by Ctrl-C.", VARIABLES, SIGNALS, OTHER_CODES])
+    .exit_codes(&[TRIMMED]),
+    Page::new("consumer", &["kv consumer get mailer", "kv consumer list"]),
+    Page::new("consumer get", &["kv consumer get mailer 100", "kv consumer get mailer --prefix user/"])
+        .notes(&["The position stays where it is, until consumer commit."])
+        .exit_codes(&[TRIMMED]),
+    Page::new("consumer status", &["kv consumer status mailer", "kv consumer status mailer | jq .seq"]),
+    Page::new("consumer commit", &["kv consumer commit mailer 2", "kv consumer commit biller 1"])
+        .exit_codes(&[BUSY]),
+    Page::new("consumer delete", &["kv consumer delete mailer", "kv consumer delete biller"])
+        .exit_codes(&[BUSY]),
+    Page::new("consumer list", &["kv consumer list", "kv consumer list --prefix mail --output ndjson"]),
+    Page::new(
+        "consumer stream",
+        &["kv consumer stream mailer --limit 1", "kv consumer stream mailer --limit 1 -- cat"],
+    )
+    .notes(&["Without --limit it ends by a signal, as by Ctrl-C.", VARIABLES, SIGNALS, OTHER_CODES])
+    .exit_codes(&[BUSY, TRIMMED]),
+    Page::new("lock", &["kv lock run nightly -- date", "kv lock list"]),
+    Page::new(
+        "lock acquire",
+        &["kv lock acquire nightly alice --duration 1h", "kv lock acquire deploy alice --wait 10s"],
+    )
+    .exit_codes(&[(5, "another owner holds it")]),
+    Page::new("lock release", &["kv lock release deploy alice", "kv lock release nightly alice"])
+        .notes(&["A lock that nobody holds is no error."])
+        .exit_codes(&[(5, "another owner holds it")]),
+    Page::new(
+        "lock run",
+        &["kv lock run nightly -- date", "kv lock run nightly --wait 10s -- sh -c 'sleep 1; date'"],
+    )
+    .notes(&[
+        "COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is \
+         refused once somebody else got the lock. It also finds the store there, in variables such as KV_CONNECTION, \
+         so that kv means the same store in it.",
+        "The lock is renewed while COMMAND runs. When its time was over meanwhile, as on a host that was asleep, and \
+         nobody else got it, it is taken back with the same fence. When somebody did, COMMAND is told to end (TERM, and \
+         KILL 5 s later), but not what it has started.",
+        "INT, TERM, HUP, QUIT, USR1, USR2, ALRM, CONT and WINCH reach COMMAND once, whether they are sent to this \
+         command, to its process group or by the terminal; a signal that was ignored when this command began stays \
+         ignored. When this command is killed itself (KILL), COMMAND is told to end (TERM), and the lock expires.",
+        "The exit code is that of COMMAND, unless the lock was not obtained or was lost.",
+    ])
+    .exit_codes(&[(5, "another owner holds it, or got it meanwhile")]),
+    Page::new("lock status", &["kv lock status deploy", "kv lock status deploy | jq .held"]),
+    Page::new("lock list", &["kv lock list", "kv lock list --prefix dep --output ndjson"]),
+];
