@@ -6,6 +6,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
+mod cli;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "rqlite")]
@@ -13,6 +15,8 @@ mod rqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "cli")]
+pub use self::cli::*;
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
 #[cfg(feature = "rqlite")]

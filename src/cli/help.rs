@@ -16,6 +16,9 @@ use super::settings::Options;
 /// The widest line, in columns: longer ones are hard to read.
 const WIDTH_COLUMNS: usize = 110;
 
+/// The option `--key`, which says the same as an argument.
+const SECOND_SPELLING: &str = "key_flag";
+
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -47,7 +50,7 @@ impl Form {
 
 /// Adds to a command line what its help shows besides.
 pub(super) fn explained(kv: Command, form: Form) -> Command {
-    let kv = compact(kv.max_term_width(WIDTH_COLUMNS));
+    let kv = compact(kv.max_term_width(WIDTH_COLUMNS), form);
     let globals = global_options(&kv);
     let kv = without_globals(kv);
     let template = template_with_sections(&kv);
@@ -60,8 +63,11 @@ pub(super) fn without_globals(kv: Command) -> Command {
 }
 
 /// Gives each option one line, as far as it has room: values with explanations would have a line each.
-fn compact(command: Command) -> Command {
+fn compact(command: Command, form: Form) -> Command {
     let command = command.mut_args(|option| {
+        if form == Form::Short && option.get_id() == SECOND_SPELLING {
+            return option.hide(true);
+        }
         let values = option.get_possible_values();
         if !values.iter().any(|value| value.get_help().is_some()) {
             return option;
@@ -70,7 +76,7 @@ fn compact(command: Command) -> Command {
         let help = option.get_help().map(ToString::to_string).unwrap_or_default();
         option.help(format!("{help} [possible values: {}]", names.join(", "))).hide_possible_values(true)
     });
-    command.mut_subcommands(compact)
+    command.mut_subcommands(|below| compact(below, form))
 }
 
 /// Adds the pages of a command, which is written behind `kv` as `path`, and of those below it.
@@ -96,7 +102,7 @@ fn behind(command: &Command, page: &Page, form: Form, globals: &str) -> String {
     parts.push(format!("{}\n{}", heading(command, "Examples:"), examples.join("\n")));
     let codes: Vec<String> =
         page.exit_codes.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
-    if !codes.is_empty() {
+    if !codes.is_empty() && (is_long || page.command.is_empty()) {
         parts.push(format!("{}\n{}", heading(command, "Exit codes:"), codes.join("\n")));
     }
     let globals_heading = heading(command, "Global options:");
@@ -140,7 +146,7 @@ fn template_with_sections(kv: &Command) -> String {
     }
     let options = heading(kv, "Options:");
     format!(
-        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n\n{options}\n{{options}}{{after-help}}\n",
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n\n{options}\n{{options}}{{after-help}}",
         commands.trim()
     )
 }

@@ -6,6 +6,7 @@ mod benchmark;
 mod check;
 mod child;
 mod compact;
+mod complete;
 mod completions;
 mod config;
 mod connect;
@@ -134,6 +135,9 @@ enum Command {
     Config(config::Config),
     /// Print a script with which a shell completes commands
     Completions(completions::Completions),
+    /// Print what a word of a command line can become
+    #[command(hide = true)]
+    Complete(complete::Complete),
     /// Write the manual pages
     #[command(hide = true)]
     Manual(manual::Manual),
@@ -189,6 +193,7 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         // These need no store.
         Command::Protocol { schema } => protocol(schema).map(ok),
         Command::Completions(command) => command.run(Arguments::command()).map(ok),
+        Command::Complete(command) => command.run(Arguments::command()).map(ok),
         Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
         command => {
@@ -279,6 +284,7 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Protocol { .. }
         | Command::Daemon(_)
         | Command::Completions(_)
+        | Command::Complete(_)
         | Command::Manual(_) => Ok(()),
     };
     done.map(ok)

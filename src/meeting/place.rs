@@ -20,6 +20,7 @@ use self::directory::{check_private, check_shared, create_private};
 pub(super) use self::own::own_directories;
 use self::own::{ELSEWHERE, own_directory};
 pub use self::peer::{Admission, check_peer, is_system};
+use super::presence::is_alive;
 use crate::limits;
 use crate::quote::{shell_word, shown};
 use crate::store::error::{Code, Error, Result};
@@ -187,6 +188,14 @@ impl Place {
     #[must_use]
     pub fn unit_sockets(&self) -> &[PathBuf] {
         &self.unit_sockets
+    }
+
+    /// This place for a client that must not cause a daemon to start, which a connection to the socket of a unit can do: with
+    /// those sockets of units only behind which a daemon lives. None when the socket was chosen, and no daemon lives there.
+    #[must_use]
+    pub fn of_living(mut self) -> Option<Place> {
+        self.unit_sockets.retain(|socket| Place::at(socket).is_ok_and(|place| is_alive(&place)));
+        (!self.is_chosen() || is_alive(&self)).then_some(self)
     }
 
     /// Makes the directory ready for a daemon: kv's own is created when it is missing and must be private, one that
