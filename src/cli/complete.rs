@@ -8,6 +8,7 @@ mod line;
 mod names;
 
 use std::sync::mpsc;
+use std::time::Instant;
 
 use clap::{Args, Command, Subcommand};
 use kv::limits;
@@ -87,11 +88,15 @@ fn candidates(mut kv: Command, words: &[String]) -> Option<Candidates> {
     kv.build();
     let (wanted, mut candidates) = line::complete(&kv, words)?;
     if let Wanted::Names(kind) = wanted {
+        let deadline = Instant::now() + limits::COMPLETION_TIMEOUT;
         let (found, finding) = mpsc::channel();
         let (words, start) = (words.to_vec(), candidates.start.clone());
-        // A disk or a server that does not answer must not keep the shell; the thread ends with the process.
-        std::thread::spawn(move || found.send(names::look_up(kind, kv, &words, &start)));
-        let names = finding.recv_timeout(limits::COMPLETION_TIMEOUT).unwrap_or_default();
+        // A disk or a daemon that does not answer must not keep the shell; the thread ends with the process.
+        std::thread::spawn(move || names::look_up(kind, kv, &words, &start, &found));
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let names = finding.recv_timeout(left()).unwrap_or_default();
+        // The thread closes the store.
+        let _ = finding.recv_timeout(left());
         candidates.add_names(names);
     }
     Some(candidates)

@@ -50,7 +50,8 @@ impl Form {
 
 /// Adds to a command line what its help shows besides.
 pub(super) fn explained(kv: Command, form: Form) -> Command {
-    let kv = compact(kv.max_term_width(WIDTH_COLUMNS), form);
+    let kv = with_values_in_line(kv.max_term_width(WIDTH_COLUMNS));
+    let kv = if form == Form::Short { without_second_spellings(kv) } else { kv };
     let globals = global_options(&kv);
     let kv = without_globals(kv);
     let template = template_with_sections(&kv);
@@ -62,21 +63,26 @@ pub(super) fn without_globals(kv: Command) -> Command {
     kv.mut_args(|option| if option.is_global_set() { option.hide(true) } else { option })
 }
 
-/// Gives each option one line, as far as it has room: values with explanations would have a line each.
-fn compact(command: Command, form: Form) -> Command {
+/// Puts the values that an option can have behind its help. Where they are explained, clap gives each a line of its own, and
+/// a blank line to each option.
+pub(super) fn with_values_in_line(command: Command) -> Command {
     let command = command.mut_args(|option| {
-        if form == Form::Short && option.get_id() == SECOND_SPELLING {
-            return option.hide(true);
-        }
         let values = option.get_possible_values();
-        if !values.iter().any(|value| value.get_help().is_some()) {
+        let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
+        if names.is_empty() || !option.get_action().takes_values() {
             return option;
         }
-        let names: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
         let help = option.get_help().map(ToString::to_string).unwrap_or_default();
         option.help(format!("{help} [possible values: {}]", names.join(", "))).hide_possible_values(true)
     });
-    command.mut_subcommands(|below| compact(below, form))
+    command.mut_subcommands(with_values_in_line)
+}
+
+/// Leaves out what says the same as an argument.
+fn without_second_spellings(command: Command) -> Command {
+    let command = command
+        .mut_args(|option| if option.get_id() == SECOND_SPELLING { option.hide(true) } else { option });
+    command.mut_subcommands(without_second_spellings)
 }
 
 /// Adds the pages of a command, which is written behind `kv` as `path`, and of those below it.
@@ -100,8 +106,9 @@ fn behind(command: &Command, page: &Page, form: Form, globals: &str) -> String {
     }
     let examples: Vec<String> = page.examples.iter().map(|example| format!("  {example}")).collect();
     parts.push(format!("{}\n{}", heading(command, "Examples:"), examples.join("\n")));
+    let width = page.exit_codes.iter().map(|(code, _)| code.to_string().len()).max().unwrap_or(0);
     let codes: Vec<String> =
-        page.exit_codes.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
+        page.exit_codes.iter().map(|(code, meaning)| format!("  {code:<width$}  {meaning}")).collect();
     if !codes.is_empty() && (is_long || page.command.is_empty()) {
         parts.push(format!("{}\n{}", heading(command, "Exit codes:"), codes.join("\n")));
     }

@@ -255,13 +255,6 @@ impl Address {
 
 #[cfg(feature = "sqlite")]
 impl Address {
-    /// The same store for a caller who only reads it, as `mode=ro` says: nothing is created or changed beside its file either.
-    /// None when it is not in a file.
-    #[must_use]
-    pub fn for_reading(&self) -> Option<Address> {
-        self.file().map(|path| Address::of_file(path, true))
-    }
-
     /// The store in this file.
     pub(crate) fn of_file(path: &Path, read_only: bool) -> Address {
         Address { place: Arc::new(SqlitePlace::File { path: path.to_owned(), read_only }) }

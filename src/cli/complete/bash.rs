@@ -61,10 +61,14 @@ impl Typed {
     pub(super) fn insert(&self, prefix: &str, word: &str, breaks: &str) -> Option<String> {
         let whole: Vec<char> = prefix.chars().chain(word.chars()).collect();
         let is_break = |(character, is_plain): &(char, bool)| *is_plain && breaks.contains(*character);
-        let kept = match self.open {
-            Some((_, before)) => before,
-            None => self.text.iter().rposition(is_break).map_or(0, |position| position + 1),
-        };
+        let kept =
+            match self.open {
+                Some((_, before)) => before,
+                // An @ begins the word itself: readline completes names of hosts behind it.
+                None => self.text.iter().rposition(is_break).map_or(0, |position| {
+                    position + usize::from(self.text.get(position) != Some(&('@', true)))
+                }),
+            };
         let rest = whole.get(kept..)?;
         match self.open {
             Some(('\'', _)) if rest.contains(&'\'') => None,
@@ -130,6 +134,7 @@ mod tests {
             ("kv get user:", "user:1", Some("1")),
             (r"kv get user\:", "user:1", Some("user:1")),
             ("kv get user:x=", "user:x=é", Some("é")),
+            ("kv get a@", "a@x", Some("@x")),
             ("kv get ", "~x", Some(r"\~x")),
         ] {
             assert_eq!(completed(line, "", word).as_deref(), inserted, "{line} {word}");

@@ -1,5 +1,7 @@
 //! The names that only the store or a file of profiles knows.
 
+use std::sync::mpsc::Sender;
+
 use clap::{Command, FromArgMatches as _};
 use kv::client::{Client, Target};
 use kv::limits;
@@ -42,13 +44,22 @@ pub(super) fn words_of(command: &str) -> &'static [&'static str] {
     }
 }
 
-/// The first names of a kind that begin like this; none when they cannot be learnt. Blocks the thread.
-pub(super) fn look_up(kind: Kind, kv: Command, words: &[String], start: &str) -> Vec<String> {
-    let found = settings(kv, words).and_then(|settings| match kind {
-        Kind::Profile => Ok(settings.files.names().into_iter().map(str::to_owned).collect()),
-        _ => connect::runtime()?.block_on(of_store(kind, &settings, start)),
+/// Sends the first names of a kind that begin like this, unless they cannot be learnt. Blocks the thread, also after that,
+/// until the file of the store is closed.
+pub(super) fn look_up(kind: Kind, kv: Command, words: &[String], start: &str, found: &Sender<Vec<String>>) {
+    // Whatever fails, the shell is offered nothing.
+    let _ = settings(kv, words).and_then(|settings| match kind {
+        Kind::Profile => {
+            send(found, settings.files.names().into_iter().map(str::to_owned).collect());
+            Ok(())
+        }
+        _ => connect::runtime()?.block_on(of_store(kind, &settings, start, found)),
     });
-    found.unwrap_or_default()
+}
+
+fn send(found: &Sender<Vec<String>>, names: Vec<String>) {
+    // The process ends without them when they come too late.
+    let _ = found.send(names);
 }
 
 /// The settings of the command line, as far as it is typed.
@@ -59,23 +70,26 @@ fn settings(kv: Command, words: &[String]) -> Result<Settings> {
     Settings::resolve(&arguments.unwrap_or_default())
 }
 
-async fn of_store(kind: Kind, settings: &Settings, start: &str) -> Result<Vec<String>> {
+async fn of_store(kind: Kind, settings: &Settings, start: &str, found: &Sender<Vec<String>>) -> Result<()> {
     let address = connect::address(settings)?;
-    if settings.daemon.value != DaemonMode::Never && !address.is_memory() {
+    if settings.daemon.value != DaemonMode::Never {
         let target = connect::running(settings)?;
         if let Some(place) = target.place.of_living()
             && let Some(client) = Client::find(Target { place, ..target }).await?
         {
-            return page(kind, &client, start).await;
+            send(found, page(kind, &client, start).await?);
+            return Ok(());
         }
     }
-    match address.for_reading() {
-        Some(address) if settings.socket.is_none() => {
-            page(kind, &LocalStore::open(&address, Clock::System), start).await
-        }
-        // What a server takes is not known, and a socket may belong to any store.
-        _ => Ok(Vec::new()),
+    // How long a server takes is not known, and a socket may belong to any store.
+    if address.file().is_some() && settings.socket.is_none() {
+        let store = LocalStore::open(&address, Clock::System);
+        let names = page(kind, &store, start).await.unwrap_or_default();
+        send(found, names);
+        // Otherwise SQLite's log and index would be left beside the file.
+        store.close().await;
     }
+    Ok(())
 }
 
 async fn page(kind: Kind, store: &impl Store, start: &str) -> Result<Vec<String>> {

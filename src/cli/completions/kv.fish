@@ -6,7 +6,8 @@ function __kv_complete
     set -l words (commandline --tokenize --current-process --cut-at-cursor)
     set -l lines (command kv complete fish -- $words "$word" 2>/dev/null)
     if test "$lines[1]" = files
-        __fish_complete_path $token
+        set -l option (string match --regex -- '^--[^=]*=' $token)
+        __fish_complete_path (string replace -- "$option" '' $token) | string replace --regex '^' -- "$option"
     else if set -q lines[2]
         printf '%s\n' $lines[2..]
     end

@@ -12,7 +12,10 @@ _kv() {
     [[ $PREFIX != --*=* ]] || compset -P '--*='
     case $kind in
         files) _files ;;
-        words) _describe -V kv lines ;;
+        words)
+            lines=("${(@)lines/$'\t'/:}")
+            _describe -V kv lines
+            ;;
         names) compadd -V kv -a names ;;
     esac
 }

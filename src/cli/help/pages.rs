@@ -38,7 +38,10 @@ impl Page {
 /// The page of `kv` itself. Its exit codes are those of every command.
 pub(in crate::cli) const GENERAL: Page = Page {
     command: "",
-    notes: &[],
+    notes: &[
+        "kv init creates a store. The first command that uses it starts its daemon, which commits the writes of many \
+              commands together, pushes every change to those who follow, and ends when it is not used any more.",
+    ],
     examples: &[
         "kv init",
         "kv put user/1 --value '{\"name\":\"Ada\"}'",
@@ -57,6 +60,7 @@ pub(in crate::cli) const GENERAL: Page = Page {
         (6, "no store, or the store or its daemon is unavailable"),
         (7, "changes that were trimmed, or of another epoch"),
         (8, "the outcome is unknown"),
+        (130, "interrupted"),
     ],
 };
 
