@@ -12,6 +12,7 @@ mod crash;
 mod daemon;
 mod faults;
 mod fuzz;
+mod help;
 mod model;
 mod once_golden;
 mod packages;
