@@ -124,7 +124,7 @@ fn help_shows_examples_and_goes_to_stdout() {
     for text in ["kv --help", "kv put --help", "kv stream get --help", "kv daemon --help"] {
         assert!(kv.ok(text).contains("Usage:"), "{text}");
     }
-    assert!(kv.ok("kv --help").contains("kv get key hello"));
+    assert!(kv.ok("kv --help").contains("kv list --keys-only"));
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) const PAGES: &[Page] = &[
         .exit_codes(&[(5, "another owner holds it")]),
     Page::new(
         "lock run",
-        &["kv lock run nightly -- date", "kv lock run nightly --wait 10s -- sh -c 'sleep 1; date'"],
+        &["kv lock run nightly -- date", "kv lock run nightly --wait 10s -- sleep 1"],
     )
     .notes(&[
         "COMMAND finds KV_LOCK_NAME and KV_LOCK_FENCE in its environment: kv put --fence $KV_LOCK_NAME:$KV_LOCK_FENCE is \

@@ -24,7 +24,7 @@ pub(super) const PAGES: &[Page] = &[
              and write the store meanwhile. --connection FILE names a backup.",
         ])
         .exit_codes(&[(1, "there is damage, or the check failed")]),
-    Page::new("compact", &["kv compact", "kv stream trim --all && kv compact"]),
+    Page::new("compact", &["kv compact", "kv compact --daemon=never"]),
     Page::new("benchmark", &["kv benchmark put 1000 10", "kv benchmark mixed 1000 10"]).notes(&[LOAD]),
     Page::new("benchmark get", &["kv benchmark get 100 1000 10", "kv benchmark get 10 1000 1"])
         .notes(&[LOAD]),
