@@ -42,7 +42,7 @@ struct SettingsView<'a> {
 
 /// One setting in the form in which it is printed.
 #[derive(Serialize)]
-struct SettingView {
+pub(super) struct SettingView {
     name: &'static str,
     /// None where nothing is set.
     value: Option<String>,
@@ -75,7 +75,8 @@ fn paths(paths: &[PathBuf]) -> String {
     shown.join(", ")
 }
 
-fn views(settings: &Settings) -> Vec<SettingView> {
+/// Each setting, without passwords.
+pub(super) fn views(settings: &Settings) -> Vec<SettingView> {
     fn view<T>(name: &'static str, setting: &Setting<T>, show: impl Fn(&T) -> String) -> SettingView {
         SettingView { name, value: Some(show(&setting.value)), from: Some(setting.origin.to_string()) }
     }

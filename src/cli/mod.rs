@@ -14,6 +14,7 @@ mod consumer_stream;
 mod count;
 mod daemon;
 mod delete;
+mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
@@ -130,6 +131,8 @@ enum Command {
     /// Show the settings of a command, and where they come from
     #[command(subcommand)]
     Config(config::Config),
+    /// Look for what is wrong with an installation, or collect what a report of a fault needs
+    Doctor(doctor::Doctor),
     /// Print the path of the daemon's socket
     Socket,
     /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
@@ -202,6 +205,8 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Completions(command) => command.run(Arguments::command()).map(ok),
         Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        // Settings that cannot be used are one of its findings.
+        Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
             match command {
@@ -285,6 +290,7 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Check(_)
         | Command::Restore(_)
         | Command::Config(_)
+        | Command::Doctor(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }
