@@ -15,6 +15,7 @@ mod consumer_stream;
 mod count;
 mod daemon;
 mod delete;
+mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
@@ -133,6 +134,8 @@ enum Command {
     /// Show the settings of a command, and where they come from
     #[command(subcommand)]
     Config(config::Config),
+    /// Look for what is wrong with an installation, or collect what a report of a fault needs
+    Doctor(doctor::Doctor),
     /// Print a script with which a shell completes commands
     Completions(completions::Completions),
     /// Print what a word of a command line can become
@@ -196,6 +199,8 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Complete(command) => command.run(Arguments::command()).map(ok),
         Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        // Settings that cannot be used are one of its findings.
+        Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
             match command {
@@ -279,6 +284,7 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Check(_)
         | Command::Restore(_)
         | Command::Config(_)
+        | Command::Doctor(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }

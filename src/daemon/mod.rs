@@ -133,7 +133,9 @@ pub async fn run(
         } else if clients.connections() >= connections_max {
             refuse(&stream, connections_max);
         } else {
-            let counted = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+            let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            tracing::debug!(pid, "a client has connected");
+            let counted = clients.enter(pid);
             let dispatch = Arc::clone(&dispatch);
             tokio::task::spawn_local(async move {
                 connection::serve(stream, dispatch).await;

@@ -10,6 +10,7 @@ mod conformance;
 mod connection;
 mod crash;
 mod daemon;
+mod doctor;
 mod faults;
 mod fuzz;
 mod help;

@@ -117,6 +117,9 @@ fn the_package_is_installed_used_and_purged() {
     root.ok("install -d -o kv -g kv -m 700 /var/lib/kv && install -d -o kv -g kv -m 750 /run/kv");
     let as_service = "runuser -u kv -- env KV_CONNECTION=/var/lib/kv/data.db kv --daemon=never";
     root.ok(&format!("{as_service} init; {as_service} put greeting --text hello"));
+    // By the profile of the package too.
+    let by_profile = "runuser -u kv -- kv --profile service --daemon=never get greeting --text";
+    assert_eq!(root.ok(by_profile), "hello\n");
     root.ok(&format!("cd /var/lib/kv; touch data.db.kv-lock mine; {INSTALL}; dpkg --remove kv"));
     assert_eq!(
         root.ok("ls /var/lib/kv; ls /usr/bin/kv 2>/dev/null || true"),

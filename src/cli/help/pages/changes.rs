@@ -21,7 +21,7 @@ pub(super) const PAGES: &[Page] = &[
     ]),
     Page::new("stream get", &["kv stream get --prefix user/", "kv stream get 1 -1 --output ndjson"])
         .exit_codes(&[TRIMMED]),
-    Page::new("stream seq", &["kv stream seq", "kv stream get $(kv stream seq)"]),
+    Page::new("stream seq", &["kv stream seq", "kv stream seq --connection backup.db"]),
     Page::new("stream trim", &["kv stream trim 1", "kv stream trim --all"])
         .notes(&["The number of changes that were removed is printed. Records stay as they are."])
         .exit_codes(&[(4, "fenced")]),

@@ -30,6 +30,12 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("protocol", &["kv protocol", "kv protocol --schema >schema.json"]),
     Page::new("config", &["kv config show", "kv config show --output json"]),
     Page::new("config show", &["kv config show --profile notes", "kv config show --output json | jq .settings"]),
+    Page::new("doctor", &["kv doctor", "kv doctor --report >report.txt"])
+        .notes(&[
+            "Looks at the settings, the directory of the socket, the daemons, the store, its servers and the limits of this \
+             process. Starts no daemon and changes nothing.",
+        ])
+        .exit_codes(&[(1, "something does not work")]),
     Page::new("completions", &["kv completions bash >kv.bash", "kv completions zsh >_kv"]).notes(&[
         "In bash, zsh and fish, keys and the names of locks, consumers and profiles are completed too; no daemon is \
          started for that.",
