@@ -8,13 +8,11 @@ mod pages;
 use std::ffi::OsString;
 
 use clap::{Args as _, Command};
+use kv::limits;
 
 pub(super) use self::pages::{Page, page};
 use super::arguments::StoreArguments;
 use super::settings::Options;
-
-/// The widest line, in columns: longer ones are hard to read.
-const WIDTH_COLUMNS: usize = 110;
 
 /// The option `--key`, which says the same as an argument.
 const SECOND_SPELLING: &str = "key_flag";
@@ -50,7 +48,7 @@ impl Form {
 
 /// Adds to a command line what its help shows besides.
 pub(super) fn explained(kv: Command, form: Form) -> Command {
-    let kv = with_values_in_line(kv.max_term_width(WIDTH_COLUMNS));
+    let kv = with_values_in_line(kv.max_term_width(limits::HELP_COLUMNS));
     let kv = if form == Form::Short { without_second_spellings(kv) } else { kv };
     let globals = global_options(&kv);
     let kv = without_globals(kv);
@@ -129,7 +127,7 @@ fn heading(command: &Command, text: &str) -> String {
 fn global_options(kv: &Command) -> String {
     let command = StoreArguments::augment_args(Command::new("kv"))
         .disable_help_flag(true)
-        .max_term_width(WIDTH_COLUMNS)
+        .max_term_width(limits::HELP_COLUMNS)
         .styles(kv.get_styles().clone())
         .help_template("{options}")
         .mut_args(|option| match (option.get_long(), option.get_help()) {
@@ -146,7 +144,7 @@ fn global_options(kv: &Command) -> String {
 fn template_with_sections(kv: &Command) -> String {
     let style = kv.get_styles().get_literal();
     let mut commands = rendered(kv.clone().help_template("{subcommands}"));
-    commands.insert_str(0, "\n");
+    commands.insert(0, '\n');
     for (section, first) in SECTIONS {
         let line = format!("\n  {style}{first}{style:#}");
         commands = commands.replacen(&line, &format!("\n\n{}{line}", heading(kv, &format!("{section}:"))), 1);

@@ -2,8 +2,36 @@
 
 use std::time::Duration;
 
+/// How long `kv lock run` waits for the store to answer when its lock should have been renewed already.
+pub const LOCK_ANSWER: Duration = Duration::from_secs(2);
+
+/// How often `kv lock run` tries to renew a lock that should have been renewed already, before it counts it as lost without
+/// an answer. Tries are counted and not time: a process that was stopped loses no more than the try in which it was stopped.
+pub const LOCK_LAST_TRIES: u32 = 5;
+
+/// How long a command that is told to end still works on a commit or a release.
+pub const END_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a command that is told to end waits until its work has removed its temporary files.
+pub const CLEANUP_GRACE: Duration = Duration::from_secs(10);
+
+/// The longest time between two commits of `kv consumer stream` while it delivers changes.
+pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The time of waiting after which a command prints what it waits for.
+pub const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// Interval at which a command that goes on printing checks whether its output is still read.
+pub const READER_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Interval at which `kv daemon logs --follow` reads what was added to the log.
+pub const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How long a shell that completes a word waits for the names that kv looks up: a longer pause would be felt as one.
 pub const COMPLETION_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The most names that a shell is offered: more than a screen of them help nobody to choose.
 pub const COMPLETION_NAMES: usize = 200;
+
+/// The widest line of help, in columns: longer ones are hard to read.
+pub const HELP_COLUMNS: usize = 110;
