@@ -87,7 +87,7 @@ fn without_second_spellings(command: Command) -> Command {
 fn with_pages(command: Command, path: &str, form: Form, globals: &str) -> Command {
     let text = match page(path) {
         Some(page) => behind(&command, page, form, globals),
-        None => globals.to_owned(),
+        None => format!("{}\n{globals}", heading(&command, "Global options:")),
     };
     command.after_help(text).mut_subcommands(|below| {
         let path = format!("{path} {}", below.get_name());
