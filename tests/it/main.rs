@@ -5,6 +5,7 @@
 
 mod backup;
 mod cli;
+mod clients;
 mod commands;
 mod conformance;
 mod connection;
