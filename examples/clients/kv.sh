@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A client of kv with nc and jq: put, get, compare-and-set, and a subscription that resumes.
 set -uo pipefail
+trap '' PIPE
 error='no daemon was found'
 
 fail() { echo "kv.sh: $1" >&2; exit 1; }
@@ -24,34 +25,34 @@ disconnect() {
 # Sets `line` to the next line, and `error` to the error in it. A line without its newline was cut off.
 receive() {
     IFS= read -r -u "$from" line || line='{"error":{"code":"unavailable","message":"the daemon went away","retry":true}}'
-    error=$(jq -r '.error // empty | "\(.message) (\(.code))"' <<<"$line")
+    error=
+    [[ $line != *'"error":'* ]] || error=$(jq -r '.error // empty | "\(.message) (\(.code))"' <<<"$line")
     [ -z "$error" ]
 }
 
-# Sends the request that jq makes of the words, and receives its reply.
+# Sends a request, and receives its reply.
 call() {
-    jq -nc "$@" >&"$to" 2>/dev/null
+    printf '%s\n' "$1" >&"$to" 2>/dev/null
     receive
 }
 
 increment() {
-    local record
+    local request
     while :; do
-        call --arg key "$1" '{op: "get", keys: [$key]}'
-        record=$(jq -c '.records[0] // {version: 0, value: 0}' <<<"$line") # Version 0: only if the key is still absent.
-        [ -z "$error" ] && call --arg key "$1" --argjson old "$record" \
-            '{op: "put", key: $key, value: ($old.value + 1), version: $old.version}'
+        call "$(jq -nc --arg key "$1" '{op: "get", keys: [$key]}')" || break
+        request=$(jq -c --arg key "$1" '(.records[0] // {version: 0, value: 0}) as $old # Version 0: only if it is still absent.
+            | {op: "put", key: $key, value: ($old.value + 1), version: $old.version}' <<<"$line")
+        call "$request" && jq .value <<<"$request"
         [[ $error == *"(version_mismatch)" ]] || break
     done
-    [ -n "$error" ] || jq '.value + 1' <<<"$record"
 }
 
 # Prints the changes after a seq, each once and in order, from one daemon after the other.
 follow() {
     local after=${2:-'"now"'} epoch=null
     while connect; do
-        call --arg prefix "$1" --argjson after "$after" --argjson epoch "$epoch" \
-            '{op: "subscribe", prefix: $prefix, after: $after} + if $epoch then {epoch: $epoch} else {} end'
+        call "$(jq -nc --arg prefix "$1" --argjson after "$after" --argjson epoch "$epoch" \
+            '{op: "subscribe", prefix: $prefix, after: $after} + if $epoch then {epoch: $epoch} else {} end')"
         while [ -z "$error" ]; do
             epoch=$(jq ".epoch // $epoch" <<<"$line")
             after=$(jq "if .event or $after == \"now\" then .seq // $after else $after end" <<<"$line")
@@ -66,8 +67,8 @@ follow() {
 
 [ "$1" = follow ] || connect || exit
 case $1 in
-    put) call --arg key "$2" --argjson value "$3" '{op: "put", key: $key, value: $value}' && jq .version <<<"$line" ;;
-    get) call --arg key "$2" '{op: "get", key: $key}' && jq -c .value <<<"$line" ;;
+    put) call "$(jq -nc --arg key "$2" --argjson value "$3" '{op: "put", key: $key, value: $value}')" && jq .version <<<"$line" ;;
+    get) call "$(jq -nc --arg key "$2" '{op: "get", key: $key}')" && jq -c .value <<<"$line" ;;
     increment) increment "$2" ;;
     follow) follow "${@:2}" ;;
 esac
