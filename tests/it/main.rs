@@ -13,6 +13,7 @@ mod crash;
 mod daemon;
 mod faults;
 mod fuzz;
+mod links;
 mod model;
 mod once_golden;
 mod postgres;
