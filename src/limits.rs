@@ -313,6 +313,15 @@ pub const RECENT: Duration = Duration::from_secs(60);
 /// The largest number that is told apart where times and sizes are measured: as microseconds it is longer than a minute.
 pub const MEASURED_MAX: u64 = 1 << 26;
 
+/// `kv doctor` warns when a process may open fewer files than this: each connection takes one.
+pub const OPEN_FILES_LOW: u64 = 256;
+
+/// `kv doctor` warns when the disk of the store has less room than this.
+pub const DISK_FREE_LOW_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// How many lines of the log are in a report of `kv doctor`.
+pub const REPORT_LOG_LINES: usize = 100;
+
 /// The shortest pause between two looks of `kv daemon status --watch`.
 pub const STATUS_PAUSE_MIN: Duration = Duration::from_millis(100);
 

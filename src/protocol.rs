@@ -39,7 +39,9 @@ pub(crate) use reply::decode_own;
 pub use reply::{Answer, decode_reply, encode_reply, is_reply};
 pub use request::{Acquire, Call, encode_request};
 pub use schema::schema;
-pub use status::{CommitFigures, RecentFigures, RequestFigures, ServerStatus, Status, SubscriptionStatus};
+pub use status::{
+    CommitFigures, RecentFigures, RequestFigures, ServerStatus, Status, SubscriptionStatus, server_statuses,
+};
 
 use crate::limits;
 use crate::store::{Code, Error, Result};

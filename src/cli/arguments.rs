@@ -65,6 +65,19 @@ pub(super) struct StoreArguments {
     /// Time after which a daemon without connections ends, as 600 (seconds), 10m or 1h; 0 = never (default: 10m)
     #[arg(long, global = true, value_name = "TIME", value_parser = super::duration::idle_timeout)]
     pub(super) idle_timeout: Option<Duration>,
+    /// What a daemon that is started writes into its log (default: info, or what RUST_LOG says)
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(super) log_level: Option<LogLevel>,
+}
+
+/// How much a daemon logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

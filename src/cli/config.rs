@@ -42,7 +42,7 @@ struct SettingsView<'a> {
 
 /// One setting in the form in which it is printed.
 #[derive(Serialize)]
-struct SettingView {
+pub(super) struct SettingView {
     name: &'static str,
     /// None where nothing is set.
     value: Option<String>,
@@ -75,7 +75,8 @@ fn paths(paths: &[PathBuf]) -> String {
     shown.join(", ")
 }
 
-fn views(settings: &Settings) -> Vec<SettingView> {
+/// Each setting, without passwords.
+pub(super) fn views(settings: &Settings) -> Vec<SettingView> {
     fn view<T>(name: &'static str, setting: &Setting<T>, show: impl Fn(&T) -> String) -> SettingView {
         SettingView { name, value: Some(show(&setting.value)), from: Some(setting.origin.to_string()) }
     }
@@ -108,5 +109,6 @@ fn views(settings: &Settings) -> Vec<SettingView> {
         file("socket", &settings.socket),
         view("daemon", &settings.daemon, word),
         view("idle-timeout", &settings.idle_timeout, |timeout| format!("{}s", timeout.as_secs())),
+        optional("log-level", settings.log_level.as_ref(), word),
     ]
 }

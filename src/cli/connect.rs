@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clap::ValueEnum as _;
 use kv::client::{Client, Launch, Program, Target};
 use kv::daemon::launch::RUNNING_IMAGE;
 use kv::meeting::handover::Handover;
@@ -118,6 +119,9 @@ pub(super) fn handover(settings: &Settings) -> Result<Handover> {
         connection: address.connection(),
         socket: place(settings)?.socket().to_owned(),
         idle_timeout_s: settings.idle_timeout.value.as_secs(),
+        log_level: settings.log_level.as_ref().map(|level| {
+            level.value.to_possible_value().map(|level| level.get_name().to_owned()).unwrap_or_default()
+        }),
         started_by: String::new(),
     })
 }

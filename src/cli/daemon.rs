@@ -14,6 +14,7 @@ use kv::protocol::Status;
 use kv::store::{Code, Error, Result};
 
 use self::list::List;
+use self::serve::Run;
 use self::service::{Install, Uninstall};
 use self::status::StatusArguments;
 use super::arguments::StoreArguments;
@@ -24,17 +25,7 @@ use super::{connect, output};
 #[derive(Debug, Subcommand)]
 pub(super) enum Daemon {
     /// Serve the store in the foreground, in place of a daemon that a command started
-    Run {
-        /// Let the members of this group use the daemon too; its socket is then in /run/kv
-        #[arg(long, value_name = "GROUP")]
-        socket_group: Option<String>,
-        /// Read the handover from stdin, as a daemon that another command has started
-        #[arg(long, hide = true, conflicts_with = "socket_group")]
-        spawned: bool,
-        /// The same, started by the launcher
-        #[arg(long, hide = true, requires = "spawned")]
-        launched: bool,
-    },
+    Run(Run),
     /// Start the daemon in the background, unless it runs already
     Start,
     /// End the daemon, and wait until its process has ended
@@ -66,8 +57,8 @@ impl Daemon {
     pub(super) fn run(self, arguments: &StoreArguments) -> Result<()> {
         match self {
             // Everything that these need comes by the handover.
-            Daemon::Run { spawned: true, launched: true, .. } => serve::as_spawned(),
-            Daemon::Run { spawned: true, launched: false, .. } => serve::launch(),
+            Daemon::Run(run) if run.is_launched() => serve::as_spawned(),
+            Daemon::Run(run) if run.is_spawned() => serve::launch(),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
             Daemon::List(list) => connect::block_on(list.run()),
             Daemon::Uninstall(uninstall) => uninstall.run(),
@@ -78,7 +69,7 @@ impl Daemon {
     /// Runs a command on the daemon of one store.
     fn run_on(self, settings: &Settings) -> Result<()> {
         match self {
-            Daemon::Run { socket_group, .. } => serve::in_foreground(settings, socket_group.as_deref()),
+            Daemon::Run(run) => serve::in_foreground(settings, run),
             Daemon::Start => connect::block_on(start(settings)),
             Daemon::Stop { .. } => connect::block_on(stop(settings)),
             Daemon::Restart => connect::block_on(restart(settings)),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kv::client::Client;
@@ -28,12 +28,7 @@ pub(super) struct Logs {
 
 impl Logs {
     pub(super) async fn run(self, settings: &Settings) -> Result<()> {
-        let target = connect::running(settings)?;
-        let own = target.place.socket().to_owned();
-        // A daemon that was started in another environment may have its log elsewhere.
-        let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
-        let running = Client::find(target).await.ok().flatten().map(|client| client.socket());
-        let log = Place::at(&running.or(last).unwrap_or(own))?.log();
+        let log = log_of(settings).await?;
         let unreadable = |error: io::Error| {
             Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
         };
@@ -59,6 +54,32 @@ impl Logs {
         }
         Ok(())
     }
+}
+
+/// The path of the log of the daemon that serves the store, or of the last one that did.
+async fn log_of(settings: &Settings) -> Result<PathBuf> {
+    let target = connect::running(settings)?;
+    let own = target.place.socket().to_owned();
+    // A daemon that was started in another environment may have its log elsewhere.
+    let last = target.address.as_ref().and_then(Address::exclusive_file).and_then(last_socket);
+    let running = Client::find(target).await.ok().flatten();
+    if let Some(unit) = running.as_ref().and_then(|client| client.hello().unit) {
+        output::note(&format!(
+            "systemd runs the daemon as {unit}, whose log is in the journal: journalctl --unit {unit}"
+        ));
+    }
+    let running = running.map(|client| client.socket());
+    Ok(Place::at(&running.or(last).unwrap_or(own))?.log())
+}
+
+/// The last lines of the log, so many of them.
+pub(super) async fn last(settings: &Settings, count: usize) -> Result<String> {
+    let log = log_of(settings).await?;
+    let mut text = Vec::new();
+    read(&log, &mut text).map_err(|error| {
+        Error::new(Code::Unavailable, format!("{} cannot be read: {error}", log.display()))
+    })?;
+    Ok(String::from_utf8_lossy(last_lines(&text, count)).into_owned())
 }
 
 /// Reads a whole file, and answers it for further reads; none when there is no file.

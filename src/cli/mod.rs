@@ -6,6 +6,7 @@ mod benchmark;
 mod check;
 mod child;
 mod compact;
+mod completions;
 mod config;
 mod connect;
 mod consumer;
@@ -13,6 +14,7 @@ mod consumer_stream;
 mod count;
 mod daemon;
 mod delete;
+mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
@@ -21,6 +23,7 @@ mod list;
 mod lock;
 mod lock_run;
 mod logs;
+mod manual;
 mod mutate;
 mod output;
 mod patch;
@@ -128,6 +131,8 @@ enum Command {
     /// Show the settings of a command, and where they come from
     #[command(subcommand)]
     Config(config::Config),
+    /// Look for what is wrong with an installation, or collect what a report of a fault needs
+    Doctor(doctor::Doctor),
     /// Print the path of the daemon's socket
     Socket,
     /// Send the lines of stdin to the daemon, and print what it answers: nc for machines without it
@@ -141,6 +146,11 @@ enum Command {
     /// Run, start, stop or show the daemon of this store
     #[command(subcommand)]
     Daemon(daemon::Daemon),
+    /// Print a script with which a shell completes commands
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Manual(manual::Manual),
 }
 
 /// Runs the command and answers the exit code.
@@ -192,7 +202,11 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         // These need no store.
         Command::Protocol { schema } => protocol(schema).map(ok),
+        Command::Completions(command) => command.run(Arguments::command()).map(ok),
+        Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        // Settings that cannot be used are one of its findings.
+        Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
             match command {
@@ -276,10 +290,13 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Check(_)
         | Command::Restore(_)
         | Command::Config(_)
+        | Command::Doctor(_)
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }
-        | Command::Daemon(_) => Ok(()),
+        | Command::Daemon(_)
+        | Command::Completions(_)
+        | Command::Manual(_) => Ok(()),
     };
     done.map(ok)
 }

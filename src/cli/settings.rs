@@ -17,7 +17,7 @@ pub(super) use self::config_file::ConfigFiles;
 use self::config_file::Profile;
 pub(super) use self::options::Options;
 pub(super) use self::origin::Origin;
-use super::arguments::{ConnectionString, DaemonMode, Engine, StoreArguments, usage};
+use super::arguments::{ConnectionString, DaemonMode, Engine, LogLevel, StoreArguments, usage};
 
 /// A value, and where it comes from.
 #[derive(Debug, Clone)]
@@ -45,6 +45,7 @@ pub(super) struct Settings {
     pub(super) socket: Option<Setting<PathBuf>>,
     pub(super) daemon: Setting<DaemonMode>,
     pub(super) idle_timeout: Setting<Duration>,
+    pub(super) log_level: Option<Setting<LogLevel>>,
     pub(super) profile: Option<Setting<String>>,
     /// The files of profiles that were read.
     pub(super) files: ConfigFiles,
@@ -96,6 +97,7 @@ impl Settings {
             socket: pick(sources, |values| &values.socket),
             daemon: pick(sources, |values| &values.daemon).or_default(DaemonMode::Auto),
             idle_timeout: pick(sources, |values| &values.idle_timeout).or_default(limits::IDLE_TIMEOUT),
+            log_level: pick(sources, |values| &values.log_level),
             engine,
             profile,
             files,

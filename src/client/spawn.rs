@@ -78,6 +78,7 @@ impl Program {
 ///         connection: address.connection(),
 ///         socket: place.socket().to_owned(),
 ///         idle_timeout_s: 600,
+///         log_level: None,
 ///         started_by: String::new(),
 ///     };
 ///     let launch = Launch { program: Program::at("/usr/local/bin/kv"), handover };

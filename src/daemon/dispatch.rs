@@ -252,7 +252,7 @@ impl Dispatch {
             }
             Call::Hello => {
                 let hello = self.hello();
-                Box::pin(async move { Ok(Answer::Hello(hello.await)) })
+                Box::pin(async move { Ok(Answer::Hello(Box::new(hello.await))) })
             }
             Call::Status => {
                 let hello = self.hello();
@@ -286,7 +286,7 @@ impl Dispatch {
                         servers: Vec::new(),
                         warnings: Vec::new(),
                     };
-                    Ok(Answer::Status(status.with_servers(servers)))
+                    Ok(Answer::Status(Box::new(status.with_servers(servers))))
                 })
             }
             Call::Shutdown => {

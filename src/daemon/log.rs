@@ -10,28 +10,90 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::fs::OFlags;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::environment::variable;
 use crate::limits;
 use crate::meeting::lock_file::open_own;
+use crate::quote::shown;
 use crate::store::file_id::FileId;
 use crate::store::files::beside;
+use crate::store::{Code, Error, Result};
 
-/// The filter of the log unless `RUST_LOG` holds another one.
+/// The filter of the log unless a level is given, or `RUST_LOG` holds another one.
 const DEFAULT_FILTER: &str = "warn,kv=info";
 
 /// The path of the file that is stderr; none for a daemon in the foreground, whose stderr is a terminal or the journal.
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Starts logging to stderr. `file` is the path of the file that stderr is, for a daemon that a command started.
-pub fn begin(file: Option<PathBuf>) {
+/// How a daemon logs.
+#[derive(Debug, Default)]
+pub struct LogSettings {
+    /// The path of the file that stderr is; none when stderr belongs to the caller.
+    pub file: Option<PathBuf>,
+    /// `error`, `warn`, `info`, `debug` or `trace`; none = the filter in `RUST_LOG`, or `info`.
+    pub level: Option<String>,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Words for people, with the fields of an event as `name=value`.
+    #[default]
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+/// Starts logging to stderr.
+///
+/// Lines of text that go to the journal of systemd have the priority of their level in front, and no time: the journal has
+/// its own (sd-daemon(3), `JOURNAL_STREAM` in systemd.exec(5)).
+pub fn begin(LogSettings { file, level, format }: LogSettings) {
     *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
-    let asked = variable("RUST_LOG").and_then(|asked| EnvFilter::try_new(asked.to_str()?).ok());
-    let filter = asked.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     // What cannot be logged is lost: the subscriber would report that to stderr, which is the log, and panic.
-    let log = tracing_subscriber::fmt().log_internal_errors(false);
-    log.with_env_filter(filter).with_writer(|| Stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().log_internal_errors(false).with_ansi(false);
+    let log = log.with_env_filter(filter(level.as_deref()));
+    match format {
+        LogFormat::Json => log.with_writer(MakeStderr { is_journal: false }).json().init(),
+        LogFormat::Text if is_journal() => {
+            log.with_writer(MakeStderr { is_journal: true }).without_time().with_level(false).init();
+        }
+        LogFormat::Text => log.with_writer(MakeStderr { is_journal: false }).init(),
+    }
+}
+
+/// Makes the file at this path stderr, for a daemon in the foreground that has to log there.
+///
+/// # Errors
+/// `unavailable` when the file cannot be written, or belongs to another user.
+pub fn redirect(path: &Path) -> Result<()> {
+    if open(path) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Unavailable, format!("the log {} cannot be written", shown(path)))
+        .hint("it has to be a file of this user, in a directory that is there"))
+}
+
+fn filter(level: Option<&str>) -> EnvFilter {
+    let by_level = level.map(|level| match level {
+        "error" | "warn" => EnvFilter::new(level),
+        // The libraries beneath kv say much that nobody asked for.
+        level => EnvFilter::new(format!("warn,kv={level}")),
+    });
+    let by_variable = || variable("RUST_LOG").and_then(|asked| EnvFilter::try_new(asked.to_str()?).ok());
+    by_level.or_else(by_variable).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER))
+}
+
+/// Whether stderr is the journal of systemd.
+fn is_journal() -> bool {
+    let told = variable("JOURNAL_STREAM").and_then(|told| told.into_string().ok());
+    let stderr = rustix::fs::fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    told.is_some() && told == stderr.ok()
 }
 
 /// Logs the reason for which the daemon ends.
@@ -66,14 +128,46 @@ pub fn older(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
-/// Writes to stderr, and keeps its file bounded.
-struct Stderr;
+/// Makes the writer of each event.
+struct MakeStderr {
+    is_journal: bool,
+}
+
+impl<'a> MakeWriter<'a> for MakeStderr {
+    type Writer = Stderr;
+
+    fn make_writer(&'a self) -> Stderr {
+        Stderr { priority: "" }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Stderr {
+        let priority = match *event.level() {
+            _ if !self.is_journal => "",
+            Level::ERROR => "<3>",
+            Level::WARN => "<4>",
+            Level::INFO => "<6>",
+            _ => "<7>",
+        };
+        Stderr { priority }
+    }
+}
+
+/// Writes an event to stderr, and keeps its file bounded.
+struct Stderr {
+    /// What stands in front of a line in the journal.
+    priority: &'static str,
+}
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let written = io::stderr().write(line)?;
-        bound();
-        Ok(written)
+        if self.priority.is_empty() {
+            let written = io::stderr().write(line)?;
+            bound();
+            return Ok(written);
+        }
+        // By one write: other threads log too.
+        io::stderr().write_all(&[self.priority.as_bytes(), line].concat())?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

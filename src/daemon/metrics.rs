@@ -295,7 +295,8 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let (fast, slow) =
             (metrics.begin(Subscribe::default(), Some(1)), metrics.begin(Subscribe::default(), Some(2)));
-        (fast.at(9), slow.at(4));
+        fast.at(9);
+        slow.at(4);
         let (count, listed) = metrics.subscriptions(10);
         let lags: Vec<_> = listed.iter().map(|one| (one.process, one.seq, one.lag)).collect();
         assert_eq!((count, lags), (2, vec![(Some(2), 4, 6), (Some(1), 9, 1)]));

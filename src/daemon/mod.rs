@@ -133,7 +133,9 @@ pub async fn run(
         } else if clients.connections() >= connections_max {
             refuse(&stream, connections_max);
         } else {
-            let counted = clients.enter(stream.peer_cred().ok().and_then(|peer| peer.pid()));
+            let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            tracing::debug!(pid, "a client has connected");
+            let counted = clients.enter(pid);
             let dispatch = Arc::clone(&dispatch);
             tokio::task::spawn_local(async move {
                 connection::serve(stream, dispatch).await;
@@ -185,7 +187,8 @@ pub async fn run(
                 let idle = config.idle_timeout.is_some_and(|timeout| idle_since.elapsed() >= timeout);
                 let unreachable = instance.as_ref().is_some_and(|instance| !instance.is_reachable());
                 let redundant = dispatch.store_lock.is_redundant();
-                if let Some(instance) = &instance {
+                // Only the log of a daemon that a command started is beside its socket.
+                if let Some(instance) = instance.as_ref().filter(|_| config.spawned) {
                     log::keep(&instance.log());
                 }
                 if store.has_failed() {

@@ -9,6 +9,9 @@ pub const POSTGRES_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// for a connection.
 pub const POSTGRES_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a server may take to tell what it is before `status` does without.
+pub const POSTGRES_STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest time of one statement on the server.
 pub const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 

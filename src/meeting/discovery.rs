@@ -40,6 +40,17 @@ pub fn daemons() -> Vec<LiveDaemon> {
     found.into_values().collect()
 }
 
+/// The sockets in the directories of this user on which nobody listens, and whose daemon has ended: it was killed.
+#[must_use]
+pub fn left_sockets() -> Vec<PathBuf> {
+    let directories = own_directories();
+    let sockets = directories.iter().flat_map(|directory| sockets_in(directory));
+    let is_left = |socket: &PathBuf| {
+        socket.exists() && !listens(socket) && Place::at(socket).is_ok_and(|place| !is_alive(&place))
+    };
+    sockets.filter(is_left).collect()
+}
+
 fn pid(text: &[u8]) -> Option<u32> {
     str::from_utf8(text).ok()?.trim().parse().ok()
 }

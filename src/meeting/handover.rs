@@ -24,6 +24,9 @@ pub struct Handover {
     pub socket: PathBuf,
     /// How long the daemon goes on without any connection before it ends, in seconds; 0 = for ever.
     pub idle_timeout_s: u64,
+    /// The level of the daemon's log, such as `debug`; none = what `RUST_LOG` says, or `info`.
+    #[serde(default)]
+    pub log_level: Option<String>,
     /// The process that starts the daemon, for the daemon's log. The client fills it in when it starts one.
     #[serde(default)]
     pub started_by: String,

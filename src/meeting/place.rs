@@ -213,7 +213,7 @@ impl Place {
     ///
     /// # Errors
     /// `unavailable` when kv's own directory belongs to another user, or is open to one.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match self.guard {
             Guard::Own if self.directory().symlink_metadata().is_ok() => {
                 let checked = check_private(self.directory());

@@ -14,9 +14,9 @@ pub enum Answer {
     /// The reply of the store.
     Store(Reply),
     /// The answer to `hello`.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// The answer to `status`.
-    Status(Status),
+    Status(Box<Status>),
     /// The answer to `subscribe`.
     Subscribed(Subscribed),
     /// The answer to `shutdown`, `bye` and other requests whose reply only confirms them.

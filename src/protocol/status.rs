@@ -45,7 +45,7 @@ pub struct Status {
     pub in_flight_bytes: usize,
     /// The number of large requests and replies under way.
     pub large_in_flight: usize,
-    /// The servers behind the store, where it has any that tell of themselves: the nodes of rqlite.
+    /// The servers behind the store, where it has any: the nodes of rqlite, or the server of PostgreSQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerStatus>,
     /// What should be looked at, in sentences for people.
@@ -173,22 +173,29 @@ impl Status {
     /// Adds what the servers behind the store tell.
     #[must_use]
     pub fn with_servers(mut self, told: Result<Servers>) -> Status {
-        match told {
-            Ok(Servers { servers, clock_ahead_ms }) => {
-                if clock_ahead_ms.abs() > limits::CLOCK_DIFFERENCE_MS {
-                    let (amount, direction) =
-                        (clock_ahead_ms.abs(), if clock_ahead_ms > 0 { "ahead of" } else { "behind" });
-                    self.warnings.push(format!(
-                        "the clock of the leader is {amount} ms {direction} that of this machine"
-                    ));
-                }
-                self.servers = servers.into_iter().map(ServerStatus::from).collect();
-            }
-            Err(error) => {
-                self.warnings.push(format!("the servers of the store do not tell what they are: {error}"))
-            }
-        }
+        let (servers, warnings) = server_statuses(told);
+        self.servers = servers;
+        self.warnings.extend(warnings);
         self
+    }
+}
+
+/// What servers tell of themselves, and warnings in sentences for people.
+#[must_use]
+pub fn server_statuses(told: Result<Servers>) -> (Vec<ServerStatus>, Vec<String>) {
+    match told {
+        Ok(Servers { servers, clock_ahead_ms, mut warnings }) => {
+            if clock_ahead_ms.abs() > limits::CLOCK_DIFFERENCE_MS {
+                let (amount, direction) =
+                    (clock_ahead_ms.abs(), if clock_ahead_ms > 0 { "ahead of" } else { "behind" });
+                warnings
+                    .push(format!("the clock of the server is {amount} ms {direction} that of this machine"));
+            }
+            (servers.into_iter().map(ServerStatus::from).collect(), warnings)
+        }
+        Err(error) => {
+            (Vec::new(), vec![format!("the servers of the store do not tell what they are: {error}")])
+        }
     }
 }
 

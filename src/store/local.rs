@@ -102,7 +102,8 @@ impl LocalStore {
         self.engine.tend().await;
     }
 
-    /// What the servers behind the store tell of themselves: the nodes of rqlite. Elsewhere there are none.
+    /// What the servers behind the store tell of themselves: the nodes of rqlite, or the server of PostgreSQL.
+    /// A store in a file has none.
     ///
     /// # Errors
     /// `unavailable` when none of them tells it.

@@ -287,6 +287,8 @@ pub struct Servers {
     pub servers: Vec<Server>,
     /// By how many milliseconds the clock that decides about expiries is ahead of that of this machine.
     pub clock_ahead_ms: i64,
+    /// What should be looked at, in sentences for people.
+    pub warnings: Vec<String>,
 }
 
 /// One of the servers of a store.

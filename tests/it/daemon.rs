@@ -7,6 +7,7 @@ mod identity;
 mod large_deletes;
 mod launch;
 mod log;
+mod log_settings;
 mod owners;
 mod panics;
 mod planning;

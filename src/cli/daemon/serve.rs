@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
 use kv::client::{Client, Target};
 use kv::daemon::activation::Activation;
 use kv::daemon::instance::Instance;
+use kv::daemon::log::{self, LogFormat, LogSettings};
 use kv::daemon::store_lock::StoreLock;
 use kv::daemon::supervisor::Supervisor;
-use kv::daemon::{self, Config, launch, log};
+use kv::daemon::{self, Config, launch};
 use kv::limits;
 use kv::meeting::handover::{self, Handover, Report};
 use kv::meeting::place::Place;
@@ -22,8 +24,63 @@ use super::super::settings::{Origin, Settings};
 use super::super::signals::survive_file_size_limit;
 use super::{connect, output, signals};
 
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Let the members of this group use the daemon too; its socket is then in /run/kv
+    #[arg(long, value_name = "GROUP")]
+    socket_group: Option<String>,
+    /// Log into this file instead of stderr; above 1 MiB it is begun anew, and the one before is FILE.old
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+    /// How a line of the log is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: Format,
+    /// Read the handover from stdin, as a daemon that another command has started
+    #[arg(long, hide = true, conflicts_with_all = ["socket_group", "log_file", "log_format"])]
+    spawned: bool,
+    /// The same, started by the launcher
+    #[arg(long, hide = true, requires = "spawned")]
+    launched: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// Words for people
+    Text,
+    /// A JSON object
+    Json,
+}
+
+impl Run {
+    /// Whether this process is the launcher of a daemon that another command starts, or that daemon.
+    pub(super) fn is_spawned(&self) -> bool {
+        self.spawned
+    }
+
+    /// Whether this process is a daemon that another command has started.
+    pub(super) fn is_launched(&self) -> bool {
+        self.launched
+    }
+
+    /// How a daemon in the foreground logs.
+    ///
+    /// # Errors
+    /// `unavailable` when the file of the log cannot be written.
+    fn log(&self, level: Option<String>) -> Result<LogSettings> {
+        let format = match self.log_format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+        let Some(file) = &self.log_file else { return Ok(LogSettings { file: None, level, format }) };
+        let file = std::path::absolute(file)
+            .map_err(|error| Error::new(Code::BadRequest, format!("{}: {error}", file.display())))?;
+        log::redirect(&file)?;
+        Ok(LogSettings { file: Some(file), level, format })
+    }
+}
+
 /// Serves the store until the daemon is told to end.
-pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> Result<()> {
+pub(super) fn in_foreground(settings: &Settings, run: Run) -> Result<()> {
     // First of all: no thread may run while it removes variables.
     let activation = Activation::take()?;
     let supervisor = Supervisor::of_this_process();
@@ -33,7 +90,7 @@ pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> 
         // Whoever started it decides when it ends.
         handover.idle_timeout_s = 0;
     }
-    let door = match (activation, socket_group) {
+    let door = match (activation, run.socket_group.as_deref()) {
         (Some(_), Some(_)) => {
             return Err(usage(
                 "the socket comes from the service manager, and --socket-group is for one that kv makes",
@@ -45,7 +102,8 @@ pub(super) fn in_foreground(settings: &Settings, socket_group: Option<&str>) -> 
         (None, None) => Door::At(connect::place(settings)?),
     };
     let end = if supervisor.is_some() { "" } else { "; end it with Ctrl-C" };
-    serve(&door, &handover, supervisor, false, &|report| match report {
+    let log = run.log(handover.log_level.clone())?;
+    serve(&door, &handover, supervisor, log, false, &|report| match report {
         Report::Ready => output::note(&format!("kv serves the store{end}")),
         Report::ServedAt(_) | Report::Error { .. } => {}
     })
@@ -77,7 +135,10 @@ pub(super) fn launch() -> Result<()> {
 pub(super) fn as_spawned() -> Result<()> {
     tell_failure(handover::receive().and_then(|handover| {
         // Only the socket of the place is known; the command that started this daemon has prepared its directory.
-        serve(&Door::At(Place::at(&handover.socket)?), &handover, None, true, &handover::report)
+        let place = Place::at(&handover.socket)?;
+        let level = handover.log_level.clone();
+        let log = LogSettings { file: Some(place.log()), level, ..LogSettings::default() };
+        serve(&Door::At(place), &handover, None, log, true, &handover::report)
     }))
 }
 
@@ -97,13 +158,13 @@ fn serve(
     door: &Door,
     handover: &Handover,
     supervisor: Option<Supervisor>,
+    log: LogSettings,
     spawned: bool,
     report: &dyn Fn(&Report),
 ) -> Result<()> {
-    log::begin(match door {
-        Door::At(place) if spawned => Some(place.log()),
-        _ => None,
-    });
+    // Whoever rotates the file of a log says so by HUP.
+    let has_file = log.file.is_some();
+    log::begin(log);
     let kind = EngineKind::from_name(&handover.engine)
         .ok_or_else(|| Error::new(Code::BadRequest, format!("there is no engine {:?}", handover.engine)))?;
     let address = Address::parse(kind, &handover.connection)?;
@@ -125,7 +186,7 @@ fn serve(
             Err(socket) => take_over(door, &address, socket).await?,
         };
         let stop = CancellationToken::new();
-        signals::obey(&stop, spawned)?;
+        signals::obey(&stop, has_file)?;
         if spawned {
             tracing::info!(by = handover.started_by, "started");
         }

@@ -16,11 +16,11 @@ const ENDING: [(Signal, &str); 4] = [
     (Signal::XCPU, "signal XCPU: its processor time is used up (ulimit -t)"),
 ];
 
-/// Begins to handle signals. HUP makes a daemon that a command has started open its log again, and ends one in the
-/// foreground as the end of its terminal does. A signal that is ignored at the start stays ignored, as `nohup`
+/// Begins to handle signals. HUP makes a daemon that logs into a file open it again, and ends one that logs to its stderr, as
+/// the end of its terminal does. A signal that is ignored at the start stays ignored, as `nohup`
 /// requires.
-pub(super) fn obey(stop: &CancellationToken, spawned: bool) -> Result<()> {
-    let hangup = (!spawned).then_some((Signal::HUP, "signal HUP"));
+pub(super) fn obey(stop: &CancellationToken, logs_to_file: bool) -> Result<()> {
+    let hangup = (!logs_to_file).then_some((Signal::HUP, "signal HUP"));
     for (signal, reason) in ENDING.into_iter().chain(hangup) {
         let Some(mut signals) = handle(signal)? else { continue };
         let stop = stop.clone();
@@ -30,7 +30,7 @@ pub(super) fn obey(stop: &CancellationToken, spawned: bool) -> Result<()> {
             stop.cancel();
         });
     }
-    if spawned && let Some(mut signals) = handle(Signal::HUP)? {
+    if logs_to_file && let Some(mut signals) = handle(Signal::HUP)? {
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
                 log::reopen();

@@ -77,8 +77,9 @@ impl Options {
 
     /// These options without those that say which store is meant, and how to reach it.
     pub(super) fn without_store(self) -> Options {
-        let StoreArguments { config, profile, daemon, idle_timeout, .. } = self.values;
-        let values = StoreArguments { config, profile, daemon, idle_timeout, ..StoreArguments::default() };
+        let StoreArguments { config, profile, daemon, idle_timeout, log_level, .. } = self.values;
+        let values =
+            StoreArguments { config, profile, daemon, idle_timeout, log_level, ..StoreArguments::default() };
         Options { values, ..self }
     }
 }

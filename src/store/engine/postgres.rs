@@ -18,6 +18,7 @@ mod migrate;
 mod planted;
 mod point;
 mod read;
+mod server;
 mod session;
 mod sessions;
 mod statement;
@@ -36,7 +37,7 @@ use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::error::{Code, Error, Result};
 use crate::store::open::postgres::PostgresPlace;
-use crate::store::reply::{Compacted, Restored};
+use crate::store::reply::{Compacted, Restored, Servers};
 use crate::store::time::Clock;
 
 /// A store on a PostgreSQL server.
@@ -143,6 +144,11 @@ impl Engine for Postgres {
     async fn restore(&self, _: &str) -> Result<Restored> {
         Err(Error::new(Code::Unsupported, "a store on PostgreSQL is not restored by kv")
             .hint("restore the database by the tools of the server, as pg_restore"))
+    }
+
+    async fn servers(&self) -> Result<Servers> {
+        let core = Arc::clone(&self.core);
+        to_its_end(async move { core.servers().await }).await?
     }
 
     fn has_failed(&self) -> bool {

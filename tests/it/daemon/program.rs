@@ -108,6 +108,7 @@ fn target(kv: &Kv, program: Program) -> Target {
         connection: address.connection(),
         socket: socket.clone(),
         idle_timeout_s: 600,
+        log_level: None,
         started_by: String::new(),
     };
     let launch = Some(Launch { program, handover });

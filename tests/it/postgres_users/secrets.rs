@@ -13,8 +13,8 @@ use crate::support::users::{both, processes};
 use crate::support::{Kv, skipped, wait_until};
 
 /// As it is, and as it stands in a URL: by none of the parts between what has to be encoded.
-const PASSWORD: &str = "canary/warbles@nightjar:finch";
-const ENCODED: &str = "canary%2Fwarbles%40nightjar%3Afinch";
+const PASSWORD: &str = "bunting/warbles@nightjar:finch";
+const ENCODED: &str = "bunting%2Fwarbles%40nightjar%3Afinch";
 
 /// A program that kv runs, which uses the store through the daemon and by itself, in another directory.
 const PROGRAM: [&str; 3] =
@@ -22,7 +22,7 @@ const PROGRAM: [&str; 3] =
 
 #[track_caller]
 fn assert_hidden(what: &str, text: &str) {
-    crate::support::users::assert_hidden(&["canary", "warbles", "nightjar", "finch"], what, text);
+    crate::support::users::assert_hidden(&["bunting", "warbles", "nightjar", "finch"], what, text);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_password_is_visible_nowhere() {
         "kv backup x.db; kv compact; kv restore x.db; kv get nobody; kv put x --version 7 --value 1"
             .to_owned(),
         "kv put x --value '{'; kv daemon frob; kv stream get 99; kv consumer commit c 99".to_owned(),
-        "kv config show; kv config show --output json; kv --profile x get x".to_owned(),
+        "kv config show; kv config show --output json; kv --profile x get x; kv doctor; kv doctor --report; kv daemon metrics".to_owned(),
         "KV_TYPE=sqlite kv get x; KV_TYPE=frob kv get x; kv --help; kv get --help; kv daemon restart"
             .to_owned(),
         "kv --connection='' get x; kv benchmark get 1 1".to_owned(),

@@ -96,7 +96,7 @@ fn a_password_is_visible_nowhere() {
         "kv backup x.db; kv compact; kv restore x.db; kv get nobody; kv put x --version 7 --value 1"
             .to_owned(),
         "kv put x --value '{'; kv daemon frob; kv stream get 99; kv consumer commit c 99".to_owned(),
-        "kv config show; kv config show --output json; kv --profile x get x".to_owned(),
+        "kv config show; kv config show --output json; kv --profile x get x; kv doctor; kv doctor --report; kv daemon metrics".to_owned(),
         "KV_TYPE=sqlite kv get x; KV_TYPE=frob kv get x; kv --help; kv get --help; kv daemon restart"
             .to_owned(),
     ] {

@@ -55,7 +55,7 @@ impl Core {
         for (index, server) in join_all(applied).await.into_iter().zip(&mut servers) {
             server.applied_index = index;
         }
-        Ok(Servers { servers, clock_ahead_ms: self.clock_ahead_ms().await? })
+        Ok(Servers { servers, clock_ahead_ms: self.clock_ahead_ms().await?, warnings: Vec::new() })
     }
 
     /// As the first node tells that can.

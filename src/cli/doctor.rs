@@ -1,0 +1,126 @@
+//! `kv doctor`: whether an installation is sound, and what a report of a fault needs.
+
+mod daemons;
+mod process;
+mod report;
+mod settings;
+mod store;
+
+use clap::{Args, ValueEnum};
+use kv::store::Result;
+use serde::Serialize;
+
+use super::settings::Settings;
+use super::{exit_code, output};
+
+const ABOUT: &str = "\
+Looks at the settings, the directory of the socket, the daemons, the store, its servers and the limits of this process. Starts no \
+daemon and changes nothing.";
+
+#[derive(Debug, Args)]
+#[command(after_help = ABOUT)]
+pub(super) struct Doctor {
+    /// A table for people, or JSON for programs
+    #[arg(long, default_value = "table")]
+    output: Format,
+    /// Print what a report of a fault needs: the findings, the settings, the status and the end of the log, without passwords,
+    /// keys and values
+    #[arg(long, conflicts_with = "output")]
+    report: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One line for each finding
+    Table,
+    /// One JSON array
+    Json,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Serialize)]
+struct Finding {
+    verdict: Verdict,
+    /// What was looked at.
+    about: &'static str,
+    message: String,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Ok,
+    /// It works, and should be looked at.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+impl Finding {
+    fn ok(about: &'static str, message: impl Into<String>) -> Finding {
+        Finding { verdict: Verdict::Ok, about, message: message.into(), hint: None }
+    }
+
+    fn warning(about: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Finding {
+        Finding { verdict: Verdict::Warning, about, message: message.into(), hint: Some(hint.into()) }
+    }
+
+    fn problem(about: &'static str, error: &kv::store::Error) -> Finding {
+        let message = format!("{} ({})", error.message, error.code);
+        Finding { verdict: Verdict::Problem, about, message, hint: error.hint.clone() }
+    }
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Problem => "problem",
+        }
+    }
+}
+
+impl Doctor {
+    /// Answers the exit code: FAILURE when there is a problem.
+    pub(super) async fn run(self, settings: Result<Settings>) -> Result<u8> {
+        let findings = findings(&settings).await;
+        if self.report {
+            output::print_line(&report::text(&findings, settings.as_ref().ok()).await)?;
+        } else {
+            match self.output {
+                Format::Json => output::print_document(&findings)?,
+                Format::Table => {
+                    output::print_table(["VERDICT", "ABOUT", "FINDING"], lines(&findings).into_iter())?
+                }
+            }
+        }
+        let is_sick = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
+        Ok(if is_sick { exit_code::FAILURE } else { exit_code::OK })
+    }
+}
+
+/// Everything that is looked at. Without settings there is no store to look at.
+async fn findings(settings: &Result<Settings>) -> Vec<Finding> {
+    let mut findings = settings::findings(settings);
+    if let Ok(settings) = settings {
+        findings.extend(daemons::findings(settings).await);
+        findings.extend(store::findings(settings).await);
+    }
+    findings.extend(process::findings());
+    findings
+}
+
+/// The findings as rows of a table, with each hint below its finding.
+fn lines(findings: &[Finding]) -> Vec<[String; 3]> {
+    let row = |one: &str, two: &str, three: &str| [one.to_owned(), two.to_owned(), three.to_owned()];
+    let mut lines = Vec::new();
+    for Finding { verdict, about, message, hint } in findings {
+        lines.push(row(verdict.as_str(), about, message));
+        lines.extend(hint.as_ref().map(|hint| row("", "", &format!("hint: {hint}"))));
+    }
+    lines
+}
