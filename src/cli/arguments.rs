@@ -163,6 +163,15 @@ pub(super) enum ListFormat {
     Ndjson,
 }
 
+/// The format in which rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableFormat {
+    /// One line for each row
+    Table,
+    /// One JSON document
+    Json,
+}
+
 /// The error for arguments that clap cannot check.
 pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
     kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)

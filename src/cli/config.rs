@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kv::store::Result;
 use serde::Serialize;
 
+use super::arguments::TableFormat;
 use super::settings::{Setting, Settings};
 use super::{connect, output};
 
@@ -19,15 +20,7 @@ pub(super) enum Config {
 pub(super) struct Show {
     /// A table for people, or JSON for programs
     #[arg(long, default_value = "table")]
-    output: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// One line for each setting
-    Table,
-    /// One JSON object
-    Json,
+    output: TableFormat,
 }
 
 /// The settings in the form in which they are printed.
@@ -55,8 +48,8 @@ impl Config {
         let files = &settings.files;
         let view = SettingsView { settings: views(settings), profiles: files.names(), files: &files.read };
         match output {
-            Format::Json => output::print_document(&view),
-            Format::Table => {
+            TableFormat::Json => output::print_document(&view),
+            TableFormat::Table => {
                 let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
                 let row = |view: &SettingView| [view.name.to_owned(), text(&view.value), text(&view.from)];
                 output::print_table(["SETTING", "VALUE", "FROM"], view.settings.iter().map(row))?;

@@ -6,10 +6,11 @@ mod report;
 mod settings;
 mod store;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kv::store::Result;
 use serde::Serialize;
 
+use super::arguments::TableFormat;
 use super::settings::Settings;
 use super::{exit_code, output};
 
@@ -22,19 +23,11 @@ daemon and changes nothing.";
 pub(super) struct Doctor {
     /// A table for people, or JSON for programs
     #[arg(long, default_value = "table")]
-    output: Format,
+    output: TableFormat,
     /// Print what a report of a fault needs: the findings, the settings, the status and the end of the log, without passwords,
     /// keys and values
     #[arg(long, conflicts_with = "output")]
     report: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// One line for each finding
-    Table,
-    /// One JSON array
-    Json,
 }
 
 /// What was found about one thing.
@@ -92,8 +85,8 @@ impl Doctor {
             output::print_line(&report::text(&findings, settings.as_ref().ok()).await)?;
         } else {
             match self.output {
-                Format::Json => output::print_document(&findings)?,
-                Format::Table => {
+                TableFormat::Json => output::print_document(&findings)?,
+                TableFormat::Table => {
                     output::print_table(["VERDICT", "ABOUT", "FINDING"], lines(&findings).into_iter())?
                 }
             }

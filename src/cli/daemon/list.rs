@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::future::join_all;
 use kv::client::{Client, Target};
 use kv::limits;
@@ -11,21 +11,14 @@ use kv::protocol::{Hello, Status};
 use kv::store::{Address, Code, EngineKind, Error, Result};
 use serde::Serialize;
 
+use super::super::arguments::TableFormat;
 use super::{check_unmanaged, followers_note, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// A table for people, or JSON for programs
     #[arg(long, default_value = "table")]
-    output: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// One line for each daemon
-    Table,
-    /// One JSON array
-    Json,
+    output: TableFormat,
 }
 
 /// A daemon with the status that it told; none when it did not answer.
@@ -119,12 +112,12 @@ impl List {
         let asked = QueriedDaemon::all().await;
         let views: Vec<DaemonView> = asked.iter().map(QueriedDaemon::view).collect();
         match self.output {
-            Format::Json => output::print_document(&views),
-            Format::Table if views.is_empty() => {
+            TableFormat::Json => output::print_document(&views),
+            TableFormat::Table if views.is_empty() => {
                 output::note("no daemon runs");
                 Ok(())
             }
-            Format::Table => output::print_table(
+            TableFormat::Table => output::print_table(
                 ["STORE", "PID", "VERSION", "UPTIME", "CLIENTS", "SOCKET"],
                 views.iter().map(row),
             ),

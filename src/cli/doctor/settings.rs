@@ -32,11 +32,7 @@ pub(super) fn findings(settings: &Result<Settings>) -> Vec<Finding> {
     };
     findings.push(Finding::ok(
         ABOUT,
-        format!(
-            "the store is {} {address}, as said by {}",
-            address.kind().as_str(),
-            settings.connection.origin
-        ),
+        format!("the store is {} {address} ({})", address.kind().as_str(), settings.connection.origin),
     ));
     let has_password = address.connection() != address.to_string();
     if has_password {
