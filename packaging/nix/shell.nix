@@ -14,7 +14,9 @@
   jq,
   netcat-openbsd,
   nmap,
+  nodejs,
   openssl,
+  perl,
   pgbouncer,
   postgresql,
   procps,
@@ -44,7 +46,9 @@ mkShell {
     jq
     netcat-openbsd
     nmap
+    nodejs
     openssl
+    perl
     procps
     python3
     socat

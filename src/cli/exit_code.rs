@@ -39,16 +39,29 @@ mod tests {
         }
     }
 
+    /// docs/protocol.md has a table: code, cause, `retry`, `maybe`, members, exit code.
     #[test]
-    fn every_code_has_its_number() {
-        let numbers: Vec<String> =
-            Code::ALL.iter().map(|&code| format!("{code} {}", of(&Error::new(code, "")))).collect();
-        assert_eq!(
-            numbers.join(", "),
-            "parse_error 1, bad_request 2, unknown_op 2, unknown_field 2, too_large 1, not_initialized 6, \
-             not_found 3, version_mismatch 4, patch_failed 4, fenced 4, locked 5, not_owner 5, trimmed 7, future 7, \
-             epoch_changed 7, consumer_busy 5, busy 6, timeout 6, cancelled 1, read_only 6, store_full 6, \
-             too_many_connections 6, unavailable 6, unsupported 1, internal 1"
-        );
+    fn the_catalogue_of_the_protocol_is_true_of_every_code() {
+        let catalogue = include_str!("../../docs/protocol.md").split("## Error codes").nth(1).unwrap();
+        let rows = catalogue.lines().filter(|line| line.starts_with("| `"));
+        let told: Vec<String> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+                let [code, cause, retry, _, _, exit] = cells[..] else { panic!("{row}") };
+                assert!(!cause.is_empty(), "{row}");
+                format!("{code} {retry} {exit}")
+            })
+            .collect();
+        let expected = Code::ALL.iter().map(|&code| {
+            let error = Error::new(code, "");
+            let retry = match code {
+                // Whether it helps depends on what is unavailable.
+                Code::Unavailable => "mostly",
+                _ if error.retry => "yes",
+                _ => "no",
+            };
+            format!("`{code}` {retry} {}", of(&error))
+        });
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
 }

@@ -5,6 +5,7 @@
 
 mod backup;
 mod cli;
+mod clients;
 mod commands;
 mod conformance;
 mod connection;
@@ -14,6 +15,7 @@ mod doctor;
 mod faults;
 mod fuzz;
 mod help;
+mod links;
 mod model;
 mod once_golden;
 mod packages;

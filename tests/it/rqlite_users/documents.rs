@@ -20,3 +20,8 @@ fn the_readme_shows_what_happens() {
 fn the_protocol_document_shows_what_happens() {
     run_on_rqlite(include_str!("../../../docs/protocol.md"));
 }
+
+#[test]
+fn the_document_of_the_semantics_shows_what_happens() {
+    run_on_rqlite(include_str!("../../../docs/semantics.md"));
+}
