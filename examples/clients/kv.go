@@ -5,13 +5,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"log"
 	"net"
 	"os"
 	"os/exec"
 	"time"
 )
 
-type fields map[string]any
 type message struct { // A reply, an event, a record or an error: each has some of these members.
 	Code, Message, Event, Action, Key, Epoch string
 	Seq, Version                             int
@@ -19,10 +19,8 @@ type message struct { // A reply, an event, a record or an error: each has some 
 	Value                                    json.RawMessage
 	Record, Error                            *message
 }
-
-// send sends a request to the daemon of the store, and returns a function that receives its reply, then its events.
-func send(request fields) func() message {
-	// `kv socket` finds the daemon, or starts it.
+func send(request map[string]any) func() message {
+	// Sends a request to the daemon, which `kv socket` finds or starts. The returned function receives the reply, then events.
 	path, _ := exec.Command("sh", "-c", `printf %s "${KV_SOCKET:-$(kv socket)}"`).Output()
 	kv, err := net.Dial("unix", string(path))
 	if err == nil {
@@ -36,29 +34,25 @@ func send(request fields) func() message {
 		return m
 	}
 }
-
 func increment(key string) message {
 	for {
-		old, value := send(fields{"op": "get", "key": key})(), 0
+		old, value := send(map[string]any{"op": "get", "key": key})(), 0
 		json.Unmarshal(old.Value, &value) // An absent key has no value, and version 0: only if it is still absent.
-		reply := send(fields{"op": "put", "key": key, "value": value + 1, "version": old.Version})()
+		reply := send(map[string]any{"op": "put", "key": key, "value": value + 1, "version": old.Version})()
 		if reply.Error == nil || reply.Error.Code != "version_mismatch" {
 			reply.Value = json.RawMessage(fmt.Sprint(value + 1))
 			return reply
 		}
 	}
 }
-
-// follow prints the changes after a seq, each once and in order, from one daemon after the other.
 func follow(prefix, after string) message {
-	request := fields{"op": "subscribe", "prefix": prefix, "after": json.RawMessage(cmp.Or(after, `"now"`))}
-	for {
+	// Prints the changes after a seq, each once and in order, from one daemon after the other.
+	request := map[string]any{"op": "subscribe", "prefix": prefix, "after": json.RawMessage(cmp.Or(after, `"now"`))}
+	var m message
+	for m.Error == nil || (request["epoch"] != nil && m.Error.Retry) {
 		receive := send(request)
-		m := receive()
-		for ; m.Error == nil; m = receive() {
-			if m.Event == "" { // The reply to the request.
-				request["epoch"] = m.Epoch
-			}
+		for m = receive(); m.Error == nil; m = receive() {
+			request["epoch"] = cmp.Or(m.Epoch, fmt.Sprint(request["epoch"])) // The reply has it, which comes first.
 			if m.Event == "change" || m.Event == "progress" || after == "" {
 				request["after"], after = m.Seq, "known"
 			}
@@ -66,24 +60,20 @@ func follow(prefix, after string) message {
 				fmt.Println(m.Seq, m.Action, m.Record.Key)
 			}
 		}
-		if request["epoch"] == nil || !m.Error.Retry {
-			return m // It never began, or cannot go on.
-		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	return m // It never began, or cannot go on.
 }
-
 func main() {
 	command, key, word := os.Args[1], os.Args[2], append(os.Args, "")[3]
 	reply := map[string]func() message{
-		"put":       func() message { return send(fields{"op": "put", "key": key, "value": json.RawMessage(word)})() },
-		"get":       func() message { return send(fields{"op": "get", "key": key})() },
+		"put":       func() message { return send(map[string]any{"op": "put", "key": key, "value": json.RawMessage(word)})() },
+		"get":       func() message { return send(map[string]any{"op": "get", "key": key})() },
 		"increment": func() message { return increment(key) },
 		"follow":    func() message { return follow(key, word) },
 	}[command]()
 	if reply.Error != nil {
-		fmt.Fprintf(os.Stderr, "kv.go: %s (%s)\n", reply.Error.Message, reply.Error.Code)
-		os.Exit(1)
+		log.New(os.Stderr, "kv.go: ", 0).Fatalf("%s (%s)", reply.Error.Message, reply.Error.Code)
 	}
 	fmt.Println(cmp.Or(string(reply.Value), fmt.Sprint(reply.Version)))
 }

@@ -3,7 +3,6 @@
 import { execFileSync } from "node:child_process";
 import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-
 class KvError extends Error {
   constructor({ code, message, retry = false }) {
     super(`${message} (${code})`);
@@ -18,7 +17,6 @@ class Kv {
     this.socket = net.createConnection(path).setEncoding("utf8");
     this.messages = this.#read();
   }
-
   async *#read() {
     let rest = ""; // What has no newline yet; at the end of the connection it was cut off.
     for await (const chunk of this.socket) {
@@ -28,14 +26,12 @@ class Kv {
     }
     throw new Error("the daemon went away");
   }
-
   async call(op, fields) {
     this.socket.write(JSON.stringify({ op, ...fields }) + "\n");
     const { value: reply } = await this.messages.next();
     if (!reply.ok) throw new KvError(reply.error);
     return reply;
   }
-
   async increment(key) {
     for (;;) {
       const { records: [{ value, version } = { value: 0, version: 0 }] } = await this.call("get", { keys: [key] });

@@ -4,7 +4,6 @@ use v5.28;
 use warnings;
 use IO::Socket::UNIX;
 use JSON::PP;
-
 my $json   = JSON::PP->new->utf8->canonical->allow_nonref;
 my $absent = {version => 0, value => 0};    # Version 0: only if the key is still absent.
 
