@@ -19,6 +19,7 @@ type message struct { // A reply, an event, a record or an error: each has some 
 	Value                                    json.RawMessage
 	Record, Error                            *message
 }
+
 func send(request map[string]any) func() message {
 	// Sends a request to the daemon, which `kv socket` finds or starts. The returned function receives the reply, then events.
 	path, _ := exec.Command("sh", "-c", `printf %s "${KV_SOCKET:-$(kv socket)}"`).Output()
@@ -45,8 +46,7 @@ func increment(key string) message {
 		}
 	}
 }
-func follow(prefix, after string) message {
-	// Prints the changes after a seq, each once and in order, from one daemon after the other.
+func follow(prefix, after string) message { // Prints the changes after a seq, from one daemon after the other.
 	request := map[string]any{"op": "subscribe", "prefix": prefix, "after": json.RawMessage(cmp.Or(after, `"now"`))}
 	var m message
 	for m.Error == nil || (request["epoch"] != nil && m.Error.Retry) {
