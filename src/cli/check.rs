@@ -39,7 +39,11 @@ impl Check {
         match work.await? {
             Completion::Interrupted(code) => Ok(code),
             Completion::Finished(Checked { records, changes, findings }) => {
-                let looked_at = format!("{records} records and {changes} changes were looked at");
+                let looked_at = format!(
+                    "{} and {} were looked at",
+                    output::counted(records, "record", "records"),
+                    output::counted(changes, "change", "changes")
+                );
                 output::note(&match findings {
                     0 => format!("{looked_at}: the store is sound"),
                     1 => format!("{looked_at}: 1 finding"),

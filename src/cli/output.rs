@@ -242,6 +242,13 @@ pub(super) fn note(text: &str) {
     let _ = anstream::stderr().write_all((lines.join("\n") + "\n").as_bytes());
 }
 
+/// A number with its noun: `1 record`, `2 records`.
+pub(super) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A line in which each control character is escaped.
 pub(super) fn escaped(line: &str) -> String {
     let mut told = String::with_capacity(line.len());
     for character in line.chars() {

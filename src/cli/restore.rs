@@ -59,7 +59,10 @@ async fn put_in_place(store: &connect::OpenStore, staged: Staged, name: &str) ->
     if let Some(schema) = schema_before {
         output::note(&format!("the backup had schema {schema}: it was brought up to date"));
     }
-    output::note(&format!("restored from {name}: {records} records, up to change {seq}"));
+    output::note(&format!(
+        "restored from {name}: {}, up to change {seq}",
+        output::counted(records, "record", "records")
+    ));
     if let Some(replaced) = replaced {
         output::note(&format!("the store of before is kept beside it as {replaced}"));
     }

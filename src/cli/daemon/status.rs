@@ -87,9 +87,9 @@ fn text(status: &Status, client: &Client, before: Option<&Status>) -> String {
             "clients",
             &format!(
                 "{} of {}; {} waiting",
-                counted(status.connections, "connection", "connections"),
-                counted(status.processes.len(), "process", "processes"),
-                counted(requests.waiting, "request is", "requests are"),
+                output::counted(status.connections, "connection", "connections"),
+                output::counted(status.processes.len(), "process", "processes"),
+                output::counted(requests.waiting, "request is", "requests are"),
             ),
         ),
         row(
@@ -141,10 +141,6 @@ fn text(status: &Status, client: &Client, before: Option<&Status>) -> String {
 
 fn row(name: &str, value: &str) -> String {
     format!("{name:<14}{}", output::escaped(value)).trim_end().to_owned()
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// How many more there are than before, and in how many seconds.
