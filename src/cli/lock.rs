@@ -72,7 +72,7 @@ pub(super) struct Release {
     owner: String,
 }
 
-/// Acquires a lock. After [`limits::TELL_AFTER`] stderr names the owner that holds it.
+/// Acquires a lock. After [`limits::TELL_AFTER`] stderr names the owner that holds it, or says why nobody can tell.
 pub(super) async fn acquire_within(
     store: &impl Store,
     acquire: LockAcquire,
@@ -80,8 +80,13 @@ pub(super) async fn acquire_within(
 ) -> Result<Grant> {
     let name = acquire.name.clone();
     let waiting = async {
-        let lock = store.lock_status(&name).await.ok()??;
-        Some(format!("waiting for {name}, which {} holds until {}", lock.owner, lock.expires))
+        match store.lock_status(&name).await {
+            Ok(lock) => {
+                let lock = lock?;
+                Some(format!("waiting for {name}, which {} holds until {}", lock.owner, lock.expires))
+            }
+            Err(error) => Some(format!("waiting for {name}: {} ({})", error.message, error.code)),
+        }
     };
     tokio::select! {
         granted = store.lock_acquire_within(acquire, wait) => granted,

@@ -7,7 +7,8 @@ use crate::support::Kv;
 
 /// A directory with the units as they are after an installation below it, with words for `kv daemon install`.
 fn installed(kv: &Kv, words: &str) -> PathBuf {
-    kv.ok(&format!("mkdir image; kv {words} --root image --program \"$(command -v kv)\" 2>/dev/null"));
+    // The tools want a program that is there, and kv one that a service sees: these tests may have been built in /tmp.
+    kv.ok(&format!("mkdir image; kv {words} --root image --program /usr/bin/env 2>/dev/null"));
     kv.directory.path().join("image/etc/systemd")
 }
 
