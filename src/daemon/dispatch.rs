@@ -224,6 +224,32 @@ impl Dispatch {
         }
     }
 
+    /// What this daemon is, and its present state. The store is asked one thing after the other, so that a server needs no
+    /// further connection for it.
+    async fn status(&self) -> Status {
+        let hello = self.hello().await;
+        let head = self.head().await;
+        let servers = self.backend.send(AskServers).await.unwrap_or_else(|_| Err(trouble::ending()));
+        let (subscriptions, slowest_subscriptions) = self.metrics.subscriptions(head.unwrap_or_default());
+        let status = Status {
+            hello,
+            started: self.started.to_string(),
+            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            head,
+            connections: self.clients.connections(),
+            processes: self.clients.processes(),
+            requests: self.metrics.requests(),
+            commits: self.metrics.commits(),
+            subscriptions,
+            slowest_subscriptions,
+            in_flight_bytes: self.memory.small_in_flight_bytes(),
+            large_in_flight: self.memory.large_in_flight(),
+            servers: Vec::new(),
+            warnings: Vec::new(),
+        };
+        status.with_servers(servers)
+    }
+
     /// The seq of the last change; none when there is no store, or it does not answer in time.
     fn head(&self) -> impl Future<Output = Option<u64>> + use<> {
         let asked = self.backend.send(Ask(Request::Read(Read::StreamSeq)));
@@ -255,39 +281,8 @@ impl Dispatch {
                 Box::pin(async move { Ok(Answer::Hello(Box::new(hello.await))) })
             }
             Call::Status => {
-                let hello = self.hello();
-                let connections = self.clients.connections();
-                let processes = self.clients.processes();
-                let in_flight_bytes = self.memory.small_in_flight_bytes();
-                let large_in_flight = self.memory.large_in_flight();
-                let started = self.started.to_string();
-                let uptime = self.began.elapsed();
-                let servers = self.backend.send(AskServers);
-                let head = self.head();
-                let metrics = Arc::clone(&self.metrics);
-                Box::pin(async move {
-                    let (hello, servers, head) = tokio::join!(hello, servers, head);
-                    let servers = servers.unwrap_or_else(|_| Err(trouble::ending()));
-                    let (subscriptions, slowest_subscriptions) =
-                        metrics.subscriptions(head.unwrap_or_default());
-                    let status = Status {
-                        hello,
-                        started,
-                        connections,
-                        processes,
-                        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
-                        head,
-                        requests: metrics.requests(),
-                        commits: metrics.commits(),
-                        subscriptions,
-                        slowest_subscriptions,
-                        in_flight_bytes,
-                        large_in_flight,
-                        servers: Vec::new(),
-                        warnings: Vec::new(),
-                    };
-                    Ok(Answer::Status(Box::new(status.with_servers(servers))))
-                })
+                let dispatch = Arc::clone(self);
+                Box::pin(async move { Ok(Answer::Status(Box::new(dispatch.status().await))) })
             }
             Call::Shutdown => {
                 log::ends("a client asked for it");

@@ -14,9 +14,9 @@ use crate::store::reply::{Server, Servers};
 use crate::store::time::Clock;
 
 /// The version, the address, the clock in milliseconds, and the settings that decide about what a crash costs.
-const TEXT: &str = "select current_setting('server_version'),
-    coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a local socket'),
-    (extract(epoch from clock_timestamp()) * 1000)::bigint,
+const TEXT: &str = "select current_setting('server_version'), \
+    coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a local socket'), \
+    (extract(epoch from clock_timestamp()) * 1000)::bigint, \
     current_setting('fsync'), current_setting('full_page_writes')";
 
 /// Reads what the server tells, with the earliest and the latest time at which it may have read its clock.
