@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::net::UnixListener;
@@ -197,12 +197,23 @@ fn listen(place: &Place) -> io::Result<UnixListener> {
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
-    // Linux gives the new file the mode of the descriptor. Other systems refuse this; there the umask restricts the mode.
-    let _ = rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR);
-    let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let bound = SocketAddrUnix::new(place.socket()).and_then(|address| rustix::net::bind(&socket, &address));
-    rustix::process::umask(umask);
-    bound?;
+    let address = SocketAddrUnix::new(place.socket())?;
+    let own = Mode::RUSR | Mode::WUSR;
+    // Linux gives the new file the mode of the descriptor, less the umask. Other systems refuse this; there only the umask
+    // restricts the mode. It belongs to the whole process: a thread that makes a file meanwhile would get it too.
+    if rustix::fs::fchmod(&socket, own).is_ok() {
+        rustix::net::bind(&socket, &address)?;
+        let made = rustix::fs::lstat(place.socket())?;
+        if Mode::from_raw_mode(made.st_mode) != own && FileType::from_raw_mode(made.st_mode).is_socket() {
+            // The umask took away what the owner needs.
+            rustix::fs::chmod(place.socket(), own)?;
+        }
+    } else {
+        let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        let bound = rustix::net::bind(&socket, &address);
+        rustix::process::umask(umask);
+        bound?;
+    }
     place.let_group_in()?;
     rustix::net::listen(&socket, i32::try_from(limits::CONNECTIONS).unwrap_or(i32::MAX))?;
     UnixListener::from_std(socket.into())
