@@ -52,29 +52,21 @@ pub(super) enum Daemon {
 
 impl Daemon {
     pub(super) fn run(self, arguments: &StoreArguments) -> Result<()> {
+        // Not all need a store: what a spawned daemon needs comes by the handover.
+        let settings = || Settings::resolve(arguments);
         match self {
-            // Everything that these need comes by the handover.
             Daemon::Run(run) if run.is_launched() => serve::as_spawned(),
             Daemon::Run(run) if run.is_spawned() => serve::launch(),
+            Daemon::Run(run) => serve::in_foreground(&settings()?, run),
+            Daemon::Start => connect::block_on(start(&settings()?)),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
+            Daemon::Stop { all: false } => connect::block_on(stop(&settings()?)),
+            Daemon::Restart => connect::block_on(restart(&settings()?)),
+            Daemon::Status(status) => connect::block_on(status.run(&settings()?)),
+            Daemon::Metrics => connect::block_on(metrics::run(&settings()?)),
             Daemon::List(list) => connect::block_on(list.run()),
-            Daemon::Uninstall(uninstall) => uninstall.run(),
-            command => command.run_on(&Settings::resolve(arguments)?),
-        }
-    }
-
-    /// Runs a command on the daemon of one store.
-    fn run_on(self, settings: &Settings) -> Result<()> {
-        match self {
-            Daemon::Run(run) => serve::in_foreground(settings, run),
-            Daemon::Start => connect::block_on(start(settings)),
-            Daemon::Stop { .. } => connect::block_on(stop(settings)),
-            Daemon::Restart => connect::block_on(restart(settings)),
-            Daemon::Status(status) => connect::block_on(status.run(settings)),
-            Daemon::Metrics => connect::block_on(metrics::run(settings)),
-            Daemon::Logs(logs) => connect::block_on(logs.run(settings)),
-            Daemon::Install(install) => install.run(settings),
-            Daemon::List(list) => connect::block_on(list.run()),
+            Daemon::Logs(logs) => connect::block_on(logs.run(&settings()?)),
+            Daemon::Install(install) => install.run(&settings()?),
             Daemon::Uninstall(uninstall) => uninstall.run(),
         }
     }

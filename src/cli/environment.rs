@@ -36,7 +36,7 @@ impl Environment {
             set("KV_TYPE", address.kind().as_str().into());
             let connection = address.connection();
             // A process shows its environment to every other one of its user, and passes it on to what it starts.
-            if connection == address.to_string() {
+            if !address.has_password() {
                 set("KV_CONNECTION", connection.into());
             } else {
                 let (file, path) = secret_file(&connection).map_err(|error| {

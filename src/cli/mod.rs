@@ -159,8 +159,7 @@ pub(crate) fn run() -> u8 {
             return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
         }
     };
-    let outcome = dispatch(arguments);
-    match outcome {
+    match dispatch(arguments) {
         Ok(code) => code,
         Err(error) => {
             output::print_error(&error);

@@ -134,18 +134,16 @@ impl Metrics {
     /// The number of subscriptions, and the first [`limits::SUBSCRIPTIONS_TOLD`] of those that are farthest behind the head.
     pub(super) fn subscriptions(&self, head: u64) -> (usize, Vec<SubscriptionStatus>) {
         let registry = locked(&self.subscriptions);
-        let told = |entry: &Entry| {
-            let seq = entry.position.load(Ordering::Relaxed);
+        let mut all: Vec<(u64, &Entry)> =
+            registry.entries.values().map(|entry| (entry.position.load(Ordering::Relaxed), entry)).collect();
+        // Stable: of two at the same position the older one comes first.
+        all.sort_by_key(|(seq, _)| *seq);
+        let told = |&(seq, entry): &(u64, &Entry)| {
             let Subscribe { prefix, record_type, consumer, .. } = entry.subscribe.clone();
             let lag = head.saturating_sub(seq);
             SubscriptionStatus { process: entry.process, prefix, record_type, consumer, seq, lag }
         };
-        let mut all: Vec<_> = registry.entries.values().map(told).collect();
-        let count = all.len();
-        // Stable: of two with the same lag the older one comes first.
-        all.sort_by_key(|subscription| std::cmp::Reverse(subscription.lag));
-        all.truncate(limits::SUBSCRIPTIONS_TOLD);
-        (count, all)
+        (all.len(), all.iter().take(limits::SUBSCRIPTIONS_TOLD).map(told).collect())
     }
 }
 

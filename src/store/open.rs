@@ -184,6 +184,12 @@ impl Address {
         self.place.connection()
     }
 
+    /// Whether the connection string has a password: the only thing that `Display` leaves out.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.connection() != self.to_string()
+    }
+
     /// What makes two addresses the same store, for the name of its daemon's socket.
     #[must_use]
     pub fn identity(&self) -> String {

@@ -291,6 +291,15 @@ pub struct Servers {
     pub warnings: Vec<String>,
 }
 
+impl Servers {
+    /// By how much a clock is ahead that showed `server_ms` at some moment between two times of this machine, as far as that
+    /// tells: 0 when it may have shown the same time. All are in milliseconds since 1970 UTC.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    pub(crate) fn clock_ahead_ms(server_ms: i64, asked_ms: i64, answered_ms: i64) -> i64 {
+        if server_ms < asked_ms { server_ms - asked_ms } else { (server_ms - answered_ms).max(0) }
+    }
+}
+
 /// One of the servers of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use kv::client::{Client, Target};
 use kv::limits;
 use kv::meeting::discovery::{self, LiveDaemon};
@@ -26,8 +27,10 @@ pub(super) async fn findings(settings: &Settings) -> Vec<Finding> {
     let own = connect::address(settings).ok();
     let daemons = discovery::daemons();
     findings.extend(left());
-    for daemon in &daemons {
-        match hello(daemon).await {
+    // Together, so that those that do not answer are waited for once.
+    let hellos = join_all(daemons.iter().map(hello)).await;
+    for (daemon, hello) in daemons.iter().zip(hellos) {
+        match hello {
             Some(hello) => {
                 let serves = own
                     .as_ref()

@@ -34,8 +34,7 @@ pub(super) fn findings(settings: &Result<Settings>) -> Vec<Finding> {
         ABOUT,
         format!("the store is {} {address} ({})", address.kind().as_str(), settings.connection.origin),
     ));
-    let has_password = address.connection() != address.to_string();
-    if has_password {
+    if address.has_password() {
         let file = settings.connection_file.as_ref().map(|file| file.value.as_path());
         let profile = match &settings.connection.origin {
             Origin::Profile { file, .. } => Some(file.as_path()),

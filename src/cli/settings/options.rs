@@ -41,16 +41,21 @@ impl Options {
 
     /// What the variables say.
     pub(super) fn of_environment() -> Result<Options> {
-        let mut words = Vec::new();
-        for name in Options::names() {
-            let variable_name = Options::variable_of(&name);
-            let Some(value) = variable(&variable_name) else { continue };
-            let option = word(&name, &value);
-            // Alone, so that the error names the variable.
-            parse(vec![option.clone()], &variable_name)?;
-            words.push(option);
-        }
-        Ok(Options { values: parse(words, "the environment")?, origin: Origin::Environment })
+        let set: Vec<(String, OsString)> = Options::names()
+            .iter()
+            .filter_map(|name| {
+                let variable_name = Options::variable_of(name);
+                let word = word(name, &variable(&variable_name)?);
+                Some((variable_name, word))
+            })
+            .collect();
+        let values = parse(set.iter().map(|(_, word)| word.clone()).collect(), "the environment");
+        let values = values.map_err(|error| {
+            // Each alone, so that the error names the variable.
+            let refused = |(name, word): &(String, OsString)| parse(vec![word.clone()], name).err();
+            set.iter().find_map(refused).unwrap_or(error)
+        })?;
+        Ok(Options { values, origin: Origin::Environment })
     }
 
     /// What a profile says.

@@ -19,7 +19,7 @@ const TEXT: &str = "select current_setting('server_version'), \
     (extract(epoch from clock_timestamp()) * 1000)::bigint, \
     current_setting('fsync'), current_setting('full_page_writes')";
 
-/// Reads what the server tells, with the earliest and the latest time at which it may have read its clock.
+/// Reads what the server tells.
 struct Look;
 
 #[async_trait]
@@ -56,8 +56,7 @@ impl Read for Look {
             applied_index: None,
             error: None,
         };
-        let clock_ahead_ms =
-            if server_ms < begun_ms { server_ms - begun_ms } else { (server_ms - ended_ms).max(0) };
+        let clock_ahead_ms = Servers::clock_ahead_ms(server_ms, begun_ms, ended_ms);
         Ok((Servers { servers: vec![server], clock_ahead_ms, warnings }, After::Kept))
     }
 }

@@ -11,6 +11,7 @@ use super::http::{Kind, of_sending, of_status, with_login};
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::reply::{Server, Servers};
+use crate::store::time::Clock;
 
 /// The answer of `/nodes?ver=2` (<https://rqlite.io/docs/guides/monitoring-rqlite/>).
 #[derive(Deserialize)]
@@ -104,14 +105,14 @@ impl Core {
 
     /// By how much the clock of the leader is ahead of that of this machine, as far as the time of the request allows to tell.
     async fn clock_ahead_ms(&self) -> Result<i64> {
-        let begun_ms = crate::store::time::Clock::System.now_ms();
+        let begun_ms = Clock::System.now_ms();
         let reading = tokio::time::timeout(limits::RQLITE_STATUS_TIMEOUT, self.now_ms_of_leader());
         let leader_ms = reading.await.map_err(|_| Error {
             retry: true,
             ..Error::new(Code::Unavailable, "the leader does not answer")
         })??;
-        let ended_ms = crate::store::time::Clock::System.now_ms();
-        Ok(if leader_ms < begun_ms { leader_ms - begun_ms } else { (leader_ms - ended_ms).max(0) })
+        let ended_ms = Clock::System.now_ms();
+        Ok(Servers::clock_ahead_ms(leader_ms, begun_ms, ended_ms))
     }
 }
 
