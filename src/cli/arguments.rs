@@ -70,6 +70,23 @@ pub(super) struct StoreArguments {
     /// What a daemon that is started writes into its log (default: info, or what RUST_LOG says)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<LogLevel>,
+    /// When to print colours: auto is on a terminal, unless NO_COLOR is set (default: auto)
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<ColorMode>,
+    /// Program that shows long listings on a terminal (default: what PAGER says, or less -FRX)
+    #[arg(long, global = true, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(super) pager: Option<String>,
+    /// Print on the terminal itself
+    #[arg(long, global = true, conflicts_with = "pager")]
+    pub(super) no_pager: bool,
+}
+
+/// When colours are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorMode {
+    Auto,
+    Always,
+    Never,
 }
 
 /// How much a daemon logs.
@@ -156,32 +173,7 @@ impl KeyArguments {
     }
 }
 
-/// The format in which items are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ListFormat {
-    /// One JSON array
-    Json,
-    /// One record per line
-    Ndjson,
-}
-
-/// The format in which rows are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum TableFormat {
-    /// One line for each row
-    Table,
-    /// One JSON document
-    Json,
-}
-
 /// The error for arguments that clap cannot check.
 pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
     kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)
-}
-
-/// Reads an OFFSET, a LIMIT or another number, which may be negative.
-pub(super) fn number(what: &str, word: Option<&String>, default: i64) -> kv::store::Result<i64> {
-    word.map_or(Ok(default), |word| {
-        word.parse().map_err(|_| usage(&format!("{what} is a number, not {word:?}"), "see kv help"))
-    })
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod backup;
+mod batch;
 mod benchmark;
 mod check;
 mod child;
@@ -19,14 +20,17 @@ mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
+mod format;
 mod get;
 mod help;
 mod list;
+mod listing;
 mod lock;
 mod lock_run;
 mod logs;
 mod manual;
 mod mutate;
+mod number;
 mod output;
 mod patch;
 mod progress;
@@ -36,6 +40,7 @@ mod rpc;
 mod settings;
 mod signals;
 mod stream;
+mod stream_get;
 mod watch;
 mod witness;
 
@@ -202,6 +207,7 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
+            output::use_color(settings.color.value);
             match command {
                 Command::Config(command) => command.run(&settings).map(ok),
                 command => connect::block_on(execute(command, &settings)),
@@ -262,19 +268,19 @@ fn protocol(schema: bool) -> Result<()> {
 async fn read(command: Command, store: &impl Store, settings: &Settings) -> Result<u8> {
     let done = match command {
         Command::Watch(command) => return command.run(store, Environment::new(settings)?).await,
-        Command::Consumer(command) => return command.run(store, Environment::new(settings)?).await,
-        Command::Lock(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Consumer(command) => return command.run(store, settings).await,
+        Command::Lock(command) => return command.run(store, settings).await,
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store exists already" });
             Ok(())
         }
-        Command::Get(command) => command.run(store).await,
-        Command::List(command) => command.run(store).await,
+        Command::Get(command) => command.run(store, settings).await,
+        Command::List(command) => command.run(store, settings).await,
         Command::Count(command) => command.run(store).await,
         Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
-        Command::Stream(command) => command.run(store).await,
+        Command::Stream(command) => command.run(store, settings).await,
         Command::Put(_)
         | Command::Patch(_)
         | Command::Mutate(_)

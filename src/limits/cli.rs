@@ -35,3 +35,12 @@ pub const COMPLETION_NAMES: usize = 200;
 
 /// The widest line of help, in columns: longer ones are hard to read.
 pub const HELP_COLUMNS: usize = 110;
+
+/// The least columns of a text in a table: a narrower terminal is shown fewer columns instead.
+pub const TABLE_SHARE_COLUMNS: usize = 12;
+
+/// The columns of a terminal that does not tell how many it has: those of most.
+pub const TERMINAL_COLUMNS: usize = 80;
+
+/// The most missing keys that a message names; behind them it tells how many there are.
+pub const MISSING_KEYS_NAMED: usize = 10;
