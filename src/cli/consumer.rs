@@ -61,6 +61,7 @@ pub(super) struct Commit {
     /// Consumer
     name: String,
     /// The last seq that was dealt with
+    #[arg(value_parser = number::count)]
     seq: u64,
 }
 

@@ -1,12 +1,17 @@
-//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`.
+//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`, and seconds without a unit.
 
 use std::time::Duration;
 
 use kv::limits;
 
-/// Reads a duration in the notation of Go.
+use super::number;
+
+/// Reads a duration in the notation of Go, or a whole number of seconds.
 fn any(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
+    if let Ok(seconds) = number::count(text) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let form = |_| format!("{text:?} is not a duration: write 10 (seconds), 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
@@ -19,13 +24,9 @@ pub(super) fn lock(text: &str) -> std::result::Result<Duration, String> {
 
 /// Reads the duration of a wait; 0 = do not wait.
 pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
-    match text {
-        "0" => Ok(Duration::ZERO),
-        _ => any(text).and_then(|wait| {
-            let longest = Duration::from_millis(limits::TIMEOUT_MS);
-            if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
-        }),
-    }
+    let wait = any(text)?;
+    let longest = Duration::from_millis(limits::TIMEOUT_MS);
+    if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
 }
 
 /// Reads a pause between two looks.
@@ -34,12 +35,8 @@ pub(super) fn pause(text: &str) -> std::result::Result<Duration, String> {
     if pause >= limits::STATUS_PAUSE_MIN { Ok(pause) } else { Err("a pause is at least 100ms".to_owned()) }
 }
 
-/// Reads the idle time of a daemon, where a number without a unit is in seconds; 0 = for ever. A part of a second counts
-/// as a whole one.
+/// Reads the idle time of a daemon; 0 = for ever. A part of a second counts as a whole one.
 pub(super) fn idle_timeout(text: &str) -> std::result::Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
     let duration = any(text)?;
     let is_partial = duration.subsec_nanos() > 0;
     Ok(Duration::from_secs(duration.as_secs().saturating_add(u64::from(is_partial))))
@@ -62,17 +59,23 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_writes_them() {
-        for (text, expected_ms) in
-            [("10m", 600_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("500ms", 500), ("1m0.5s", 60_500)]
-        {
+        for (text, expected_ms) in [
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("500ms", 500),
+            ("1m0.5s", 60_500),
+            ("5", 5_000),
+            ("1_000", 1_000_000),
+        ] {
             assert_eq!(lock(text), Ok(Duration::from_millis(expected_ms)), "{text}");
         }
-        for text in ["", "10", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
+        for text in ["", "-5", "0", "1.5", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
             assert!(lock(text).is_err(), "{text}");
         }
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert_eq!(wait("0s"), Ok(Duration::ZERO));
-        assert!(wait("-1s").is_err() && wait("25h").is_err());
+        assert!(wait("-1s").is_err() && wait("25h").is_err() && wait("90000").is_err());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
 
 use super::WriteCommand;
 use super::arguments::GuardArguments;
-use super::output;
 use super::settings::Settings;
 use super::stream_get::Get;
+use super::{number, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Stream {
@@ -28,7 +28,7 @@ enum StreamCommand {
 #[derive(Debug, Args)]
 struct Trim {
     /// The last change to remove; 0 = none
-    #[arg(required_unless_present = "all", allow_negative_numbers = true)]
+    #[arg(required_unless_present = "all", allow_negative_numbers = true, value_parser = number::count)]
     seq: Option<u64>,
     /// Remove every change
     #[arg(long, conflicts_with = "seq")]

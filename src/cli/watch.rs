@@ -64,12 +64,16 @@ pub(super) fn start(text: &str) -> std::result::Result<Start, String> {
 impl Watch {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let Watch { prefix, of_type, after, printing } = self;
+        let seen = if let Start::After(seq) = after { Some(seq) } else { None };
         let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
         let mut sink = Sink::new(printing, environment).await?;
         let mut subscription = tokio::select! {
             begun = store.subscribe(wanted) => begun?,
             signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
         };
+        if output::is_terminal() {
+            output::note(&format!("watching from seq {}", seen.unwrap_or(subscription.seq()) + 1));
+        }
         for done in 1.. {
             let change = loop {
                 tokio::select! {
