@@ -196,6 +196,11 @@ impl KeyArguments {
     }
 }
 
+/// A value of an option as it is written on the command line.
+pub(super) fn spelled(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
 /// The error for arguments that clap cannot check.
 pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
     kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)

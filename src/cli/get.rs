@@ -4,7 +4,7 @@ use clap::Args;
 use kv::protocol::RecordBody;
 use kv::store::{Code, Error, Result, Selector, Store};
 
-use super::arguments::usage;
+use super::arguments::{spelled, usage};
 use super::batch::Batch;
 use super::format::OutputFormat;
 use super::list::Records;
@@ -91,7 +91,7 @@ impl Get {
         let records = Records {
             window: self.listing.window(page)?,
             printer: self.listing.printer(self.output, settings)?,
-            rest: Rest::of("get", named).option("--output", self.output.map(OutputFormat::name)),
+            rest: Rest::of("get", named).option("--output", self.output.as_ref().map(spelled).as_deref()),
             selector,
         };
         records.show(store, self.listing, settings).await
@@ -140,7 +140,7 @@ impl Get {
             if let Some(last) = batch.last().filter(|_| !self.listing.count) {
                 let words = [&["batch"], keys].concat();
                 let rest = Rest::of("get", &words).flag("--all-or-fail", self.all_or_fail);
-                let rest = rest.option("--output", self.output.map(OutputFormat::name));
+                let rest = rest.option("--output", self.output.as_ref().map(spelled).as_deref());
                 rest.after(last, &self.listing).tell(settings);
             }
             batch.tell_missing(self.all_or_fail)?;

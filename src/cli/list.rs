@@ -3,6 +3,7 @@
 use clap::Args;
 use kv::store::{self, Page, Result, Selector, Store};
 
+use super::arguments::spelled;
 use super::format::OutputFormat;
 use super::listing::{ListingArguments, Rest, Window};
 use super::number;
@@ -38,7 +39,7 @@ impl List {
         let records = Records {
             window: self.listing.window(page)?,
             printer: self.listing.printer(self.output, settings)?,
-            rest: Rest::of("list", named).option("--output", self.output.map(OutputFormat::name)),
+            rest: Rest::of("list", named).option("--output", self.output.as_ref().map(spelled).as_deref()),
             selector,
         };
         records.show(store, self.listing, settings).await

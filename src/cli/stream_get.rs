@@ -3,7 +3,7 @@
 use clap::Args;
 use kv::store::{self, Result, Store};
 
-use super::arguments::usage;
+use super::arguments::{spelled, usage};
 use super::format::OutputFormat;
 use super::list::FORMATS;
 use super::listing::{ListingArguments, Rest, Window};
@@ -52,7 +52,7 @@ impl Get {
         });
         let mut last = None;
         let reader = self.listing.show(&printer, async || {
-            let Some(query) = request.take().filter(|_| !window.is_full()) else { return Ok(None) };
+            let Some(query) = request.take().filter(|_| !window.has_more) else { return Ok(None) };
             let page = store.changes(query.clone()).await?;
             request = query.after_page(&page);
             let changes = window.cut(page.changes);
@@ -64,7 +64,7 @@ impl Get {
             let rest = Rest::of("stream get", &[])
                 .option("--prefix", self.prefix.as_deref())
                 .option("--of-type", self.of_type.as_deref())
-                .option("--output", self.output.map(OutputFormat::name));
+                .option("--output", self.output.as_ref().map(spelled).as_deref());
             rest.after(&last.to_string(), &self.listing).tell(settings);
         }
         Ok(())
