@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum, ValueHint};
-use kv::store::{Fence, Write};
+use kv::store::{Fence, Filter, Write};
 
 /// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
 #[derive(Clone)]
@@ -153,6 +153,24 @@ impl KeyArguments {
     pub(super) fn key(&self) -> String {
         // clap ensures that exactly one of them is given.
         self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default()
+    }
+}
+
+/// Which changes of the stream are wanted.
+#[derive(Debug, Args)]
+pub(super) struct FilterArguments {
+    /// Only changes of keys that start with this
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// Only changes of records of this type
+    #[arg(long = "of-type", value_name = "TYPE")]
+    of_type: Option<String>,
+}
+
+impl FilterArguments {
+    /// The filter, for this key or for any.
+    pub(super) fn filter(self, key: Option<String>) -> Filter {
+        Filter { key, prefix: self.prefix, record_type: self.of_type }
     }
 }
 

@@ -7,7 +7,7 @@ use kv::store::{
     Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
 };
 
-use super::arguments::{ListFormat, number};
+use super::arguments::{FilterArguments, ListFormat, number};
 use super::consumer_stream::Stream;
 use super::environment::Environment;
 use super::output::{self, NamedBody};
@@ -47,12 +47,8 @@ pub(super) struct ConsumerArguments {
     /// Where the consumer begins when it does not exist: after this seq (default: with the first change that is kept)
     #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
     pub(super) from: Option<Start>,
-    /// Only changes of keys that start with this
-    #[arg(long, value_name = "PREFIX")]
-    pub(super) prefix: Option<String>,
-    /// Only changes of records of this type
-    #[arg(long = "of-type", value_name = "TYPE")]
-    pub(super) of_type: Option<String>,
+    #[command(flatten)]
+    pub(super) filter: FilterArguments,
 }
 
 #[derive(Debug, Args)]
@@ -149,13 +145,12 @@ impl WriteCommand for Delete {
 impl Get {
     async fn run(self, store: &impl Store) -> Result<()> {
         let limit = number("LIMIT", self.limit.as_ref(), limits::PAGE_RECORDS as i64)?;
-        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, filter } = self.wanted;
         let get = ConsumerGet {
             name: name.clone(),
             start: from,
             limit: u64::try_from(limit).ok(),
-            prefix,
-            record_type: of_type,
+            filter: filter.filter(None),
         };
         let (changes, position) = store.consumer_get(get).await?;
         let bodies: Vec<_> = changes.changes.into_iter().map(ChangeBody::from).collect();

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use kv::limits;
 use kv::protocol::ChangeBody;
-use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
+use kv::store::{self, Filter, Reply, Result, Store, Write, WriteOperation};
 
 use super::WriteCommand;
 use super::arguments::{GuardArguments, ListFormat, number, usage};
@@ -69,10 +69,12 @@ impl Stream {
     }
 
     pub(super) async fn run(self, store: &impl Store) -> Result<()> {
-        let (words, prefix, record_type, format) = match self.command {
+        let (words, filter, format) = match self.command {
             StreamCommand::Seq => return output::print_line(&store.stream_seq().await?.to_string()),
             StreamCommand::Trim(_) => return Ok(()),
-            StreamCommand::Get { words, prefix, of_type, output } => (words, prefix, of_type, output),
+            StreamCommand::Get { words, prefix, of_type, output } => {
+                (words, Filter { prefix, record_type: of_type, ..Filter::default() }, output)
+            }
         };
         let seq = u64::try_from(number("SEQ", words.first(), 0)?)
             .map_err(|_| usage("SEQ is not negative", "for example: kv stream get 1 100"))?;
@@ -80,7 +82,7 @@ impl Stream {
         if words.len() > 2 {
             return Err(usage("there are arguments after SEQ and LIMIT", "for example: kv stream get 1 100"));
         }
-        let mut request = Some(store::Stream { seq, limit, prefix, record_type });
+        let mut request = Some(store::Stream { seq, limit, filter, ..store::Stream::default() });
         // The end of the previous page, and of the stream.
         let (mut next, mut head) = (1, 0);
         let reader = output::print_pages(format, async || {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::body::ChangeBody;
 use super::request::{limit, signed};
 use super::session::AfterField;
-use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Start, Timestamp};
+use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Filter, Start, Timestamp};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -18,10 +18,6 @@ pub(super) struct ConsumerGetFields {
     /// The most changes; below 0 = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    record_type: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,18 +31,18 @@ pub(super) struct ConsumerCommitFields {
     holder: Option<String>,
 }
 
-impl From<ConsumerGetFields> for ConsumerGet {
-    fn from(fields: ConsumerGetFields) -> ConsumerGet {
-        let ConsumerGetFields { name, after, limit: count, prefix, record_type } = fields;
-        ConsumerGet { name, start: after.map(Start::from), limit: limit(count), prefix, record_type }
+impl ConsumerGetFields {
+    pub(super) fn into_get(self, filter: Filter) -> ConsumerGet {
+        let ConsumerGetFields { name, after, limit: count } = self;
+        ConsumerGet { name, start: after.map(Start::from), limit: limit(count), filter }
     }
 }
 
 impl From<&ConsumerGet> for ConsumerGetFields {
     fn from(get: &ConsumerGet) -> ConsumerGetFields {
-        let ConsumerGet { name, start, limit, prefix, record_type } = get.clone();
+        let ConsumerGet { name, start, limit, filter: _ } = get.clone();
         let (after, limit) = (start.map(AfterField::from), limit.map(signed));
-        ConsumerGetFields { name, after, limit, prefix, record_type }
+        ConsumerGetFields { name, after, limit }
     }
 }
 

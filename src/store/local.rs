@@ -190,13 +190,14 @@ impl LocalStore {
 
     /// The position is read first: a commit in between may make the page begin earlier than necessary, never later.
     async fn consumer_get(&self, get: ConsumerGet) -> Result<Reply> {
-        let ConsumerGet { name, start, limit, prefix, record_type } = get;
+        let ConsumerGet { name, start, limit, filter } = get;
         let found = self.engine.query(queries::Consumers(NameQuery::one(&name))).await?;
         let position = match found.rows.rows.first() {
             Some((_, row)) => row.position,
             None => first_position(start.as_ref(), found.position.first, found.position.head)?,
         };
-        let changes = self.changes(&Stream { seq: position + 1, limit, prefix, record_type }).await?;
+        let stream = Stream { seq: position + 1, limit, filter, ..Stream::default() };
+        let changes = self.changes(&stream).await?;
         Ok(Reply::Consumed { changes, position })
     }
 

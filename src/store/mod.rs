@@ -7,6 +7,7 @@
 //! - `plan`: decides a batch, without I/O: every rule of the store stands there once
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
 //! - [`maintenance`]: copies and checks of a whole store
+//! - [`history`]: earlier states of the store, from its stream
 //! - `feed`, `follow`: wake subscriptions when the stream grows, and read it for them
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
@@ -18,8 +19,10 @@ pub mod error;
 pub(crate) mod feed;
 pub(crate) mod file_id;
 pub(crate) mod files;
+mod filter;
 pub(crate) mod follow;
 mod guarded;
+pub mod history;
 mod json_patch;
 pub mod json_text;
 pub mod keys;
@@ -45,6 +48,7 @@ use async_trait::async_trait;
 
 pub(crate) use error::cancelled;
 pub use error::{Code, Details, Error, Result};
+pub use filter::Filter;
 pub use guarded::Guarded;
 pub use json_text::JsonText;
 pub use lease::session_name;

@@ -10,7 +10,7 @@ mod read;
 use std::time::Duration;
 
 use super::subscription::Start;
-pub(crate) use check::{check_filter, check_value};
+pub(crate) use check::check_value;
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 

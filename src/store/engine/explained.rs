@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::store::request::*;
-use crate::store::{JsonText, LocalStore, Start, Store as _};
+use crate::store::{Filter, JsonText, LocalStore, Start, Store as _};
 
 fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
@@ -77,7 +77,10 @@ fn requests() -> Vec<Request> {
         }
         for record_type in [None, Some("T".to_owned())] {
             let prefix = Some(prefix.clone()).filter(|prefix| !prefix.is_empty());
-            reads.push(Read::Stream(Stream { prefix, record_type, ..Stream::default() }));
+            let filter = Filter { prefix, record_type, ..Filter::default() };
+            for (filter, reverse) in [(filter.clone(), false), (filter, true), (Filter::key("a"), false)] {
+                reads.push(Read::Stream(Stream { filter, reverse, ..Stream::default() }));
+            }
         }
     }
     requests.extend(reads.into_iter().map(Request::Read));

@@ -7,7 +7,7 @@ use super::{
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_text::JsonText;
-use crate::store::keys::{check_bound, check_key, check_name, check_text};
+use crate::store::keys::{check_key, check_name, check_text};
 
 impl Request {
     /// Refuses what no store could answer, before anything is sent or queued.
@@ -102,15 +102,6 @@ fn check_mutate(mutations: &[Mutation]) -> Result<()> {
     let check =
         |(index, mutation): (usize, &Mutation)| mutation.check().map_err(|error| error.at_index(index));
     mutations.iter().enumerate().try_for_each(check)
-}
-
-/// Checks the filter of changes.
-///
-/// # Errors
-/// `bad_request` or `too_large`, with the field.
-pub(crate) fn check_filter(prefix: Option<&str>, record_type: Option<&str>) -> Result<()> {
-    prefix.map_or(Ok(()), |prefix| check_bound("prefix", prefix))?;
-    record_type.map_or(Ok(()), |name| check_name("type", name))
 }
 
 /// Checks the size of a value.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use kv::store::{Code, ConsumerGet, Event, NameList, Start, Subscribe, Subscription, Trim};
+use kv::store::{Code, ConsumerGet, Event, Filter, NameList, Start, Subscribe, Subscription, Trim};
 
 use crate::support::World;
 
@@ -118,7 +118,7 @@ async fn a_position_never_passes_the_head(world: &World) {
 
 async fn a_limit_and_a_filter_say_what_to_commit(world: &World) {
     world.put_all(&["x", "a/1", "x", "a/2", "x"]).await;
-    let request = ConsumerGet { prefix: Some("a/".to_owned()), limit: Some(1), ..get("c") };
+    let request = ConsumerGet { filter: Filter::prefix("a/"), limit: Some(1), ..get("c") };
     let mut seen = Vec::new();
     loop {
         let (changes, _) = world.store.consumer_get(request.clone()).await.unwrap();
@@ -321,7 +321,7 @@ async fn a_session_with_a_backlog_is_told_that_it_lost_its_lease(world: &World) 
 }
 
 async fn a_position_moves_on_past_what_is_not_wanted(world: &World) {
-    let wanted = Subscribe { prefix: Some("jobs/".to_owned()), ..Subscribe::consumer("c") };
+    let wanted = Subscribe { filter: Filter::prefix("jobs/"), ..Subscribe::consumer("c") };
     let mut session = world.store.subscribe(wanted).await.unwrap();
     world.put_all(&["a", "b"]).await;
     let told = tokio::time::timeout(Duration::from_secs(10), session.next()).await.unwrap().unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kv::Client;
 use kv::store::{
-    Clock, Code, ConsumerGet, Delete, Error, List, LocalStore, Mutation, NameList, Put, Request, Selector,
-    Store, Stream, Write, WriteOperation,
+    Clock, Code, ConsumerGet, Delete, Error, Filter, List, LocalStore, Mutation, NameList, Put, Request,
+    Selector, Store, Stream, Write, WriteOperation,
 };
 
 use crate::support::{Kv, Random, address, json, number_from_environment, runtime};
@@ -128,7 +128,7 @@ async fn call_everything(what: &str, store: &impl Store) -> usize {
         told(what, store.count()).await.is_some(),
         told(what, store.count_of(typed)).await.is_some(),
         told(what, store.stream(0, None)).await.is_some(),
-        told(what, store.changes(Stream { prefix: Some("b".to_owned()), ..Stream::default() }))
+        told(what, store.changes(Stream { filter: Filter::prefix("b"), ..Stream::default() }))
             .await
             .is_some(),
         told(what, store.stream_seq()).await.is_some(),

@@ -107,8 +107,8 @@ impl Model {
             Some(consumer) => consumer.position,
             None => self.first_position(get.start.as_ref())?,
         };
-        let ConsumerGet { limit, prefix, record_type, .. } = get.clone();
-        match self.stream(&Stream { seq: position + 1, limit, prefix, record_type })? {
+        let ConsumerGet { limit, filter, .. } = get.clone();
+        match self.stream(&Stream { seq: position + 1, limit, filter, reverse: false })? {
             Reply::Changes(Changes { seq, changes, next }) => {
                 Ok(Reply::Consumed { changes: Changes { seq, changes, next }, position })
             }

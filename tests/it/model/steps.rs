@@ -1,7 +1,7 @@
 //! Steps that are likely to meet each other: few keys, few names, small numbers.
 
 use kv::store::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter, List,
     LockAcquire, LockRelease, Mutation, NameList, Patch, Put, Read, Request, Selector, Start, Stream, Target,
     Trim, TypeChange, Write, WriteOperation,
 };
@@ -224,6 +224,16 @@ fn selector() -> impl Strategy<Value = Selector> {
     ]
 }
 
+fn filter() -> impl Strategy<Value = Filter> {
+    let keys = prop_oneof![
+        2 => Just(Filter::default()),
+        2 => bound().prop_map(Filter::prefix),
+        1 => key().prop_map(Filter::key),
+    ];
+    (keys, prop::option::of(one_of(&["T", "t"])))
+        .prop_map(|(keys, record_type)| Filter { record_type, ..keys })
+}
+
 fn read() -> impl Strategy<Value = Read> {
     let list = (selector(), 0_u64..3, limit(), prop::option::of(bound()), any::<bool>(), any::<bool>())
         .prop_map(|(selector, offset, limit, after, reverse, keys_only)| List {
@@ -234,8 +244,8 @@ fn read() -> impl Strategy<Value = Read> {
             reverse,
             keys_only,
         });
-    let stream = (0_u64..20, limit(), prop::option::of(bound()), prop::option::of(one_of(&["T", "t"])))
-        .prop_map(|(seq, limit, prefix, record_type)| Stream { seq, limit, prefix, record_type });
+    let stream = (0_u64..20, limit(), filter(), any::<bool>())
+        .prop_map(|(seq, limit, filter, reverse)| Stream { seq, limit, filter, reverse });
     prop_oneof![
         2 => key().prop_map(|key| Read::Get { key }),
         2 => prop::collection::vec(key(), 0..5).prop_map(|keys| Read::GetBatch { keys }),
@@ -248,8 +258,8 @@ fn read() -> impl Strategy<Value = Read> {
         1 => consumer().prop_map(|name| Read::ConsumerStatus { name }),
         1 => (bound(), prop::option::of(consumer()))
             .prop_map(|(prefix, after)| Read::ConsumerList(NameList { prefix, after })),
-        2 => (consumer(), start(), limit(), prop::option::of(bound())).prop_map(|(name, start, limit, prefix)| {
-            Read::ConsumerGet(ConsumerGet { name, start, limit, prefix, record_type: None })
+        2 => (consumer(), start(), limit(), filter()).prop_map(|(name, start, limit, filter)| {
+            Read::ConsumerGet(ConsumerGet { name, start, limit, filter })
         }),
     ]
 }

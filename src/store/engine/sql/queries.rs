@@ -126,21 +126,26 @@ impl Query for Count {
 /// Columns of the seqs that [`StreamQuery::seqs`] names for the position that is found, and one row more than the page has.
 fn changes<'a>(dialect: Dialect, columns: &str, query: &'a StreamQuery) -> Statement<'a> {
     const FIRST: &str = "(select first from kv_meta)";
+    const HEAD: &str = "(select head from kv_meta)";
     let (least, greatest) = (dialect.least(), dialect.greatest());
     // Nothing is behind the largest seq, and the sum must be a number of 64 bits.
     let from = Value::count(query.from.min(limits::COUNT_MAX));
+    let scan = Value::count(query.scan);
     let mut statement = Statement::new(format!("select {columns} from kv_stream where true"));
-    statement.add(&format!(" and seq >= {greatest}(?, {FIRST})"), from);
-    statement.add(&format!(" and seq < {least}({greatest}(?, {FIRST})"), from);
-    statement.add(" + ?, (select head + 1 from kv_meta))", Value::count(query.scan));
-    if !query.keys.from.is_empty() {
-        statement.add(" and \"key\" >= ?", Value::Text(&query.keys.from));
-    }
-    if let Some(to) = &query.keys.to {
-        statement.add(" and \"key\" < ?", Value::Text(to));
-    }
+    let order = if query.reverse {
+        statement.add(&format!(" and seq <= {least}(?, {HEAD})"), from);
+        statement.add(&format!(" and seq > {greatest}({least}(?, {HEAD})"), from);
+        statement.add(&format!(" - ?, {FIRST} - 1)"), scan);
+        "desc"
+    } else {
+        statement.add(&format!(" and seq >= {greatest}(?, {FIRST})"), from);
+        statement.add(&format!(" and seq < {least}({greatest}(?, {FIRST})"), from);
+        statement.add(&format!(" + ?, {HEAD} + 1)"), scan);
+        "asc"
+    };
+    statement.within("\"key\"", &query.keys);
     statement.of_type(query.record_type.as_deref());
-    statement.add(" order by seq limit ?", Value::count(query.size.rows + 1));
+    statement.add(&format!(" order by seq {order} limit ?"), Value::count(query.size.rows + 1));
     statement
 }
 
@@ -149,7 +154,7 @@ impl Query for StreamQuery {
     type Rows = PageRows<Change>;
 
     fn statement(&self, dialect: Dialect) -> Statement<'_> {
-        let table = ("kv_stream", "seq", false);
+        let table = ("kv_stream", "seq", self.reverse);
         paged(dialect, columns!(stream), table, self.size, |columns| changes(dialect, columns, self))
     }
 
