@@ -21,6 +21,7 @@ mod environment;
 mod exit_code;
 mod get;
 mod help;
+mod jq;
 mod list;
 mod lock;
 mod lock_run;
@@ -31,11 +32,15 @@ mod output;
 mod patch;
 mod progress;
 mod put;
+mod rename;
 mod restore;
+mod revert;
 mod rpc;
 mod settings;
 mod signals;
 mod stream;
+mod update;
+mod wait;
 mod watch;
 mod witness;
 
@@ -95,12 +100,22 @@ enum Command {
     Count(count::Count),
     /// Remove records
     Delete(delete::Delete),
+    /// Give the record of a key another key
+    Rename(rename::Keys),
+    /// Store the record of a key under another key too
+    CopyKey(rename::Keys),
+    /// Change a value by a program that reads it and writes the new one, and again when another writer was faster
+    Update(update::Update),
+    /// Make a record again what it was at a revision of the store
+    Revert(revert::Revert),
     /// Apply mutations, all or none: one JSON object per line on stdin
     Mutate(mutate::Mutate),
     /// Print or trim the stream of changes
     Stream(stream::Stream),
     /// Print changes as they are committed, or run a command for each
     Watch(watch::Watch),
+    /// Wait until a key exists, or until its value is as wanted
+    Wait(wait::Wait),
     /// Follow the stream under a name whose position is kept
     #[command(subcommand)]
     Consumer(consumer::Consumer),
@@ -262,6 +277,8 @@ fn protocol(schema: bool) -> Result<()> {
 async fn read(command: Command, store: &impl Store, settings: &Settings) -> Result<u8> {
     let done = match command {
         Command::Watch(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Wait(command) => return command.run(store).await,
+        Command::Update(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Consumer(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Lock(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Init => {
@@ -272,6 +289,9 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         Command::Get(command) => command.run(store).await,
         Command::List(command) => command.run(store).await,
         Command::Count(command) => command.run(store).await,
+        Command::Rename(keys) => keys.run(store, rename::Original::Removed).await,
+        Command::CopyKey(keys) => keys.run(store, rename::Original::Kept).await,
+        Command::Revert(command) => command.run(store).await,
         Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store).await,

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use kv::limits;
-use kv::store::{
-    Action, Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe,
-};
+use kv::store::{Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe};
 use tokio::time::Instant;
 
 use super::arguments::usage;
@@ -56,10 +53,11 @@ impl StateArguments {
     fn state(self) -> Result<State> {
         Ok(match self {
             StateArguments { absent: true, .. } => State::Absent,
-            StateArguments { value: Some(value), .. } => State::Value(
-                JsonText::parse(&value)
-                    .map_err(|error| usage(&format!("--value: {error}"), "quote a string as JSON: --value '\"text\"'"))?,
-            ),
+            StateArguments { value: Some(value), .. } => {
+                State::Value(JsonText::parse(&value).map_err(|error| {
+                    usage(&format!("--value: {error}"), "quote a string as JSON: --value '\"text\"'")
+                })?)
+            }
             StateArguments { jq: Some(expression), .. } => State::Holds(Expression::parse(&expression)?),
             StateArguments { .. } => State::Present,
         })
@@ -67,13 +65,13 @@ impl StateArguments {
 }
 
 impl State {
-    fn is_reached(&self, record: Option<&Record>) -> Result<bool> {
+    async fn is_reached(&self, record: Option<&Record>) -> Result<bool> {
         Ok(match (self, record) {
             (State::Absent, record) => record.is_none(),
             (_, None) => false,
             (State::Present, Some(_)) => true,
             (State::Value(wanted), Some(record)) => record.value.is_equal(wanted),
-            (State::Holds(expression), Some(record)) => expression.holds(&record.value)?,
+            (State::Holds(expression), Some(record)) => expression.holds(&record.value).await?,
         })
     }
 }
@@ -108,10 +106,13 @@ async fn wait(store: &impl Store, key: &str, state: &State) -> Result<Option<Rec
     let wanted = Subscribe { start, filter: Filter::key(key), ..Subscribe::default() };
     let mut subscription = store.subscribe(wanted).await?;
     let mut record = store.get(key).await?;
-    while !state.is_reached(record.as_ref())? {
+    let seen = record.as_ref().map_or(0, |record| record.revision);
+    while !state.is_reached(record.as_ref()).await? {
         record = loop {
-            if let Event::Change(change) = subscription.next().await? {
-                break Some(change.record).filter(|_| change.action.leaves_a_record());
+            if let Event::Change(change) = subscription.next().await?
+                && change.seq > seen
+            {
+                break change.remaining();
             }
         };
     }

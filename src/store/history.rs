@@ -6,7 +6,7 @@
 use super::Store;
 use super::error::Result;
 use super::filter::Filter;
-use super::record::{Action, Change, Record};
+use super::record::Record;
 use super::reply::{Reply, answer};
 use super::request::{Read, Stream};
 use super::subscription::{future, trimmed};
@@ -46,20 +46,12 @@ pub async fn record_at(store: &dyn Store, key: &str, revision: u64) -> Result<Op
             page => page?,
         };
         if let Some(change) = page.changes.first() {
-            return Ok(remaining(change));
+            return Ok(change.clone().remaining());
         }
         request = stream.after_page(&page);
     }
     let (_, first) = bounds(store).await?;
     if first == 1 { Ok(None) } else { untold(store, key, revision, trimmed(revision, first)).await }
-}
-
-/// The record as it is after a change.
-fn remaining(change: &Change) -> Option<Record> {
-    match change.action {
-        Action::Create | Action::Update => Some(change.record.clone()),
-        Action::Delete => None,
-    }
 }
 
 /// The answer where the stream does not tell: a record that has not changed since is the one that was there.

@@ -78,6 +78,17 @@ pub struct Change {
     pub record: Record,
 }
 
+impl Change {
+    /// The record as it is after the change; none when the change removed it.
+    #[must_use]
+    pub fn remaining(self) -> Option<Record> {
+        match self.action {
+            Action::Create | Action::Update => Some(self.record),
+            Action::Delete => None,
+        }
+    }
+}
+
 /// Reads the value of a record into a type of the program.
 ///
 /// # Errors
