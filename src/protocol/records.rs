@@ -71,12 +71,16 @@ pub struct RecordBody {
     /// RFC 3339, UTC, with three decimals.
     #[schemars(with = "String")]
     updated: Timestamp,
+    /// RFC 3339, UTC, with three decimals: from when on the record is gone; missing when it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    expires: Option<Timestamp>,
     /// Any JSON, as the text that was stored.
     #[schemars(with = "serde_json::Value")]
     value: JsonText,
 }
 
-same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
+same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, expires, value });
 
 /// The condition of a write.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]

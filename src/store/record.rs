@@ -22,6 +22,8 @@ pub struct Record<T = JsonText> {
     pub created: Timestamp,
     /// When this key was last written.
     pub updated: Timestamp,
+    /// From when on the record is gone, unless it is written again before; none = it stays.
+    pub expires: Option<Timestamp>,
     /// The value; as [`JsonText`] the exact text that was written, without the white space between its tokens.
     pub value: T,
 }
@@ -117,8 +119,8 @@ pub fn records_of<T: DeserializeOwned>(records: Vec<Record>) -> Result<Vec<Recor
         .into_iter()
         .map(|record| {
             let value = value_of(&record)?;
-            let Record { key, version, revision, record_type, created, updated, value: _ } = record;
-            Ok(Record { key, version, revision, record_type, created, updated, value })
+            let Record { key, version, revision, record_type, created, updated, expires, value: _ } = record;
+            Ok(Record { key, version, revision, record_type, created, updated, expires, value })
         })
         .collect()
 }

@@ -72,6 +72,7 @@ impl Planner {
             },
             created_ms: present.map_or(self.time_ms, |row| row.created_ms),
             updated_ms: self.time_ms,
+            expires_ms: None,
             value: Some(value),
         };
         let action = if present.is_some() { Action::Update } else { Action::Create };

@@ -60,6 +60,8 @@ pub(crate) struct Row {
     pub record_type: Option<String>,
     pub created_ms: i64,
     pub updated_ms: i64,
+    /// The record is gone from this time on; none = it stays.
+    pub expires_ms: Option<i64>,
     /// None: the value stands in the database as it was before this batch and was not loaded.
     pub value: Option<JsonText>,
 }

@@ -124,7 +124,8 @@ fn each_broken_rule_of_the_other_tables_is_found() {
             "kv_record \"b\": the value is not JSON of kv",
         ),
         ("update kv_record set version = 0 where \\\"key\\\" = 'c'", "kv_record \"c\": version is 0"),
-        ("update kv_record set expires = 0 where \\\"key\\\" = 'c'", "kv_record \"c\": expires is set"),
+        ("update kv_record set expires = 5 where \\\"key\\\" = 'b'", "kv_record \"b\": it is not what change 4 says"),
+        ("update kv_record set expires = 'soon' where \\\"key\\\" = 'c'", "kv_record \"c\": expires is text"),
         (
             "insert into kv_record select 'n', 1, 2, null, 0, 0, null, '1' union select 'm', 1, 2, null, 0, 0, null, '1'",
             "kv_record: 2 records have the revision 2",
@@ -193,7 +194,7 @@ fn a_file_with_broken_pages_is_damaged_whichever_page_it_is() {
 #[test]
 fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
     let kv = store();
-    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches'");
+    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches; drop index kv_record_expires; alter table kv_stream drop column expires'");
     let (code, stderr) = kv.fails("kv check");
     assert!(code == 6 && stderr.contains("has schema 2") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init; kv check");

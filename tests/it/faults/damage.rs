@@ -233,8 +233,8 @@ fn a_damaged_outcome_of_a_write_that_is_applied_once_is_unknown() {
 /// Each number that kv keeps, with the table that it stands in. Some tables have a second row, to be damaged by itself.
 const NUMBERS: &[(&str, &[&str])] = &[
     ("kv_meta", &["head", "first", "last_ms", "fence", "lock_seq"]),
-    ("kv_record", &["version", "revision", "created", "updated"]),
-    ("kv_stream", &["seq", "tx", "tx_end", "time", "version", "revision", "created", "updated"]),
+    ("kv_record", &["version", "revision", "created", "updated", "expires"]),
+    ("kv_stream", &["seq", "tx", "tx_end", "time", "version", "revision", "created", "updated", "expires"]),
     ("kv_lock", &["fence", "expires", "refreshes"]),
     ("kv_consumer", &["position", "expires"]),
     ("kv_once", &["time"]),

@@ -187,6 +187,7 @@ impl Model {
             },
             created: before.map_or(time, |record| record.created),
             updated: time,
+            expires: None,
             value,
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };

@@ -126,6 +126,7 @@ impl Copy {
             record_type: None,
             created: before.map_or(change.time, |before| before.created),
             updated: change.time,
+            expires: None,
             value,
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };

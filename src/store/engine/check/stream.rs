@@ -54,6 +54,7 @@ impl Check<'_, '_> {
         }
         columns.key();
         columns.record_type();
+        columns.expiry();
         columns.json();
         let (time, created, updated) =
             (columns.time("time"), columns.time("created"), columns.time("updated"));

@@ -13,7 +13,7 @@ use crate::store::time::Timestamp;
 macro_rules! columns {
     // `kv_record` without its keys and values.
     (record_middle) => {
-        "version, revision, type, created, updated"
+        "version, revision, type, created, updated, expires"
     };
     // `kv_record` without its values.
     (record_head) => {
@@ -25,7 +25,8 @@ macro_rules! columns {
     // How a row of `kv_record` takes the place of the one with its key.
     (record_replaces) => {
         "on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
-            type = excluded.type, created = excluded.created, updated = excluded.updated, value = excluded.value"
+            type = excluded.type, created = excluded.created, updated = excluded.updated,
+            expires = excluded.expires, value = excluded.value"
     };
     // The record as it is after the change, or was before a delete, and the change.
     (stream) => {
@@ -51,6 +52,9 @@ macro_rules! columns {
 }
 
 pub(crate) use columns;
+
+/// The index of the value among the columns of a record.
+pub(crate) const VALUE: usize = 7;
 
 /// A row of a result, whichever way it came.
 pub(crate) trait Cells {
@@ -119,12 +123,13 @@ pub(crate) fn key(row: &(impl Cells + ?Sized)) -> Result<String> {
 
 /// A row of `kv_record`, in a store with this head; none when the value is null, because it was not asked for.
 pub(crate) fn record(row: &(impl Cells + ?Sized), head: u64) -> Result<Option<Record>> {
-    let Some(value) = row.text(6)? else { return Ok(None) };
+    let Some(value) = row.text(VALUE)? else { return Ok(None) };
     let (key, stored) = stored_row(row, head)?;
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = stored;
+    let Row { version, revision, record_type, created_ms, updated_ms, expires_ms, value: _ } = stored;
     let (created, updated) = (Timestamp::from_unix_ms(created_ms), Timestamp::from_unix_ms(updated_ms));
+    let expires = expires_ms.map(Timestamp::from_unix_ms);
     let value = JsonText::from_stored(value.to_owned())?;
-    Ok(Some(Record { key, version, revision, record_type, created, updated, value }))
+    Ok(Some(Record { key, version, revision, record_type, created, updated, expires, value }))
 }
 
 /// A row of `kv_record` without its value, in a store with this head.
@@ -135,6 +140,7 @@ pub(crate) fn stored_row(row: &(impl Cells + ?Sized), head: u64) -> Result<(Stri
         record_type: optional_text(row, 3)?,
         created_ms: time_ms(row, 4)?,
         updated_ms: time_ms(row, 5)?,
+        expires_ms: optional_time_ms(row, 6)?,
         value: None,
     };
     Ok((key(row)?, stored.checked(head)?))
@@ -142,17 +148,17 @@ pub(crate) fn stored_row(row: &(impl Cells + ?Sized), head: u64) -> Result<(Stri
 
 /// A row of `kv_stream`, in a store with this head.
 pub(crate) fn change(row: &(impl Cells + ?Sized), head: u64) -> Result<Change> {
-    let seq = count(row, 7)?;
-    let action = row.text(10)?.ok_or_else(null)?;
+    let seq = count(row, VALUE + 1)?;
+    let action = row.text(VALUE + 4)?.ok_or_else(null)?;
     let change = Change {
         // Its record is one of the time of the change.
         record: record(row, seq)?.ok_or_else(null)?,
         seq,
-        tx: count(row, 8)?,
-        tx_end: damage::flag(integer(row, 9)?)?,
+        tx: count(row, VALUE + 2)?,
+        tx_end: damage::flag(integer(row, VALUE + 3)?)?,
         action: Action::from_name(action)
             .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
-        time: Timestamp::from_unix_ms(time_ms(row, 11)?),
+        time: Timestamp::from_unix_ms(time_ms(row, VALUE + 5)?),
     };
     change.checked(head)
 }
@@ -211,8 +217,8 @@ pub(crate) fn meta(row: &(impl Cells + ?Sized)) -> Result<Meta> {
 }
 
 /// A row of `kv_record`; the value is null when it is not in memory.
-pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; 7] {
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
+pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; VALUE + 1] {
+    let Row { version, revision, record_type, created_ms, updated_ms, expires_ms, value: _ } = row;
     [
         Value::Text(key),
         Value::count(*version),
@@ -220,17 +226,18 @@ pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; 7] {
         Value::optional(record_type.as_deref()),
         Value::Integer(*created_ms),
         Value::Integer(*updated_ms),
+        expires_ms.map_or(Value::Null, Value::Integer),
         Value::optional(row.value_text()),
     ]
 }
 
 /// A row of `kv_stream`; the value is null where it is to be copied from `kv_record`.
-pub(crate) fn stream_values(change: &StreamRow) -> [Value<'_>; 12] {
+pub(crate) fn stream_values(change: &StreamRow) -> [Value<'_>; VALUE + 6] {
     let StreamRow { seq, tx, tx_end, action, time_ms, key, row } = change;
-    let [key, version, revision, record_type, created, updated, value] = record_values(key, row);
+    let [key, version, revision, record_type, created, updated, expires, value] = record_values(key, row);
     let (seq, tx, tx_end) = (Value::count(*seq), Value::count(*tx), Value::Integer(i64::from(*tx_end)));
     let (action, time) = (Value::Text(action.as_str()), Value::Integer(*time_ms));
-    [key, version, revision, record_type, created, updated, value, seq, tx, tx_end, action, time]
+    [key, version, revision, record_type, created, updated, expires, value, seq, tx, tx_end, action, time]
 }
 
 /// A row of `kv_lock`.
