@@ -52,6 +52,9 @@ pub const PAGE_RECORDS: usize = 1_000;
 /// The bytes of keys and values after which a reply ends: with the record that exceeds them.
 pub const PAGE_BYTES: usize = 1_024 * 1_024;
 
+/// The least time between two times at which a process applies the retention of the stream.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The most changes that one filtered page of the stream examines. So a filter that matches little costs no more than one
 /// that matches everything.
 pub const STREAM_SCAN_RECORDS: u64 = 10_000;

@@ -13,6 +13,7 @@ mod reads;
 mod records;
 mod reply;
 mod request;
+mod retention;
 mod schema;
 mod session;
 mod status;

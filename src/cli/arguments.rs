@@ -157,7 +157,7 @@ impl KeyArguments {
 }
 
 /// Which changes of the stream are wanted.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct FilterArguments {
     /// Only changes of keys that start with this
     #[arg(long, value_name = "PREFIX")]

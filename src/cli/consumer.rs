@@ -57,6 +57,8 @@ pub(super) struct Commit {
     name: String,
     /// The last seq that was dealt with
     seq: u64,
+    #[command(flatten)]
+    filter: FilterArguments,
 }
 
 #[derive(Debug, Args)]
@@ -113,13 +115,14 @@ impl Consumer {
 }
 
 fn status(consumer: kv::store::Consumer, head: u64) -> NamedBody<ConsumerStatusBody> {
-    let body = ConsumerStatusBody::new(&consumer, head);
-    NamedBody { name: consumer.name, body }
+    let name = consumer.name.clone();
+    NamedBody { name, body: ConsumerStatusBody::new(consumer, head) }
 }
 
 impl WriteCommand for Commit {
     fn write(&self) -> Result<Write> {
-        let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None };
+        let filter = self.filter.clone().filter(None);
+        let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None, filter };
         Ok(WriteOperation::ConsumerCommit(commit).into())
     }
 

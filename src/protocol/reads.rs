@@ -8,6 +8,7 @@ use super::consumers::{ConsumedBody, ConsumerGetFields, ConsumerStatusBody};
 use super::records::RecordBody;
 use super::reply::{ReplyLine, read};
 use super::request::{FieldGroup, NoFields, Operations, With, limit, outgoing, signed};
+use super::retention::{RetentionBody, RetentionReply};
 use super::{Call, Hello, Id, writes};
 use crate::store::{
     Change, Changes, Code, Error, Filter, List, NameList, Read, Reply, Result, Selector, Stream,
@@ -26,6 +27,7 @@ pub(super) fn show(operations: &mut impl Operations) {
         Ok(Read::Stream(stream.fields.into_stream(stream.group.into())).into())
     });
     operations.add::<NoFields, HeadBody>("stream.seq", |_| Ok(Read::StreamSeq.into()));
+    operations.add::<NoFields, RetentionBody>("stream.retention", |_| Ok(Read::Retention.into()));
     operations.add::<NameFields, LockStatusBody>("lock.status", |NameFields { name }| {
         Ok(Read::LockStatus { name }.into())
     });
@@ -57,6 +59,7 @@ pub(super) fn encode(id: &Id, read: &Read) -> Vec<u8> {
             outgoing(id, "stream.get", &With { fields: StreamFields::from(stream), group })
         }
         Read::StreamSeq => outgoing(id, "stream.seq", &NoFields {}),
+        Read::Retention => outgoing(id, "stream.retention", &NoFields {}),
         Read::LockStatus { name } => outgoing(id, "lock.status", &NameFields { name: name.clone() }),
         Read::LockList(list) => outgoing(id, "lock.list", &NameListFields::from(list)),
         Read::ConsumerGet(get) => {
@@ -82,13 +85,14 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
             line.ok(ChangesBody { seq, records, next })
         }
         Reply::Head { seq, first } => line.ok(HeadBody { seq, first }),
+        Reply::Retention { seq, retention } => line.ok(RetentionBody { seq, retention: retention.into() }),
         Reply::Lock { seq, lock } => line.ok(LockStatusBody { seq, state: lock.into() }),
         Reply::Locks(page) => line.ok(LocksBody::of(page)),
         Reply::Consumed { changes: Changes { seq, changes, next }, position } => {
             let records = changes.into_iter().map(ChangeBody::from).collect();
             line.ok(ConsumedBody { seq, position, records, next })
         }
-        Reply::Consumer { seq, consumer: Some(consumer) } => line.ok(ConsumerStatusBody::new(&consumer, seq)),
+        Reply::Consumer { seq, consumer: Some(consumer) } => line.ok(ConsumerStatusBody::new(consumer, seq)),
         Reply::Consumer { consumer: None, .. } => {
             line.failed(Error::new(Code::NotFound, "there is no such consumer"))
         }
@@ -101,9 +105,11 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         | Reply::Checked
         | Reply::Mutated(_)
         | Reply::Trimmed { .. }
+        | Reply::Retained
         | Reply::Granted(_)
         | Reply::Released { .. }
         | Reply::Position { .. }
+        | Reply::Held { .. }
         | Reply::Forgotten { .. }
         | Reply::Compacted(_)
         | Reply::Restored(_) => writes::encode_reply(line, reply),
@@ -152,6 +158,10 @@ pub(super) fn decode_reply(request: &Read, line: &[u8]) -> Result<Reply> {
         }
         Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()),
         Read::StreamSeq => read(line).map(|HeadBody { seq, first }| Reply::Head { seq, first })?,
+        Read::Retention => {
+            let reply: RetentionReply = read(line)?;
+            Reply::Retention { seq: reply.seq, retention: reply.into() }
+        }
         Read::LockStatus { name } => {
             let LockStatusBody { seq, state } = read(line)?;
             Reply::Lock { seq, lock: state.holder.map(|holder| holder.into_lock(name.clone())) }

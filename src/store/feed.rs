@@ -102,6 +102,11 @@ impl Feed {
         receiver
     }
 
+    /// The head of the stream in the newest position; none before the first position.
+    pub(crate) fn head(&self) -> Option<u64> {
+        self.latest.borrow().as_ref().map(|latest| latest.head)
+    }
+
     /// The count of lock changes in the newest position; none before the first position.
     pub(crate) fn lock_seq(&self) -> Option<u64> {
         self.latest.borrow().as_ref().map(|latest| latest.lock_seq)

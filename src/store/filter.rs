@@ -1,6 +1,8 @@
 //! Which changes of the stream a reader wants.
 
-use super::error::{Error, Result};
+use std::fmt;
+
+use super::error::{Code, Error, Result};
 use super::keys::{KeyRange, check_bound, check_key, check_name};
 use super::page::Span;
 use super::record::Record;
@@ -62,6 +64,23 @@ impl Filter {
         self.record_type.as_deref().map_or(Ok(()), |name| check_name("type", name))
     }
 
+    /// The filter with which a consumer follows the stream that keeps the filter `kept`, and is asked for with this one: a
+    /// request that names none means the one that is kept.
+    ///
+    /// # Errors
+    /// `bad_request` for another filter: the consumer would pass over changes which the other one does not want, for good.
+    pub(crate) fn for_consumer(&self, name: &str, kept: Option<&Filter>) -> Result<Filter> {
+        match kept {
+            Some(kept) if self.is_all() || self == kept => Ok(kept.clone()),
+            Some(kept) => {
+                let message = format!("the consumer {name} follows {kept}, not {self}");
+                Err(Error::new(Code::BadRequest, message)
+                    .hint("follow as another consumer, or remove this one first: its filter is kept with its position"))
+            }
+            None => Ok(self.clone()),
+        }
+    }
+
     /// Whether the changes of a record are wanted, as it is now.
     #[must_use]
     pub fn covers(&self, record: &Record) -> bool {
@@ -77,6 +96,25 @@ impl Filter {
         match &self.key {
             Some(key) => Span::one(key),
             None => Span::all_of(self.prefix.as_deref().map_or_else(KeyRange::all, KeyRange::prefix)),
+        }
+    }
+}
+
+/// In words, as "changes of keys that start with user/ and of the type User".
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("the key ", &self.key),
+            ("keys that start with ", &self.prefix),
+            ("the type ", &self.record_type),
+        ];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(what, text)| text.as_ref().map(|text| format!("of {what}{text:?}")))
+            .collect();
+        match parts.is_empty() {
+            true => f.write_str("every change"),
+            false => write!(f, "changes {}", parts.join(" and ")),
         }
     }
 }

@@ -87,10 +87,11 @@ impl Follower {
                     holder: session,
                     duration_ms: limits::CONSUMER_LEASE_MS,
                     start: wanted.start.take(),
+                    filter: wanted.filter.clone(),
                     renew: false,
                 };
-                let (lease, position) = Lease::gain(waiters, hold, wanted.wait).await?;
-                wanted.start = Some(Start::After(position));
+                let (lease, position, filter) = Lease::gain(waiters, hold, wanted.wait).await?;
+                (wanted.start, wanted.filter) = (Some(Start::After(position)), filter);
                 Some(lease)
             }
         };

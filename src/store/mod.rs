@@ -37,6 +37,7 @@ mod position;
 pub mod record;
 pub mod reply;
 pub mod request;
+mod retention;
 pub mod subscription;
 pub mod time;
 pub(crate) mod waiting;
@@ -64,9 +65,10 @@ pub use reply::{
 };
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
-    LockAcquire, LockRelease, Mutation, NameList, Patch, PatchFormat, Put, Read, Request, Selector, Stream,
-    Target, Trim, TypeChange, Write, WriteOperation,
+    LockAcquire, LockRelease, Mutation, NameList, Patch, PatchFormat, Put, Read, Request, Retention,
+    Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
 };
+pub use retention::slowest_position;
 pub use subscription::{Event, Start, Subscribe, Subscription};
 pub use time::{Clock, ManualClock, Timestamp};
 
@@ -340,6 +342,23 @@ pub trait Store: Send + Sync {
         answer!(self.call(Read::StreamSeq.into()).await?, Reply::Head { seq, .. } => seq)
     }
 
+    /// Says how much of the stream is kept from now on. It is applied by the processes that write to the store, up to a
+    /// minute later.
+    ///
+    /// # Errors
+    /// `bad_request` for an age of 0 or of more than 100 years.
+    async fn stream_retain(&self, retention: Retention) -> Result<()> {
+        answer!(self.call(WriteOperation::Retain(retention).into()).await?, Reply::Retained => ())
+    }
+
+    /// How much of the stream is kept.
+    ///
+    /// # Errors
+    /// Those of [`call`](Store::call).
+    async fn stream_retention(&self) -> Result<Retention> {
+        answer!(self.call(Read::Retention.into()).await?, Reply::Retention { retention, .. } => retention)
+    }
+
     /// Removes the oldest part of the stream and answers how many changes that were. Their numbers are never used again.
     ///
     /// # Errors
@@ -440,7 +459,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `future` beyond the head of the stream, `consumer_busy` while a session follows under the name.
     async fn consumer_commit(&self, name: &str, seq: u64) -> Result<u64> {
-        let commit = ConsumerCommit { name: name.to_owned(), seq, holder: None };
+        let commit = ConsumerCommit { name: name.to_owned(), seq, ..ConsumerCommit::default() };
         self.call(WriteOperation::ConsumerCommit(commit).into()).await?.into_position()
     }
 

@@ -15,7 +15,7 @@ mod records;
 mod rows;
 mod table;
 
-pub(crate) use consumers::first_position;
+pub(crate) use consumers::{filter_of, first_position};
 pub(crate) use needs::{LoadedRange, Needs};
 pub(crate) use ranges::{Counted, CountedRange, Progress};
 pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
@@ -24,7 +24,7 @@ use self::mutate::Undo;
 use self::table::Table;
 use super::error::Result;
 use super::reply::{MutationResult, Reply};
-use super::request::{Mutation, Trim, Write, WriteOperation};
+use super::request::{Mutation, Retention, Trim, Write, WriteOperation};
 use crate::limits;
 
 /// What one write is told.
@@ -63,6 +63,7 @@ struct Planner {
     /// What the patches have cost.
     work: u64,
     range_delete: Option<RangeDelete>,
+    retention: Option<Retention>,
     ranged: u64,
     counted: Counted,
     /// How far the delete that is decided had come before.
@@ -94,6 +95,7 @@ impl Planner {
             written_bytes: 0,
             work: 0,
             range_delete: None,
+            retention: None,
             ranged: rows.ranged,
             counted: rows.counted,
             progress: None,
@@ -146,6 +148,10 @@ impl Planner {
             WriteOperation::Apply(mutation) => self.apply(mutation, self.meta.head + 1).map(Reply::from),
             WriteOperation::Mutate(mutations) => self.mutate(mutations).map(Reply::Mutated),
             WriteOperation::Trim(trim) => Ok(Reply::Trimmed { trimmed: self.trim(*trim) }),
+            WriteOperation::Retain(retention) => {
+                self.retention = Some(*retention);
+                Ok(Reply::Retained)
+            }
             WriteOperation::LockAcquire(request) => self.acquire(request).map(Reply::Granted),
             WriteOperation::LockRelease(request) => {
                 self.release(request).map(|released| Reply::Released { released })
@@ -157,7 +163,7 @@ impl Planner {
                 self.forget(name).map(|deleted| Reply::Forgotten { deleted })
             }
             WriteOperation::ConsumerHold(request) => {
-                self.hold(request).map(|position| Reply::Position { position })
+                self.hold(request).map(|(position, filter)| Reply::Held { position, filter })
             }
             WriteOperation::ConsumerLeave(request) => Ok(Reply::Released { released: self.leave(request) }),
         }
@@ -206,6 +212,7 @@ impl Planner {
             consumers,
             once,
             once_expired_ms,
+            retention: self.retention,
             first_before: self.meta_before.first,
             meta_is_same: self.meta == self.meta_before,
             meta: self.meta,

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Code, Error, Result};
+use super::filter::Filter;
 use super::json_text::JsonText;
 use super::record::{Change, Record};
+use super::request::Retention;
 use super::time::Timestamp;
 
 /// The content of a reply of one kind: `answer!(reply, Reply::Count { count, .. } => count)` is `Ok(count)`, or the
@@ -40,6 +42,15 @@ pub enum Reply {
     Trimmed {
         /// The number of changes that were removed.
         trimmed: u64,
+    },
+    /// To `Retain`.
+    Retained,
+    /// To `Retention`.
+    Retention {
+        /// The head of the snapshot.
+        seq: u64,
+        /// How much of the stream is kept.
+        retention: Retention,
     },
     /// To `LockAcquire`.
     Granted(Grant),
@@ -84,10 +95,17 @@ pub enum Reply {
     },
     /// To `LockList`.
     Locks(Page<Lock>),
-    /// To `ConsumerCommit` and `ConsumerHold`.
+    /// To `ConsumerCommit`.
     Position {
         /// The last seq that was dealt with.
         position: u64,
+    },
+    /// To `ConsumerHold`.
+    Held {
+        /// The last seq that was dealt with.
+        position: u64,
+        /// The changes that the consumer wants.
+        filter: Filter,
     },
     /// To `ConsumerDelete`.
     Forgotten {
@@ -191,6 +209,10 @@ pub struct Consumer {
     pub name: String,
     /// The last seq that was dealt with.
     pub position: u64,
+    /// The changes that it wants.
+    pub filter: Filter,
+    /// The time of the oldest change that is still to be dealt with, whether it is wanted or not; none when there is none.
+    pub waiting_since: Option<Timestamp>,
     /// The session that follows the stream under this name.
     pub holder: Option<String>,
     /// When the hold of that session expires, unless it is renewed.

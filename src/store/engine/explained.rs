@@ -46,7 +46,13 @@ fn requests() -> Vec<Request> {
         Mutation::Delete(delete_part).into(),
         Mutation::Delete(Delete::all()).into(),
         WriteOperation::Trim(Trim::UpTo(2)).into(),
-        WriteOperation::ConsumerCommit(ConsumerCommit { name: name.clone(), seq: 3, holder: None }).into(),
+        WriteOperation::Retain(Retention { count: Some(1_000), ..Retention::default() }).into(),
+        WriteOperation::ConsumerCommit(ConsumerCommit {
+            name: name.clone(),
+            seq: 3,
+            ..ConsumerCommit::default()
+        })
+        .into(),
         WriteOperation::ConsumerDelete { name: name.clone() }.into(),
         WriteOperation::LockRelease(LockRelease { name: name.clone(), owner, fence: None, refreshes: None })
             .into(),
@@ -57,6 +63,7 @@ fn requests() -> Vec<Request> {
         Read::GetBatch { keys: vec!["a".to_owned(), "b".to_owned()] },
         Read::StreamSeq,
         Read::Identity,
+        Read::Retention,
         Read::LockStatus { name: name.clone() },
         Read::ConsumerStatus { name: name.clone() },
         Read::ConsumerGet(ConsumerGet { name, start: Some(Start::Now), ..ConsumerGet::default() }),

@@ -57,6 +57,7 @@ macro_rules! steps {
             step!($engine, 3, "0003", "push"),
             step!($engine, 4, "0004", "batches"),
             step!($engine, 5, "0005", "expiry"),
+            step!($engine, 6, "0006", "delivery"),
         ]
     };
 }

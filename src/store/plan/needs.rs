@@ -69,7 +69,7 @@ impl<'a> Needs<'a> {
                 WriteOperation::ConsumerDelete { name } => needs.consumers.push(name),
                 WriteOperation::ConsumerHold(request) => needs.consumers.push(&request.name),
                 WriteOperation::ConsumerLeave(request) => needs.consumers.push(&request.name),
-                WriteOperation::Trim(_) => {}
+                WriteOperation::Trim(_) | WriteOperation::Retain(_) => {}
             }
             if alone {
                 break;

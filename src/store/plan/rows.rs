@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::Outcome;
 use super::ranges::{Counted, CountedRange, Progress};
 use crate::limits;
+use crate::store::filter::Filter;
 use crate::store::json_text::JsonText;
 use crate::store::record::Action;
+use crate::store::request::Retention;
 
 /// The one row of `kv_meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub(crate) struct LockRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerRow {
     pub position: u64,
+    /// The filter that is kept; none where the consumer was made by an older version of kv, and not used since.
+    pub filter: Option<Filter>,
     /// Who follows the stream under the name, or did until it expired.
     pub lease: Option<Lease>,
 }
@@ -157,6 +161,8 @@ pub(crate) struct Plan {
     /// Rows of `kv_once` to insert or replace, after some of those of this time and before are removed.
     pub once: Vec<(String, OnceRow)>,
     pub once_expired_ms: i64,
+    /// What `kv_meta` says from now on about how much of the stream is kept; none = as before.
+    pub retention: Option<Retention>,
     /// What `kv_meta.first` was before. The part of `kv_stream` before `meta.first` is trimmed from now on; the engine
     /// removes it in its own time.
     pub first_before: u64,
@@ -188,8 +194,9 @@ impl Plan {
     /// Whether nothing needs to be written. What changes records, the stream or the holder of a lock changes
     /// `kv_meta` too.
     pub(crate) fn is_empty(&self) -> bool {
-        let Plan { locks, consumers, consumer_deletes, once, .. } = self;
+        let Plan { locks, consumers, consumer_deletes, once, retention, .. } = self;
         self.meta_is_same
+            && retention.is_none()
             && (locks.is_empty() && consumers.is_empty() && consumer_deletes.is_empty() && once.is_empty())
     }
 }

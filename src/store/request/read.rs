@@ -29,6 +29,8 @@ pub enum Read {
     Stream(Stream),
     /// The bounds of the stream.
     StreamSeq,
+    /// How much of the stream is kept.
+    Retention,
     /// Who holds a lock.
     LockStatus {
         /// The lock.
@@ -71,7 +73,7 @@ impl Read {
                 check_bound("prefix", &list.prefix)?;
                 list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
             }
-            Read::StreamSeq | Read::Identity => Ok(()),
+            Read::StreamSeq | Read::Retention | Read::Identity => Ok(()),
         }
     }
 }

@@ -124,7 +124,10 @@ fn each_broken_rule_of_the_other_tables_is_found() {
             "kv_record \"b\": the value is not JSON of kv",
         ),
         ("update kv_record set version = 0 where \\\"key\\\" = 'c'", "kv_record \"c\": version is 0"),
-        ("update kv_record set expires = 5 where \\\"key\\\" = 'b'", "kv_record \"b\": it is not what change 4 says"),
+        (
+            "update kv_record set expires = 5 where \\\"key\\\" = 'b'",
+            "kv_record \"b\": it is not what change 4 says",
+        ),
         ("update kv_record set expires = 'soon' where \\\"key\\\" = 'c'", "kv_record \"c\": expires is text"),
         (
             "insert into kv_record select 'n', 1, 2, null, 0, 0, null, '1' union select 'm', 1, 2, null, 0, 0, null, '1'",

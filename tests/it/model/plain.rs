@@ -28,7 +28,7 @@ pub(super) fn failure<T>(code: Code, details: Details) -> Told<T> {
 pub(super) struct Model {
     records: BTreeMap<String, Record>,
     /// Also those that were trimmed: the first has seq 1.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     pub(super) trimmed: u64,
     /// Also with leases that expired.
     pub(super) consumers: BTreeMap<String, Consumer>,

@@ -201,16 +201,18 @@ fn start() -> impl Strategy<Value = Option<Start>> {
 fn consumers() -> impl Strategy<Value = WriteOperation> {
     let duration_ms = prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]);
     prop_oneof![
-        4 => (consumer(), owner(), duration_ms, start(), any::<bool>()).prop_map(
-            |(name, holder, duration_ms, start, renew)| {
-                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, renew })
+        4 => (consumer(), owner(), duration_ms, start(), kept_filter(), any::<bool>()).prop_map(
+            |(name, holder, duration_ms, start, filter, renew)| {
+                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, filter, renew })
             }
         ),
         1 => (consumer(), owner())
             .prop_map(|(name, holder)| WriteOperation::ConsumerLeave(ConsumerLeave { name, holder })),
-        4 => (consumer(), 0_u64..20, prop::option::of(owner())).prop_map(|(name, seq, holder)| {
-            WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder })
-        }),
+        4 => (consumer(), 0_u64..20, prop::option::of(owner()), kept_filter()).prop_map(
+            |(name, seq, holder, filter)| {
+                WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder, filter })
+            }
+        ),
         1 => consumer().prop_map(|name| WriteOperation::ConsumerDelete { name }),
     ]
 }
@@ -232,6 +234,15 @@ fn filter() -> impl Strategy<Value = Filter> {
     ];
     (keys, prop::option::of(one_of(&["T", "t"])))
         .prop_map(|(keys, record_type)| Filter { record_type, ..keys })
+}
+
+/// Few of them, so that a consumer is often used with its own.
+fn kept_filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        3 => Just(Filter::default()),
+        2 => Just(Filter::prefix("a")),
+        1 => Just(Filter::key("a").of_type("T")),
+    ]
 }
 
 fn read() -> impl Strategy<Value = Read> {
@@ -258,7 +269,7 @@ fn read() -> impl Strategy<Value = Read> {
         1 => consumer().prop_map(|name| Read::ConsumerStatus { name }),
         1 => (bound(), prop::option::of(consumer()))
             .prop_map(|(prefix, after)| Read::ConsumerList(NameList { prefix, after })),
-        2 => (consumer(), start(), limit(), filter()).prop_map(|(name, start, limit, filter)| {
+        2 => (consumer(), start(), limit(), kept_filter()).prop_map(|(name, start, limit, filter)| {
             Read::ConsumerGet(ConsumerGet { name, start, limit, filter })
         }),
     ]

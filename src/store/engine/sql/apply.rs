@@ -74,6 +74,10 @@ pub(crate) fn statements(plan: &Plan, oldest: Option<u64>, dialect: Dialect) -> 
         let rows = plan.once.iter().map(|(id, row)| columns::once_values(id, row));
         texts.push(upsert(dialect, "kv_once", columns!(once), rows));
     }
+    if let Some(retention) = &plan.retention {
+        let values = columns::retention_values(retention).map(Argument::from);
+        texts.push((columns::RETAIN.to_owned(), values.into()));
+    }
     if oldest.is_some_and(|oldest| oldest < plan.meta.first) {
         texts.push(sweep(dialect, plan.meta.first));
     }
@@ -138,8 +142,22 @@ fn names(columns: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a column holds text. The others hold integers.
 fn is_text(column: &str) -> bool {
-    ["\"key\"", "type", "value", "action", "name", "owner", "holder", "id", "request", "outcome"]
-        .contains(&column)
+    const TEXTS: &[&str] = &[
+        "\"key\"",
+        "type",
+        "value",
+        "action",
+        "name",
+        "owner",
+        "holder",
+        "only_key",
+        "only_prefix",
+        "only_type",
+        "id",
+        "request",
+        "outcome",
+    ];
+    TEXTS.contains(&column)
 }
 
 /// The columns of rows, each as an array.

@@ -1,11 +1,15 @@
 //! The columns of each table, once: their names, how a row of them is read, and what is written into them.
 
+use std::time::Duration;
+
 use super::Value;
 use crate::store::damage::{self, Damage, Result};
+use crate::store::filter::Filter;
 use crate::store::json_text::JsonText;
 use crate::store::plan::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Row, StreamRow};
 use crate::store::position::Position;
 use crate::store::record::{Action, Change, Record};
+use crate::store::request::Retention;
 use crate::store::time::Timestamp;
 
 /// The columns of a table, or of a part of it, as a literal for `concat!`. The functions of the same names read them, and
@@ -36,7 +40,7 @@ macro_rules! columns {
         "name, owner, fence, refreshes, expires"
     };
     (consumer) => {
-        "name, position, holder, expires"
+        "name, position, filtered, only_key, only_prefix, only_type, holder, expires"
     };
     (once) => {
         "id, request, outcome, time"
@@ -44,6 +48,10 @@ macro_rules! columns {
     // What of `kv_meta` tells where a store stands.
     (position) => {
         "epoch, head, first, fence, lock_seq"
+    };
+    // What of `kv_meta` says how much of the stream is kept.
+    (retention) => {
+        "retain_ms, retain_count, retain_unread"
     };
     // What of `kv_meta` a batch has to know.
     (meta) => {
@@ -174,13 +182,20 @@ pub(crate) fn lock(row: &(impl Cells + ?Sized), last_fence: u64) -> Result<(Stri
     Ok((key(row)?, lock.checked(last_fence)?))
 }
 
+/// The number of columns of `kv_consumer`, after which a query has further ones.
+pub(crate) const CONSUMER: usize = 8;
+
 /// A row of `kv_consumer`, in a store with this head.
 pub(crate) fn consumer(row: &(impl Cells + ?Sized), head: u64) -> Result<(String, ConsumerRow)> {
-    let lease = match optional_text(row, 2)? {
-        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 3)? }),
+    let is_filtered = damage::flag(integer(row, 2)?)?;
+    let (key_alone, prefix, record_type) =
+        (optional_text(row, 3)?, optional_text(row, 4)?, optional_text(row, 5)?);
+    let filter = is_filtered.then_some(Filter { key: key_alone, prefix, record_type });
+    let lease = match optional_text(row, 6)? {
+        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 7)? }),
         None => None,
     };
-    Ok((key(row)?, ConsumerRow { position: count(row, 1)?, lease }.checked(head)?))
+    Ok((key(row)?, ConsumerRow { position: count(row, 1)?, filter, lease }.checked(head)?))
 }
 
 /// A row of `kv_once`.
@@ -216,6 +231,23 @@ pub(crate) fn meta(row: &(impl Cells + ?Sized)) -> Result<Meta> {
     Ok(meta)
 }
 
+/// The row of `kv_meta`, as far as it says how much of the stream is kept.
+pub(crate) fn retention(row: &(impl Cells + ?Sized)) -> Result<Retention> {
+    let bound = |index: usize| row.integer(index)?.map(damage::count).transpose();
+    let unread = damage::flag(integer(row, 2)?)?;
+    Ok(Retention { age: bound(0)?.map(Duration::from_millis), count: bound(1)?, unread })
+}
+
+/// What [`retention`] reads.
+pub(crate) fn retention_values(retention: &Retention) -> [Value<'static>; 3] {
+    let Retention { age, count, unread } = retention;
+    let age = age.map_or(Value::Null, |age| Value::count(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    [age, count.map_or(Value::Null, Value::count), Value::Integer(i64::from(*unread))]
+}
+
+/// How [`retention_values`] are written.
+pub(crate) const RETAIN: &str = "update kv_meta set retain_ms = ?, retain_count = ?, retain_unread = ?";
+
 /// A row of `kv_record`; the value is null when it is not in memory.
 pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; VALUE + 1] {
     let Row { version, revision, record_type, created_ms, updated_ms, expires_ms, value: _ } = row;
@@ -248,11 +280,16 @@ pub(crate) fn lock_values<'a>(name: &'a str, row: &'a LockRow) -> [Value<'a>; 5]
 }
 
 /// A row of `kv_consumer`.
-pub(crate) fn consumer_values<'a>(name: &'a str, row: &'a ConsumerRow) -> [Value<'a>; 4] {
+pub(crate) fn consumer_values<'a>(name: &'a str, row: &'a ConsumerRow) -> [Value<'a>; CONSUMER] {
+    let is_filtered = Value::Integer(i64::from(row.filter.is_some()));
+    let part = |part: fn(&Filter) -> Option<&str>| Value::optional(row.filter.as_ref().and_then(part));
+    let key = part(|filter| filter.key.as_deref());
+    let prefix = part(|filter| filter.prefix.as_deref());
+    let record_type = part(|filter| filter.record_type.as_deref());
     let lease = row.lease.as_ref();
     let holder = Value::optional(lease.map(|lease| lease.holder.as_str()));
     let expires = lease.map_or(Value::Null, |lease| Value::Integer(lease.expires_ms));
-    [Value::Text(name), Value::count(row.position), holder, expires]
+    [Value::Text(name), Value::count(row.position), is_filtered, key, prefix, record_type, holder, expires]
 }
 
 /// A row of `kv_once`.

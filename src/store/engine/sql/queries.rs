@@ -12,6 +12,7 @@ use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::position::Position;
 use crate::store::record::{Change, Record};
 use crate::store::reply::Identity;
+use crate::store::request::Retention;
 
 /// Columns of the records that a listing covers, in key order. There is one row more than the page has, which shows whether
 /// anything follows.
@@ -171,6 +172,23 @@ impl Query for StreamQuery {
     }
 }
 
+/// How much of the stream is kept.
+pub(crate) struct KeptRetention;
+
+impl Query for KeptRetention {
+    type Rows = Retention;
+    const IS_SMALL: bool = true;
+
+    fn statement(&self, _: Dialect) -> Statement<'_> {
+        Statement::new(concat!("select ", columns!(retention), " from kv_meta").to_owned())
+    }
+
+    fn add(&self, retention: &mut Retention, row: &dyn Cells, _: &Position) -> Result<bool> {
+        *retention = columns::retention(row)?;
+        Ok(false)
+    }
+}
+
 /// A page of the rows of a table that has names, and one more row.
 fn named<'a>(columns: &str, table: &str, query: &'a NameQuery) -> Statement<'a> {
     let mut statement = Statement::new(format!("select {columns} from {table} where true"));
@@ -194,18 +212,31 @@ impl Query for Locks {
     }
 }
 
+/// A consumer, and the time of the oldest change that it has still to deal with.
+pub(crate) struct ListedConsumer {
+    pub name: String,
+    pub row: ConsumerRow,
+    pub waiting_since_ms: Option<i64>,
+}
+
 /// A page of the consumers.
 pub(crate) struct Consumers(pub NameQuery);
 
 impl Query for Consumers {
-    type Rows = PageRows<(String, ConsumerRow)>;
+    type Rows = PageRows<ListedConsumer>;
 
-    fn statement(&self, _: Dialect) -> Statement<'_> {
-        named(columns!(consumer), "kv_consumer", &self.0)
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
+        let next = format!("{}(position + 1, (select first from kv_meta))", dialect.greatest());
+        let since = format!("(select time from kv_stream where seq = {next})");
+        named(&format!("{}, {since}", columns!(consumer)), "kv_consumer", &self.0)
     }
 
     fn add(&self, page: &mut Self::Rows, row: &dyn Cells, position: &Position) -> Result<bool> {
-        page.add(self.0.size, || Ok((columns::consumer(row, position.head)?, 0)))
+        page.add(self.0.size, || {
+            let (name, consumer) = columns::consumer(row, position.head)?;
+            let waiting_since_ms = columns::optional_time_ms(row, columns::CONSUMER)?;
+            Ok((ListedConsumer { name, row: consumer, waiting_since_ms }, 0))
+        })
     }
 }
 

@@ -75,8 +75,11 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
         execute(writer, "delete from kv_consumer where name = ?", &[Value::Text(name)])?;
     }
     for (name, row) in &plan.consumers {
-        const CONSUMER: &str =
-            concat!("insert or replace into kv_consumer (", sql::columns!(consumer), ") values (?, ?, ?, ?)");
+        const CONSUMER: &str = concat!(
+            "insert or replace into kv_consumer (",
+            sql::columns!(consumer),
+            ") values (?, ?, ?, ?, ?, ?, ?, ?)"
+        );
         execute(writer, CONSUMER, &sql::consumer_values(name, row))?;
     }
     if !plan.once.is_empty() {
@@ -84,6 +87,9 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
             "delete from kv_once where id in (select id from kv_once where time <= ? order by time limit ?)";
         let values = [Value::Integer(plan.once_expired_ms), Value::count(limits::ONCE_FORGOTTEN)];
         execute(writer, expired, &values)?;
+    }
+    if let Some(retention) = &plan.retention {
+        execute(writer, sql::RETAIN, &sql::retention_values(retention))?;
     }
     for (id, row) in &plan.once {
         const ONCE: &str =

@@ -84,7 +84,8 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
             }
             form.end();
         }
-        WriteOperation::LockAcquire(_)
+        WriteOperation::Retain(_)
+        | WriteOperation::LockAcquire(_)
         | WriteOperation::LockRelease(_)
         | WriteOperation::ConsumerCommit(_)
         | WriteOperation::ConsumerDelete { .. }
