@@ -4,6 +4,7 @@
 //! store is in this process or behind a socket.
 
 mod check;
+mod import;
 mod mutation;
 mod read;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use super::subscription::Start;
 pub(crate) use check::{check_filter, check_value};
+pub use import::{Import, OnConflict};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 

@@ -44,6 +44,7 @@ mod delete;
 mod delete_range;
 mod fence;
 mod get;
+mod import;
 mod init;
 mod list;
 mod lock_wait;

@@ -1,13 +1,13 @@
 //! Steps that are likely to meet each other: few keys, few names, small numbers.
 
 use kv::store::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
-    LockAcquire, LockRelease, Mutation, NameList, Patch, Put, Read, Request, Selector, Start, Stream, Target,
-    Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Import, List,
+    LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read, Request, Selector, Start,
+    Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
-use crate::support::json;
+use crate::support::{START_MS, json};
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -126,6 +126,29 @@ fn patch() -> impl Strategy<Value = Mutation> {
     )
 }
 
+/// Of a few records, which come again; without an expiry as long as the clock decides nothing else.
+fn import() -> impl Strategy<Value = Mutation> {
+    let time = || prop::sample::select(&[0, START_MS, START_MS + 10][..]).prop_map(Timestamp::from_unix_ms);
+    let conflict = prop::sample::select(&[OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite][..]);
+    let of_type = prop::option::of(one_of(&["T"]));
+    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, conflict).prop_map(
+        |(key, value, version, time, record_type, on_conflict)| {
+            let (created, updated, value) = (time, time, json(value));
+            let expires = None;
+            Mutation::Import(Import {
+                key,
+                value,
+                record_type,
+                version,
+                created,
+                updated,
+                expires,
+                on_conflict,
+            })
+        },
+    )
+}
+
 fn limit() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(0_u64..5)
 }
@@ -156,7 +179,7 @@ fn check() -> impl Strategy<Value = Mutation> {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete()];
+    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete(), 1 => import()];
     let part = prop_oneof![4 => mutation(), 1 => check()];
     let guarded = prop_oneof![
         10 => mutation().prop_map(WriteOperation::Apply),
