@@ -102,6 +102,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         Reply::Init { .. }
         | Reply::Written(_)
         | Reply::Deleted(_)
+        | Reply::Imported(_)
         | Reply::Checked
         | Reply::Mutated(_)
         | Reply::Trimmed { .. }

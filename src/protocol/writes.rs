@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 use super::Id;
 use super::body::NoBody;
 use super::consumers::{ConsumerCommitFields, ForgottenBody, PositionBody};
+use super::imports::ImportedBody;
+use super::mutate::{MutationFields, ResultBody, ResultsBody, decode_result};
 use super::reads::{FilterFields, NameFields};
-use super::records::{DeletedBody, MutationFields, ResultBody, ResultsBody, WrittenBody, decode_result};
+use super::records::{DeletedBody, WrittenBody};
 use super::reply::{ReplyLine, read, unusable};
 use super::request::{Acquire, Call, FieldGroup, NoFields, Operations, With, outgoing, outgoing_with_op};
 use super::retention::RetentionFields;
@@ -86,6 +88,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         Reply::Init { created } => line.ok(InitBody { created }),
         Reply::Written(written) => line.ok(WrittenBody::from(written)),
         Reply::Deleted(deleted) => line.ok(DeletedBody::from(deleted)),
+        Reply::Imported(imported) => line.ok(ImportedBody::from(imported)),
         Reply::Mutated(results) => {
             let results = results.into_iter().map(ResultBody::from).collect();
             line.ok(ResultsBody { results })

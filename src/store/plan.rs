@@ -6,6 +6,7 @@
 //! by one.
 
 mod consumers;
+mod import;
 mod locks;
 mod mutate;
 mod needs;
@@ -110,11 +111,12 @@ impl Planner {
         self.now_ms.saturating_add(duration_ms).min(*limits::TIME_MS.end())
     }
 
-    /// Whether the values that a request patches are in memory. One that is first in its batch is decided in any
+    /// Whether the values that a request patches, or compares with its own, are in memory. One that is first in its batch is decided in any
     /// case.
     fn can_decide(&self, request: &Write) -> bool {
         let is_loaded = |mutation: &Mutation| match mutation {
             Mutation::Patch(patch) => self.is_loaded(&patch.key),
+            Mutation::Import(import) => self.is_loaded(&import.key),
             Mutation::Put(_) | Mutation::Delete(_) | Mutation::Check(_) => true,
         };
         match &request.operation {
@@ -174,6 +176,7 @@ impl Planner {
             Mutation::Put(put) => self.put(put, tx).map(MutationResult::Written),
             Mutation::Patch(patch) => self.patch(patch, tx).map(MutationResult::Written),
             Mutation::Delete(delete) => self.delete(delete, tx).map(MutationResult::Deleted),
+            Mutation::Import(import) => self.import(import, tx).map(MutationResult::Imported),
             Mutation::Check(check) => self.check(check).map(|()| MutationResult::Checked),
         }
     }

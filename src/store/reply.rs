@@ -34,6 +34,8 @@ pub enum Reply {
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
+    /// To `Import`.
+    Imported(Imported),
     /// To `Check`, which changes nothing.
     Checked,
     /// To `Mutate`: one result for each mutation, in order.
@@ -143,6 +145,8 @@ pub enum MutationResult {
     Written(Written),
     /// A delete.
     Deleted(Deleted),
+    /// An import.
+    Imported(Imported),
     /// A check.
     Checked,
 }
@@ -152,6 +156,7 @@ impl From<MutationResult> for Reply {
         match result {
             MutationResult::Written(written) => Reply::Written(written),
             MutationResult::Deleted(deleted) => Reply::Deleted(deleted),
+            MutationResult::Imported(imported) => Reply::Imported(imported),
             MutationResult::Checked => Reply::Checked,
         }
     }
@@ -176,6 +181,31 @@ pub struct Deleted {
     pub deleted: u64,
     /// The seq of the last of these deletes; none when no record was removed.
     pub revision: Option<u64>,
+}
+
+/// The result of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The version of the record that is there now; 0 = none is.
+    pub version: u64,
+    /// The revision of the record that is there now; 0 = none is.
+    pub revision: u64,
+    /// What the import did.
+    pub outcome: ImportOutcome,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportOutcome {
+    /// It stored the record under a key that was absent.
+    Created,
+    /// It put the record in the place of another one.
+    Updated,
+    /// The same record was there already: nothing was written.
+    Unchanged,
+    /// Another record is there and was to be left, or the expiry of the imported one has passed: nothing was written.
+    Skipped,
 }
 
 /// The grant of a lock to its owner.

@@ -4,6 +4,7 @@
 //! store is in this process or behind a socket.
 
 mod check;
+mod import;
 mod mutation;
 mod read;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use super::filter::Filter;
 use super::subscription::Start;
 pub(crate) use check::check_value;
+pub use import::{Import, OnConflict};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 

@@ -91,6 +91,10 @@ impl<'a> Needs<'a> {
                 self.keys.extend(named.iter().map(String::as_str));
             }
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => {}
+            Mutation::Import(import) => {
+                self.keys.push(&import.key);
+                self.values.push(&import.key);
+            }
             Mutation::Check(check) => self.keys.push(&check.key),
         }
     }

@@ -56,13 +56,10 @@ fn each_broken_rule_of_the_stream_is_found() {
             "update kv_stream set action = 'rename' where seq = 4",
             "kv_stream 4: the action \\\"rename\\\" is unknown",
         ),
+        ("update kv_stream set version = 0 where seq = 4", "kv_stream 4: version is 0"),
         (
-            "update kv_stream set action = 'create' where seq = 4",
-            "kv_stream 4: it creates its key at another version",
-        ),
-        (
-            "update kv_stream set version = 1 where seq = 4",
-            "kv_stream 4: it updates its key at a version below 2",
+            "update kv_stream set version = 7 where seq = 6",
+            "kv_stream 6: it does not delete what change 5 wrote",
         ),
         (
             "update kv_stream set revision = 3 where seq = 4",
@@ -75,7 +72,7 @@ fn each_broken_rule_of_the_stream_is_found() {
         ),
         (
             "update kv_stream set updated = 5 where seq = 4",
-            "kv_stream 4: the record in it was updated at another time",
+            "kv_record \\\"b\\\": it is not what change 4 says",
         ),
         ("update kv_stream set time = 'noon' where seq = 4", "kv_stream 4: time is text, not an integer"),
         ("update kv_stream set \\\"key\\\" = '' where seq = 4", "kv_stream 4: a key has at least one byte"),

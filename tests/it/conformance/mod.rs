@@ -45,6 +45,7 @@ mod delete_range;
 mod fence;
 mod get;
 mod history;
+mod import;
 mod init;
 mod list;
 mod lock_wait;

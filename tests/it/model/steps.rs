@@ -1,13 +1,15 @@
 //! Steps that are likely to meet each other: few keys, few names, small numbers.
 
+use std::time::Duration;
+
 use kv::store::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter, List,
-    LockAcquire, LockRelease, Mutation, NameList, Patch, Put, Read, Request, Selector, Start, Stream, Target,
-    Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter,
+    Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read, Request,
+    Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
-use crate::support::json;
+use crate::support::{START_MS, json};
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -126,6 +128,29 @@ fn patch() -> impl Strategy<Value = Mutation> {
     )
 }
 
+/// Of a few records, which come again; without an expiry as long as the clock decides nothing else.
+fn import() -> impl Strategy<Value = Mutation> {
+    let time = || prop::sample::select(&[0, START_MS, START_MS + 10][..]).prop_map(Timestamp::from_unix_ms);
+    let conflict = prop::sample::select(&[OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite][..]);
+    let of_type = prop::option::of(one_of(&["T"]));
+    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, conflict).prop_map(
+        |(key, value, version, time, record_type, on_conflict)| {
+            let (created, updated, value) = (time, time, json(value));
+            let expires = None;
+            Mutation::Import(Import {
+                key,
+                value,
+                record_type,
+                version,
+                created,
+                updated,
+                expires,
+                on_conflict,
+            })
+        },
+    )
+}
+
 fn limit() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(0_u64..5)
 }
@@ -156,11 +181,17 @@ fn check() -> impl Strategy<Value = Mutation> {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete()];
+    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete(), 1 => import()];
     let part = prop_oneof![4 => mutation(), 1 => check()];
     let guarded = prop_oneof![
         10 => mutation().prop_map(WriteOperation::Apply),
         4 => prop::collection::vec(part, 0..6).prop_map(WriteOperation::Mutate),
+        // What it bounds is trimmed by a process that looks after its store, which none does here.
+        1 => (prop::option::of(1_u64..1_000), prop::option::of(0_u64..9), any::<bool>()).prop_map(
+            |(age_ms, count, unread)| {
+                WriteOperation::Retain(Retention { age: age_ms.map(Duration::from_millis), count, unread })
+            }
+        ),
         1 => prop_oneof![4 => (0_u64..30).prop_map(Trim::UpTo), 1 => Just(Trim::All)].prop_map(WriteOperation::Trim),
     ];
     let once = prop_oneof![5 => Just(None), 1 => one_of(&["i", "j", "k"]).prop_map(Some)];
@@ -264,6 +295,7 @@ fn read() -> impl Strategy<Value = Read> {
         2 => selector().prop_map(Read::Count),
         4 => stream.prop_map(Read::Stream),
         1 => Just(Read::StreamSeq),
+        1 => Just(Read::Retention),
         2 => lock().prop_map(|name| Read::LockStatus { name }),
         1 => (bound(), prop::option::of(lock())).prop_map(|(prefix, after)| Read::LockList(NameList { prefix, after })),
         1 => consumer().prop_map(|name| Read::ConsumerStatus { name }),

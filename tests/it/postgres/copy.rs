@@ -109,7 +109,7 @@ impl Copy {
                         self.deleted(changes.next(), &key);
                     }
                 }
-                Mutation::Check(check) => panic!("{check:?}"),
+                other => panic!("{other:?} is not sent"),
             }
         }
         assert_eq!(changes.next(), None, "{name:?} has changed more than it should");
