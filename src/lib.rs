@@ -26,7 +26,7 @@ pub mod environment;
 pub mod limits;
 pub mod meeting;
 pub mod protocol;
-mod quote;
+pub mod quote;
 pub mod store;
 
 pub use client::Client;

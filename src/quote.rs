@@ -1,4 +1,4 @@
-//! Paths inside messages: the name of a file must not look like a message of kv, nor control a terminal.
+//! Paths and other words inside messages: the name of a file must not look like a message of kv, nor control a terminal.
 
 use std::path::Path;
 
@@ -21,11 +21,12 @@ pub(crate) fn visible(words: &str) -> String {
         .collect()
 }
 
-/// A path as one word for a shell, because hints are copied.
-pub(crate) fn shell_word(path: &Path) -> String {
+/// A path, or another text, as one word for a shell, because hints are copied.
+#[must_use]
+pub fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+@%".contains(character);
-    if text.chars().all(is_plain) && !text.starts_with('-') {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+@%:,".contains(character);
+    if text.chars().all(is_plain) && !text.is_empty() {
         text.into_owned()
     } else if text.chars().all(is_visible) {
         format!("'{}'", text.replace('\'', r"'\''"))

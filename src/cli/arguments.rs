@@ -8,6 +8,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum, ValueHint};
 use kv::store::{Fence, Filter, Write};
 
+use super::listing::Rest;
+
 /// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
 #[derive(Clone)]
 pub(super) struct ConnectionString(pub(super) OsString);
@@ -70,6 +72,23 @@ pub(super) struct StoreArguments {
     /// What a daemon that is started writes into its log (default: info, or what RUST_LOG says)
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) log_level: Option<LogLevel>,
+    /// When to print colours: auto is on a terminal, unless NO_COLOR is set (default: auto)
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<ColorMode>,
+    /// Program that shows long listings on a terminal (default: what PAGER says, or less -FRX)
+    #[arg(long, global = true, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub(super) pager: Option<String>,
+    /// Print on the terminal itself
+    #[arg(long, global = true, conflicts_with = "pager")]
+    pub(super) no_pager: bool,
+}
+
+/// When colours are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ColorMode {
+    Auto,
+    Always,
+    Never,
 }
 
 /// How much a daemon logs.
@@ -160,46 +179,26 @@ impl KeyArguments {
 #[derive(Debug, Clone, Args)]
 pub(super) struct FilterArguments {
     /// Only changes of keys that start with this
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     prefix: Option<String>,
     /// Only changes of records of this type
-    #[arg(long = "of-type", value_name = "TYPE")]
+    #[arg(long = "of-type", value_name = "TYPE", allow_hyphen_values = true)]
     of_type: Option<String>,
 }
 
 impl FilterArguments {
+    /// A command with these options.
+    pub(super) fn tell(&self, rest: Rest) -> Rest {
+        rest.option("--prefix", self.prefix.as_deref()).option("--of-type", self.of_type.as_deref())
+    }
+
     /// The filter, for this key or for any.
     pub(super) fn filter(self, key: Option<String>) -> Filter {
         Filter { key, prefix: self.prefix, record_type: self.of_type }
     }
 }
 
-/// The format in which items are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ListFormat {
-    /// One JSON array
-    Json,
-    /// One record per line
-    Ndjson,
-}
-
-/// The format in which rows are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum TableFormat {
-    /// One line for each row
-    Table,
-    /// One JSON document
-    Json,
-}
-
 /// The error for arguments that clap cannot check.
 pub(super) fn usage(message: &str, hint: &str) -> kv::store::Error {
     kv::store::Error::new(kv::store::Code::BadRequest, message).hint(hint)
-}
-
-/// Reads an OFFSET, a LIMIT or another number, which may be negative.
-pub(super) fn number(what: &str, word: Option<&String>, default: i64) -> kv::store::Result<i64> {
-    word.map_or(Ok(default), |word| {
-        word.parse().map_err(|_| usage(&format!("{what} is a number, not {word:?}"), "see kv help"))
-    })
 }

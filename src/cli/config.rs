@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use kv::store::Result;
 use serde::Serialize;
 
-use super::arguments::TableFormat;
-use super::settings::{Setting, Settings};
+use super::format::{self, OutputFormat};
+use super::output::Column;
+use super::settings::{Origin, Setting, Settings};
 use super::{connect, output};
 
 #[derive(Debug, Subcommand)]
@@ -19,8 +20,8 @@ pub(super) enum Config {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// A table for people, or JSON for programs
-    #[arg(long, default_value = "table")]
-    output: TableFormat,
+    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+    output: OutputFormat,
 }
 
 /// The settings in the form in which they are printed.
@@ -42,17 +43,20 @@ pub(super) struct SettingView {
     from: Option<String>,
 }
 
+const COLUMNS: &[Column] = &[Column::word("SETTING"), Column::word("VALUE"), Column::word("FROM")];
+
 impl Config {
     pub(super) fn run(self, settings: &Settings) -> Result<()> {
         let Config::Show(Show { output }) = self;
         let files = &settings.files;
         let view = SettingsView { settings: views(settings), profiles: files.names(), files: &files.read };
         match output {
-            TableFormat::Json => output::print_document(&view),
-            TableFormat::Table => {
+            OutputFormat::Json => output::print_document(&view),
+            _ => {
                 let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-                let row = |view: &SettingView| [view.name.to_owned(), text(&view.value), text(&view.from)];
-                output::print_table(["SETTING", "VALUE", "FROM"], view.settings.iter().map(row))?;
+                let row =
+                    |view: &SettingView| vec![view.name.to_owned(), text(&view.value), text(&view.from)];
+                output::print_table(COLUMNS, view.settings.iter().map(row).collect())?;
                 output::note(&match view.files {
                     [] => format!("there is no file of profiles: {}", paths(&files.searched)),
                     read => format!("profiles: {} (in {})", view.profiles.join(", "), paths(read)),
@@ -66,6 +70,16 @@ impl Config {
 fn paths(paths: &[PathBuf]) -> String {
     let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     shown.join(", ")
+}
+
+/// The options of this command line that say which store is meant and how to reach it, as words of another one. A password
+/// is left out.
+pub(super) fn given(settings: &Settings) -> Vec<String> {
+    let is_given = |view: &SettingView| {
+        view.from == Some(Origin::CommandLine.to_string()) && !["color", "pager"].contains(&view.name)
+    };
+    let words = |view: SettingView| [format!("--{}", view.name), view.value.unwrap_or_default()];
+    views(settings).into_iter().filter(is_given).flat_map(words).collect()
 }
 
 /// Each setting, without passwords.
@@ -103,5 +117,7 @@ pub(super) fn views(settings: &Settings) -> Vec<SettingView> {
         view("daemon", &settings.daemon, word),
         view("idle-timeout", &settings.idle_timeout, |timeout| format!("{}s", timeout.as_secs())),
         optional("log-level", settings.log_level.as_ref(), word),
+        view("color", &settings.color, word),
+        optional("pager", settings.pager.as_ref(), String::clone),
     ]
 }

@@ -2,16 +2,18 @@
 
 use clap::{Args, Subcommand};
 use kv::limits;
-use kv::protocol::{ChangeBody, ConsumerStatusBody};
 use kv::store::{
     Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
 };
 
-use super::arguments::{FilterArguments, ListFormat, number};
+use super::arguments::FilterArguments;
 use super::consumer_stream::Stream;
 use super::environment::Environment;
-use super::output::{self, NamedBody};
-use super::{WriteCommand, exit_code, watch};
+use super::format::{self, OutputFormat};
+use super::listing::{ConsumerAt, Rest};
+use super::output::{self, ListPrinter, NamedBody};
+use super::settings::Settings;
+use super::{WriteCommand, exit_code, number, watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Consumer {
@@ -31,9 +33,9 @@ pub(super) enum Consumer {
         /// Only consumers whose name starts with this
         #[arg(long, default_value = "", value_name = "PREFIX")]
         prefix: String,
-        /// How consumers are printed
-        #[arg(long, default_value = "json", value_name = "FORMAT")]
-        output: ListFormat,
+        /// How consumers are printed (default: a table on a terminal, otherwise json)
+        #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]
+        output: Option<OutputFormat>,
     },
     /// Print the changes after the position and new ones, or run a command for each, and commit them
     Stream(Stream),
@@ -72,11 +74,11 @@ pub(super) struct Get {
     #[command(flatten)]
     wanted: ConsumerArguments,
     /// At most this many changes (default: 1000; -1 = as many as one page holds)
-    #[arg(allow_negative_numbers = true)]
-    limit: Option<String>,
-    /// How changes are printed
-    #[arg(long, default_value = "json", value_name = "FORMAT")]
-    output: ListFormat,
+    #[arg(allow_negative_numbers = true, value_parser = number::signed)]
+    limit: Option<i64>,
+    /// How changes are printed (default: a table on a terminal, otherwise json)
+    #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]
+    output: Option<OutputFormat>,
 }
 
 impl Consumer {
@@ -88,35 +90,34 @@ impl Consumer {
         }
     }
 
-    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<u8> {
         match self {
-            Consumer::Get(get) => get.run(store).await?,
+            Consumer::Get(get) => get.run(store, settings).await?,
             Consumer::Status { name } => match store.consumer_status(&name).await? {
-                (head, Some(consumer)) => output::print_item(&status(consumer, head))?,
+                (head, Some(consumer)) => {
+                    output::print_item(&NamedBody::from(ConsumerAt { consumer, head }))?
+                }
                 (_, None) => {
                     return Err(Error::new(Code::NotFound, format!("there is no consumer {name}")));
                 }
             },
             Consumer::List { prefix, output } => {
                 let mut request = Some(NameList { prefix, after: None });
-                let printed = output::print_pages(output, async || {
+                let printer = ListPrinter::new(output, settings);
+                let printed = printer.print(async || {
                     let Some(list) = request.take() else { return Ok(None) };
                     let page = store.consumers(list.clone()).await?;
                     request = list.after_page(&page);
-                    Ok(Some(page.items.into_iter().map(|consumer| status(consumer, page.seq)).collect()))
+                    let at = |consumer| ConsumerAt { consumer, head: page.seq };
+                    Ok(Some(page.items.into_iter().map(at).collect()))
                 });
                 let _ = printed.await?;
             }
-            Consumer::Stream(stream) => return stream.run(store, environment).await,
+            Consumer::Stream(stream) => return stream.run(store, Environment::new(settings)?).await,
             Consumer::Commit(_) | Consumer::Delete(_) => {}
         }
         Ok(exit_code::OK)
     }
-}
-
-fn status(consumer: kv::store::Consumer, head: u64) -> NamedBody<ConsumerStatusBody> {
-    let name = consumer.name.clone();
-    NamedBody { name, body: ConsumerStatusBody::new(consumer, head) }
 }
 
 impl WriteCommand for Commit {
@@ -146,21 +147,22 @@ impl WriteCommand for Delete {
 }
 
 impl Get {
-    async fn run(self, store: &impl Store) -> Result<()> {
-        let limit = number("LIMIT", self.limit.as_ref(), limits::PAGE_RECORDS as i64)?;
-        let ConsumerArguments { name, from, filter } = self.wanted;
+    async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
+        let limit = self.limit.unwrap_or(limits::PAGE_RECORDS as i64);
+        let ConsumerArguments { name, from, filter: options } = self.wanted;
         let get = ConsumerGet {
             name: name.clone(),
             start: from,
             limit: u64::try_from(limit).ok(),
-            filter: filter.filter(None),
+            filter: options.clone().filter(None),
         };
         let (changes, position) = store.consumer_get(get).await?;
-        let bodies: Vec<_> = changes.changes.into_iter().map(ChangeBody::from).collect();
-        output::print_items(&bodies, self.output)?;
         let done = changes.next - 1;
+        let mut page = Some(changes.changes);
+        let _reader = ListPrinter::new(self.output, settings).print(async || Ok(page.take())).await?;
         if done > position {
-            output::note(&format!("when they are dealt with: kv consumer commit {name} {done}"));
+            let commit = options.tell(Rest::of("consumer commit", &[&name, &done.to_string()]));
+            commit.tell_when("when they are dealt with", settings);
         }
         Ok(())
     }

@@ -10,15 +10,16 @@ use clap::Args;
 use kv::store::Result;
 use serde::Serialize;
 
-use super::arguments::TableFormat;
+use super::format::{self, OutputFormat};
+use super::output::Column;
 use super::settings::Settings;
 use super::{exit_code, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// A table for people, or JSON for programs
-    #[arg(long, default_value = "table")]
-    output: TableFormat,
+    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+    output: OutputFormat,
     /// Print what a report of a fault needs: the findings, the settings, the status and the end of the log, without passwords,
     /// keys and values
     #[arg(long, conflicts_with = "output")]
@@ -72,6 +73,8 @@ impl Verdict {
     }
 }
 
+const COLUMNS: &[Column] = &[Column::word("VERDICT"), Column::word("ABOUT"), Column::word("FINDING")];
+
 impl Doctor {
     /// Answers the exit code: FAILURE when there is a problem.
     pub(super) async fn run(self, settings: Result<Settings>) -> Result<u8> {
@@ -80,10 +83,8 @@ impl Doctor {
             output::print_line(&report::text(&findings, settings.as_ref().ok()).await)?;
         } else {
             match self.output {
-                TableFormat::Json => output::print_document(&findings)?,
-                TableFormat::Table => {
-                    output::print_table(["VERDICT", "ABOUT", "FINDING"], lines(&findings).into_iter())?
-                }
+                OutputFormat::Json => output::print_document(&findings)?,
+                _ => output::print_table(COLUMNS, lines(&findings))?,
             }
         }
         let is_sick = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
@@ -103,8 +104,8 @@ async fn findings(settings: &Result<Settings>) -> Vec<Finding> {
 }
 
 /// The findings as rows of a table, with each hint below its finding.
-fn lines(findings: &[Finding]) -> Vec<[String; 3]> {
-    let row = |one: &str, two: &str, three: &str| [one.to_owned(), two.to_owned(), three.to_owned()];
+fn lines(findings: &[Finding]) -> Vec<Vec<String>> {
+    let row = |one: &str, two: &str, three: &str| vec![one.to_owned(), two.to_owned(), three.to_owned()];
     let mut lines = Vec::new();
     for Finding { verdict, about, message, hint } in findings {
         lines.push(row(verdict.as_str(), about, message));

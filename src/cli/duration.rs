@@ -66,6 +66,17 @@ pub(super) fn idle_timeout(text: &str) -> std::result::Result<Duration, String> 
     Ok(Duration::from_secs(duration.as_secs().saturating_add(u64::from(is_partial))))
 }
 
+/// The two largest units of a time, for people.
+pub(super) fn told(seconds: i64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +126,21 @@ mod tests {
         }
         for text in ["", "-1", "-1s", "1.5", "soon", "99999999999999999999"] {
             assert!(idle_timeout(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_told_by_its_two_largest_units() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m 0s"),
+            (3_599, "59m 59s"),
+            (3_600, "1h 0m"),
+            (86_399, "23h 59m"),
+            (90_000, "1d 1h"),
+        ] {
+            assert_eq!(told(seconds), expected);
         }
     }
 }

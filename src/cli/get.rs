@@ -1,78 +1,115 @@
 //! `kv get`
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kv::protocol::RecordBody;
-use kv::store::{Code, Error, List, Page, Read, Record, Request, Result, Selector, Store};
+use kv::store::{Code, Error, Result, Selector, Store};
 
-use super::arguments::{ListFormat, usage};
-use super::list::{page_words, print_list};
+use super::arguments::usage;
+use super::batch::Batch;
+use super::format::OutputFormat;
+use super::list::Records;
+use super::listing::{ListingArguments, Rest};
 use super::output;
+use super::settings::Settings;
 
 /// Words that select what to get; `kv get key KEY` reads a key of such a name.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
+const FORMS: &str =
+    "kv get KEY…, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T";
+
+/// What one record, or several, can be printed as.
+const FORMATS: &[OutputFormat] = &[
+    OutputFormat::Table,
+    OutputFormat::Json,
+    OutputFormat::Ndjson,
+    OutputFormat::Text,
+    OutputFormat::Record,
+];
+
 #[derive(Debug, Args)]
 #[command(override_usage = "\
-kv get [OPTIONS] KEY
+kv get [OPTIONS] KEY...
        kv get [OPTIONS] key KEY
        kv get [OPTIONS] batch KEY...
        kv get [OPTIONS] prefix PREFIX [OFFSET [LIMIT]]
        kv get [OPTIONS] range FROM TO [OFFSET [LIMIT]]
        kv get [OPTIONS] type TYPE [OFFSET [LIMIT]]")]
 pub(super) struct Get {
-    /// Key or keys, a prefix, a range from the key FROM to the key TO, which is not in it, or a type; OFFSET and LIMIT are numbers of records (default: 0 and 1000; a LIMIT of -1 is all)
+    /// Key or keys, a prefix, a range from FROM to TO, which is not in it, or a type; OFFSET and LIMIT count records
     #[arg(value_name = "WORD", allow_negative_numbers = true, required_unless_present = "key_flag")]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY")]
     key_flag: Option<String>,
     /// Print the stored text as it is, in one line
-    #[arg(long, conflicts_with_all = ["text", "output"])]
+    #[arg(long, conflicts_with_all = ["text", "listing_output"])]
     raw: bool,
     /// Print a string without its quotes
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with = "listing_output")]
     text: bool,
-    /// For one key: the value (json) or the whole record; for several: one array (json) or one record per line (ndjson)
-    #[arg(long, default_value = "json", value_name = "FORMAT")]
-    output: Format,
     /// Print the version of the key instead of its value
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["raw", "text", "listing_output"])]
     print_version: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Record,
-    Ndjson,
+    /// Of several keys, fail when one does not exist
+    #[arg(long)]
+    all_or_fail: bool,
+    #[command(flatten)]
+    listing: ListingArguments,
+    /// Of one key: json is the value, text a string. Of several (default: a table on a terminal, otherwise json)
+    #[arg(long, id = "listing_output", value_name = "FORMAT", value_parser = OutputFormat::one_of(FORMATS))]
+    output: Option<OutputFormat>,
 }
 
 impl Get {
-    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+    pub(super) async fn run(mut self, store: &impl Store, settings: &Settings) -> Result<()> {
+        self.listing.take_null(&mut self.words);
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        match (words.as_slice(), self.key_flag.as_deref()) {
-            ([] | ["key"], Some(key)) => self.one(store, key).await,
-            (["key", key], None) => self.one(store, key).await,
-            ([key], None) if !KINDS.contains(key) => self.one(store, key).await,
-            (["batch", keys @ ..], None) if !keys.is_empty() => self.batch(store, keys).await,
-            (["prefix", prefix, rest @ ..], None) => {
-                self.several(store, Selector::Prefix((*prefix).to_owned()), rest).await
+        let owned = |word: &str| word.to_owned();
+        let (selector, page) = match (words.as_slice(), self.key_flag.as_deref()) {
+            ([] | ["key"], Some(key)) => return self.one(store, key).await,
+            (["key", key], None) => return self.one(store, key).await,
+            ([key], None) if !KINDS.contains(key) => return self.one(store, key).await,
+            (["batch", keys @ ..], None) if !keys.is_empty() => {
+                return self.batch(store, settings, keys).await;
             }
-            (["range", from, to, rest @ ..], None) => {
-                let selector = Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() };
-                self.several(store, selector, rest).await
+            (keys @ [first, _, ..], None) if !KINDS.contains(first) => {
+                return self.batch(store, settings, keys).await;
             }
-            (["type", record_type, rest @ ..], None) => {
-                self.several(store, Selector::Type((*record_type).to_owned()), rest).await
+            (["prefix", prefix, page @ ..], None) => (Selector::Prefix(owned(prefix)), page),
+            (["range", from, to, page @ ..], None) => {
+                (Selector::Range { from: owned(from), to: owned(to) }, page)
             }
-            _ => Err(usage(
-                "kv get does not understand these arguments",
-                "kv get KEY, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T",
-            )),
+            (["type", record_type, page @ ..], None) => (Selector::Type(owned(record_type)), page),
+            _ => return Err(usage("kv get does not understand these words", FORMS)),
+        };
+        if self.all_or_fail {
+            return Err(usage("--all-or-fail is for keys that are named", "leave it out"));
         }
+        self.check_several()?;
+        let named = &words[..words.len() - page.len()];
+        let records = Records {
+            window: self.listing.window(page)?,
+            printer: self.listing.printer(self.output, settings)?,
+            rest: Rest::of("get", named).option("--output", self.output.map(OutputFormat::name)),
+            selector,
+        };
+        records.show(store, self.listing, settings).await
     }
 
     async fn one(&self, store: &impl Store, key: &str) -> Result<()> {
+        if let Some(option) = self.listing.given() {
+            return Err(usage(
+                &format!("{option} is for several records, and this is one key"),
+                "kv get batch KEY… prints a list of one record",
+            ));
+        }
+        if self.output == Some(OutputFormat::Table) {
+            return Err(usage(
+                "--output table is for several records, and this is one key",
+                "kv get batch KEY… prints a table of one record",
+            ));
+        }
         let record = store
             .get(key)
             .await?
@@ -81,12 +118,12 @@ impl Get {
             record.version.to_string()
         } else if self.raw {
             record.value.get().to_owned()
-        } else if self.text {
+        } else if self.text || self.output == Some(OutputFormat::Text) {
             record.value.to::<String>().map_err(|_| {
                 Error::new(Code::BadRequest, format!("the value of {key:?} is not a string"))
                     .hint("use --raw")
             })?
-        } else if self.output == Format::Json {
+        } else if matches!(self.output, None | Some(OutputFormat::Json)) {
             record.value.pretty()
         } else {
             return output::print_item(&RecordBody::from(record));
@@ -94,35 +131,37 @@ impl Get {
         output::print_line(&text)
     }
 
-    async fn batch(&self, store: &impl Store, keys: &[&str]) -> Result<()> {
-        let mut wanted: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        let printed = output::print_pages(self.format(), async || {
-            if wanted.is_empty() {
-                return Ok(None);
+    async fn batch(&self, store: &impl Store, settings: &Settings, keys: &[&str]) -> Result<()> {
+        self.check_several()?;
+        let mut batch = Batch::new(keys, &self.listing)?;
+        let printer = self.listing.printer(self.output, settings)?;
+        let reader = self.listing.show(&printer, async || batch.next_page(store).await).await?;
+        if reader.is_continue() {
+            if let Some(last) = batch.last().filter(|_| !self.listing.count) {
+                let words = [&["batch"], keys].concat();
+                let rest = Rest::of("get", &words).flag("--all-or-fail", self.all_or_fail);
+                let rest = rest.option("--output", self.output.map(OutputFormat::name));
+                rest.after(last, &self.listing).tell(settings);
             }
-            let request = Request::Read(Read::GetBatch { keys: wanted.clone() });
-            let page: Page<Record> = store.call(request).await?.try_into()?;
-            match page.next.map(|next| wanted.iter().position(|key| *key == next)) {
-                None => wanted.clear(),
-                Some(Some(position)) if position > 0 => drop(wanted.drain(..position)),
-                Some(_) => return Err(Error::new(Code::Internal, "a page of get batch went nowhere")),
-            }
-            Ok(Some(page.items.into_iter().map(RecordBody::from).collect()))
-        });
-        printed.await.map(drop)
-    }
-
-    async fn several(&self, store: &impl Store, selector: Selector, words: &[&str]) -> Result<()> {
-        let (offset, limit) = page_words(words)?;
-        let list = List { selector, offset, limit, ..List::default() };
-        if print_list(store, list, self.format()).await?.is_some() {
-            let next = offset.saturating_add(limit.unwrap_or(0));
-            output::note(&format!("there is more: go on with an OFFSET of {next}, or give a LIMIT of -1"));
+            batch.tell_missing(self.all_or_fail)?;
         }
         Ok(())
     }
 
-    fn format(&self) -> ListFormat {
-        if self.output == Format::Ndjson { ListFormat::Ndjson } else { ListFormat::Json }
+    /// Refuses what is for one key alone.
+    fn check_several(&self) -> Result<()> {
+        let options = [
+            (self.raw, "--raw"),
+            (self.text, "--text"),
+            (self.print_version, "--print-version"),
+            (self.output == Some(OutputFormat::Record), "--output record"),
+        ];
+        match options.into_iter().find(|(is_given, _)| *is_given) {
+            None => Ok(()),
+            Some((_, option)) => Err(usage(
+                &format!("{option} is for one key, and these are several records"),
+                "--output ndjson prints a record per line, for jq",
+            )),
+        }
     }
 }

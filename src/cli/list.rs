@@ -1,95 +1,106 @@
-//! `kv list`
+//! `kv list`, and every listing of records.
 
 use clap::Args;
-use kv::limits;
-use kv::protocol::RecordBody;
-use kv::store::{self, Result, Store};
+use kv::store::{self, Page, Result, Selector, Store};
 
-use super::arguments::{ListFormat, number, usage};
-use super::output;
+use super::format::OutputFormat;
+use super::listing::{ListingArguments, Rest, Window};
+use super::number;
+use super::output::{self, ListPrinter, Listed};
+use super::settings::Settings;
+
+/// What listings of records can be printed as.
+pub(super) const FORMATS: &[OutputFormat] =
+    &[OutputFormat::Table, OutputFormat::Json, OutputFormat::Ndjson, OutputFormat::Text];
 
 #[derive(Debug, Args)]
-#[command(override_usage = "kv list [OPTIONS] [OFFSET [LIMIT]]")]
+#[command(override_usage = "kv list [OPTIONS] [PREFIX] [OFFSET [LIMIT]]")]
 pub(super) struct List {
-    /// How many records are passed over and how many are printed at most (default: 0 and 1000; a LIMIT of -1 is all)
-    #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
+    /// Only keys that start with PREFIX, which is a word that is no number; and how many records are passed over, and printed at most
+    #[arg(value_name = "WORD", allow_negative_numbers = true)]
     words: Vec<String>,
-    /// Only keys beyond this one
-    #[arg(long, value_name = "KEY")]
-    after: Option<String>,
-    /// From the last key to the first
-    #[arg(long)]
-    reverse: bool,
-    /// Print the keys alone
-    #[arg(long)]
-    keys_only: bool,
-    /// How records are printed
-    #[arg(long, default_value = "json", value_name = "FORMAT")]
-    output: ListFormat,
+    #[command(flatten)]
+    listing: ListingArguments,
+    /// How records are printed (default: a table on a terminal, otherwise json)
+    #[arg(long, id = "listing_output", value_name = "FORMAT", value_parser = OutputFormat::one_of(FORMATS))]
+    output: Option<OutputFormat>,
 }
 
 impl List {
-    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
+    pub(super) async fn run(mut self, store: &impl Store, settings: &Settings) -> Result<()> {
+        self.listing.take_null(&mut self.words);
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let (offset, limit) = page_words(&words)?;
-        let list = store::List {
-            offset,
-            limit,
-            after: self.after,
-            reverse: self.reverse,
-            keys_only: self.keys_only,
-            ..store::List::default()
+        let (named, page) = match words.as_slice() {
+            [prefix, page @ ..] if number::signed(prefix).is_err() => (&words[..1], page),
+            page => (&words[..0], page),
         };
-        if let Some(key) = print_list(store, list, self.output).await? {
-            output::note(&format!(
-                "there is more: go on with kv list --after {key:?}, or give a limit of -1"
-            ));
+        let selector = named.first().map_or(Selector::All, |&prefix| Selector::Prefix(prefix.to_owned()));
+        let records = Records {
+            window: self.listing.window(page)?,
+            printer: self.listing.printer(self.output, settings)?,
+            rest: Rest::of("list", named).option("--output", self.output.map(OutputFormat::name)),
+            selector,
+        };
+        records.show(store, self.listing, settings).await
+    }
+}
+
+/// A listing of records.
+pub(super) struct Records {
+    pub(super) selector: Selector,
+    pub(super) window: Window,
+    pub(super) printer: ListPrinter,
+    /// The same listing as a command, without the options of every listing.
+    pub(super) rest: Rest,
+}
+
+impl Records {
+    /// Prints the listing and, when a limit ends it, the command for the rest.
+    pub(super) async fn show(
+        self,
+        store: &impl Store,
+        listing: ListingArguments,
+        settings: &Settings,
+    ) -> Result<()> {
+        if listing.count && listing.after.is_none() {
+            let count = self.window.count(store.count_of(self.selector).await?);
+            return output::print_line(&count.to_string());
+        }
+        let list = store::List {
+            selector: self.selector.clone(),
+            offset: self.window.offset,
+            limit: self.window.limit,
+            after: listing.after.clone(),
+            reverse: listing.reverse,
+            keys_only: listing.keys_only || listing.count,
+        };
+        let last = if list.keys_only {
+            self.print_pages(&listing, list, async |list| store.keys(list).await).await?
+        } else {
+            self.print_pages(&listing, list, async |list| store.page(list).await).await?
+        };
+        if let Some(key) = last.filter(|_| !listing.count) {
+            self.rest.after(&key, &listing).tell(settings);
         }
         Ok(())
     }
-}
 
-/// Reads `[OFFSET [LIMIT]]`.
-pub(super) fn page_words(words: &[&str]) -> Result<(u64, Option<u64>)> {
-    let word = |index: usize| words.get(index).map(|&word| word.to_owned());
-    if words.len() > 2 {
-        return Err(usage("there are arguments after OFFSET and LIMIT", "for example: kv list 0 100"));
-    }
-    let offset = number("OFFSET", word(0).as_ref(), 0)?;
-    let limit = number("LIMIT", word(1).as_ref(), limits::PAGE_RECORDS as i64)?;
-    let offset =
-        u64::try_from(offset).map_err(|_| usage("OFFSET is not negative", "for example: kv list 0 -1"))?;
-    Ok((offset, u64::try_from(limit).ok()))
-}
-
-/// Prints a listing page by page. Answers the last key when the listing has more records than the limit.
-pub(super) async fn print_list(
-    store: &impl Store,
-    list: store::List,
-    format: ListFormat,
-) -> Result<Option<String>> {
-    let keys_only = list.keys_only;
-    let mut request = Some(list);
-    // The last key of the previous page.
-    let mut next = None;
-    let reader = if keys_only {
-        output::print_pages(format, async || {
+    /// Answers the last key when more follows behind the limit.
+    async fn print_pages<T: Listed>(
+        &self,
+        listing: &ListingArguments,
+        list: store::List,
+        read: impl AsyncFn(store::List) -> Result<Page<T>>,
+    ) -> Result<Option<String>> {
+        let (mut request, mut next) = (Some(list), None);
+        let reader = listing.show(&self.printer, async || {
             let Some(list) = request.take() else { return Ok(None) };
-            let page = store.keys(list.clone()).await?;
+            let page = read(list.clone()).await?;
             request = list.after_page(&page);
             next = page.next;
             Ok(Some(page.items))
-        })
-        .await?
-    } else {
-        output::print_pages(format, async || {
-            let Some(list) = request.take() else { return Ok(None) };
-            let page = store.page(list.clone()).await?;
-            request = list.after_page(&page);
-            next = page.next;
-            Ok(Some(page.items.into_iter().map(RecordBody::from).collect()))
-        })
-        .await?
-    };
-    Ok(next.filter(|_| reader.is_continue()))
+        });
+        let reader = reader.await?;
+        Ok(next.filter(|_| reader.is_continue()))
+    }
 }

@@ -7,9 +7,10 @@ use kv::limits;
 use kv::protocol::LockStateBody;
 use kv::store::{Grant, LockAcquire, LockRelease, NameList, Reply, Result, Store, Write, WriteOperation};
 
-use super::arguments::ListFormat;
 use super::environment::Environment;
-use super::output::{self, NamedBody};
+use super::format::{self, OutputFormat};
+use super::output::{self, ListPrinter, NamedBody};
+use super::settings::Settings;
 use super::{WriteCommand, exit_code};
 
 #[derive(Debug, Subcommand)]
@@ -30,9 +31,9 @@ pub(super) enum Lock {
         /// Only locks whose name starts with this
         #[arg(long, default_value = "", value_name = "PREFIX")]
         prefix: String,
-        /// How locks are printed
-        #[arg(long, default_value = "json", value_name = "FORMAT")]
-        output: ListFormat,
+        /// How locks are printed (default: a table on a terminal, otherwise json)
+        #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]
+        output: Option<OutputFormat>,
     },
 }
 
@@ -112,7 +113,7 @@ impl Lock {
         }
     }
 
-    pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
+    pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<u8> {
         let printed = match self {
             Lock::Status { name } => {
                 let lock = store.lock_status(&name).await?;
@@ -120,11 +121,12 @@ impl Lock {
             }
             Lock::List { prefix, output } => {
                 let mut request = Some(NameList { prefix, after: None });
-                let printed = output::print_pages(output, async || {
+                let printer = ListPrinter::new(output, settings);
+                let printed = printer.print(async || {
                     let Some(list) = request.take() else { return Ok(None) };
                     let page = store.locks(list.clone()).await?;
                     request = list.after_page(&page);
-                    Ok(Some(page.items.into_iter().map(held).collect()))
+                    Ok(Some(page.items))
                 });
                 printed.await.map(drop)
             }
@@ -132,15 +134,11 @@ impl Lock {
                 let grant = acquire_within(store, acquire.acquire(), acquire.wait).await?;
                 acquire.print(Reply::Granted(grant))
             }
-            Lock::Run(run) => return run.run(store, environment).await,
+            Lock::Run(run) => return run.run(store, Environment::new(settings)?).await,
             Lock::Release(_) => Ok(()),
         };
         printed.map(|()| exit_code::OK)
     }
-}
-
-fn held(lock: kv::store::Lock) -> NamedBody<LockStateBody> {
-    NamedBody { name: lock.name.clone(), body: Some(lock).into() }
 }
 
 impl WriteCommand for Acquire {
@@ -156,7 +154,7 @@ impl WriteCommand for Acquire {
             fence: grant.fence,
             expires: grant.expires,
         };
-        output::print_item(&held(lock))
+        output::print_item(&NamedBody::from(lock))
     }
 }
 

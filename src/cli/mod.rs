@@ -2,6 +2,7 @@
 
 mod arguments;
 mod backup;
+mod batch;
 mod benchmark;
 mod check;
 mod child;
@@ -19,15 +20,18 @@ mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
+mod format;
 mod get;
 mod help;
 mod jq;
 mod list;
+mod listing;
 mod lock;
 mod lock_run;
 mod logs;
 mod manual;
 mod mutate;
+mod number;
 mod output;
 mod patch;
 mod progress;
@@ -39,6 +43,7 @@ mod rpc;
 mod settings;
 mod signals;
 mod stream;
+mod stream_get;
 mod update;
 mod wait;
 mod watch;
@@ -106,6 +111,8 @@ enum Command {
     CopyKey(rename::Keys),
     /// Change a value by a program that reads it and writes the new one, and again when another writer was faster
     Update(update::Update),
+    /// Print the changes of one key
+    History(stream_get::History),
     /// Make a record again what it was at a revision of the store
     Revert(revert::Revert),
     /// Apply mutations, all or none: one JSON object per line on stdin
@@ -217,6 +224,7 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
             let settings = Settings::resolve(&arguments.store)?;
+            output::use_color(settings.color.value);
             match command {
                 Command::Config(command) => command.run(&settings).map(ok),
                 command => connect::block_on(execute(command, &settings)),
@@ -279,22 +287,23 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         Command::Watch(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Wait(command) => return command.run(store).await,
         Command::Update(command) => return command.run(store, Environment::new(settings)?).await,
-        Command::Consumer(command) => return command.run(store, Environment::new(settings)?).await,
-        Command::Lock(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Consumer(command) => return command.run(store, settings).await,
+        Command::Lock(command) => return command.run(store, settings).await,
         Command::Init => {
             let created = store.init().await?;
             output::note(if created { "the store was created" } else { "the store exists already" });
             Ok(())
         }
-        Command::Get(command) => command.run(store).await,
-        Command::List(command) => command.run(store).await,
+        Command::Get(command) => command.run(store, settings).await,
+        Command::List(command) => command.run(store, settings).await,
         Command::Count(command) => command.run(store).await,
         Command::Rename(keys) => keys.run(store, rename::Original::Removed).await,
         Command::CopyKey(keys) => keys.run(store, rename::Original::Kept).await,
+        Command::History(command) => command.run(store, settings).await,
         Command::Revert(command) => command.run(store).await,
         Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
-        Command::Stream(command) => command.run(store).await,
+        Command::Stream(command) => command.run(store, settings).await,
         Command::Put(_)
         | Command::Patch(_)
         | Command::Mutate(_)

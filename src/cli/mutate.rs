@@ -5,15 +5,16 @@ use kv::protocol::{ResultBody, parse_mutation};
 use kv::store::{Reply, Result, Write, WriteOperation};
 
 use super::WriteCommand;
-use super::arguments::{GuardArguments, ListFormat};
+use super::arguments::GuardArguments;
+use super::format::{self, OutputFormat};
 use super::output;
 use super::put::read;
 
 #[derive(Debug, Args)]
 pub(super) struct Mutate {
     /// How the results are printed, one for each mutation
-    #[arg(long, default_value = "json", value_name = "FORMAT")]
-    output: ListFormat,
+    #[arg(long, default_value = "json", value_name = "FORMAT", value_parser = OutputFormat::one_of(format::RESULTS))]
+    output: OutputFormat,
     #[command(flatten)]
     guard: GuardArguments,
 }

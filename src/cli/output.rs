@@ -1,9 +1,14 @@
 //! The only door to stdout: data goes there, everything else to stderr.
 
+mod display;
+mod pager;
+mod pages;
+mod table;
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, OwnedFd};
 
 use kv::limits;
 use kv::store::{Code, Error, Result};
@@ -11,7 +16,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PIPE_BUF;
 use serde::Serialize;
 
-use super::arguments::ListFormat;
+pub(super) use self::display::escaped;
+pub(super) use self::pages::{ListPrinter, Listed, print_items};
+pub(super) use self::table::Column;
+use self::table::{Screen, Table};
+use super::arguments::ColorMode;
 
 /// Prints one line of data.
 pub(super) fn print_line(line: &str) -> Result<()> {
@@ -62,6 +71,16 @@ pub(super) fn print_file(file: &mut File) -> Result<()> {
         error.retry = false;
         error.hint("what was printed is not complete")
     })
+}
+
+/// Decides whether stdout and stderr are coloured.
+pub(super) fn use_color(mode: ColorMode) {
+    let choice = match mode {
+        ColorMode::Auto => anstream::ColorChoice::Auto,
+        ColorMode::Always => anstream::ColorChoice::Always,
+        ColorMode::Never => anstream::ColorChoice::Never,
+    };
+    choice.write_global();
 }
 
 /// Whether stdout is a terminal.
@@ -142,97 +161,31 @@ pub(super) fn print_item(item: &impl Serialize) -> Result<()> {
     print_line(&to_line(item)?)
 }
 
-/// Prints items as one JSON array with an item per line, or as one line each.
-pub(super) fn print_items(items: &[impl Serialize], format: ListFormat) -> Result<()> {
-    let mut printer = ItemPrinter::new(format);
-    if printer.print(items)?.is_break() { Ok(()) } else { printer.finish() }
+/// Prints rows below their headings.
+pub(super) fn print_table(columns: &'static [Column], rows: Vec<Vec<String>>) -> Result<()> {
+    let mut table = Table::new(columns, screen());
+    print_bytes((table.lines(rows) + &table.rest()).as_bytes()).map(|_reader| ())
 }
 
-/// Prints items page by page, so that at most one page is held, and answers whether stdout still has a reader.
-///
-/// `next_page` reads a page, and answers none after the last one. Once the reader of stdout is gone, no further page is
-/// read: the command has done its work. When a page cannot be read, those before it stay printed, and an array is left
-/// open, so that it cannot be taken for the whole.
-pub(super) async fn print_pages<T: Serialize>(
-    format: ListFormat,
-    mut next_page: impl AsyncFnMut() -> Result<Option<Vec<T>>>,
-) -> Result<ControlFlow<()>> {
-    let mut printer = ItemPrinter::new(format);
-    // Whether the first page can be read is reported in any case.
-    let mut page = next_page().await;
-    loop {
-        match page {
-            Ok(Some(items)) if printer.print(&items)?.is_break() => return Ok(ControlFlow::Break(())),
-            Ok(Some(_)) => {}
-            Ok(None) => return printer.finish().map(ControlFlow::Continue),
-            Err(error) => return printer.break_off().and(Err(error)),
-        }
-        page = tokio::select! {
-            biased;
-            () = reader_is_gone() => return Ok(ControlFlow::Break(())),
-            page = next_page() => page,
-        };
-    }
+/// The terminal that stdout is, if it is one.
+fn screen() -> Screen {
+    let stdout = io::stdout();
+    let is_coloured = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+    let columns = stdout.is_terminal().then(|| {
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        size.map(|size| usize::from(size.ws_col))
+            .filter(|&columns| columns > 0)
+            .unwrap_or(limits::TERMINAL_COLUMNS)
+    });
+    Screen { columns, is_coloured }
 }
 
-/// Prints items in order, with the separators of a JSON array between them.
-struct ItemPrinter {
-    format: ListFormat,
-    is_empty: bool,
-}
-
-impl ItemPrinter {
-    fn new(format: ListFormat) -> ItemPrinter {
-        ItemPrinter { format, is_empty: true }
-    }
-
-    /// Prints these items at once, and answers whether stdout still has a reader.
-    fn print(&mut self, items: &[impl Serialize]) -> Result<ControlFlow<()>> {
-        let mut text = Vec::new();
-        for item in items {
-            if self.format == ListFormat::Json {
-                text.extend_from_slice(if self.is_empty { b"[\n  " } else { b",\n  " });
-            }
-            serde_json::to_writer(&mut text, item).map_err(unprintable)?;
-            if self.format == ListFormat::Ndjson {
-                text.push(b'\n');
-            }
-            self.is_empty = false;
-        }
-        print_bytes(&text)
-    }
-
-    /// Closes the array.
-    fn finish(self) -> Result<()> {
-        match (self.format, self.is_empty) {
-            (ListFormat::Json, true) => print_line("[]"),
-            (ListFormat::Json, false) => print_line("\n]"),
-            (ListFormat::Ndjson, _) => Ok(()),
-        }
-    }
-
-    /// Ends the line of the last item, so that an error that follows begins a line of its own.
-    fn break_off(self) -> Result<()> {
-        let is_in_line = self.format == ListFormat::Json && !self.is_empty;
-        if is_in_line { print_line("") } else { Ok(()) }
-    }
-}
-
-/// Prints rows below their headings, each column as wide as its widest cell.
-pub(super) fn print_table<const COLUMNS: usize>(
-    headings: [&str; COLUMNS],
-    rows: impl Iterator<Item = [String; COLUMNS]>,
-) -> Result<()> {
-    let headings = std::iter::once(headings.map(str::to_owned));
-    // A path may hold line breaks, and control characters of a terminal.
-    let rows: Vec<_> = headings.chain(rows.map(|row| row.map(|cell| escaped(&cell)))).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; COLUMNS] = std::array::from_fn(width);
-    let line = |row: &[String; COLUMNS]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    print_line(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
+/// Makes stdout another file, and answers what it was.
+fn redirect(to: impl AsFd) -> io::Result<OwnedFd> {
+    let stdout = io::stdout();
+    let before = stdout.as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(to)?;
+    Ok(before)
 }
 
 /// Prints a line for people on stderr. Control characters are escaped: keys and names of files may hold some.
@@ -246,19 +199,6 @@ pub(super) fn note(text: &str) {
 pub(super) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
     format!("{count} {}", if count == 1 { one } else { many })
-}
-
-/// A line in which each control character is escaped.
-pub(super) fn escaped(line: &str) -> String {
-    let mut told = String::with_capacity(line.len());
-    for character in line.chars() {
-        if character.is_control() {
-            told.extend(character.escape_debug());
-        } else {
-            told.push(character);
-        }
-    }
-    told
 }
 
 /// Indents the lines after the first one, so that text that a message quotes cannot be taken for a line of kv.

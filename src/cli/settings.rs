@@ -17,7 +17,7 @@ pub(super) use self::config_file::ConfigFiles;
 use self::config_file::Profile;
 pub(super) use self::options::Options;
 pub(super) use self::origin::Origin;
-use super::arguments::{ConnectionString, DaemonMode, Engine, LogLevel, StoreArguments, usage};
+use super::arguments::{ColorMode, ConnectionString, DaemonMode, Engine, LogLevel, StoreArguments, usage};
 
 /// A value, and where it comes from.
 #[derive(Debug, Clone)]
@@ -46,6 +46,9 @@ pub(super) struct Settings {
     pub(super) daemon: Setting<DaemonMode>,
     pub(super) idle_timeout: Setting<Duration>,
     pub(super) log_level: Option<Setting<LogLevel>>,
+    pub(super) color: Setting<ColorMode>,
+    /// The program that shows long listings on a terminal; an empty one means none.
+    pub(super) pager: Option<Setting<String>>,
     pub(super) profile: Option<Setting<String>>,
     /// The files of profiles that were read.
     pub(super) files: ConfigFiles,
@@ -98,6 +101,8 @@ impl Settings {
             daemon: pick(sources, |values| &values.daemon).or_default(DaemonMode::Auto),
             idle_timeout: pick(sources, |values| &values.idle_timeout).or_default(limits::IDLE_TIMEOUT),
             log_level: pick(sources, |values| &values.log_level),
+            color: pick(sources, |values| &values.color).or_default(ColorMode::Auto),
+            pager: pager(sources),
             engine,
             profile,
             files,
@@ -132,6 +137,13 @@ fn pick<T: Clone>(sources: &[&Options], value: impl Fn(&StoreArguments) -> &Opti
         let value = value(&options.values).clone()?;
         Some(Setting { value, origin: options.origin.clone() })
     })
+}
+
+/// The pager, as `--pager` names one and `--no-pager` refuses any.
+fn pager(sources: &[&Options]) -> Option<Setting<String>> {
+    let refused = sources.iter().find(|options| options.values.no_pager);
+    let refused = refused.map(|options| Setting { value: String::new(), origin: options.origin.clone() });
+    refused.or_else(|| pick(sources, |values| &values.pager))
 }
 
 /// A setting that may be missing.

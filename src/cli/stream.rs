@@ -1,13 +1,13 @@
 //! `kv stream`
 
 use clap::{Args, Subcommand};
-use kv::limits;
-use kv::protocol::ChangeBody;
-use kv::store::{self, Filter, Reply, Result, Store, Write, WriteOperation};
+use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
 
 use super::WriteCommand;
-use super::arguments::{GuardArguments, ListFormat, number, usage};
+use super::arguments::GuardArguments;
 use super::output;
+use super::settings::Settings;
+use super::stream_get::Get;
 
 #[derive(Debug, Args)]
 pub(super) struct Stream {
@@ -18,21 +18,7 @@ pub(super) struct Stream {
 #[derive(Debug, Subcommand)]
 enum StreamCommand {
     /// Print changes
-    #[command(override_usage = "kv stream get [OPTIONS] [SEQ [LIMIT]]")]
-    Get {
-        /// The first change, and how many are printed at most (default: the first one that is kept, and 1000; a LIMIT of -1 is all)
-        #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
-        words: Vec<String>,
-        /// Only changes of keys that start with this
-        #[arg(long, value_name = "PREFIX")]
-        prefix: Option<String>,
-        /// Only changes of records of this type
-        #[arg(long = "of-type", value_name = "TYPE")]
-        of_type: Option<String>,
-        /// How changes are printed
-        #[arg(long, default_value = "json", value_name = "FORMAT")]
-        output: ListFormat,
-    },
+    Get(Get),
     /// Print the last seq
     Seq,
     /// Remove the oldest changes
@@ -68,34 +54,11 @@ impl Stream {
         if let StreamCommand::Trim(trim) = &self.command { Some(trim) } else { None }
     }
 
-    pub(super) async fn run(self, store: &impl Store) -> Result<()> {
-        let (words, filter, format) = match self.command {
-            StreamCommand::Seq => return output::print_line(&store.stream_seq().await?.to_string()),
-            StreamCommand::Trim(_) => return Ok(()),
-            StreamCommand::Get { words, prefix, of_type, output } => {
-                (words, Filter { prefix, record_type: of_type, ..Filter::default() }, output)
-            }
-        };
-        let seq = u64::try_from(number("SEQ", words.first(), 0)?)
-            .map_err(|_| usage("SEQ is not negative", "for example: kv stream get 1 100"))?;
-        let limit = u64::try_from(number("LIMIT", words.get(1), limits::PAGE_RECORDS as i64)?).ok();
-        if words.len() > 2 {
-            return Err(usage("there are arguments after SEQ and LIMIT", "for example: kv stream get 1 100"));
+    pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
+        match self.command {
+            StreamCommand::Get(get) => get.run(store, settings).await,
+            StreamCommand::Seq => output::print_line(&store.stream_seq().await?.to_string()),
+            StreamCommand::Trim(_) => Ok(()),
         }
-        let mut request = Some(store::Stream { seq, limit, filter, ..store::Stream::default() });
-        // The end of the previous page, and of the stream.
-        let (mut next, mut head) = (1, 0);
-        let reader = output::print_pages(format, async || {
-            let Some(query) = request.take() else { return Ok(None) };
-            let page = store.changes(query.clone()).await?;
-            request = query.after_page(&page);
-            (next, head) = (page.next, page.seq);
-            Ok(Some(page.changes.into_iter().map(ChangeBody::from).collect()))
-        })
-        .await?;
-        if reader.is_continue() && next <= head {
-            output::note(&format!("there is more: go on with kv stream get {next}"));
-        }
-        Ok(())
     }
 }

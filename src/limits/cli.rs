@@ -39,3 +39,12 @@ pub const HELP_COLUMNS: usize = 110;
 /// The most bytes of a value as a command reads it, in bytes. White space is not stored, so this is more than the largest
 /// value.
 pub const VALUE_TEXT_BYTES: usize = 2 * super::VALUE_BYTES;
+
+/// The least columns of a text in a table: a narrower terminal is shown fewer columns instead.
+pub const TABLE_SHARE_COLUMNS: usize = 12;
+
+/// The columns of a terminal that does not tell how many it has: those of most.
+pub const TERMINAL_COLUMNS: usize = 80;
+
+/// The most missing keys that a message names; behind them it tells how many there are.
+pub const MISSING_KEYS_NAMED: usize = 10;

@@ -1,6 +1,8 @@
 //! The command line, by the real binary.
 
+mod listings;
 mod paging;
+mod tables;
 
 use std::io::Write as _;
 
@@ -85,7 +87,7 @@ fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
         ("kv put '' --value 1", 2, "bad_request"),
         ("kv get key", 2, "kv get KEY"),
         ("kv get a --text", 2, "--raw"),
-        ("kv list x", 2, "OFFSET"),
+        ("kv list 0 x", 2, "LIMIT"),
         ("kv frobnicate", 2, "Usage"),
         ("kv --type rqlite --connection http://127.0.0.1:1 get a", 6, "cannot be reached"),
         ("kv --type rqlite --connection data.db get a", 2, "http://USER"),
@@ -96,17 +98,6 @@ fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
         let (code, stderr) = kv.fails(text);
         assert!(code == exit_code && stderr.contains(words), "{text}: {code} {stderr}");
     }
-}
-
-#[test]
-fn a_limit_that_hides_something_is_told_on_stderr() {
-    let kv = Kv::new();
-    kv.ok("kv init; kv put a --value 1; kv put b --value 2");
-    let output = kv.shell("kv list 0 1 --keys-only");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "[\n  \"a\"\n]\n");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("kv list --after \"a\""));
-    assert!(String::from_utf8_lossy(&kv.shell("kv get prefix '' 0 1").stderr).contains("OFFSET of 1,"));
-    assert!(String::from_utf8_lossy(&kv.shell("kv stream get 1 1").stderr).contains("kv stream get 2"));
 }
 
 #[test]

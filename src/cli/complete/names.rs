@@ -27,7 +27,7 @@ pub(super) fn kind_of(command: &str, argument: &str) -> Option<Kind> {
         ("consumer list", "prefix") => Some(Kind::Consumer),
         ("lock list", "prefix") => Some(Kind::Lock),
         (_, "key" | "key_flag" | "prefix") => Some(Kind::Key),
-        ("get" | "delete" | "count", "words") | ("list", "after") => Some(Kind::Key),
+        ("get" | "list" | "delete" | "count", "words") | ("get" | "list", "after") => Some(Kind::Key),
         (command, "name") if command.starts_with("lock ") => Some(Kind::Lock),
         (command, "name") if command.starts_with("consumer ") => Some(Kind::Consumer),
         _ => None,

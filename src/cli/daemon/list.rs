@@ -11,14 +11,16 @@ use kv::protocol::{Hello, Status};
 use kv::store::{Address, Code, EngineKind, Error, Result};
 use serde::Serialize;
 
-use super::super::arguments::TableFormat;
-use super::{check_unmanaged, followers_note, output};
+use super::super::format::{self, OutputFormat};
+use super::super::output::Column;
+use super::super::{duration, output};
+use super::{check_unmanaged, followers_note};
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// A table for people, or JSON for programs
-    #[arg(long, default_value = "table")]
-    output: TableFormat,
+    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+    output: OutputFormat,
 }
 
 /// A daemon with the status that it told; none when it did not answer.
@@ -112,40 +114,35 @@ impl List {
         let asked = QueriedDaemon::all().await;
         let views: Vec<DaemonView> = asked.iter().map(QueriedDaemon::view).collect();
         match self.output {
-            TableFormat::Json => output::print_document(&views),
-            TableFormat::Table if views.is_empty() => {
+            OutputFormat::Json => output::print_document(&views),
+            _ if views.is_empty() => {
                 output::note("no daemon runs");
                 Ok(())
             }
-            TableFormat::Table => output::print_table(
-                ["STORE", "PID", "VERSION", "UPTIME", "CLIENTS", "SOCKET"],
-                views.iter().map(row),
-            ),
+            _ => output::print_table(COLUMNS, views.iter().map(row).collect()),
         }
     }
 }
 
-fn row(view: &DaemonView) -> [String; 6] {
+const COLUMNS: &[Column] = &[
+    Column::word("STORE"),
+    Column::number("PID"),
+    Column::word("VERSION").spare(2),
+    Column::number("UPTIME"),
+    Column::number("CLIENTS").spare(3),
+    Column::word("SOCKET").spare(1),
+];
+
+fn row(view: &DaemonView) -> Vec<String> {
     let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    [
+    vec![
         view.store.clone().unwrap_or_else(|| "(does not answer)".to_owned()),
         text(view.pid.map(|pid| pid.to_string())),
         text(view.version.map(str::to_owned)),
-        text(view.uptime_s.map(uptime)),
+        text(view.uptime_s.map(duration::told)),
         text(view.clients.map(|clients| clients.to_string())),
         view.socket.display().to_string(),
     ]
-}
-
-/// The two largest units of a time, for people.
-pub(super) fn uptime(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, ..) => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
 }
 
 /// Ends every daemon of this user, and lists them.
@@ -188,24 +185,4 @@ pub(super) async fn stop_all() -> Result<()> {
     };
     Err(Error::new(Code::Timeout, format!("these daemons do not end: {}", words(process, ", ")))
         .hint(format!("kill -9 {}: no acknowledged write is lost", words(pid, " "))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_told_by_its_two_largest_units() {
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m 0s"),
-            (3_599, "59m 59s"),
-            (3_600, "1h 0m"),
-            (86_399, "23h 59m"),
-            (90_000, "1d 1h"),
-        ] {
-            assert_eq!(uptime(seconds), expected);
-        }
-    }
 }

@@ -8,8 +8,8 @@ use kv::limits;
 use kv::protocol::{RecentFigures, Status, SubscriptionStatus};
 use kv::store::Result;
 
-use super::list::uptime;
 use super::{connect, output};
+use crate::cli::duration;
 use crate::cli::settings::Settings;
 
 #[derive(Debug, Args)]
@@ -75,7 +75,7 @@ fn text(status: &Status, client: &Client, before: Option<&Status>) -> String {
             "kv {}, process {}, {begun_by}, up {}",
             hello.version,
             hello.pid,
-            uptime(i64::try_from(status.uptime_ms / 1_000).unwrap_or(i64::MAX))
+            duration::told(i64::try_from(status.uptime_ms / 1_000).unwrap_or(i64::MAX))
         ),
         row("store", &format!("{} {}, schema {}", hello.engine, hello.store, hello.schema)),
         row("socket", &client.socket().display().to_string()),

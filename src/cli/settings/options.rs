@@ -21,10 +21,11 @@ pub(in crate::cli) struct Options {
 }
 
 impl Options {
-    /// The names of all global options.
+    /// The names of all global options that have a value: those that other sources than the command line know too.
     pub(in crate::cli) fn names() -> Vec<String> {
         let command = StoreArguments::augment_args(Command::new("kv"));
-        command.get_arguments().filter_map(|option| Some(option.get_long()?.to_owned())).collect()
+        let with_value = command.get_arguments().filter(|option| option.get_action().takes_values());
+        with_value.filter_map(|option| Some(option.get_long()?.to_owned())).collect()
     }
 
     /// The variable that stands for an option: `KV_CLIENT_CERT` for `client-cert`.
@@ -82,9 +83,16 @@ impl Options {
 
     /// These options without those that say which store is meant, and how to reach it.
     pub(super) fn without_store(self) -> Options {
-        let StoreArguments { config, profile, daemon, idle_timeout, log_level, .. } = self.values;
-        let values =
-            StoreArguments { config, profile, daemon, idle_timeout, log_level, ..StoreArguments::default() };
+        let values = StoreArguments {
+            engine: None,
+            connection: None,
+            connection_file: None,
+            ca: None,
+            client_cert: None,
+            client_key: None,
+            socket: None,
+            ..self.values
+        };
         Options { values, ..self }
     }
 }

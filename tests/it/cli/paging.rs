@@ -19,7 +19,7 @@ fn fill(kv: &Kv, records: usize, bytes: usize) {
         store.init().await.unwrap();
         let value = json(&format!("\"{}\"", "x".repeat(bytes)));
         let keys: Vec<String> = (0..records).map(|number| format!("key/{number:06}")).collect();
-        for keys in keys.chunks(50) {
+        for keys in keys.chunks((5 * MEBIBYTE / bytes).min(1_000)) {
             let puts = keys.iter().map(|key| Mutation::Put(Put::new(key, value.clone()).of_type("T")));
             store.mutate_all(puts.collect()).await.unwrap();
         }
@@ -54,6 +54,37 @@ fn a_long_listing_takes_the_memory_of_a_page_and_is_one_array() {
             let keys = items.iter().map(|item| item.get("record").unwrap_or(item)["key"].as_str().unwrap());
             assert!(keys.eq(expected.iter()), "{words}");
         }
+    }
+}
+
+#[test]
+fn a_listing_of_many_records_takes_the_memory_of_a_page_in_every_form() {
+    let kv = Kv::new();
+    fill(&kv, 100_000, 10);
+    for words in [
+        "list",
+        "list --reverse --output table",
+        "get prefix key/ --output ndjson",
+        "list --keys-only --output text",
+        "stream get --output table",
+        "stream get --keys-only --null",
+    ] {
+        let length = kv.ok(&format!("kv {words}")).len();
+        let mut command = kv.command("kv");
+        let mut child = command.args(words.split(' ')).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        // What a pipe holds is left, so that the command cannot have ended yet.
+        let mut text = vec![0; length - 100_000];
+        let (first, rest) = text.split_at_mut(100_000);
+        stdout.read_exact(first).unwrap();
+        let before = peak_bytes(child.id());
+        stdout.read_exact(rest).unwrap();
+        let grown = peak_bytes(child.id()).saturating_sub(before);
+        stdout.read_to_end(&mut text).unwrap();
+        assert!(child.wait().unwrap().success() && text.len() == length, "{words}");
+        assert!(grown < 5 * MEBIBYTE, "{words}: {grown} bytes more for {length}");
+        let lines = text.iter().filter(|byte| [b'\n', b'\0'].contains(byte)).count();
+        assert!((100_000..100_003).contains(&lines), "{words}: {lines} lines");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kv::store::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter,
     Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read, Request,
-    Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
+    Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 

@@ -19,7 +19,8 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("stream", &["kv stream get", "kv stream seq"]).notes(&[
         "Every change of a record has a number, its seq, and stays in the stream until it is trimmed.",
     ]),
-    Page::new("stream get", &["kv stream get --prefix user/", "kv stream get 1 -1 --output ndjson"])
+    Page::new("stream get", &["kv stream get --prefix user/", "kv stream get --after 1 --output ndjson"])
+        .notes(&[super::records::WHOLE])
         .exit_codes(&[TRIMMED]),
     Page::new("stream seq", &["kv stream seq", "kv stream seq --connection backup.db"]),
     Page::new("stream trim", &["kv stream trim 1", "kv stream trim --all"])

@@ -4,6 +4,11 @@ use super::{ExitCode, Page};
 
 const CONDITION: &[ExitCode] = &[(4, "another version or revision, or fenced")];
 
+/// What is true of every listing.
+pub(super) const WHOLE: &str = "Without a limit everything is printed, page by page. When a limit leaves something out, stderr has the \
+    command for the rest. On a terminal people see a table, cut to its width and in a pager; in a pipe programs find one \
+    JSON array.";
+
 pub(super) const PAGES: &[Page] = &[
     Page::new("init", &["kv init", "kv init --connection other.db"]).notes(&[
         "No other command creates a store. A store that exists keeps its records.",
@@ -15,9 +20,16 @@ pub(super) const PAGES: &[Page] = &[
     .notes(&["Without --value, --text and --file the value is read from stdin, as JSON."])
     .exit_codes(CONDITION),
     Page::new("get", &["kv get user/1", "kv get prefix user/ --output ndjson"])
-        .notes(&["A key that is key, batch, prefix, range or type itself is read by get key KEY."])
-        .exit_codes(&[(3, "one key was asked for, and it does not exist")]),
-    Page::new("list", &["kv list --keys-only", "kv list 0 -1 --output ndjson"]),
+        .notes(&[
+            "A key that is key, batch, prefix, range or type itself is read by get key KEY. Several words are several keys, as \
+             behind batch; stderr tells which of them do not exist.",
+            WHOLE,
+        ])
+        .exit_codes(&[(3, "one key was asked for, and it does not exist; with --all-or-fail, one of several")]),
+    Page::new("list", &["kv list user/ --limit 10", "kv list --keys-only --output text"]).notes(&[
+        "A prefix that is a number is a word of get: kv get prefix 2024.",
+        WHOLE,
+    ]),
     Page::new(
         "patch",
         &[
