@@ -32,6 +32,9 @@ pub const KEY_BYTES: usize = 1_024;
 /// writes a second it is reached after 285 years. A larger number in a database is damage.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 
+/// The largest version that an import may give to a record: its key can be written as often again.
+pub const IMPORTED_VERSION: u64 = COUNT_MAX / 2;
+
 /// The times that a store can hold, in milliseconds since 1970-01-01T00:00:00Z: those that RFC 3339 can write, from the year
 /// 0 to 9999-12-30. On the last day of that year some time zones are in the year 10,000 already.
 pub const TIME_MS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_207_200_999;
@@ -51,6 +54,9 @@ pub const PAGE_RECORDS: usize = 1_000;
 
 /// The bytes of keys and values after which a reply ends: with the record that exceeds them.
 pub const PAGE_BYTES: usize = 1_024 * 1_024;
+
+/// The least time between two times at which a process applies the retention of the stream.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The most changes that one filtered page of the stream examines. So a filter that matches little costs no more than one
 /// that matches everything.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum, ValueHint};
-use kv::store::{Fence, Write};
+use kv::store::{Fence, Filter, Write};
+
+use super::listing::Rest;
 
 use super::number;
 
@@ -160,10 +162,10 @@ fn fence(text: &str) -> Result<Fence, String> {
 #[derive(Debug, Args)]
 pub(super) struct KeyArguments {
     /// Key
-    #[arg(required_unless_present = "key_flag", allow_negative_numbers = true)]
+    #[arg(required_unless_present = "key_flag")]
     key: Option<String>,
     /// The same as --value
-    #[arg(value_name = "VALUE", allow_negative_numbers = true)]
+    #[arg(value_name = "VALUE")]
     word: Option<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY")]
@@ -199,6 +201,29 @@ impl KeyArguments {
 /// A value of an option as it is written on the command line.
 pub(super) fn spelled(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// Which changes of the stream are wanted.
+#[derive(Debug, Clone, Args)]
+pub(super) struct FilterArguments {
+    /// Only changes of keys that start with this
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
+    prefix: Option<String>,
+    /// Only changes of records of this type
+    #[arg(long = "of-type", value_name = "TYPE", allow_hyphen_values = true)]
+    of_type: Option<String>,
+}
+
+impl FilterArguments {
+    /// A command with these options.
+    pub(super) fn tell(&self, rest: Rest) -> Rest {
+        rest.option("--prefix", self.prefix.as_deref()).option("--of-type", self.of_type.as_deref())
+    }
+
+    /// The filter, for this key or for any.
+    pub(super) fn filter(self, key: Option<String>) -> Filter {
+        Filter { key, prefix: self.prefix, record_type: self.of_type }
+    }
 }
 
 /// The error for arguments that clap cannot check.

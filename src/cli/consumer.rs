@@ -6,10 +6,11 @@ use kv::store::{
     Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
 };
 
+use super::arguments::FilterArguments;
 use super::consumer_stream::Stream;
 use super::environment::Environment;
 use super::format::{self, OutputFormat};
-use super::listing::ConsumerAt;
+use super::listing::{ConsumerAt, Rest};
 use super::output::{self, ListPrinter, NamedBody};
 use super::settings::Settings;
 use super::{WriteCommand, exit_code, number, watch};
@@ -48,12 +49,8 @@ pub(super) struct ConsumerArguments {
     /// Where the consumer begins when it does not exist: after this seq (default: with the first change that is kept)
     #[arg(long, alias = "after", value_name = "SEQ|now", value_parser = watch::start)]
     pub(super) from: Option<Start>,
-    /// Only changes of keys that start with this
-    #[arg(long, value_name = "PREFIX")]
-    pub(super) prefix: Option<String>,
-    /// Only changes of records of this type
-    #[arg(long = "of-type", value_name = "TYPE")]
-    pub(super) of_type: Option<String>,
+    #[command(flatten)]
+    pub(super) filter: FilterArguments,
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +60,8 @@ pub(super) struct Commit {
     /// The last seq that was dealt with
     #[arg(value_parser = number::count)]
     seq: u64,
+    #[command(flatten)]
+    filter: FilterArguments,
 }
 
 #[derive(Debug, Args)]
@@ -76,7 +75,7 @@ pub(super) struct Get {
     #[command(flatten)]
     wanted: ConsumerArguments,
     /// At most this many changes (default: 1000; -1 = as many as one page holds)
-    #[arg(allow_negative_numbers = true, value_parser = number::signed)]
+    #[arg(value_parser = number::signed)]
     limit: Option<i64>,
     /// How changes are printed (default: a table on a terminal, otherwise json)
     #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]
@@ -124,7 +123,8 @@ impl Consumer {
 
 impl WriteCommand for Commit {
     fn write(&self) -> Result<Write> {
-        let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None };
+        let filter = self.filter.clone().filter(None);
+        let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None, filter };
         Ok(WriteOperation::ConsumerCommit(commit).into())
     }
 
@@ -150,20 +150,20 @@ impl WriteCommand for Delete {
 impl Get {
     async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
         let limit = self.limit.unwrap_or(limits::PAGE_RECORDS as i64);
-        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, filter: options } = self.wanted;
         let get = ConsumerGet {
             name: name.clone(),
             start: from,
             limit: u64::try_from(limit).ok(),
-            prefix,
-            record_type: of_type,
+            filter: options.clone().filter(None),
         };
         let (changes, position) = store.consumer_get(get).await?;
         let done = changes.next - 1;
         let mut page = Some(changes.changes);
         let _reader = ListPrinter::new(self.output, settings).print(async || Ok(page.take())).await?;
         if done > position {
-            output::note(&format!("when they are dealt with: kv consumer commit {name} {done}"));
+            let commit = options.tell(Rest::of("consumer commit", &[&name, &done.to_string()]));
+            commit.tell_when("when they are dealt with", settings);
         }
         Ok(())
     }

@@ -30,11 +30,10 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
         let mut sink = Sink::new(self.printing, environment).await?;
-        let ConsumerArguments { name, from, prefix, of_type } = self.wanted;
+        let ConsumerArguments { name, from, filter } = self.wanted;
         let wanted = Subscribe {
             start: from,
-            prefix,
-            record_type: of_type,
+            filter: filter.filter(None),
             consumer: Some(name.clone()),
             wait: self.wait,
             epoch: None,

@@ -14,7 +14,7 @@ kv count [OPTIONS] all
        kv count [OPTIONS] type TYPE")]
 pub(super) struct Count {
     /// All records, those with a prefix, those from the key FROM to the key TO, which is not in it, or those of a type
-    #[arg(value_name = "WORD", required = true, allow_negative_numbers = true)]
+    #[arg(value_name = "WORD", required = true)]
     words: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ kv delete [OPTIONS] KEY
        kv delete [OPTIONS] --all")]
 pub(super) struct Delete {
     /// Key or keys, a prefix, or a range from the key FROM to the key TO, which is not in it
-    #[arg(value_name = "WORD", allow_negative_numbers = true, required_unless_present_any = ["key_flag", "all"])]
+    #[arg(value_name = "WORD", required_unless_present_any = ["key_flag", "all"])]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY", conflicts_with = "words")]

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use kv::limits;
+use kv::store::Timestamp;
 
 use super::number;
 
 /// Reads a duration in the notation of Go, or a whole number of seconds.
 fn any(text: &str) -> std::result::Result<Duration, String> {
-    if let Ok(seconds) = number::count(text) {
-        return Ok(Duration::from_secs(seconds));
-    }
+    number::count(text).map(Duration::from_secs).or_else(|_| with_unit(text))
+}
+
+/// Reads a duration in the notation of Go.
+fn with_unit(text: &str) -> std::result::Result<Duration, String> {
     let form = |_| format!("{text:?} is not a duration: write 10 (seconds), 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
@@ -33,6 +37,26 @@ pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
 pub(super) fn pause(text: &str) -> std::result::Result<Duration, String> {
     let pause = any(text)?;
     if pause >= limits::STATUS_PAUSE_MIN { Ok(pause) } else { Err("a pause is at least 100ms".to_owned()) }
+}
+
+/// Reads an instant of the past: how long ago it was, a time in RFC 3339, or a date with or without a time of this place.
+pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
+    let of_ms = |instant: jiff::Timestamp| Timestamp::from_unix_ms(instant.as_millisecond());
+    // A number without a unit could be meant as a seq, or as a year.
+    if let Ok(ago) = with_unit(text) {
+        let instant = jiff::Timestamp::now().checked_sub(ago);
+        return instant.map(of_ms).map_err(|_| format!("{text} ago is before the calendar"));
+    }
+    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
+        return Ok(of_ms(instant));
+    }
+    let local =
+        text.parse::<jiff::civil::DateTime>().and_then(|local| local.to_zoned_datetime(TimeZone::system()));
+    local.map(|local| of_ms(local.timestamp())).map_err(|_| {
+        format!(
+            "{text:?} is not a time: write 1h (ago), 2026-01-31, 2026-01-31T08:00 or 2026-01-31T08:00:00Z"
+        )
+    })
 }
 
 /// Reads the idle time of a daemon; 0 = for ever. A part of a second counts as a whole one.
@@ -76,6 +100,29 @@ mod tests {
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert_eq!(wait("0s"), Ok(Duration::ZERO));
         assert!(wait("-1s").is_err() && wait("25h").is_err() && wait("90000").is_err());
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago_it_was() {
+        let ms = |text: &str| moment(text).map(Timestamp::unix_ms);
+        assert_eq!(ms("2026-01-31T08:00:00Z"), Ok(1_769_846_400_000));
+        assert_eq!(ms("2026-01-31T08:00:00+01:00"), Ok(1_769_842_800_000));
+        let local = |text: &str| {
+            text.parse::<jiff::civil::DateTime>().unwrap().to_zoned_datetime(TimeZone::system()).unwrap()
+        };
+        for (text, whole) in
+            [("2026-01-31", "2026-01-31T00:00:00"), ("2026-01-31T08:00", "2026-01-31T08:00:00")]
+        {
+            assert_eq!(ms(text), Ok(local(whole).timestamp().as_millisecond()), "{text}");
+        }
+        let before_ms = jiff::Timestamp::now().as_millisecond();
+        let ago_ms = ms("1h").unwrap();
+        assert!(
+            (before_ms - 3_600_000..=jiff::Timestamp::now().as_millisecond() - 3_600_000).contains(&ago_ms)
+        );
+        for text in ["", "yesterday", "2026-13-01", "-1h", "12"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ kv get [OPTIONS] KEY...
        kv get [OPTIONS] type TYPE [OFFSET [LIMIT]]")]
 pub(super) struct Get {
     /// Key or keys, a prefix, a range from FROM to TO, which is not in it, or a type; OFFSET and LIMIT count records
-    #[arg(value_name = "WORD", allow_negative_numbers = true, required_unless_present = "key_flag")]
+    #[arg(value_name = "WORD", required_unless_present = "key_flag")]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY")]

@@ -24,6 +24,7 @@ mod format;
 mod get;
 mod help;
 mod input;
+mod jq;
 mod list;
 mod listing;
 mod lock;
@@ -37,12 +38,16 @@ mod output;
 mod patch;
 mod progress;
 mod put;
+mod rename;
 mod restore;
+mod revert;
 mod rpc;
 mod settings;
 mod signals;
 mod stream;
 mod stream_get;
+mod update;
+mod wait;
 mod watch;
 mod witness;
 
@@ -68,7 +73,7 @@ struct Arguments {
 impl Arguments {
     /// Reads the command line. The words of the help are put together only when it is asked for.
     fn read() -> std::result::Result<Arguments, clap::Error> {
-        let mut command = Arguments::command();
+        let mut command = with_negative_words(Arguments::command());
         match command.try_get_matches_from_mut(std::env::args_os()) {
             Ok(mut matches) => {
                 Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
@@ -84,6 +89,15 @@ impl Arguments {
             }
         }
     }
+}
+
+/// Lets every word that is no option be a negative number: a limit, or a key such as -5.
+fn with_negative_words(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| match argument.is_positional() && !argument.is_last_set() {
+        true => argument.allow_negative_numbers(true),
+        false => argument,
+    });
+    command.mut_subcommands(with_negative_words)
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,12 +119,24 @@ enum Command {
     /// Remove records
     #[command(visible_aliases = ["del", "rm"])]
     Delete(delete::Delete),
+    /// Give the record of a key another key
+    Rename(rename::Keys),
+    /// Store the record of a key under another key too
+    CopyKey(rename::Keys),
+    /// Change a value by a program that reads it and writes the new one, and again when another writer was faster
+    Update(update::Update),
+    /// Print the changes of one key
+    History(stream_get::History),
+    /// Make a record again what it was at a revision of the store
+    Revert(revert::Revert),
     /// Apply mutations, all or none: one JSON object per line on stdin
     Mutate(mutate::Mutate),
     /// Print or trim the stream of changes
     Stream(stream::Stream),
     /// Print changes as they are committed, or run a command for each
     Watch(watch::Watch),
+    /// Wait until a key exists, or until its value is as wanted
+    Wait(wait::Wait),
     /// Follow the stream under a name whose position is kept
     #[command(subcommand)]
     Consumer(consumer::Consumer),
@@ -274,6 +300,8 @@ fn protocol(schema: bool) -> Result<()> {
 async fn read(command: Command, store: &impl Store, settings: &Settings) -> Result<u8> {
     let done = match command {
         Command::Watch(command) => return command.run(store, Environment::new(settings)?).await,
+        Command::Wait(command) => return command.run(store).await,
+        Command::Update(command) => return command.run(store, Environment::new(settings)?).await,
         Command::Consumer(command) => return command.run(store, settings).await,
         Command::Lock(command) => return command.run(store, settings).await,
         Command::Init => {
@@ -284,6 +312,10 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         Command::Get(command) => command.run(store, settings).await,
         Command::List(command) => command.run(store, settings).await,
         Command::Count(command) => command.run(store).await,
+        Command::Rename(keys) => keys.run(store, rename::Original::Removed).await,
+        Command::CopyKey(keys) => keys.run(store, rename::Original::Kept).await,
+        Command::History(command) => command.run(store, settings).await,
+        Command::Revert(command) => command.run(store).await,
         Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store, settings).await,

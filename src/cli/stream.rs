@@ -28,7 +28,7 @@ enum StreamCommand {
 #[derive(Debug, Args)]
 struct Trim {
     /// The last change to remove; 0 = none
-    #[arg(required_unless_present = "all", allow_negative_numbers = true, value_parser = number::count)]
+    #[arg(required_unless_present = "all", value_parser = number::count)]
     seq: Option<u64>,
     /// Remove every change
     #[arg(long, conflicts_with = "seq")]

@@ -1,9 +1,9 @@
-//! `kv stream get`
+//! `kv stream get`, and `kv history` of one key.
 
 use clap::Args;
-use kv::store::{self, Result, Store};
+use kv::store::{self, Filter, Result, Store};
 
-use super::arguments::{spelled, usage};
+use super::arguments::{FilterArguments, spelled, usage};
 use super::format::OutputFormat;
 use super::list::FORMATS;
 use super::listing::{ListingArguments, Rest, Window};
@@ -16,14 +16,25 @@ const EXAMPLE: &str = "for example: kv stream get 1 100";
 #[command(override_usage = "kv stream get [OPTIONS] [SEQ [LIMIT]]")]
 pub(super) struct Get {
     /// The first change (default: the first one that is kept), and how many are printed at most
-    #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(value_name = "NUMBER")]
     words: Vec<String>,
-    /// Only changes of keys that start with this
-    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
-    prefix: Option<String>,
-    /// Only changes of records of this type
-    #[arg(long = "of-type", value_name = "TYPE", allow_hyphen_values = true)]
-    of_type: Option<String>,
+    #[command(flatten)]
+    filter: FilterArguments,
+    #[command(flatten)]
+    listing: ChangesArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct History {
+    /// Key
+    key: String,
+    #[command(flatten)]
+    listing: ChangesArguments,
+}
+
+/// Which of the changes are printed, and how.
+#[derive(Debug, Args)]
+struct ChangesArguments {
     #[command(flatten)]
     listing: ListingArguments,
     /// How changes are printed (default: a table on a terminal, otherwise json)
@@ -33,25 +44,44 @@ pub(super) struct Get {
 
 impl Get {
     pub(super) async fn run(mut self, store: &impl Store, settings: &Settings) -> Result<()> {
-        self.listing.take_null(&mut self.words);
-        if self.listing.reverse {
-            return Err(usage("kv stream get prints changes in their order", "leave --reverse out"));
-        }
+        self.listing.listing.take_null(&mut self.words);
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         if words.len() > 2 {
             return Err(usage("there are words after SEQ and LIMIT", EXAMPLE));
         }
-        let limit = self.listing.limit_word(words.get(1))?;
-        let mut window = Window::new(self.listing.offset.unwrap_or(0), limit);
-        let printer = self.listing.printer(self.output, settings)?;
-        let mut request = Some(store::Stream {
-            seq: self.first(words.first())?,
-            limit: window.asked(),
-            prefix: self.prefix.clone(),
-            record_type: self.of_type.clone(),
+        let rest = self.filter.tell(Rest::of("stream get", &[]));
+        self.listing.print(store, settings, &words, self.filter.filter(None), rest).await
+    }
+}
+
+impl History {
+    pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
+        let rest = Rest::of("history", &[&self.key]);
+        self.listing.print(store, settings, &[], Filter::key(self.key), rest).await
+    }
+}
+
+impl ChangesArguments {
+    /// Prints the changes that the filter wants. The words may be `[SEQ [LIMIT]]`; `rest` is the command without the options
+    /// of a listing.
+    async fn print(
+        self,
+        store: &impl Store,
+        settings: &Settings,
+        words: &[&str],
+        filter: Filter,
+        rest: Rest,
+    ) -> Result<()> {
+        let ChangesArguments { listing, output } = self;
+        let limit = listing.limit_word(words.get(1))?;
+        let mut window = Window::new(listing.offset.unwrap_or(0), limit);
+        let printer = listing.printer(output, settings)?;
+        let mut request = first(words.first(), &listing)?.map(|seq| {
+            let reverse = listing.reverse;
+            store::Stream { seq, limit: window.asked(), reverse, filter }
         });
         let mut last = None;
-        let reader = self.listing.show(&printer, async || {
+        let reader = listing.show(&printer, async || {
             let Some(query) = request.take().filter(|_| !window.has_more) else { return Ok(None) };
             let page = store.changes(query.clone()).await?;
             request = query.after_page(&page);
@@ -60,28 +90,27 @@ impl Get {
             Ok(Some(changes))
         });
         let reader = reader.await?;
-        if let Some(last) = last.filter(|_| window.has_more && reader.is_continue() && !self.listing.count) {
-            let rest = Rest::of("stream get", &[])
-                .option("--prefix", self.prefix.as_deref())
-                .option("--of-type", self.of_type.as_deref())
-                .option("--output", self.output.as_ref().map(spelled).as_deref());
-            rest.after(&last.to_string(), &self.listing).tell(settings);
+        if let Some(last) = last.filter(|_| window.has_more && reader.is_continue() && !listing.count) {
+            let rest = rest.option("--output", output.as_ref().map(spelled).as_deref());
+            rest.after(&last.to_string(), &listing).tell(settings);
         }
         Ok(())
     }
+}
 
-    /// The seq of the first change; 0 = the first one that is kept.
-    fn first(&self, word: Option<&&str>) -> Result<u64> {
-        let read = |what: &str, text: &str| {
-            number::count(text).map_err(|error| usage(&format!("{what}: {error}"), EXAMPLE))
-        };
-        match (word, &self.listing.after) {
-            (Some(_), Some(_)) => {
-                Err(usage("SEQ and --after both say where to begin", "leave one of them out"))
-            }
-            (Some(word), None) => read("SEQ", word),
-            (None, Some(after)) => Ok(read("--after", after)?.saturating_add(1)),
-            (None, None) => Ok(0),
+/// The seq of the first change; 0 = the first one that is kept, or in reverse the last one. None when there is no change
+/// behind the one that the user names.
+fn first(word: Option<&&str>, listing: &ListingArguments) -> Result<Option<u64>> {
+    let read = |what: &str, text: &str| {
+        number::count(text).map_err(|error| usage(&format!("{what}: {error}"), EXAMPLE))
+    };
+    match (word, &listing.after) {
+        (Some(_), Some(_)) => Err(usage("SEQ and --after both say where to begin", "leave one of them out")),
+        (Some(word), None) => read("SEQ", word).map(Some),
+        (None, Some(after)) if listing.reverse => {
+            Ok(read("--after", after)?.checked_sub(1).filter(|&seq| seq > 0))
         }
+        (None, Some(after)) => Ok(Some(read("--after", after)?.saturating_add(1))),
+        (None, None) => Ok(Some(0)),
     }
 }

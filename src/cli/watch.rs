@@ -1,93 +1,78 @@
 //! `kv watch`
 
-use std::ffi::OsString;
-use std::process::Stdio;
+mod position;
+mod presence;
+mod sink;
 
-use clap::{Args, ValueEnum};
-use kv::protocol::ChangeBody;
-use kv::store::{Change, Event, Result, Start, Store, Subscribe};
-use rustix::process::Signal;
-use tokio::io::AsyncWriteExt as _;
+use std::time::Duration;
 
-use super::child::Program;
+use clap::Args;
+use kv::store::{Event, Result, Start, Store, Subscribe, Subscription};
+use tokio::time::{Instant, sleep_until};
+
+use self::position::StartArguments;
+pub(super) use self::position::start;
+use self::presence::Presence;
+use self::sink::Delivery;
+pub(super) use self::sink::{Outcome, Sink, SinkArguments};
+use super::arguments::FilterArguments;
 use super::environment::Environment;
-use super::exit_code;
-use super::output;
-use super::signals::{self, Signals};
+use super::{exit_code, output, signals};
 
 /// Prints changes as they are committed.
 #[derive(Debug, Args)]
 pub(super) struct Watch {
-    /// Only changes of keys that start with this
-    #[arg(long, value_name = "PREFIX")]
-    prefix: Option<String>,
-    /// Only changes of records of this type
-    #[arg(long = "of-type", value_name = "TYPE")]
-    of_type: Option<String>,
-    /// Begin after this seq, the last one seen; 0 = with the first change
-    #[arg(long, value_name = "SEQ|now", default_value = "now", value_parser = start)]
-    after: Start,
+    /// Only changes of this key
+    #[arg(value_name = "KEY", conflicts_with = "prefix")]
+    key: Option<String>,
+    #[command(flatten)]
+    filter: FilterArguments,
+    #[command(flatten)]
+    start: StartArguments,
+    /// Print the records that are there first, as changes whose action is "present"; then the changes since, without a gap
+    #[arg(long, conflicts_with = "StartArguments")]
+    initial: bool,
+    /// End after this time, as 30s or 10m; with --limit, fewer changes are an error then
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = super::duration::wait)]
+    timeout: Option<Duration>,
     #[command(flatten)]
     printing: SinkArguments,
 }
 
-/// The output of changes.
-#[derive(Debug, Args)]
-pub(super) struct SinkArguments {
-    /// How changes are printed
-    #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
-    output: WatchFormat,
-    /// End after this many changes
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: Option<u64>,
-    /// A program to run for each change, instead of printing it
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum WatchFormat {
-    /// One change per line
-    Ndjson,
-    /// Indented, for people
-    Json,
-}
-
-/// Reads a position in the stream.
-pub(super) fn start(text: &str) -> std::result::Result<Start, String> {
-    match text {
-        "now" => Ok(Start::Now),
-        _ => text.parse().map(Start::After).map_err(|_| "a position is a seq or \"now\"".to_owned()),
-    }
+/// What is followed: the records that are there, if they are wanted, and then the changes.
+struct Source<'a, S> {
+    store: &'a S,
+    wanted: Subscribe,
+    presence: Option<Presence>,
+    subscription: Option<Subscription>,
 }
 
 impl Watch {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
-        let Watch { prefix, of_type, after, printing } = self;
-        let seen = if let Start::After(seq) = after { Some(seq) } else { None };
-        let wanted = Subscribe { start: Some(after), prefix, record_type: of_type, ..Subscribe::default() };
-        let mut sink = Sink::new(printing, environment).await?;
-        let mut subscription = tokio::select! {
-            begun = store.subscribe(wanted) => begun?,
-            signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let filter = self.filter.filter(self.key);
+        let mut sink = Sink::new(self.printing, environment).await?;
+        let presence = self.initial.then(|| Presence::new(filter.clone()));
+        let start = match &presence {
+            Some(_) => None,
+            None => tokio::select! {
+                start = self.start.resolve(store, &filter) => Some(start?),
+                signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
+            },
         };
-        if output::is_terminal() {
-            output::note(&format!("watching from seq {}", seen.unwrap_or(subscription.seq()) + 1));
-        }
-        for done in 1.. {
-            let change = loop {
-                tokio::select! {
-                    event = subscription.next() => {
-                        if let Event::Change(change) = event? {
-                            break change;
-                        }
-                    }
-                    code = sink.ended() => return Ok(code),
-                }
+        let wanted = Subscribe { start, filter, ..Subscribe::default() };
+        let mut source = Source { store, wanted, presence, subscription: None };
+        for done in 0.. {
+            if sink.is_enough(done) {
+                break;
+            }
+            let delivery = tokio::select! {
+                delivery = source.next() => delivery?,
+                code = sink.ended() => return Ok(code),
+                () = reached(deadline) => return sink.is_late(done),
             };
-            match sink.deal_with(change).await? {
-                Outcome::Next if !sink.is_enough(done) => {}
-                Outcome::Next => return Ok(exit_code::OK),
+            match sink.deal_with(delivery).await? {
+                Outcome::Next => {}
                 Outcome::Last(signal) => return Ok(signals::exit_code(signal)),
                 Outcome::Failed(code, _) => return Ok(code),
             }
@@ -96,111 +81,42 @@ impl Watch {
     }
 }
 
-/// The outcome of a change.
-pub(super) enum Outcome {
-    /// It was processed.
-    Next,
-    /// It was processed, and it is the last one: a signal asks to end.
-    Last(Signal),
-    /// It was not processed; the command ends with this exit code, perhaps because of a signal.
-    Failed(u8, Option<Signal>),
-}
-
-/// The output of changes, one after the other.
-pub(super) struct Sink {
-    format: WatchFormat,
-    limit: Option<u64>,
-    /// The program to run for each change, instead of printing it.
-    program: Option<Program>,
-    pub(super) signals: Signals,
-}
-
-impl Sink {
-    /// Begins to handle signals.
-    ///
-    /// # Errors
-    /// `unavailable` when the system does not allow another process.
-    pub(super) async fn new(printing: SinkArguments, environment: Environment) -> Result<Sink> {
-        let SinkArguments { output: format, limit, command } = printing;
-        let signals = Signals::new()?;
-        let program = if command.is_empty() { None } else { Some(Program::new(command, environment).await?) };
-        Ok(Sink { format, limit, program, signals })
-    }
-
-    /// Whether this number of changes reaches the limit of the user.
-    pub(super) fn is_enough(&self, done: u64) -> bool {
-        self.limit.is_some_and(|limit| done >= limit)
-    }
-
-    /// Whether the output has no reader any more.
-    pub(super) fn has_lost_its_reader(&self) -> bool {
-        self.program.is_none() && output::is_reader_gone()
-    }
-
-    /// While there is no change, waits for what ends the command: a signal, or the end of the reader of its output.
-    /// Answers the exit code.
-    pub(super) async fn ended(&mut self) -> u8 {
-        let prints = self.program.is_none();
-        tokio::select! {
-            signal = self.signals.end() => signals::exit_code(signal),
-            // Programs have stdout to themselves.
-            () = output::reader_is_gone(), if prints => exit_code::OK,
-        }
-    }
-
-    /// Prints a change, or runs the program for it.
-    pub(super) async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
-        if let Some(program) = &mut self.program {
-            return run_for(program, change, &mut self.signals).await;
-        }
-        let body = ChangeBody::from(change);
-        let text = match self.format {
-            WatchFormat::Ndjson => output::to_line(&body)?,
-            WatchFormat::Json => output::to_document(&body)?,
-        };
-        tokio::select! {
-            biased;
-            reader = output::print_aside(format!("{text}\n").into_bytes()) => {
-                // A reader that has seen enough is not an error.
-                Ok(if reader?.is_break() { Outcome::Failed(exit_code::OK, None) } else { Outcome::Next })
+impl<S: Store> Source<'_, S> {
+    /// The next record or change.
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            let Some(subscription) = &mut self.subscription else {
+                if let Some(presence) = &mut self.presence {
+                    if let Some(record) = presence.next(self.store).await? {
+                        return Ok(Delivery::Present(record));
+                    }
+                    self.wanted.start = Some(presence.start());
+                }
+                let subscription = self.store.subscribe(self.wanted.clone()).await?;
+                if output::is_terminal() {
+                    let seen = if let Some(Start::After(seq)) = self.wanted.start {
+                        seq
+                    } else {
+                        subscription.seq()
+                    };
+                    output::note(&format!("watching from seq {}", seen + 1));
+                }
+                self.subscription = Some(subscription);
+                continue;
+            };
+            if let Event::Change(change) = subscription.next().await?
+                && !self.presence.as_ref().is_some_and(|presence| presence.shows(&change))
+            {
+                return Ok(Delivery::Change(change));
             }
-            signal = self.signals.end() => Ok(Outcome::Failed(signals::exit_code(signal), Some(signal))),
         }
     }
 }
 
-async fn run_for(program: &mut Program, change: Change, signals: &mut Signals) -> Result<Outcome> {
-    let mut command = program.command();
-    for (name, value) in [
-        ("SEQ", change.seq.to_string()),
-        ("TX", change.tx.to_string()),
-        ("TX_END", change.tx_end.to_string()),
-        ("ACTION", change.action.as_str().to_owned()),
-        ("TIME", change.time.to_string()),
-        ("KEY", change.record.key.clone()),
-        ("VERSION", change.record.version.to_string()),
-        ("REVISION", change.record.revision.to_string()),
-        ("TYPE", change.record.record_type.clone().unwrap_or_default()),
-    ] {
-        command.env(format!("KV_CHANGE_{name}"), value);
+/// Waits until this time; for ever without one.
+pub(super) async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
-    let line = output::to_line(&ChangeBody::from(change))?;
-    let mut child = program.spawn(command.stdin(Stdio::piped())).await?;
-    let stdin = child.stdin.take();
-    let feeding = async {
-        if let Some(mut stdin) = stdin {
-            // The program need not read its stdin.
-            let _ = stdin.write_all(format!("{line}\n").as_bytes()).await;
-        }
-        std::future::pending().await
-    };
-    let ended = tokio::select! {
-        ended = program.wait(&mut child, signals) => ended?,
-        never = feeding => never,
-    };
-    Ok(match ended {
-        (exit_code::OK, None) => Outcome::Next,
-        (exit_code::OK, Some(signal)) => Outcome::Last(signal),
-        (code, told) => Outcome::Failed(code, told),
-    })
 }

@@ -160,7 +160,8 @@ impl RemoteSubscription {
     async fn commit_in_session(&mut self, seq: u64) -> Result<u64> {
         let name = self.request.consumer.clone().ok_or_else(no_consumer)?;
         let Some(session) = &mut self.session else { return Err(gone()) };
-        let commit = ConsumerCommit { name, seq, holder: session.holder.clone() };
+        let commit =
+            ConsumerCommit { name, seq, holder: session.holder.clone(), ..ConsumerCommit::default() };
         let request = Request::Write(WriteOperation::ConsumerCommit(commit).into());
         // When the caller drops this future, the connection is not used again: half a line may have been sent, or a reply may
         // be under way.

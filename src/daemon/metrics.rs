@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 use crate::limits;
 use crate::protocol::{Answer, CommitFigures, RecentFigures, RequestFigures, SubscriptionStatus};
-use crate::store::{Code, Reply, Result, Subscribe};
+use crate::store::{Code, Filter, Reply, Result, Subscribe};
 
 /// What the daemon counts and measures.
 #[derive(Default)]
@@ -139,9 +139,10 @@ impl Metrics {
         // Stable: of two at the same position the older one comes first.
         all.sort_by_key(|(seq, _)| *seq);
         let told = |&(seq, entry): &(u64, &Entry)| {
-            let Subscribe { prefix, record_type, consumer, .. } = entry.subscribe.clone();
+            let Subscribe { filter: Filter { key, prefix, record_type }, consumer, .. } =
+                entry.subscribe.clone();
             let lag = head.saturating_sub(seq);
-            SubscriptionStatus { process: entry.process, prefix, record_type, consumer, seq, lag }
+            SubscriptionStatus { process: entry.process, key, prefix, record_type, consumer, seq, lag }
         };
         (all.len(), all.iter().take(limits::SUBSCRIPTIONS_TOLD).map(told).collect())
     }

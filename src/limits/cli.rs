@@ -36,6 +36,10 @@ pub const COMPLETION_NAMES: usize = 200;
 /// The widest line of help, in columns: longer ones are hard to read.
 pub const HELP_COLUMNS: usize = 110;
 
+/// The most bytes of a value as a command reads it, in bytes. White space is not stored, so this is more than the largest
+/// value.
+pub const VALUE_TEXT_BYTES: usize = 2 * super::VALUE_BYTES;
+
 /// The least columns of a text in a table: a narrower terminal is shown fewer columns instead.
 pub const TABLE_SHARE_COLUMNS: usize = 12;
 

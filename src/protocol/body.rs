@@ -28,7 +28,7 @@ macro_rules! same_members {
 pub(super) use same_members;
 
 /// No members.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "nothing")]
 pub(super) struct NoBody {}
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::body::ChangeBody;
 use super::request::{limit, signed};
 use super::session::AfterField;
-use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Start, Timestamp};
+use crate::store::{Consumer, ConsumerCommit, ConsumerGet, Filter, Start, Timestamp};
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -18,10 +18,6 @@ pub(super) struct ConsumerGetFields {
     /// The most changes; below 0 = all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
-    record_type: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -35,30 +31,31 @@ pub(super) struct ConsumerCommitFields {
     holder: Option<String>,
 }
 
-impl From<ConsumerGetFields> for ConsumerGet {
-    fn from(fields: ConsumerGetFields) -> ConsumerGet {
-        let ConsumerGetFields { name, after, limit: count, prefix, record_type } = fields;
-        ConsumerGet { name, start: after.map(Start::from), limit: limit(count), prefix, record_type }
+impl ConsumerGetFields {
+    pub(super) fn into_get(self, filter: Filter) -> ConsumerGet {
+        let ConsumerGetFields { name, after, limit: count } = self;
+        ConsumerGet { name, start: after.map(Start::from), limit: limit(count), filter }
     }
 }
 
 impl From<&ConsumerGet> for ConsumerGetFields {
     fn from(get: &ConsumerGet) -> ConsumerGetFields {
-        let ConsumerGet { name, start, limit, prefix, record_type } = get.clone();
+        let ConsumerGet { name, start, limit, filter: _ } = get.clone();
         let (after, limit) = (start.map(AfterField::from), limit.map(signed));
-        ConsumerGetFields { name, after, limit, prefix, record_type }
+        ConsumerGetFields { name, after, limit }
     }
 }
 
-impl From<ConsumerCommitFields> for ConsumerCommit {
-    fn from(ConsumerCommitFields { name, seq, holder }: ConsumerCommitFields) -> ConsumerCommit {
-        ConsumerCommit { name, seq, holder }
+impl ConsumerCommitFields {
+    pub(super) fn into_commit(self, filter: Filter) -> ConsumerCommit {
+        let ConsumerCommitFields { name, seq, holder } = self;
+        ConsumerCommit { name, seq, holder, filter }
     }
 }
 
 impl From<&ConsumerCommit> for ConsumerCommitFields {
     fn from(commit: &ConsumerCommit) -> ConsumerCommitFields {
-        let ConsumerCommit { name, seq, holder } = commit.clone();
+        let ConsumerCommit { name, seq, holder, filter: _ } = commit.clone();
         ConsumerCommitFields { name, seq, holder }
     }
 }
@@ -99,24 +96,19 @@ pub struct ConsumerStatusBody {
     /// How many changes of the store are still to be dealt with.
     pub(super) lag: u64,
     #[serde(flatten)]
-    pub(super) holder: Option<SessionBody>,
+    pub(super) details: ConsumerDetailsBody,
 }
 
 impl ConsumerStatusBody {
     /// The progress of a consumer, against the head of the stream.
     #[must_use]
-    pub fn new(consumer: &Consumer, head: u64) -> ConsumerStatusBody {
-        let position = consumer.position;
-        ConsumerStatusBody {
-            position,
-            head,
-            lag: head.saturating_sub(position),
-            holder: SessionBody::of(consumer),
-        }
+    pub fn new(consumer: Consumer, head: u64) -> ConsumerStatusBody {
+        let ConsumerBody { name: _, position, details } = consumer.into();
+        ConsumerStatusBody { position, head, lag: head.saturating_sub(position), details }
     }
 
     pub(super) fn into_consumer(self, name: String) -> Consumer {
-        ConsumerBody { name, position: self.position, holder: self.holder }.into()
+        ConsumerBody { name, position: self.position, details: self.details }.into()
     }
 }
 
@@ -128,7 +120,31 @@ pub(super) struct ConsumerBody {
     /// The last seq that was dealt with.
     pub(super) position: u64,
     #[serde(flatten)]
-    pub(super) holder: Option<SessionBody>,
+    pub(super) details: ConsumerDetailsBody,
+}
+
+/// What is known of a consumer besides its position.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "consumer_details")]
+pub(super) struct ConsumerDetailsBody {
+    /// The time of the oldest change that is still to be dealt with, in RFC 3339; missing when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    waiting_since: Option<Timestamp>,
+    /// The key whose changes it wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    key: Option<String>,
+    /// The prefix of the keys whose changes it wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    prefix: Option<String>,
+    /// The type of the records whose changes it wants.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    record_type: Option<String>,
+    #[serde(flatten)]
+    holder: Option<SessionBody>,
 }
 
 /// The session that follows the stream as a consumer.
@@ -141,23 +157,30 @@ pub(super) struct SessionBody {
     pub(super) expires: Timestamp,
 }
 
-impl SessionBody {
-    fn of(consumer: &Consumer) -> Option<SessionBody> {
-        let (holder, expires) = consumer.holder.clone().zip(consumer.expires)?;
-        Some(SessionBody { holder, expires })
-    }
-}
-
 impl From<Consumer> for ConsumerBody {
     fn from(consumer: Consumer) -> ConsumerBody {
-        let holder = SessionBody::of(&consumer);
-        ConsumerBody { name: consumer.name, position: consumer.position, holder }
+        let Consumer { name, position, filter, waiting_since, holder, expires } = consumer;
+        let Filter { key, prefix, record_type } = filter;
+        let holder = holder.zip(expires).map(|(holder, expires)| SessionBody { holder, expires });
+        ConsumerBody {
+            name,
+            position,
+            details: ConsumerDetailsBody { waiting_since, key, prefix, record_type, holder },
+        }
     }
 }
 
 impl From<ConsumerBody> for Consumer {
-    fn from(ConsumerBody { name, position, holder }: ConsumerBody) -> Consumer {
+    fn from(ConsumerBody { name, position, details }: ConsumerBody) -> Consumer {
+        let ConsumerDetailsBody { waiting_since, key, prefix, record_type, holder } = details;
         let (holder, expires) = holder.map(|session| (session.holder, session.expires)).unzip();
-        Consumer { name, position, holder, expires }
+        Consumer {
+            name,
+            position,
+            filter: Filter { key, prefix, record_type },
+            waiting_since,
+            holder,
+            expires,
+        }
     }
 }

@@ -120,7 +120,7 @@ fn append_record(lines: &mut Vec<u8>, id: Option<&Id>, seq: u64, record: &Record
 
 /// Appends the members after the seq.
 fn append_members(lines: &mut Vec<u8>, record: &Record) {
-    let Record { key, version, revision, record_type, created, updated, value } = record;
+    let Record { key, version, revision, record_type, created, updated, expires, value } = record;
     let type_bytes = record_type.as_ref().map_or(0, String::len);
     lines.reserve(key.len() + type_bytes + value.get().len() + MEMBERS_BYTES);
     member(lines, b",\"key\":", key);
@@ -129,6 +129,9 @@ fn append_members(lines: &mut Vec<u8>, record: &Record) {
     member(lines, b",\"type\":", record_type);
     member(lines, b",\"created\":", created);
     member(lines, b",\"updated\":", updated);
+    if let Some(expires) = expires {
+        member(lines, b",\"expires\":", expires);
+    }
     lines.extend_from_slice(b",\"value\":");
     lines.extend_from_slice(value.get().as_bytes());
     lines.extend_from_slice(b"}\n");
@@ -220,9 +223,11 @@ mod tests {
             record_type: None,
             created: Timestamp::from_unix_ms(0),
             updated: Timestamp::from_unix_ms(1_700_000_000_123),
+            expires: None,
             value: JsonText::parse(r#"{"b": [1e2]}"#).unwrap(),
         };
-        let typed = Record { record_type: Some("T\n".to_owned()), ..record.clone() };
+        let expires = Some(Timestamp::from_unix_ms(1_700_000_000_124));
+        let typed = Record { record_type: Some("T\n".to_owned()), expires, ..record.clone() };
         let written = Written { version: 1, revision: 2, value: None };
         let outcomes = [
             Ok(Reply::Get { seq: 3, record: Some(record.clone()) }),

@@ -8,8 +8,11 @@ use super::consumers::{ConsumedBody, ConsumerGetFields, ConsumerStatusBody};
 use super::records::RecordBody;
 use super::reply::{ReplyLine, read};
 use super::request::{FieldGroup, NoFields, Operations, With, limit, outgoing, signed};
+use super::retention::{RetentionBody, RetentionReply};
 use super::{Call, Hello, Id, writes};
-use crate::store::{Change, Changes, Code, Error, List, NameList, Read, Reply, Result, Selector, Stream};
+use crate::store::{
+    Change, Changes, Code, Error, Filter, List, NameList, Read, Reply, Result, Selector, Stream,
+};
 
 pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<GetFields, GetBody>("get", GetFields::into_call);
@@ -20,16 +23,18 @@ pub(super) fn show(operations: &mut impl Operations) {
     operations.add_reply::<KeysBody>("list");
     operations
         .add::<SelectorFields, CountBody>("count", |fields| Ok(Read::Count(fields.into_selector()?).into()));
-    operations
-        .add::<StreamFields, ChangesBody>("stream.get", |fields| Ok(Read::Stream(fields.into()).into()));
+    operations.add::<With<FilterFields, StreamFields>, ChangesBody>("stream.get", |stream| {
+        Ok(Read::Stream(stream.fields.into_stream(stream.group.into())).into())
+    });
     operations.add::<NoFields, HeadBody>("stream.seq", |_| Ok(Read::StreamSeq.into()));
+    operations.add::<NoFields, RetentionBody>("stream.retention", |_| Ok(Read::Retention.into()));
     operations.add::<NameFields, LockStatusBody>("lock.status", |NameFields { name }| {
         Ok(Read::LockStatus { name }.into())
     });
     operations
         .add::<NameListFields, LocksBody>("lock.list", |fields| Ok(Read::LockList(fields.into()).into()));
-    operations.add::<ConsumerGetFields, ConsumedBody>("consumer.get", |fields| {
-        Ok(Read::ConsumerGet(fields.into()).into())
+    operations.add::<With<FilterFields, ConsumerGetFields>, ConsumedBody>("consumer.get", |get| {
+        Ok(Read::ConsumerGet(get.fields.into_get(get.group.into())).into())
     });
     operations.add::<NameFields, ConsumerStatusBody>("consumer.status", |NameFields { name }| {
         Ok(Read::ConsumerStatus { name }.into())
@@ -49,11 +54,18 @@ pub(super) fn encode(id: &Id, read: &Read) -> Vec<u8> {
             outgoing(id, "list", &With { fields: ListFields::from(list), group })
         }
         Read::Count(selector) => outgoing(id, "count", &SelectorFields::from(selector)),
-        Read::Stream(stream) => outgoing(id, "stream.get", &StreamFields::from(stream)),
+        Read::Stream(stream) => {
+            let group = FilterFields::from(stream.filter.clone());
+            outgoing(id, "stream.get", &With { fields: StreamFields::from(stream), group })
+        }
         Read::StreamSeq => outgoing(id, "stream.seq", &NoFields {}),
+        Read::Retention => outgoing(id, "stream.retention", &NoFields {}),
         Read::LockStatus { name } => outgoing(id, "lock.status", &NameFields { name: name.clone() }),
         Read::LockList(list) => outgoing(id, "lock.list", &NameListFields::from(list)),
-        Read::ConsumerGet(get) => outgoing(id, "consumer.get", &ConsumerGetFields::from(get)),
+        Read::ConsumerGet(get) => {
+            let group = FilterFields::from(get.filter.clone());
+            outgoing(id, "consumer.get", &With { fields: ConsumerGetFields::from(get), group })
+        }
         Read::ConsumerStatus { name } => outgoing(id, "consumer.status", &NameFields { name: name.clone() }),
         Read::ConsumerList(list) => outgoing(id, "consumer.list", &NameListFields::from(list)),
         Read::Identity => outgoing(id, "hello", &NoFields {}),
@@ -73,13 +85,14 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
             line.ok(ChangesBody { seq, records, next })
         }
         Reply::Head { seq, first } => line.ok(HeadBody { seq, first }),
+        Reply::Retention { seq, retention } => line.ok(RetentionBody { seq, retention: retention.into() }),
         Reply::Lock { seq, lock } => line.ok(LockStatusBody { seq, state: lock.into() }),
         Reply::Locks(page) => line.ok(LocksBody::of(page)),
         Reply::Consumed { changes: Changes { seq, changes, next }, position } => {
             let records = changes.into_iter().map(ChangeBody::from).collect();
             line.ok(ConsumedBody { seq, position, records, next })
         }
-        Reply::Consumer { seq, consumer: Some(consumer) } => line.ok(ConsumerStatusBody::new(&consumer, seq)),
+        Reply::Consumer { seq, consumer: Some(consumer) } => line.ok(ConsumerStatusBody::new(consumer, seq)),
         Reply::Consumer { consumer: None, .. } => {
             line.failed(Error::new(Code::NotFound, "there is no such consumer"))
         }
@@ -89,12 +102,15 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         Reply::Init { .. }
         | Reply::Written(_)
         | Reply::Deleted(_)
+        | Reply::Imported(_)
         | Reply::Checked
         | Reply::Mutated(_)
         | Reply::Trimmed { .. }
+        | Reply::Retained
         | Reply::Granted(_)
         | Reply::Released { .. }
         | Reply::Position { .. }
+        | Reply::Held { .. }
         | Reply::Forgotten { .. }
         | Reply::Compacted(_)
         | Reply::Restored(_) => writes::encode_reply(line, reply),
@@ -143,6 +159,10 @@ pub(super) fn decode_reply(request: &Read, line: &[u8]) -> Result<Reply> {
         }
         Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()),
         Read::StreamSeq => read(line).map(|HeadBody { seq, first }| Reply::Head { seq, first })?,
+        Read::Retention => {
+            let reply: RetentionReply = read(line)?;
+            Reply::Retention { seq: reply.seq, retention: reply.into() }
+        }
         Read::LockStatus { name } => {
             let LockStatusBody { seq, state } = read(line)?;
             Reply::Lock { seq, lock: state.holder.map(|holder| holder.into_lock(name.clone())) }
@@ -206,14 +226,28 @@ pub(super) struct SelectorFields {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct StreamFields {
-    /// The first seq to read.
+    /// The first seq to read; 0 = the first that is kept, in reverse the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     /// The most changes; below 0 = all.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<i64>,
+    /// From the newest change to the oldest.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reverse: bool,
+}
+
+/// Which changes of the stream are wanted.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FilterFields {
+    /// Only changes of this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    /// Only changes of keys that start with this.
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<String>,
+    /// Only changes of records of this type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
 }
@@ -273,14 +307,26 @@ impl SelectorFields {
     }
 }
 
-impl From<StreamFields> for Stream {
-    fn from(fields: StreamFields) -> Stream {
-        Stream {
-            seq: fields.seq.unwrap_or(0),
-            limit: limit(fields.limit),
-            prefix: fields.prefix,
-            record_type: fields.record_type,
-        }
+impl FieldGroup for FilterFields {
+    const NAMES: &[&str] = &["key", "prefix", "type"];
+}
+
+impl From<FilterFields> for Filter {
+    fn from(FilterFields { key, prefix, record_type }: FilterFields) -> Filter {
+        Filter { key, prefix, record_type }
+    }
+}
+
+impl From<Filter> for FilterFields {
+    fn from(Filter { key, prefix, record_type }: Filter) -> FilterFields {
+        FilterFields { key, prefix, record_type }
+    }
+}
+
+impl StreamFields {
+    fn into_stream(self, filter: Filter) -> Stream {
+        let StreamFields { seq, limit: count, reverse } = self;
+        Stream { seq: seq.unwrap_or(0), limit: limit(count), reverse, filter }
     }
 }
 
@@ -326,12 +372,7 @@ impl From<&Selector> for SelectorFields {
 
 impl From<&Stream> for StreamFields {
     fn from(stream: &Stream) -> StreamFields {
-        StreamFields {
-            seq: Some(stream.seq),
-            limit: stream.limit.map(signed),
-            prefix: stream.prefix.clone(),
-            record_type: stream.record_type.clone(),
-        }
+        StreamFields { seq: Some(stream.seq), limit: stream.limit.map(signed), reverse: stream.reverse }
     }
 }
 
@@ -367,7 +408,7 @@ struct ChangesBody {
     /// The head of the stream in the snapshot of this read.
     seq: u64,
     records: Vec<ChangeBody>,
-    /// The first seq that was not examined.
+    /// The first seq that was not examined; in reverse 0 after the oldest change.
     next: u64,
 }
 

@@ -1,21 +1,18 @@
-//! Records and their mutations: `put`, `patch` and `delete`, by themselves or in a `mutate`.
+//! Records, and the mutations `put`, `patch` and `delete`, by themselves or in a `mutate`.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Fields;
 use super::body::same_members;
 use super::reads::SelectorFields;
-use super::reply::read;
-use super::request::{FieldGroup, Operations, RequestFields, With, limit, signed};
-use super::schema::with_op;
+use super::request::{FieldGroup, Operations, With, limit, signed};
 use super::strict::name;
 use super::writes::WithGuards;
 use crate::store::reply::present;
 use crate::store::{
-    Check, Code, Condition, Delete, Deleted, Error, JsonText, Mutation, MutationResult, Patch, PatchFormat,
-    Put, Record, Result, Selector, Target, Timestamp, TypeChange, WriteOperation, Written,
+    Check, Condition, Delete, Deleted, Error, JsonText, Mutation, Patch, PatchFormat, Put, Record, Result,
+    Selector, Target, Timestamp, TypeChange, Written,
 };
 
 pub(super) fn show(operations: &mut impl Operations) {
@@ -28,30 +25,6 @@ pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<WithGuards<WithCondition<DeleteFields>>, DeletedBody>("delete", |delete| {
         delete.group.write(delete.fields.into_delete().map(Mutation::Delete)?)
     });
-    operations.add::<WithGuards<MutateFields>, ResultsBody>("mutate", |mutate| {
-        mutate.group.write(WriteOperation::Mutate(mutate.fields.into_mutations()?))
-    });
-}
-
-/// Reads the fields of a mutation of a mutate.
-fn mutation(op: &str, fields: Fields<'_>) -> Result<Option<Mutation>> {
-    Ok(Some(match op {
-        "put" => Mutation::Put(WithType::<PutFields>::read(op, fields)?.into_put()?),
-        "patch" => Mutation::Patch(WithType::<PatchFields>::read(op, fields)?.into_patch()?),
-        "delete" => Mutation::Delete(WithCondition::<DeleteFields>::read(op, fields)?.into_delete()?),
-        "check" => Mutation::Check(WithCondition::<CheckFields>::read(op, fields)?.into_check()?),
-        _ => return Ok(None),
-    }))
-}
-
-fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
-    let kinds = [
-        with_op("put", WithType::<PutFields>::schema(generator)),
-        with_op("patch", WithType::<PatchFields>::schema(generator)),
-        with_op("delete", WithCondition::<DeleteFields>::schema(generator)),
-        with_op("check", WithCondition::<CheckFields>::schema(generator)),
-    ];
-    json_schema!({ "type": "array", "items": { "oneOf": kinds } })
 }
 
 /// A record.
@@ -71,12 +44,16 @@ pub struct RecordBody {
     /// RFC 3339, UTC, with three decimals.
     #[schemars(with = "String")]
     updated: Timestamp,
+    /// RFC 3339, UTC, with three decimals: from when on the record is gone; missing when it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    expires: Option<Timestamp>,
     /// Any JSON, as the text that was stored.
     #[schemars(with = "serde_json::Value")]
     value: JsonText,
 }
 
-same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, value });
+same_members!(RecordBody = Record { key, version, revision, record_type, created, updated, expires, value });
 
 /// The condition of a write.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +83,7 @@ impl From<Condition> for ConditionFields {
     }
 }
 
-type WithCondition<F> = With<ConditionFields, F>;
+pub(super) type WithCondition<F> = With<ConditionFields, F>;
 
 /// The effect of a write on the type of the record.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -140,7 +117,7 @@ impl From<&TypeChange> for TypeFields {
 }
 
 /// The fields of a mutation that writes a value.
-type WithType<F> = With<TypeFields, WithCondition<F>>;
+pub(super) type WithType<F> = With<TypeFields, WithCondition<F>>;
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -207,45 +184,8 @@ pub(super) struct CheckFields {
     key: String,
 }
 
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MutateFields {
-    /// The mutations, which are applied in order, all or none.
-    #[schemars(schema_with = "mutations_schema")]
-    mutations: Vec<Box<RawValue>>,
-}
-
-impl MutateFields {
-    pub(super) fn into_mutations(self) -> Result<Vec<Mutation>> {
-        let read = |(index, raw): (usize, &RawValue)| {
-            parse_mutation(raw.get()).map_err(|error| error.at_index(index))
-        };
-        self.mutations.iter().map(AsRef::as_ref).enumerate().map(read).collect()
-    }
-}
-
-/// Reads a mutation of a mutate: one line of `kv mutate`.
-///
-/// # Errors
-/// `parse_error`, `bad_request`, `unknown_op` or `unknown_field`, as for a request with this mutation.
-pub fn parse_mutation(text: &str) -> Result<Mutation> {
-    let Fields(mut fields) = serde_json::from_str(text)
-        .map_err(|error| Error::bad_field("mutations", format!("a mutation is a JSON object: {error}")))?;
-    let op = fields.iter().position(|(field, _)| field == "op").map(|position| fields.remove(position).1);
-    let op: String = op.and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(|| {
-        Error::bad_field("op", "a mutation has an op")
-            .hint(r#"for example: {"op":"put","key":"a","value":1}"#)
-    })?;
-    let fields = Fields(fields);
-    fields.check_repeated(&op)?;
-    mutation(&op, fields)?.ok_or_else(|| {
-        Error::new(Code::UnknownOp, format!("there is no mutation {op:?}"))
-            .hint("a mutation is one of put, patch, delete and check")
-    })
-}
-
 impl WithType<PutFields> {
-    fn into_put(self) -> Result<Put> {
+    pub(super) fn into_put(self) -> Result<Put> {
         let With { fields: With { fields, group: condition }, group: record_type } = self;
         Ok(Put {
             key: fields.key,
@@ -257,7 +197,7 @@ impl WithType<PutFields> {
 }
 
 impl WithType<PatchFields> {
-    fn into_patch(self) -> Result<Patch> {
+    pub(super) fn into_patch(self) -> Result<Patch> {
         let With { fields: With { fields, group: condition }, group: record_type } = self;
         Ok(Patch {
             key: fields.key,
@@ -274,7 +214,7 @@ impl WithType<PatchFields> {
 }
 
 impl WithCondition<DeleteFields> {
-    fn into_delete(self) -> Result<Delete> {
+    pub(super) fn into_delete(self) -> Result<Delete> {
         let With { fields, group: condition } = self;
         let selected = fields.prefix.is_some() || fields.from.is_some() || fields.to.is_some();
         let is_every_prefix =
@@ -307,7 +247,7 @@ impl WithCondition<DeleteFields> {
 }
 
 impl WithCondition<CheckFields> {
-    fn into_check(self) -> Result<Check> {
+    pub(super) fn into_check(self) -> Result<Check> {
         let With { fields, group: condition } = self;
         Ok(Check { key: fields.key, condition: condition.into_condition()? })
     }
@@ -361,27 +301,6 @@ impl From<&Check> for WithCondition<CheckFields> {
     }
 }
 
-/// A mutation as it is sent, by itself or in a mutate.
-#[derive(Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub(super) enum MutationFields {
-    Put(WithType<PutFields>),
-    Patch(WithType<PatchFields>),
-    Delete(WithCondition<DeleteFields>),
-    Check(WithCondition<CheckFields>),
-}
-
-impl From<&Mutation> for MutationFields {
-    fn from(mutation: &Mutation) -> MutationFields {
-        match mutation {
-            Mutation::Put(put) => MutationFields::Put(put.into()),
-            Mutation::Patch(patch) => MutationFields::Patch(patch.into()),
-            Mutation::Delete(delete) => MutationFields::Delete(delete.into()),
-            Mutation::Check(check) => MutationFields::Check(check.into()),
-        }
-    }
-}
-
 /// The reply to `put` and `patch`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "written")]
@@ -415,41 +334,3 @@ pub struct DeletedBody {
 }
 
 same_members!(DeletedBody = Deleted { deleted, revision });
-
-/// The result of one mutation of a mutate.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "result")]
-#[serde(untagged)]
-pub enum ResultBody {
-    /// A put or a patch.
-    Written(WrittenBody),
-    /// A delete.
-    Deleted(DeletedBody),
-    /// A check.
-    Checked {},
-}
-
-impl From<MutationResult> for ResultBody {
-    fn from(result: MutationResult) -> ResultBody {
-        match result {
-            MutationResult::Written(written) => ResultBody::Written(written.into()),
-            MutationResult::Deleted(deleted) => ResultBody::Deleted(deleted.into()),
-            MutationResult::Checked => ResultBody::Checked {},
-        }
-    }
-}
-
-/// The reply to `mutate`.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct ResultsBody {
-    /// One for each mutation, in order.
-    pub(super) results: Vec<ResultBody>,
-}
-/// Reads the result of a mutation.
-pub(super) fn decode_result(mutation: &Mutation, text: &[u8]) -> Result<MutationResult> {
-    Ok(match mutation {
-        Mutation::Put(_) | Mutation::Patch(_) => MutationResult::Written(read::<WrittenBody>(text)?.into()),
-        Mutation::Delete(_) => MutationResult::Deleted(read::<DeletedBody>(text)?.into()),
-        Mutation::Check(_) => MutationResult::Checked,
-    })
-}

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::NoBody;
-use super::request::{Acquire, Call, NoFields, Operations, outgoing};
+use super::reads::FilterFields;
+use super::request::{Acquire, Call, NoFields, Operations, With, outgoing};
 use super::{Hello, Id, Status, Subscribed, reads, writes};
 use crate::limits;
-use crate::store::{Error, LockAcquire, Request, Result, Start, Subscribe, WriteOperation};
+use crate::store::{Error, Filter, LockAcquire, Request, Result, Start, Subscribe, WriteOperation};
 
 pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<NoFields, InitBody>("init", |_| Ok(Request::Init.into()));
@@ -18,8 +19,8 @@ pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<RestoreFields, RestoredBody>("restore", |RestoreFields { epoch }| {
         Ok(Request::Restore { epoch }.into())
     });
-    operations.add::<SubscribeFields, Subscribed>("subscribe", |fields| {
-        fields.into_subscribe().map(Call::Subscribe)
+    operations.add::<With<FilterFields, SubscribeFields>, Subscribed>("subscribe", |subscribe| {
+        subscribe.fields.into_subscribe(subscribe.group.into()).map(Call::Subscribe)
     });
     operations.add::<UnsubscribeFields, NoBody>("unsubscribe", |fields| {
         Id::of_field("subscription", &fields.subscription).map(Call::Unsubscribe)
@@ -36,7 +37,10 @@ pub(super) fn show(operations: &mut impl Operations) {
 /// The line of a request; those that read or write the store are encoded in `reads` and `writes`.
 pub(super) fn encode(id: &Id, call: &Call) -> Vec<u8> {
     match call {
-        Call::Subscribe(subscribe) => outgoing(id, "subscribe", &SubscribeFields::from(subscribe)),
+        Call::Subscribe(subscribe) => {
+            let group = FilterFields::from(subscribe.filter.clone());
+            outgoing(id, "subscribe", &With { fields: SubscribeFields::from(subscribe), group })
+        }
         Call::Unsubscribe(subscription) => {
             outgoing(id, "unsubscribe", &UnsubscribeFields { subscription: subscription.to_raw() })
         }
@@ -63,10 +67,6 @@ struct SubscribeFields {
     /// not exist: where it begins, by default with the first change that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<AfterField>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prefix: Option<String>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    record_type: Option<String>,
     /// Follow as the consumer of this name, whose position is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     consumer: Option<String>,
@@ -178,11 +178,10 @@ impl From<Start> for AfterField {
 }
 
 impl SubscribeFields {
-    fn into_subscribe(self) -> Result<Subscribe> {
+    fn into_subscribe(self, filter: Filter) -> Result<Subscribe> {
         Ok(Subscribe {
             start: self.after.map(Start::from),
-            prefix: self.prefix,
-            record_type: self.record_type,
+            filter,
             consumer: self.consumer,
             wait: wait(self.wait_ms)?,
             epoch: self.epoch,
@@ -192,9 +191,9 @@ impl SubscribeFields {
 
 impl From<&Subscribe> for SubscribeFields {
     fn from(subscribe: &Subscribe) -> SubscribeFields {
-        let Subscribe { start, prefix, record_type, consumer, wait, epoch } = subscribe.clone();
+        let Subscribe { start, filter: _, consumer, wait, epoch } = subscribe.clone();
         let (after, wait_ms) = (start.map(AfterField::from), wait_ms(wait));
-        SubscribeFields { after, prefix, record_type, consumer, wait_ms, epoch }
+        SubscribeFields { after, consumer, wait_ms, epoch }
     }
 }
 

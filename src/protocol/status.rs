@@ -125,6 +125,10 @@ pub struct SubscriptionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i32")]
     pub process: Option<i32>,
+    /// The key whose changes it wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub key: Option<String>,
     /// The prefix of the keys that it wants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

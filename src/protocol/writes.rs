@@ -9,10 +9,13 @@ use serde_json::value::RawValue;
 use super::Id;
 use super::body::NoBody;
 use super::consumers::{ConsumerCommitFields, ForgottenBody, PositionBody};
-use super::reads::NameFields;
-use super::records::{DeletedBody, MutationFields, ResultBody, ResultsBody, WrittenBody, decode_result};
+use super::imports::ImportedBody;
+use super::mutate::{MutationFields, ResultBody, ResultsBody, decode_result};
+use super::reads::{FilterFields, NameFields};
+use super::records::{DeletedBody, WrittenBody};
 use super::reply::{ReplyLine, read, unusable};
 use super::request::{Acquire, Call, FieldGroup, NoFields, Operations, With, outgoing, outgoing_with_op};
+use super::retention::RetentionFields;
 use super::session::{AcquireFields, CompactedBody, InitBody, RestoredBody};
 use super::strict::object;
 use crate::store::{
@@ -24,12 +27,15 @@ pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<WithGuards<TrimFields>, TrimmedBody>("stream.trim", |trim| {
         trim.group.write(trim.fields.into_trim().map(WriteOperation::Trim)?)
     });
+    operations.add::<RetentionFields, NoBody>("stream.retain", |fields| {
+        Ok(WriteOperation::Retain(fields.into()).into())
+    });
     operations.add::<AcquireFields, GrantBody>("lock.acquire", AcquireFields::into_call);
     operations.add::<ReleaseFields, ReleasedBody>("lock.release", |fields| {
         Ok(WriteOperation::LockRelease(fields.into()).into())
     });
-    operations.add::<ConsumerCommitFields, PositionBody>("consumer.commit", |fields| {
-        Ok(WriteOperation::ConsumerCommit(fields.into()).into())
+    operations.add::<With<FilterFields, ConsumerCommitFields>, PositionBody>("consumer.commit", |commit| {
+        Ok(WriteOperation::ConsumerCommit(commit.fields.into_commit(commit.group.into())).into())
     });
     operations.add::<NameFields, ForgottenBody>("consumer.delete", |NameFields { name }| {
         Ok(WriteOperation::ConsumerDelete { name }.into())
@@ -54,13 +60,17 @@ pub(super) fn encode(id: &Id, write: &Write) -> Vec<u8> {
         WriteOperation::Trim(trim) => {
             outgoing(id, "stream.trim", &With { fields: TrimFields::from(*trim), group: guards })
         }
+        WriteOperation::Retain(retention) => {
+            outgoing(id, "stream.retain", &RetentionFields::from(*retention))
+        }
         WriteOperation::LockAcquire(acquire) => {
             let acquire = Acquire { acquire: acquire.clone(), wait: Duration::ZERO, session: false };
             outgoing(id, "lock.acquire", &AcquireFields::from(&acquire))
         }
         WriteOperation::LockRelease(release) => outgoing(id, "lock.release", &ReleaseFields::from(release)),
         WriteOperation::ConsumerCommit(commit) => {
-            outgoing(id, "consumer.commit", &ConsumerCommitFields::from(commit))
+            let group = FilterFields::from(commit.filter.clone());
+            outgoing(id, "consumer.commit", &With { fields: ConsumerCommitFields::from(commit), group })
         }
         WriteOperation::ConsumerDelete { name } => {
             outgoing(id, "consumer.delete", &NameFields { name: name.clone() })
@@ -78,6 +88,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         Reply::Init { created } => line.ok(InitBody { created }),
         Reply::Written(written) => line.ok(WrittenBody::from(written)),
         Reply::Deleted(deleted) => line.ok(DeletedBody::from(deleted)),
+        Reply::Imported(imported) => line.ok(ImportedBody::from(imported)),
         Reply::Mutated(results) => {
             let results = results.into_iter().map(ResultBody::from).collect();
             line.ok(ResultsBody { results })
@@ -114,17 +125,18 @@ pub(super) fn decode_reply(operation: &WriteOperation, line: &[u8]) -> Result<Re
             Reply::Mutated(results.collect::<Result<_>>()?)
         }
         WriteOperation::Trim(_) => read(line).map(|TrimmedBody { trimmed }| Reply::Trimmed { trimmed })?,
+        WriteOperation::Retain(_) => read(line).map(|NoBody {}| Reply::Retained)?,
         WriteOperation::LockAcquire(_) => Reply::Granted(read::<GrantBody>(line)?.into()),
         WriteOperation::LockRelease(_) => {
             read(line).map(|ReleasedBody { released }| Reply::Released { released })?
         }
-        WriteOperation::ConsumerCommit(_) | WriteOperation::ConsumerHold(_) => {
+        WriteOperation::ConsumerCommit(_) => {
             read(line).map(|PositionBody { position }| Reply::Position { position })?
         }
         WriteOperation::ConsumerDelete { .. } => {
             read(line).map(|ForgottenBody { deleted }| Reply::Forgotten { deleted })?
         }
-        WriteOperation::ConsumerLeave(_) => {
+        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
             read(line).map(|ReleasedBody { released }| Reply::Released { released })?
         }
     })

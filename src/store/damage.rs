@@ -102,16 +102,12 @@ impl StreamEnds {
 impl Row {
     /// Checks the row against a head, or against the change that shows it.
     pub(crate) fn checked(self, head: u64) -> Result<Row> {
-        check_numbers(self.version, self.revision, head)?;
+        let Row { version, revision, .. } = &self;
+        ensure(*version >= 1 && (1..=head).contains(revision), || {
+            format!("a record has version {version} and revision {revision} at seq {head}")
+        })?;
         Ok(self)
     }
-}
-
-/// Each write of a key takes a seq, so a version is at most the revision.
-fn check_numbers(version: u64, revision: u64, head: u64) -> Result<()> {
-    ensure(version >= 1 && version <= revision && revision <= head, || {
-        format!("a record has version {version} and revision {revision} at seq {head}")
-    })
 }
 
 impl Change {

@@ -102,6 +102,11 @@ impl Feed {
         receiver
     }
 
+    /// The head of the stream in the newest position; none before the first position.
+    pub(crate) fn head(&self) -> Option<u64> {
+        self.latest.borrow().as_ref().map(|latest| latest.head)
+    }
+
     /// The count of lock changes in the newest position; none before the first position.
     pub(crate) fn lock_seq(&self) -> Option<u64> {
         self.latest.borrow().as_ref().map(|latest| latest.lock_seq)
@@ -177,8 +182,8 @@ impl Feed {
         // Held as long as the page lives, so that there are few of them, however many subscriptions are waiting to send
         // theirs.
         let permit = Arc::clone(&self.replays).acquire_owned().await.ok();
-        let Subscribe { prefix, record_type, .. } = wanted.clone();
-        let mut query = StreamQuery::of(&Stream { seq, limit: None, prefix, record_type });
+        let filter = wanted.filter.clone();
+        let mut query = StreamQuery::of(&Stream { seq, filter, ..Stream::default() });
         query.size.bytes = limits::EVENTS_BYTES;
         self.read(query, permit).await
     }

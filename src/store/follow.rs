@@ -87,10 +87,11 @@ impl Follower {
                     holder: session,
                     duration_ms: limits::CONSUMER_LEASE_MS,
                     start: wanted.start.take(),
+                    filter: wanted.filter.clone(),
                     renew: false,
                 };
-                let (lease, position) = Lease::gain(waiters, hold, wanted.wait).await?;
-                wanted.start = Some(Start::After(position));
+                let (lease, position, filter) = Lease::gain(waiters, hold, wanted.wait).await?;
+                (wanted.start, wanted.filter) = (Some(Start::After(position)), filter);
                 Some(lease)
             }
         };
@@ -184,7 +185,7 @@ impl Follower {
         let start = page.changes.partition_point(|change| change.seq < self.next);
         let (mut positions, mut bytes, mut next) = (Vec::new(), 0, page.next);
         for (position, change) in page.changes.iter().enumerate().skip(start) {
-            if !self.wanted.covers(change) {
+            if !self.wanted.filter.covers(&change.record) {
                 continue;
             }
             let weight = event_bytes(change);
@@ -287,7 +288,7 @@ impl Source for LocalSubscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store as _};
+    use crate::store::{Address, Clock, EngineKind, Filter, JsonText, LocalStore, Put, Store as _};
 
     fn at(first: u64, head: u64) -> Position {
         Position { epoch: "e".to_owned(), opened: 0, head, first, fence: 0, lock_seq: 0 }
@@ -299,7 +300,7 @@ mod tests {
         let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
         let store = LocalStore::open(&address, Clock::System);
         store.init().await.unwrap();
-        let wanted = Subscribe { prefix: Some("a".to_owned()), ..Subscribe::default() };
+        let wanted = Subscribe { filter: Filter::prefix("a"), ..Subscribe::default() };
         let mut subscription = store.subscribe(wanted).await.unwrap();
         for key in ["b", "c"] {
             store.put(Put::new(key, JsonText::of(&1).unwrap())).await.unwrap();
@@ -323,8 +324,7 @@ mod tests {
         for key in ["a", "b", "c"] {
             store.put(Put::new(key, JsonText::of(&1).unwrap())).await.unwrap();
         }
-        let (prefix, consumer) = (Some("a".to_owned()), Some("mail".to_owned()));
-        let wanted = Subscribe { prefix, consumer, ..Subscribe::default() };
+        let wanted = Subscribe { filter: Filter::prefix("a"), ..Subscribe::consumer("mail") };
         let mut subscription = store.subscribe(wanted).await.unwrap();
         assert!(matches!(subscription.next().await, Ok(Event::Change(change)) if change.seq == 1));
         let begun = Instant::now();

@@ -335,6 +335,21 @@ fn escaped_len(byte: u8) -> usize {
     }
 }
 
+impl JsonText {
+    /// Whether both are the same JSON, whatever their spelling: numbers are compared by value, objects in any order of
+    /// their members (RFC 6902 §4.6). A text with a name that kv uses inside equals only the same text.
+    #[must_use]
+    pub fn is_equal(&self, other: &JsonText) -> bool {
+        if self == other || [self, other].iter().any(|text| may_hold_reserved_name(text.get())) {
+            return self == other;
+        }
+        match (self.to(), other.to()) {
+            (Ok(left), Ok(right)) => same(&left, &right, &mut Work::unbounded()).unwrap_or(false),
+            _ => false,
+        }
+    }
+}
+
 /// Equality of RFC 6902 §4.6: numbers by value, objects in any order.
 fn same(left: &Value, right: &Value, work: &mut Work) -> Result<bool, WorkExceeded> {
     work.pass(0, 1)?;

@@ -7,6 +7,8 @@ use tokio::task::JoinHandle;
 
 use super::batcher::WeakWriter;
 use super::error::{Error, Result};
+use super::filter::Filter;
+use super::reply::{Reply, answer};
 use super::request::{ConsumerCommit, ConsumerHold, ConsumerLeave, Write, WriteOperation};
 use super::waiting;
 use super::waiting::{Claimable, Waiters};
@@ -22,19 +24,24 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Acquires the hold, waiting up to `wait` for it, and answers the present position of the consumer.
+    /// Acquires the hold, waiting up to `wait` for it, and answers the present position of the consumer and its filter.
     ///
     /// # Errors
     /// `consumer_busy` when another session still holds the consumer after that time.
-    pub(crate) async fn gain(waiters: &Waiters, hold: ConsumerHold, wait: Duration) -> Result<(Lease, u64)> {
+    pub(crate) async fn gain(
+        waiters: &Waiters,
+        hold: ConsumerHold,
+        wait: Duration,
+    ) -> Result<(Lease, u64, Filter)> {
         let ConsumerHold { name, holder, .. } = hold.clone();
         let renewal = ConsumerHold { start: None, renew: true, ..hold.clone() };
         let operation = WriteOperation::ConsumerHold(renewal);
-        let position = waiters.acquire(&Claimable::Consumer(hold), wait).await?.keep()?.into_position()?;
+        let reply = waiters.acquire(&Claimable::Consumer(hold), wait).await?.keep()?;
+        let (position, filter) = answer!(reply, Reply::Held { position, filter } => (position, filter))?;
         let writer = waiters.writer().clone();
         let (tell, lost) = watch::channel(None);
         let renewing = tokio::spawn(renew(writer.clone(), operation, tell));
-        Ok((Lease { name, holder, writer, renewing, lost }, position))
+        Ok((Lease { name, holder, writer, renewing, lost }, position, filter))
     }
 
     /// The session that holds the consumer.
@@ -65,8 +72,8 @@ impl Lease {
     /// `consumer_busy` when the hold was lost, `future` beyond the head of the stream.
     pub(crate) async fn commit(&self, seq: u64) -> Result<u64> {
         let (name, holder) = (self.name.clone(), Some(self.holder.clone()));
-        let commit = WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder });
-        self.writer.write(Write::from(commit)).await?.into_position()
+        let commit = ConsumerCommit { name, seq, holder, filter: Filter::default() };
+        self.writer.write(WriteOperation::ConsumerCommit(commit).into()).await?.into_position()
     }
 }
 

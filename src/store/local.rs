@@ -1,6 +1,6 @@
 //! A store on a database of this process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,16 +10,17 @@ use super::Store;
 use super::batcher::{Batcher, Keys, Writer};
 use super::commit::CommitObserver;
 use super::engine::sql::queries;
-use super::engine::{Engine, Point, Snapshot};
+use super::engine::{Engine, Point, Snapshot, lock};
 use super::error::Result;
 use super::feed::Feed;
 use super::follow::{Follower, LocalSubscription};
 use super::lease::session_name;
 use super::open::Address;
 use super::page::{ListQuery, NameQuery, StreamQuery, page};
-use super::plan::first_position;
+use super::plan::{filter_of, first_position};
 use super::reply::{Changes, Grant, Lock, Page, Reply, Servers};
 use super::request::{ConsumerGet, LockAcquire, NameList, Read, Request, Stream, WriteOperation};
+use super::retention::{self, Schedule};
 use super::subscription::{Subscribe, Subscription};
 use super::time::Clock;
 use super::waiting::{Claimable, Waiters};
@@ -52,6 +53,7 @@ pub struct LocalStore {
     batcher: Batcher,
     feed: Arc<Feed>,
     waiters: Arc<Waiters>,
+    retention: Mutex<Schedule>,
     /// Ends the tasks of a store that is dropped without being closed.
     _tasks: DropGuard,
 }
@@ -77,7 +79,7 @@ impl LocalStore {
         // It reads nothing before there is a receiver.
         feed.spawn(Arc::clone(&feed).follow_others());
         let tasks = feed.closed.clone().drop_guard();
-        LocalStore { engine, batcher, feed, waiters, _tasks: tasks }
+        LocalStore { engine, batcher, feed, waiters, retention: Mutex::default(), _tasks: tasks }
     }
 
     /// The state that all subscriptions of this store share.
@@ -96,10 +98,19 @@ impl LocalStore {
         self.engine.has_failed()
     }
 
-    /// Closes a database that was moved away, and frees space that the log does not need any more. A program that keeps
+    /// Closes a database that was moved away, frees space that the log does not need any more, and applies the retention of
+    /// the stream. A program that keeps
     /// a store open for long should call it from time to time.
     pub async fn tend(&self) {
         self.engine.tend().await;
+        if let Some(head) = self.feed.head()
+            && lock(&self.retention).is_due(head)
+        {
+            match retention::apply(self).await {
+                Ok(schedule) => *lock(&self.retention) = schedule,
+                Err(error) => tracing::debug!(%error, "the retention of the stream cannot be applied"),
+            }
+        }
     }
 
     /// What the servers behind the store tell of themselves: the nodes of rqlite, or the server of PostgreSQL.
@@ -169,14 +180,25 @@ impl LocalStore {
             Read::ConsumerGet(get) => self.consumer_get(get).await?,
             Read::ConsumerStatus { name } => {
                 let found = engine.query(queries::Consumers(NameQuery::one(&name))).await?;
-                let consumer = found.rows.rows.first().map(|(name, row)| row.shown(name, found.now_ms));
+                let consumer = found
+                    .rows
+                    .rows
+                    .first()
+                    .map(|listed| listed.row.shown(&listed.name, listed.waiting_since_ms, found.now_ms));
                 Reply::Consumer { seq: found.seq(), consumer }
             }
             Read::ConsumerList(list) => {
                 let found = engine.query(queries::Consumers(NameQuery::of(&list))).await?;
-                let Page { seq, items, next } = page(found.position.head, found.rows, |(name, _)| name);
-                let items = items.iter().map(|(name, row)| row.shown(name, found.now_ms)).collect();
+                let Page { seq, items, next } = page(found.position.head, found.rows, |listed| &listed.name);
+                let items = items
+                    .iter()
+                    .map(|listed| listed.row.shown(&listed.name, listed.waiting_since_ms, found.now_ms))
+                    .collect();
                 Reply::Consumers(Page { seq, items, next })
+            }
+            Read::Retention => {
+                let found = engine.query(queries::KeptRetention).await?;
+                Reply::Retention { seq: found.seq(), retention: found.rows }
             }
             Read::Identity => Reply::Identity(engine.query(queries::WhichStore).await?.rows),
         })
@@ -190,13 +212,16 @@ impl LocalStore {
 
     /// The position is read first: a commit in between may make the page begin earlier than necessary, never later.
     async fn consumer_get(&self, get: ConsumerGet) -> Result<Reply> {
-        let ConsumerGet { name, start, limit, prefix, record_type } = get;
+        let ConsumerGet { name, start, limit, filter } = get;
         let found = self.engine.query(queries::Consumers(NameQuery::one(&name))).await?;
-        let position = match found.rows.rows.first() {
-            Some((_, row)) => row.position,
+        let row = found.rows.rows.first().map(|listed| &listed.row);
+        let filter = filter_of(&name, row, &filter)?;
+        let position = match row {
+            Some(row) => row.position,
             None => first_position(start.as_ref(), found.position.first, found.position.head)?,
         };
-        let changes = self.changes(&Stream { seq: position + 1, limit, prefix, record_type }).await?;
+        let stream = Stream { seq: position + 1, limit, filter, ..Stream::default() };
+        let changes = self.changes(&stream).await?;
         Ok(Reply::Consumed { changes, position })
     }
 
@@ -222,7 +247,14 @@ impl Store for LocalStore {
         request.check()?;
         match request {
             Request::Init => self.engine.init().await.map(|created| Reply::Init { created }),
-            Request::Write(write) => self.batcher.writer().write(write).await,
+            Request::Write(write) => {
+                let retains = matches!(write.operation, WriteOperation::Retain(_));
+                let written = self.batcher.writer().write(write).await;
+                if retains {
+                    lock(&self.retention).reset();
+                }
+                written
+            }
             Request::Compact => self.engine.compact().await.map(Reply::Compacted),
             Request::Restore { epoch } => {
                 let restored = self.engine.restore(&epoch).await;

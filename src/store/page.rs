@@ -93,6 +93,16 @@ impl Span {
         Span { lower, upper, reverse }
     }
 
+    /// These keys or names, in their order.
+    pub(crate) fn all_of(keys: KeyRange) -> Span {
+        Span::of(keys, None, false)
+    }
+
+    /// Whether it leaves out any key or name.
+    fn is_limited(&self) -> bool {
+        !matches!(&self.lower, Bound::Included(key) if key.is_empty()) || self.upper != Bound::Unbounded
+    }
+
     /// One key or name.
     pub(crate) fn one(key: &str) -> Span {
         let bound = || Bound::Included(key.to_owned());
@@ -155,11 +165,13 @@ pub(crate) fn page<T>(seq: u64, found: PageRows<T>, key: impl Fn(&T) -> &str) ->
 /// A page of the stream, for an engine.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamQuery {
-    /// The first seq to examine, unless the stream begins later.
+    /// The first seq to examine, unless the stream begins later; in reverse, unless it ends earlier.
     pub from: u64,
+    /// From the newest change to the oldest.
+    pub reverse: bool,
     /// The most changes to examine, so that a filter that matches little has a bounded cost.
     pub scan: u64,
-    pub keys: KeyRange,
+    pub keys: Span,
     pub record_type: Option<String>,
     pub size: PageSize,
 }
@@ -168,23 +180,28 @@ impl StreamQuery {
     /// The query for this request.
     pub(crate) fn of(stream: &Stream) -> StreamQuery {
         StreamQuery {
-            from: stream.seq,
+            from: if stream.reverse && stream.seq == 0 { limits::COUNT_MAX } else { stream.seq },
+            reverse: stream.reverse,
             scan: limits::STREAM_SCAN_RECORDS,
-            keys: stream.prefix.as_deref().map_or_else(KeyRange::all, KeyRange::prefix),
-            record_type: stream.record_type.clone(),
+            keys: stream.filter.keys(),
+            record_type: stream.filter.record_type.clone(),
             size: PageSize::up_to(stream.limit),
         }
     }
 
     /// The seqs to examine, without the last one.
     pub(crate) fn seqs(&self, position: &Position) -> std::ops::Range<u64> {
+        if self.reverse {
+            let end = self.from.min(position.head) + 1;
+            return end.saturating_sub(self.scan).max(position.first).min(end)..end;
+        }
         let start = self.from.max(position.first);
         start..start.saturating_add(self.scan).min(position.head + 1).max(start)
     }
 
     /// Whether it leaves out some of the changes that it examines.
     fn is_filtered(&self) -> bool {
-        !self.keys.from.is_empty() || self.keys.to.is_some() || self.record_type.is_some()
+        self.keys.is_limited() || self.record_type.is_some()
     }
 
     /// Checks that the page has no hole: a reader must never pass over a change silently, so a hole in the stream is
@@ -197,11 +214,10 @@ impl StreamQuery {
         position: &Position,
         found: &PageRows<Change>,
     ) -> std::result::Result<(), Damage> {
-        let seqs = self.seqs(position);
+        let mut seqs = self.seqs(position);
         let is_whole = found.more || found.rows.len() as u64 == seqs.end - seqs.start;
-        if self.is_filtered()
-            || (is_whole && found.rows.iter().zip(seqs).all(|(change, seq)| change.seq == seq))
-        {
+        let mut next = || if self.reverse { seqs.next_back() } else { seqs.next() };
+        if self.is_filtered() || (is_whole && found.rows.iter().all(|change| next() == Some(change.seq))) {
             return Ok(());
         }
         Err(Damage::new("the stream has a hole"))
@@ -217,10 +233,15 @@ impl StreamQuery {
         }
         let seqs = self.seqs(position);
         let next = match found.rows.last() {
+            Some(last) if found.more && self.reverse => last.seq - 1,
             Some(last) if found.more => last.seq + 1,
+            None if found.more && self.reverse => seqs.end - 1,
             None if found.more => seqs.start,
+            _ if self.reverse => seqs.start - 1,
             _ => seqs.end,
         };
+        // Seqs begin with 1, so 0 says that nothing older is kept.
+        let next = if self.reverse && next < position.first { 0 } else { next };
         Ok(Changes { seq: position.head, changes: found.rows, next })
     }
 }

@@ -6,6 +6,7 @@
 //! by one.
 
 mod consumers;
+mod import;
 mod locks;
 mod mutate;
 mod needs;
@@ -15,7 +16,7 @@ mod records;
 mod rows;
 mod table;
 
-pub(crate) use consumers::first_position;
+pub(crate) use consumers::{filter_of, first_position};
 pub(crate) use needs::{LoadedRange, Needs};
 pub(crate) use ranges::{Counted, CountedRange, Progress};
 pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
@@ -24,7 +25,7 @@ use self::mutate::Undo;
 use self::table::Table;
 use super::error::Result;
 use super::reply::{MutationResult, Reply};
-use super::request::{Mutation, Trim, Write, WriteOperation};
+use super::request::{Mutation, Retention, Trim, Write, WriteOperation};
 use crate::limits;
 
 /// What one write is told.
@@ -63,6 +64,7 @@ struct Planner {
     /// What the patches have cost.
     work: u64,
     range_delete: Option<RangeDelete>,
+    retention: Option<Retention>,
     ranged: u64,
     counted: Counted,
     /// How far the delete that is decided had come before.
@@ -94,6 +96,7 @@ impl Planner {
             written_bytes: 0,
             work: 0,
             range_delete: None,
+            retention: None,
             ranged: rows.ranged,
             counted: rows.counted,
             progress: None,
@@ -108,11 +111,12 @@ impl Planner {
         self.now_ms.saturating_add(duration_ms).min(*limits::TIME_MS.end())
     }
 
-    /// Whether the values that a request patches are in memory. One that is first in its batch is decided in any
+    /// Whether the values that a request patches, or compares with its own, are in memory. One that is first in its batch is decided in any
     /// case.
     fn can_decide(&self, request: &Write) -> bool {
         let is_loaded = |mutation: &Mutation| match mutation {
             Mutation::Patch(patch) => self.is_loaded(&patch.key),
+            Mutation::Import(import) => self.is_loaded(&import.key),
             Mutation::Put(_) | Mutation::Delete(_) | Mutation::Check(_) => true,
         };
         match &request.operation {
@@ -146,6 +150,10 @@ impl Planner {
             WriteOperation::Apply(mutation) => self.apply(mutation, self.meta.head + 1).map(Reply::from),
             WriteOperation::Mutate(mutations) => self.mutate(mutations).map(Reply::Mutated),
             WriteOperation::Trim(trim) => Ok(Reply::Trimmed { trimmed: self.trim(*trim) }),
+            WriteOperation::Retain(retention) => {
+                self.retention = Some(*retention);
+                Ok(Reply::Retained)
+            }
             WriteOperation::LockAcquire(request) => self.acquire(request).map(Reply::Granted),
             WriteOperation::LockRelease(request) => {
                 self.release(request).map(|released| Reply::Released { released })
@@ -157,7 +165,7 @@ impl Planner {
                 self.forget(name).map(|deleted| Reply::Forgotten { deleted })
             }
             WriteOperation::ConsumerHold(request) => {
-                self.hold(request).map(|position| Reply::Position { position })
+                self.hold(request).map(|(position, filter)| Reply::Held { position, filter })
             }
             WriteOperation::ConsumerLeave(request) => Ok(Reply::Released { released: self.leave(request) }),
         }
@@ -168,6 +176,7 @@ impl Planner {
             Mutation::Put(put) => self.put(put, tx).map(MutationResult::Written),
             Mutation::Patch(patch) => self.patch(patch, tx).map(MutationResult::Written),
             Mutation::Delete(delete) => self.delete(delete, tx).map(MutationResult::Deleted),
+            Mutation::Import(import) => self.import(import, tx).map(MutationResult::Imported),
             Mutation::Check(check) => self.check(check).map(|()| MutationResult::Checked),
         }
     }
@@ -206,6 +215,7 @@ impl Planner {
             consumers,
             once,
             once_expired_ms,
+            retention: self.retention,
             first_before: self.meta_before.first,
             meta_is_same: self.meta == self.meta_before,
             meta: self.meta,

@@ -22,6 +22,8 @@ pub struct Record<T = JsonText> {
     pub created: Timestamp,
     /// When this key was last written.
     pub updated: Timestamp,
+    /// From when on the record is gone, unless it is written again before; none = it stays.
+    pub expires: Option<Timestamp>,
     /// The value; as [`JsonText`] the exact text that was written, without the white space between its tokens.
     pub value: T,
 }
@@ -78,6 +80,17 @@ pub struct Change {
     pub record: Record,
 }
 
+impl Change {
+    /// The record as it is after the change; none when the change removed it.
+    #[must_use]
+    pub fn remaining(self) -> Option<Record> {
+        match self.action {
+            Action::Create | Action::Update => Some(self.record),
+            Action::Delete => None,
+        }
+    }
+}
+
 /// Reads the value of a record into a type of the program.
 ///
 /// # Errors
@@ -106,8 +119,8 @@ pub fn records_of<T: DeserializeOwned>(records: Vec<Record>) -> Result<Vec<Recor
         .into_iter()
         .map(|record| {
             let value = value_of(&record)?;
-            let Record { key, version, revision, record_type, created, updated, value: _ } = record;
-            Ok(Record { key, version, revision, record_type, created, updated, value })
+            let Record { key, version, revision, record_type, created, updated, expires, value: _ } = record;
+            Ok(Record { key, version, revision, record_type, created, updated, expires, value })
         })
         .collect()
 }

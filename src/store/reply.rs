@@ -3,8 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::{Code, Error, Result};
+use super::filter::Filter;
 use super::json_text::JsonText;
 use super::record::{Change, Record};
+use super::request::Retention;
 use super::time::Timestamp;
 
 /// The content of a reply of one kind: `answer!(reply, Reply::Count { count, .. } => count)` is `Ok(count)`, or the
@@ -32,6 +34,8 @@ pub enum Reply {
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
+    /// To `Import`.
+    Imported(Imported),
     /// To `Check`, which changes nothing.
     Checked,
     /// To `Mutate`: one result for each mutation, in order.
@@ -40,6 +44,15 @@ pub enum Reply {
     Trimmed {
         /// The number of changes that were removed.
         trimmed: u64,
+    },
+    /// To `Retain`.
+    Retained,
+    /// To `Retention`.
+    Retention {
+        /// The head of the snapshot.
+        seq: u64,
+        /// How much of the stream is kept.
+        retention: Retention,
     },
     /// To `LockAcquire`.
     Granted(Grant),
@@ -84,10 +97,17 @@ pub enum Reply {
     },
     /// To `LockList`.
     Locks(Page<Lock>),
-    /// To `ConsumerCommit` and `ConsumerHold`.
+    /// To `ConsumerCommit`.
     Position {
         /// The last seq that was dealt with.
         position: u64,
+    },
+    /// To `ConsumerHold`.
+    Held {
+        /// The last seq that was dealt with.
+        position: u64,
+        /// The changes that the consumer wants.
+        filter: Filter,
     },
     /// To `ConsumerDelete`.
     Forgotten {
@@ -125,6 +145,8 @@ pub enum MutationResult {
     Written(Written),
     /// A delete.
     Deleted(Deleted),
+    /// An import.
+    Imported(Imported),
     /// A check.
     Checked,
 }
@@ -134,6 +156,7 @@ impl From<MutationResult> for Reply {
         match result {
             MutationResult::Written(written) => Reply::Written(written),
             MutationResult::Deleted(deleted) => Reply::Deleted(deleted),
+            MutationResult::Imported(imported) => Reply::Imported(imported),
             MutationResult::Checked => Reply::Checked,
         }
     }
@@ -158,6 +181,31 @@ pub struct Deleted {
     pub deleted: u64,
     /// The seq of the last of these deletes; none when no record was removed.
     pub revision: Option<u64>,
+}
+
+/// The result of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The version of the record that is there now; 0 = none is.
+    pub version: u64,
+    /// The revision of the record that is there now; 0 = none is.
+    pub revision: u64,
+    /// What the import did.
+    pub outcome: ImportOutcome,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImportOutcome {
+    /// It stored the record under a key that was absent.
+    Created,
+    /// It put the record in the place of another one.
+    Updated,
+    /// The same record was there already: nothing was written.
+    Unchanged,
+    /// Another record is there and was to be left, or the expiry of the imported one has passed: nothing was written.
+    Skipped,
 }
 
 /// The grant of a lock to its owner.
@@ -191,6 +239,10 @@ pub struct Consumer {
     pub name: String,
     /// The last seq that was dealt with.
     pub position: u64,
+    /// The changes that it wants.
+    pub filter: Filter,
+    /// The time of the oldest change that is still to be dealt with, whether it is wanted or not; none when there is none.
+    pub waiting_since: Option<Timestamp>,
     /// The session that follows the stream under this name.
     pub holder: Option<String>,
     /// When the hold of that session expires, unless it is renewed.

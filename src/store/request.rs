@@ -4,13 +4,16 @@
 //! store is in this process or behind a socket.
 
 mod check;
+mod import;
 mod mutation;
 mod read;
 
 use std::time::Duration;
 
+use super::filter::Filter;
 use super::subscription::Start;
-pub(crate) use check::{check_filter, check_value};
+pub(crate) use check::check_value;
+pub use import::{Import, OnConflict};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 
@@ -91,6 +94,8 @@ pub enum WriteOperation {
     Mutate(Vec<Mutation>),
     /// Removes the oldest part of the stream.
     Trim(Trim),
+    /// Says how much of the stream is kept from now on.
+    Retain(Retention),
     /// Acquires or refreshes a lock.
     LockAcquire(LockAcquire),
     /// Releases a lock.
@@ -124,6 +129,18 @@ pub struct Fence {
     pub lock: String,
     /// The `fence` of its [`Grant`](super::Grant).
     pub token: u64,
+}
+
+/// How much of the stream is kept: everything, unless there is a bound. The processes that write to the store apply it, up
+/// to a minute later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Changes that are older than this are removed. From 1 ms to 100 years.
+    pub age: Option<Duration>,
+    /// All but the newest ones are removed, so many of which are kept.
+    pub count: Option<u64>,
+    /// A change that a consumer has not dealt with is kept in any case.
+    pub unread: bool,
 }
 
 /// The part of the stream that is removed.
@@ -177,7 +194,7 @@ pub struct LockRelease {
 
 /// Advances the position of a consumer. A `seq` below its position changes nothing; a consumer that does not exist is
 /// created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConsumerCommit {
     /// The consumer, 1 to 256 bytes.
     pub name: String,
@@ -185,6 +202,9 @@ pub struct ConsumerCommit {
     pub seq: u64,
     /// The session that holds the consumer; none = no session may hold it.
     pub holder: Option<String>,
+    /// The changes that the consumer wants: kept when it is created, and otherwise compared with those that it keeps, unless
+    /// it names all of them.
+    pub filter: Filter,
 }
 
 /// Makes a session the holder of a consumer, or renews its hold.
@@ -198,6 +218,8 @@ pub struct ConsumerHold {
     pub duration_ms: u64,
     /// Where the consumer begins when it does not exist; none = with the first change that is kept.
     pub start: Option<Start>,
+    /// The changes that the consumer wants; see [`ConsumerCommit::filter`].
+    pub filter: Filter,
     /// Only renew a hold that the session still has. A lost hold is not acquired again, because the session would not
     /// read the position anew.
     pub renew: bool,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::error::{Code, Error, Result};
+use super::filter::Filter;
 use super::keys::check_name;
 use super::record::Change;
 use super::reply::Identity;
-use super::request::check_filter;
 
 /// The changes that a subscription wants, and where it starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,10 +16,8 @@ pub struct Subscribe {
     /// Where to start; none = with the next change, for a consumer with the first change that is kept. A consumer that
     /// exists already starts after its position.
     pub start: Option<Start>,
-    /// Only changes of keys that start with this.
-    pub prefix: Option<String>,
-    /// Only changes of records of this type.
-    pub record_type: Option<String>,
+    /// Which changes are wanted.
+    pub filter: Filter,
     /// Follow as the consumer of this name: its position is kept in the store, and only one session at a time follows
     /// as it. See [`Subscription::commit`].
     pub consumer: Option<String>,
@@ -56,22 +54,12 @@ impl Subscribe {
     /// # Errors
     /// `bad_request` or `too_large`, with the field.
     pub fn check(&self) -> Result<()> {
-        check_filter(self.prefix.as_deref(), self.record_type.as_deref())?;
+        self.filter.check()?;
         match &self.consumer {
             Some(name) => check_name("consumer", name),
             None if !self.wait.is_zero() => Err(Error::bad_field("wait_ms", "only a consumer is waited for")),
             None => Ok(()),
         }
-    }
-
-    /// Whether the subscription wants a change.
-    pub(crate) fn covers(&self, change: &Change) -> bool {
-        let has = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| Some(wanted) == found)
-        };
-        // The half-open range of a prefix holds exactly the keys that start with it.
-        self.prefix.as_deref().is_none_or(|prefix| change.record.key.starts_with(prefix))
-            && has(&self.record_type, change.record.record_type.as_deref())
     }
 }
 
@@ -94,14 +82,14 @@ pub enum Event {
 /// It is a cursor, not a queue: a slow reader loses nothing, and costs the store nothing.
 ///
 /// ```
-/// use kv::store::{Address, Clock, EngineKind, Event, JsonText, LocalStore, Put, Store, Subscribe};
+/// use kv::store::{Address, Clock, EngineKind, Event, Filter, JsonText, LocalStore, Put, Store, Subscribe};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kv::store::Result<()> {
 /// # let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:")?, Clock::System);
 /// # store.init().await?;
 /// let mut jobs =
-///     store.subscribe(Subscribe { prefix: Some("jobs/".to_owned()), ..Subscribe::default() }).await?;
+///     store.subscribe(Subscribe { filter: Filter::prefix("jobs/"), ..Subscribe::default() }).await?;
 /// store.put(Put::new("jobs/1", JsonText::of("run")?)).await?;
 /// if let Event::Change(change) = jobs.next().await? {
 ///     assert_eq!(change.record.key, "jobs/1");

@@ -75,7 +75,7 @@ impl Claimable {
                 let release = LockRelease { name, owner, fence, refreshes: Some(grant.refreshes) };
                 Some(WriteOperation::LockRelease(release).into())
             }
-            (Claimable::Consumer(ConsumerHold { name, holder, .. }), Reply::Position { .. }) => {
+            (Claimable::Consumer(ConsumerHold { name, holder, .. }), Reply::Held { .. }) => {
                 let (name, holder) = (name.clone(), holder.clone());
                 Some(WriteOperation::ConsumerLeave(ConsumerLeave { name, holder }).into())
             }
@@ -199,7 +199,11 @@ impl Waiters {
             }
             Holdable::Consumer(name) => {
                 let found = engine.query(queries::Consumers(NameQuery::one(name))).await?;
-                found.rows.rows.first().and_then(|(name, row)| row.refusal(name, found.now_ms))
+                found
+                    .rows
+                    .rows
+                    .first()
+                    .and_then(|consumer| consumer.row.refusal(&consumer.name, found.now_ms))
             }
         })
     }

@@ -181,10 +181,11 @@ fn errors(status: &Status) -> String {
 
 /// A subscription: what it wants, and how far it is behind.
 fn followed(subscription: &SubscriptionStatus) -> String {
-    let SubscriptionStatus { process, prefix, record_type, consumer, seq, lag } = subscription;
+    let SubscriptionStatus { process, key, prefix, record_type, consumer, seq, lag } = subscription;
     let mut words =
         vec![process.map_or_else(|| "a process".to_owned(), |process| format!("process {process}"))];
     words.extend(consumer.as_ref().map(|name| format!("as {name}")));
+    words.extend(key.as_ref().map(|key| format!("key {key}")));
     words.extend(prefix.as_ref().map(|prefix| format!("prefix {prefix}")));
     words.extend(record_type.as_ref().map(|name| format!("type {name}")));
     words.push(format!("at {seq}, {lag} behind"));

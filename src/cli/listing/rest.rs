@@ -46,7 +46,12 @@ impl Rest {
 
     /// Tells the user, who gave a limit, how to go on.
     pub(in crate::cli) fn tell(self, settings: &Settings) {
-        output::note(&format!("there is more: {}", self.spell(config::given(settings))));
+        self.tell_when("there is more", settings);
+    }
+
+    /// Tells the user when to use this command.
+    pub(in crate::cli) fn tell_when(self, when: &str, settings: &Settings) {
+        output::note(&format!("{when}: {}", self.spell(config::given(settings))));
     }
 
     /// The command as it is typed into a shell, with these global options.

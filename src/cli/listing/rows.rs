@@ -119,16 +119,18 @@ impl Listed for ConsumerAt {
         Column::text("NAME"),
         Column::number("POSITION"),
         Column::number("LAG"),
+        Column::number("AGE"),
         Column::number("EXPIRES").spare(1),
         Column::text("HOLDER"),
     ];
 
     fn cells(&self) -> Vec<String> {
-        let Consumer { name, position, holder, expires } = &self.consumer;
+        let Consumer { name, position, filter: _, waiting_since, holder, expires } = &self.consumer;
         vec![
             name.clone(),
             position.to_string(),
             self.head.saturating_sub(*position).to_string(),
+            or_dash(waiting_since.map(ago).as_ref()),
             or_dash(expires.map(until).as_ref()),
             or_dash(holder.as_ref()),
         ]
@@ -141,8 +143,8 @@ impl Listed for ConsumerAt {
 
 impl From<ConsumerAt> for NamedBody<ConsumerStatusBody> {
     fn from(ConsumerAt { consumer, head }: ConsumerAt) -> NamedBody<ConsumerStatusBody> {
-        let body = ConsumerStatusBody::new(&consumer, head);
-        NamedBody { name: consumer.name, body }
+        let name = consumer.name.clone();
+        NamedBody { name, body: ConsumerStatusBody::new(consumer, head) }
     }
 }
 
@@ -162,4 +164,10 @@ fn local(time: Timestamp) -> String {
 fn until(time: Timestamp) -> String {
     let left_s = (time.unix_ms() - jiff::Timestamp::now().as_millisecond()).div_euclid(1_000);
     duration::told(left_s.max(0))
+}
+
+/// How long ago a time was.
+fn ago(time: Timestamp) -> String {
+    let passed_s = (jiff::Timestamp::now().as_millisecond() - time.unix_ms()).div_euclid(1_000);
+    duration::told(passed_s.max(0))
 }

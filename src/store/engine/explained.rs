@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::store::request::*;
-use crate::store::{JsonText, LocalStore, Start, Store as _};
+use crate::store::{Filter, JsonText, LocalStore, Start, Store as _};
 
 fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
@@ -46,7 +46,13 @@ fn requests() -> Vec<Request> {
         Mutation::Delete(delete_part).into(),
         Mutation::Delete(Delete::all()).into(),
         WriteOperation::Trim(Trim::UpTo(2)).into(),
-        WriteOperation::ConsumerCommit(ConsumerCommit { name: name.clone(), seq: 3, holder: None }).into(),
+        WriteOperation::Retain(Retention { count: Some(1_000), ..Retention::default() }).into(),
+        WriteOperation::ConsumerCommit(ConsumerCommit {
+            name: name.clone(),
+            seq: 3,
+            ..ConsumerCommit::default()
+        })
+        .into(),
         WriteOperation::ConsumerDelete { name: name.clone() }.into(),
         WriteOperation::LockRelease(LockRelease { name: name.clone(), owner, fence: None, refreshes: None })
             .into(),
@@ -57,6 +63,7 @@ fn requests() -> Vec<Request> {
         Read::GetBatch { keys: vec!["a".to_owned(), "b".to_owned()] },
         Read::StreamSeq,
         Read::Identity,
+        Read::Retention,
         Read::LockStatus { name: name.clone() },
         Read::ConsumerStatus { name: name.clone() },
         Read::ConsumerGet(ConsumerGet { name, start: Some(Start::Now), ..ConsumerGet::default() }),
@@ -77,7 +84,10 @@ fn requests() -> Vec<Request> {
         }
         for record_type in [None, Some("T".to_owned())] {
             let prefix = Some(prefix.clone()).filter(|prefix| !prefix.is_empty());
-            reads.push(Read::Stream(Stream { prefix, record_type, ..Stream::default() }));
+            let filter = Filter { prefix, record_type, ..Filter::default() };
+            for (filter, reverse) in [(filter.clone(), false), (filter, true), (Filter::key("a"), false)] {
+                reads.push(Read::Stream(Stream { filter, reverse, ..Stream::default() }));
+            }
         }
     }
     requests.extend(reads.into_iter().map(Request::Read));

@@ -56,6 +56,8 @@ macro_rules! steps {
             step!($engine, 2, "0002", "locks_once"),
             step!($engine, 3, "0003", "push"),
             step!($engine, 4, "0004", "batches"),
+            step!($engine, 5, "0005", "expiry"),
+            step!($engine, 6, "0006", "delivery"),
         ]
     };
 }

@@ -192,7 +192,7 @@ impl Point {
 }
 
 /// What a mutex holds. Nobody panics while holding one of an engine; a poisoned one would still hold a good value.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

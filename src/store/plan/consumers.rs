@@ -3,18 +3,22 @@
 use super::Planner;
 use super::rows::{ConsumerRow, Lease};
 use crate::store::error::{Code, Error, Result};
+use crate::store::filter::Filter;
 use crate::store::reply::Consumer;
 use crate::store::request::{ConsumerCommit, ConsumerHold, ConsumerLeave};
 use crate::store::subscription::{Start, check_position, future};
 use crate::store::time::Timestamp;
 
 impl ConsumerRow {
-    /// The consumer as it is shown: a lease that expired is none.
-    pub(crate) fn shown(&self, name: &str, now_ms: i64) -> Consumer {
+    /// The consumer as it is shown: a lease that expired is none. `waiting_since_ms` is the time of the oldest change that it
+    /// has still to deal with.
+    pub(crate) fn shown(&self, name: &str, waiting_since_ms: Option<i64>, now_ms: i64) -> Consumer {
         let lease = self.held(now_ms);
         Consumer {
             name: name.to_owned(),
             position: self.position,
+            filter: self.filter.clone().unwrap_or_default(),
+            waiting_since: waiting_since_ms.map(Timestamp::from_unix_ms),
             holder: lease.map(|lease| lease.holder.clone()),
             expires: lease.map(|lease| Timestamp::from_unix_ms(lease.expires_ms)),
         }
@@ -31,9 +35,9 @@ impl ConsumerRow {
 }
 
 impl Planner {
-    /// Answers the position. It is the one in the store, whatever the holder knows from before.
-    pub(super) fn hold(&mut self, request: &ConsumerHold) -> Result<u64> {
-        let ConsumerHold { name, holder, duration_ms, start, renew } = request;
+    /// Answers the position and the filter. They are those in the store, whatever the holder knows from before.
+    pub(super) fn hold(&mut self, request: &ConsumerHold) -> Result<(u64, Filter)> {
+        let ConsumerHold { name, holder, duration_ms, start, filter, renew } = request;
         let row = self.consumers.get(name);
         let present = row.and_then(|row| row.held(self.now_ms));
         if let Some(lease) = present.filter(|lease| lease.holder != *holder) {
@@ -44,6 +48,7 @@ impl Planner {
             return Err(lost(name));
         }
         let is_new = present.is_none();
+        let filter = filter_of(name, row, filter)?;
         let position = match row {
             Some(row) => row.position,
             None => first_position(start.as_ref(), self.meta.first, self.meta.head)?,
@@ -51,8 +56,8 @@ impl Planner {
         let expires_ms = self.expires_ms(*duration_ms);
         self.meta.lock_seq += u64::from(is_new);
         let lease = Some(Lease { holder: holder.clone(), expires_ms });
-        self.consumers.set(name, Some(ConsumerRow { position, lease }));
-        Ok(position)
+        self.consumers.set(name, Some(ConsumerRow { position, filter: Some(filter.clone()), lease }));
+        Ok((position, filter))
     }
 
     /// Answers whether the holder had something to give up.
@@ -72,7 +77,7 @@ impl Planner {
     ///
     /// A holder whose lease expired may commit as long as nobody else got the name: it still is the one who knows.
     pub(super) fn commit(&mut self, request: &ConsumerCommit) -> Result<u64> {
-        let ConsumerCommit { name, seq, holder } = request;
+        let ConsumerCommit { name, seq, holder, filter } = request;
         let row = self.consumers.get(name);
         match (holder, row.and_then(|row| row.lease.as_ref())) {
             (Some(holder), Some(lease)) if lease.holder == *holder => {}
@@ -84,14 +89,19 @@ impl Planner {
         if *seq > self.meta.head {
             return Err(future(*seq, self.meta.head));
         }
+        let filter = match row {
+            // What the reader of an older version of kv wants is not known by a position.
+            Some(ConsumerRow { filter: None, .. }) if filter.is_all() => None,
+            _ => Some(filter_of(name, row, filter)?),
+        };
         let before = row.map(|row| row.position);
         if before.is_none() {
             check_position(*seq, self.meta.first, self.meta.head)?;
         }
         let position = before.map_or(*seq, |before| before.max(*seq));
-        if before != Some(position) {
+        if before != Some(position) || row.is_some_and(|row| row.filter != filter) {
             let lease = row.and_then(|row| row.lease.clone());
-            self.consumers.set(name, Some(ConsumerRow { position, lease }));
+            self.consumers.set(name, Some(ConsumerRow { position, filter, lease }));
         }
         Ok(position)
     }
@@ -105,6 +115,14 @@ impl Planner {
         self.consumers.set(name, None);
         Ok(true)
     }
+}
+
+/// The filter with which a consumer is used.
+///
+/// # Errors
+/// `bad_request` when it keeps another one than the one that is asked for.
+pub(crate) fn filter_of(name: &str, row: Option<&ConsumerRow>, wanted: &Filter) -> Result<Filter> {
+    wanted.for_consumer(name, row.and_then(|row| row.filter.as_ref()))
 }
 
 /// Where a consumer begins that is not there yet.

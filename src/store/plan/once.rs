@@ -11,7 +11,7 @@ use super::{Outcome, Planner};
 use crate::limits;
 use crate::store::error::{Code, Error};
 use crate::store::json_text::JsonText;
-use crate::store::reply::{Deleted, MutationResult, Reply, Written};
+use crate::store::reply::{Deleted, Imported, MutationResult, Reply, Written};
 use crate::store::request::{Write, WriteOperation};
 
 /// Bytes of a hash that are kept: enough that no two requests meet by chance.
@@ -22,6 +22,7 @@ const HASH_BYTES: usize = 16;
 enum KeptReply {
     Written(Written),
     Deleted(Deleted),
+    Imported(Imported),
     Checked,
     Mutated(Vec<MutationResult>),
     Trimmed(u64),
@@ -52,6 +53,7 @@ impl Planner {
                 }
                 KeptReply::Written(written) => return Ok(Reply::Written(written)),
                 KeptReply::Deleted(deleted) => return Ok(Reply::Deleted(deleted)),
+                KeptReply::Imported(imported) => return Ok(Reply::Imported(imported)),
                 KeptReply::Checked => return Ok(Reply::Checked),
                 KeptReply::Mutated(results) => return Ok(Reply::Mutated(results)),
                 KeptReply::Trimmed(trimmed) => return Ok(Reply::Trimmed { trimmed }),
@@ -97,6 +99,7 @@ fn text_of(outcome: &Outcome, unfinished: Option<Progress>) -> Result<String, Er
         }
         (None, Ok(Reply::Written(written))) => Ok(KeptReply::Written(written.clone())),
         (None, Ok(Reply::Deleted(deleted))) => Ok(KeptReply::Deleted(*deleted)),
+        (None, Ok(Reply::Imported(imported))) => Ok(KeptReply::Imported(*imported)),
         (None, Ok(Reply::Checked)) => Ok(KeptReply::Checked),
         (None, Ok(Reply::Mutated(results))) => Ok(KeptReply::Mutated(results.clone())),
         (None, Ok(Reply::Trimmed { trimmed })) => Ok(KeptReply::Trimmed(*trimmed)),

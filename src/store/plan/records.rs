@@ -54,13 +54,12 @@ impl Planner {
         Ok(Written { value: patch.return_value.then_some(value), ..written })
     }
 
-    /// Whether a patch of this key can be decided: the key is absent, or its value is in memory.
+    /// Whether the value of this key is in memory, or there is none because the key is absent.
     pub(super) fn is_loaded(&self, key: &str) -> bool {
         self.records.get(key).is_none_or(|row| row.value.is_some())
     }
 
     fn write(&mut self, key: &str, value: JsonText, record_type: &TypeChange, tx: u64) -> Written {
-        self.written_bytes += value.get().len();
         let present = self.records.get(key);
         let row = Row {
             version: present.map_or(1, |row| row.version + 1),
@@ -72,9 +71,16 @@ impl Planner {
             },
             created_ms: present.map_or(self.time_ms, |row| row.created_ms),
             updated_ms: self.time_ms,
+            expires_ms: None,
             value: Some(value),
         };
-        let action = if present.is_some() { Action::Update } else { Action::Create };
+        self.store(key, row, tx)
+    }
+
+    /// Puts a row in the place of the present one, if there is one, and appends the change.
+    pub(super) fn store(&mut self, key: &str, row: Row, tx: u64) -> Written {
+        self.written_bytes += row.value_text().map_or(0, str::len);
+        let action = if self.records.get(key).is_some() { Action::Update } else { Action::Create };
         let written = Written { version: row.version, revision: row.revision, value: None };
         self.append(tx, action, key, row.clone());
         self.set(key, Some(row));

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::Outcome;
 use super::ranges::{Counted, CountedRange, Progress};
 use crate::limits;
+use crate::store::filter::Filter;
 use crate::store::json_text::JsonText;
 use crate::store::record::Action;
+use crate::store::request::Retention;
 
 /// The one row of `kv_meta`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub(crate) struct Row {
     pub record_type: Option<String>,
     pub created_ms: i64,
     pub updated_ms: i64,
+    /// The record is gone from this time on; none = it stays.
+    pub expires_ms: Option<i64>,
     /// None: the value stands in the database as it was before this batch and was not loaded.
     pub value: Option<JsonText>,
 }
@@ -85,6 +89,8 @@ pub(crate) struct LockRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerRow {
     pub position: u64,
+    /// The filter that is kept; none where the consumer was made by an older version of kv, and not used since.
+    pub filter: Option<Filter>,
     /// Who follows the stream under the name, or did until it expired.
     pub lease: Option<Lease>,
 }
@@ -155,6 +161,8 @@ pub(crate) struct Plan {
     /// Rows of `kv_once` to insert or replace, after some of those of this time and before are removed.
     pub once: Vec<(String, OnceRow)>,
     pub once_expired_ms: i64,
+    /// What `kv_meta` says from now on about how much of the stream is kept; none = as before.
+    pub retention: Option<Retention>,
     /// What `kv_meta.first` was before. The part of `kv_stream` before `meta.first` is trimmed from now on; the engine
     /// removes it in its own time.
     pub first_before: u64,
@@ -186,8 +194,9 @@ impl Plan {
     /// Whether nothing needs to be written. What changes records, the stream or the holder of a lock changes
     /// `kv_meta` too.
     pub(crate) fn is_empty(&self) -> bool {
-        let Plan { locks, consumers, consumer_deletes, once, .. } = self;
+        let Plan { locks, consumers, consumer_deletes, once, retention, .. } = self;
         self.meta_is_same
+            && retention.is_none()
             && (locks.is_empty() && consumers.is_empty() && consumer_deletes.is_empty() && once.is_empty())
     }
 }

@@ -1,13 +1,15 @@
 //! Refuses what no store could answer, before anything is sent or queued; and what a request weighs.
 
+use std::time::Duration;
+
 use super::{
-    ConsumerCommit, ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Mutation, Request, Write,
-    WriteOperation,
+    ConsumerCommit, ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Mutation, Request, Retention,
+    Write, WriteOperation,
 };
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_text::JsonText;
-use crate::store::keys::{check_bound, check_key, check_name, check_text};
+use crate::store::keys::{check_key, check_name, check_text};
 
 impl Request {
     /// Refuses what no store could answer, before anything is sent or queued.
@@ -39,6 +41,17 @@ impl Write {
             WriteOperation::Apply(mutation) => mutation.check(),
             WriteOperation::Mutate(mutations) => check_mutate(mutations),
             WriteOperation::Trim(_) => Ok(()),
+            WriteOperation::Retain(Retention { age, count: _, unread: _ }) => {
+                self.check_unguarded()?;
+                let is_sound =
+                    |age: &Duration| (1..=limits::LOCK_DURATION_MS.into()).contains(&age.as_millis());
+                match age {
+                    Some(age) if !is_sound(age) => {
+                        Err(Error::bad_field("age_ms", "changes are kept for 1 ms to 100 years"))
+                    }
+                    _ => Ok(()),
+                }
+            }
             WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms, fence: _ }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
@@ -53,8 +66,9 @@ impl Write {
                 check_name("name", name)?;
                 check_name("owner", owner)
             }
-            WriteOperation::ConsumerCommit(ConsumerCommit { name, holder, .. }) => {
+            WriteOperation::ConsumerCommit(ConsumerCommit { name, holder, filter, .. }) => {
                 self.check_unguarded()?;
+                filter.check()?;
                 holder.as_ref().map_or(Ok(()), |holder| check_name("holder", holder))?;
                 check_name("name", name)
             }
@@ -70,10 +84,11 @@ impl Write {
     fn check_unguarded(&self) -> Result<()> {
         match (&self.once, &self.fence) {
             (None, None) => Ok(()),
-            (Some(_), _) => {
-                Err(Error::bad_field("once", "locks and consumers take no once: repeating them is safe"))
-            }
-            (_, Some(_)) => Err(Error::bad_field("fence", "locks and consumers take no fence")),
+            (Some(_), _) => Err(Error::bad_field(
+                "once",
+                "only mutations and trims take a once: repeating this operation is safe",
+            )),
+            (_, Some(_)) => Err(Error::bad_field("fence", "only mutations and trims take a fence")),
         }
     }
 
@@ -102,15 +117,6 @@ fn check_mutate(mutations: &[Mutation]) -> Result<()> {
     let check =
         |(index, mutation): (usize, &Mutation)| mutation.check().map_err(|error| error.at_index(index));
     mutations.iter().enumerate().try_for_each(check)
-}
-
-/// Checks the filter of changes.
-///
-/// # Errors
-/// `bad_request` or `too_large`, with the field.
-pub(crate) fn check_filter(prefix: Option<&str>, record_type: Option<&str>) -> Result<()> {
-    prefix.map_or(Ok(()), |prefix| check_bound("prefix", prefix))?;
-    record_type.map_or(Ok(()), |name| check_name("type", name))
 }
 
 /// Checks the size of a value.

@@ -1,7 +1,7 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
-use super::Selector;
 use super::check::{check_keys, check_value};
+use super::{Import, Selector};
 use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name};
@@ -15,6 +15,8 @@ pub enum Mutation {
     Patch(Patch),
     /// Removes records.
     Delete(Delete),
+    /// Stores a record as it was in another store.
+    Import(Import),
     /// Changes nothing, and fails unless a condition holds.
     Check(Check),
 }
@@ -235,6 +237,7 @@ impl Mutation {
                 check_value(&patch.patch)
             }
             Mutation::Delete(delete) => delete.check(),
+            Mutation::Import(import) => import.check(),
             Mutation::Check(check) => {
                 check_key(&check.key)?;
                 if check.condition == Condition::default() {
@@ -251,6 +254,7 @@ impl Mutation {
             Mutation::Patch(patch) => patch.key.len() + patch.patch.get().len(),
             Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
+            Mutation::Import(import) => import.key.len() + import.value.get().len(),
             Mutation::Check(check) => check.key.len(),
         }
     }

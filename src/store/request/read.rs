@@ -1,7 +1,8 @@
 //! Reads: what they ask for, and what no store could answer.
 
-use super::check::{check_filter, check_keys};
+use super::check::check_keys;
 use crate::store::error::Result;
+use crate::store::filter::Filter;
 use crate::store::keys::{KeyRange, check_bound, check_key, check_name};
 use crate::store::reply::{Changes, Page};
 use crate::store::subscription::Start;
@@ -28,6 +29,8 @@ pub enum Read {
     Stream(Stream),
     /// The bounds of the stream.
     StreamSeq,
+    /// How much of the stream is kept.
+    Retention,
     /// Who holds a lock.
     LockStatus {
         /// The lock.
@@ -60,17 +63,17 @@ impl Read {
                 list.selector.check()
             }
             Read::Count(selector) => selector.check(),
-            Read::Stream(stream) => check_filter(stream.prefix.as_deref(), stream.record_type.as_deref()),
+            Read::Stream(stream) => stream.filter.check(),
             Read::ConsumerGet(get) => {
                 check_name("name", &get.name)?;
-                check_filter(get.prefix.as_deref(), get.record_type.as_deref())
+                get.filter.check()
             }
             Read::LockStatus { name } | Read::ConsumerStatus { name } => check_name("name", name),
             Read::LockList(list) | Read::ConsumerList(list) => {
                 check_bound("prefix", &list.prefix)?;
                 list.after.as_deref().map_or(Ok(()), |after| check_bound("after", after))
             }
-            Read::StreamSeq | Read::Identity => Ok(()),
+            Read::StreamSeq | Read::Retention | Read::Identity => Ok(()),
         }
     }
 }
@@ -162,14 +165,14 @@ fn left(limit: Option<u64>, items: usize) -> Option<u64> {
 /// A page of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
-    /// The first seq to look at; 0 = the first that is kept.
+    /// The first seq to look at; 0 = the first that is kept, in reverse the last one.
     pub seq: u64,
     /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
     pub limit: Option<u64>,
-    /// Only changes of keys that start with this.
-    pub prefix: Option<String>,
-    /// Only changes of records of this type.
-    pub record_type: Option<String>,
+    /// From the newest change to the oldest.
+    pub reverse: bool,
+    /// Which changes are wanted.
+    pub filter: Filter,
 }
 
 impl Stream {
@@ -177,7 +180,8 @@ impl Stream {
     #[must_use]
     pub fn after_page(&self, page: &Changes) -> Option<Stream> {
         let limit = left(self.limit, page.changes.len());
-        let is_last = page.next > page.seq || limit == Some(0);
+        let is_at_end = if self.reverse { page.next == 0 } else { page.next > page.seq };
+        let is_last = is_at_end || limit == Some(0);
         (!is_last).then(|| Stream { seq: page.next, limit, ..self.clone() })
     }
 }
@@ -191,10 +195,8 @@ pub struct ConsumerGet {
     pub start: Option<Start>,
     /// At most so many; none = all. A page ends earlier at 1,000 changes or 1 MiB.
     pub limit: Option<u64>,
-    /// Only changes of keys that start with this.
-    pub prefix: Option<String>,
-    /// Only changes of records of this type.
-    pub record_type: Option<String>,
+    /// Which changes are wanted.
+    pub filter: Filter,
 }
 
 /// A page of locks that are held, or of consumers. It ends at 1,000.

@@ -56,13 +56,10 @@ fn each_broken_rule_of_the_stream_is_found() {
             "update kv_stream set action = 'rename' where seq = 4",
             "kv_stream 4: the action \\\"rename\\\" is unknown",
         ),
+        ("update kv_stream set version = 0 where seq = 4", "kv_stream 4: version is 0"),
         (
-            "update kv_stream set action = 'create' where seq = 4",
-            "kv_stream 4: it creates its key at another version",
-        ),
-        (
-            "update kv_stream set version = 1 where seq = 4",
-            "kv_stream 4: it updates its key at a version below 2",
+            "update kv_stream set version = 7 where seq = 6",
+            "kv_stream 6: it does not delete what change 5 wrote",
         ),
         (
             "update kv_stream set revision = 3 where seq = 4",
@@ -75,7 +72,7 @@ fn each_broken_rule_of_the_stream_is_found() {
         ),
         (
             "update kv_stream set updated = 5 where seq = 4",
-            "kv_stream 4: the record in it was updated at another time",
+            "kv_record \\\"b\\\": it is not what change 4 says",
         ),
         ("update kv_stream set time = 'noon' where seq = 4", "kv_stream 4: time is text, not an integer"),
         ("update kv_stream set \\\"key\\\" = '' where seq = 4", "kv_stream 4: a key has at least one byte"),
@@ -124,7 +121,11 @@ fn each_broken_rule_of_the_other_tables_is_found() {
             "kv_record \"b\": the value is not JSON of kv",
         ),
         ("update kv_record set version = 0 where \\\"key\\\" = 'c'", "kv_record \"c\": version is 0"),
-        ("update kv_record set expires = 0 where \\\"key\\\" = 'c'", "kv_record \"c\": expires is set"),
+        (
+            "update kv_record set expires = 5 where \\\"key\\\" = 'b'",
+            "kv_record \"b\": it is not what change 4 says",
+        ),
+        ("update kv_record set expires = 'soon' where \\\"key\\\" = 'c'", "kv_record \"c\": expires is text"),
         (
             "insert into kv_record select 'n', 1, 2, null, 0, 0, null, '1' union select 'm', 1, 2, null, 0, 0, null, '1'",
             "kv_record: 2 records have the revision 2",
@@ -193,7 +194,7 @@ fn a_file_with_broken_pages_is_damaged_whichever_page_it_is() {
 #[test]
 fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
     let kv = store();
-    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches'");
+    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches; drop index kv_record_expires; alter table kv_stream drop column expires'");
     let (code, stderr) = kv.fails("kv check");
     assert!(code == 6 && stderr.contains("has schema 2") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init; kv check");

@@ -1,8 +1,11 @@
 use std::time::Duration;
 
-use kv::store::{Code, ConsumerGet, Event, NameList, Start, Subscribe, Subscription, Trim};
+use kv::store::{
+    Code, ConsumerCommit, ConsumerGet, Error, Event, Filter, NameList, Reply, Result, Start, Subscribe,
+    Subscription, Trim, WriteOperation,
+};
 
-use crate::support::World;
+use crate::support::{START_MS, World};
 
 cases! {
     a_consumer_that_is_not_there_begins_with_what_is_kept,
@@ -11,6 +14,8 @@ cases! {
     a_position_never_goes_back,
     a_position_never_passes_the_head,
     a_limit_and_a_filter_say_what_to_commit,
+    a_consumer_keeps_its_filter_and_refuses_another_one,
+    the_oldest_change_that_waits_is_told,
     a_position_that_was_trimmed_is_told,
     a_consumer_is_forgotten,
     consumers_are_listed_by_name,
@@ -118,17 +123,90 @@ async fn a_position_never_passes_the_head(world: &World) {
 
 async fn a_limit_and_a_filter_say_what_to_commit(world: &World) {
     world.put_all(&["x", "a/1", "x", "a/2", "x"]).await;
-    let request = ConsumerGet { prefix: Some("a/".to_owned()), limit: Some(1), ..get("c") };
+    let request = ConsumerGet { filter: Filter::prefix("a/"), limit: Some(1), ..get("c") };
     let mut seen = Vec::new();
     loop {
         let (changes, _) = world.store.consumer_get(request.clone()).await.unwrap();
         seen.extend(changes.changes.iter().map(|change| change.seq));
-        let position = world.store.consumer_commit("c", changes.next - 1).await.unwrap();
-        if position == 5 {
+        let filter = request.filter.clone();
+        let reply = commit(world, "c", changes.next - 1, filter).await.unwrap();
+        if matches!(reply, Reply::Position { position: 5 }) {
             break;
         }
     }
     assert_eq!(seen, [2, 4]);
+}
+
+async fn commit(world: &World, name: &str, seq: u64, filter: Filter) -> Result<Reply> {
+    let commit = ConsumerCommit { name: name.to_owned(), seq, filter, ..ConsumerCommit::default() };
+    world.store.call(WriteOperation::ConsumerCommit(commit).into()).await
+}
+
+/// With another filter a consumer would pass over changes for good.
+async fn a_consumer_keeps_its_filter_and_refuses_another_one(world: &World) {
+    world.put_all(&["a/1", "b/1", "a/2"]).await;
+    let with = |name: &str, filter: Filter| Subscribe { filter, ..Subscribe::consumer(name) };
+    let refused = |error: Error| {
+        assert_eq!((error.code, error.retry, error.maybe), (Code::BadRequest, false, false));
+        assert!(error.message.contains("follows") && error.hint.is_some(), "{error:?}");
+    };
+    // Made by a session, by a commit with a filter, and by one without.
+    drop(world.store.subscribe(with("session", Filter::prefix("a/"))).await.unwrap());
+    commit(world, "commit", 0, Filter::prefix("a/")).await.unwrap();
+    world.store.consumer_commit("all", 0).await.unwrap();
+    for (name, kept) in
+        [("session", Filter::prefix("a/")), ("commit", Filter::prefix("a/")), ("all", Filter::default())]
+    {
+        let (_, consumer) = world.store.consumer_status(name).await.unwrap();
+        assert_eq!(consumer.unwrap().filter, kept, "{name}");
+        for other in [Filter::prefix("b/"), Filter::key("a/"), Filter::prefix("a/").of_type("T")] {
+            refused(world.store.subscribe(with(name, other.clone())).await.unwrap_err());
+            refused(
+                world
+                    .store
+                    .consumer_get(ConsumerGet { filter: other.clone(), ..get(name) })
+                    .await
+                    .unwrap_err(),
+            );
+            refused(commit(world, name, 3, other).await.unwrap_err());
+        }
+        let (_, consumer) = world.store.consumer_status(name).await.unwrap();
+        assert_eq!(consumer.unwrap().position, 0, "nothing was committed");
+        // Who names no filter gets what is kept, and so does who names the same one.
+        let expected: &[u64] = if kept.is_all() { &[1, 2, 3] } else { &[1, 3] };
+        for filter in [Filter::default(), kept] {
+            let (changes, _) =
+                world.store.consumer_get(ConsumerGet { filter: filter.clone(), ..get(name) }).await.unwrap();
+            assert_eq!(changes.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), expected);
+            let mut session = world.store.subscribe(with(name, filter)).await.unwrap();
+            for seq in expected {
+                assert_eq!(next_seq(&mut session).await, *seq);
+            }
+        }
+    }
+}
+
+async fn the_oldest_change_that_waits_is_told(world: &World) {
+    let waiting_since = async |name: &str| {
+        let (_, consumer) = world.store.consumer_status(name).await.unwrap();
+        let listed = world.store.consumers(NameList::default()).await.unwrap();
+        let consumer = consumer.unwrap();
+        assert_eq!(listed.items.iter().find(|listed| listed.name == name), Some(&consumer));
+        consumer.waiting_since.map(|since| since.unix_ms() - START_MS)
+    };
+    world.put_all(&["a"]).await;
+    world.store.consumer_commit("c", 1).await.unwrap();
+    assert_eq!(waiting_since("c").await, None);
+    world.clock.advance_ms(5);
+    world.put_all(&["b"]).await;
+    world.clock.advance_ms(5);
+    world.put_all(&["c"]).await;
+    assert_eq!(waiting_since("c").await, Some(5));
+    world.store.consumer_commit("c", 2).await.unwrap();
+    assert_eq!(waiting_since("c").await, Some(10));
+    world.put_all(&["d"]).await;
+    world.store.stream_trim(Trim::UpTo(3)).await.unwrap();
+    assert_eq!(waiting_since("c").await, Some(10), "the next one that is kept");
 }
 
 async fn a_position_that_was_trimmed_is_told(world: &World) {
@@ -321,7 +399,7 @@ async fn a_session_with_a_backlog_is_told_that_it_lost_its_lease(world: &World) 
 }
 
 async fn a_position_moves_on_past_what_is_not_wanted(world: &World) {
-    let wanted = Subscribe { prefix: Some("jobs/".to_owned()), ..Subscribe::consumer("c") };
+    let wanted = Subscribe { filter: Filter::prefix("jobs/"), ..Subscribe::consumer("c") };
     let mut session = world.store.subscribe(wanted).await.unwrap();
     world.put_all(&["a", "b"]).await;
     let told = tokio::time::timeout(Duration::from_secs(10), session.next()).await.unwrap().unwrap();

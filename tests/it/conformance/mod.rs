@@ -44,6 +44,8 @@ mod delete;
 mod delete_range;
 mod fence;
 mod get;
+mod history;
+mod import;
 mod init;
 mod list;
 mod lock_wait;

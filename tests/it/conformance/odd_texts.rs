@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use kv::store::{
-    Code, ConsumerGet, Delete, Guarded, List, Mutation, MutationResult, Patch, Put, Record, Selector,
+    Code, ConsumerGet, Delete, Filter, Guarded, List, Mutation, MutationResult, Patch, Put, Record, Selector,
     Store as _, Stream,
 };
 
@@ -101,7 +101,7 @@ async fn any_text_is_a_key_a_type_and_a_value(world: &World) {
         let keys = world.store.keys(prefixed).await.unwrap().items;
         let expected: Vec<&str> = texts.iter().copied().filter(|key| key.starts_with(text)).collect();
         assert_eq!(keys, expected, "{text}");
-        let filter = Stream { record_type: Some((*text).to_owned()), ..Stream::default() };
+        let filter = Stream { filter: Filter::default().of_type(*text), ..Stream::default() };
         let changes = world.store.changes(filter).await.unwrap().changes;
         assert_eq!(changes.len(), 1, "{text}");
         assert_is_of(text, &changes[0].record);

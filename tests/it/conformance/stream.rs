@@ -1,4 +1,4 @@
-use kv::store::{Action, Code, Delete, Put, Read, Reply, Request, Stream, Timestamp, Trim};
+use kv::store::{Action, Code, Delete, Filter, Put, Read, Reply, Request, Stream, Timestamp, Trim};
 
 use crate::support::{START_MS, World, json, written};
 
@@ -9,6 +9,9 @@ cases! {
     the_changes_of_one_call_share_their_tx,
     seq_and_limit_cut_the_stream,
     filters_pass_over_what_does_not_match_and_next_goes_on,
+    the_stream_is_read_backwards_page_by_page,
+    what_was_trimmed_ends_the_way_back,
+    the_filter_of_a_key_matches_no_other_key,
     a_page_of_the_stream_ends_at_1000_changes,
     a_page_of_the_stream_ends_at_1_mib_and_holds_at_least_one_change,
     a_seq_beyond_the_head_gives_nothing,
@@ -80,7 +83,8 @@ async fn filters_pass_over_what_does_not_match_and_next_goes_on(world: &World) {
     }
     let seqs = async |prefix: Option<&str>, record_type: Option<&str>| {
         let (prefix, record_type) = (prefix.map(str::to_owned), record_type.map(str::to_owned));
-        let page = world.store.changes(Stream { prefix, record_type, ..Stream::default() }).await.unwrap();
+        let filter = Filter { prefix, record_type, ..Filter::default() };
+        let page = world.store.changes(Stream { filter, ..Stream::default() }).await.unwrap();
         assert_eq!(page.next, 4, "all was examined");
         page.changes.iter().map(|change| change.seq).collect::<Vec<_>>()
     };
@@ -88,6 +92,50 @@ async fn filters_pass_over_what_does_not_match_and_next_goes_on(world: &World) {
     assert_eq!(seqs(None, Some("X")).await, [1, 2]);
     assert_eq!(seqs(Some("a/"), Some("X")).await, [1]);
     assert_eq!(seqs(Some("A/"), None).await, [0; 0]);
+}
+
+async fn the_stream_is_read_backwards_page_by_page(world: &World) {
+    world.put_all(&["a", "b", "a", "c", "a"]).await;
+    let back = async |seq: u64, limit: u64, filter: Filter| {
+        let stream = Stream { seq, limit: Some(limit), reverse: true, filter };
+        let page = world.store.changes(stream).await.unwrap();
+        (page.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(back(0, 2, Filter::default()).await, (vec![5, 4], 3));
+    assert_eq!(back(3, 2, Filter::default()).await, (vec![3, 2], 1));
+    assert_eq!(back(1, 2, Filter::default()).await, (vec![1], 0));
+    assert_eq!(back(99, 1, Filter::default()).await, (vec![5], 4));
+    assert_eq!(back(0, 0, Filter::default()).await, (vec![], 5));
+    assert_eq!(back(0, 2, Filter::key("a")).await, (vec![5, 3], 2));
+    assert_eq!(back(2, 2, Filter::key("a")).await, (vec![1], 0));
+    assert_eq!(back(0, 9, Filter::prefix("x")).await, (vec![], 0));
+}
+
+async fn what_was_trimmed_ends_the_way_back(world: &World) {
+    world.put_all(&["a", "b", "c"]).await;
+    world.store.stream_trim(Trim::UpTo(2)).await.unwrap();
+    let back = async |seq: u64| world.store.changes(Stream { seq, reverse: true, ..Stream::default() }).await;
+    let page = back(0).await.unwrap();
+    assert_eq!((page.changes.len(), page.changes[0].seq, page.next), (1, 3, 0));
+    let error = back(2).await.unwrap_err();
+    assert_eq!((error.code, error.details.first), (Code::Trimmed, Some(3)));
+    world.store.stream_trim(Trim::All).await.unwrap();
+    let page = back(0).await.unwrap();
+    assert_eq!((page.changes.len(), page.next), (0, 0));
+}
+
+async fn the_filter_of_a_key_matches_no_other_key(world: &World) {
+    world.put_all(&["a", "A", "a/", "a%", "b"]).await;
+    for (key, expected) in [("a", 1), ("A", 2), ("a/", 3), ("a%", 4)] {
+        let page =
+            world.store.changes(Stream { filter: Filter::key(key), ..Stream::default() }).await.unwrap();
+        assert_eq!(page.changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [expected], "{key}");
+        assert_eq!(page.next, 6, "all was examined");
+    }
+    for filter in [Filter::key(""), Filter { prefix: Some("a".to_owned()), ..Filter::key("a") }] {
+        let error = world.store.changes(Stream { filter, ..Stream::default() }).await.unwrap_err();
+        assert_eq!((error.code, error.details.field.as_deref()), (Code::BadRequest, Some("key")));
+    }
 }
 
 async fn a_page_of_the_stream_ends_at_1000_changes(world: &World) {

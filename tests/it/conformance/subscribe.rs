@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use kv::store::{Change, Code, Delete, Event, Mutation, Put, Start, Subscribe, Subscription, Trim};
+use kv::store::{Change, Code, Delete, Event, Filter, Mutation, Put, Start, Subscribe, Subscription, Trim};
 
 use crate::support::{World, json};
 
@@ -96,24 +96,27 @@ async fn the_changes_of_one_call_come_together(world: &World) {
 }
 
 async fn filters_let_through_what_matches(world: &World) {
-    let wanted = |prefix: Option<&str>, record_type: Option<&str>| Subscribe {
-        prefix: prefix.map(str::to_owned),
-        record_type: record_type.map(str::to_owned),
-        ..Subscribe::after(0)
-    };
-    let filters = [(Some("a%"), None), (None, Some("T")), (Some("a"), Some("T")), (Some("x"), None)];
+    let wanted = |filter: &Filter| Subscribe { filter: filter.clone(), ..Subscribe::after(0) };
+    let filters = [
+        Filter::prefix("a%"),
+        Filter::default().of_type("T"),
+        Filter::prefix("a").of_type("T"),
+        Filter::prefix("x"),
+        Filter::key("a"),
+        Filter::key("a").of_type("T"),
+    ];
     let mut live = Vec::new();
-    for (prefix, record_type) in filters {
-        live.push(world.store.subscribe(wanted(prefix, record_type)).await.unwrap());
+    for filter in &filters {
+        live.push(world.store.subscribe(wanted(filter)).await.unwrap());
     }
     for (key, record_type) in [("a", None), ("a%1", None), ("A%", Some("T")), ("a/1", Some("T"))] {
         let put = Put::new(key, json("1"));
         let put = record_type.map_or(put.clone(), |name| put.of_type(name));
         world.store.put(put).await.unwrap();
     }
-    let expected: [&[u64]; 4] = [&[2], &[3, 4], &[4], &[]];
-    for (((prefix, record_type), expected), mut live) in filters.into_iter().zip(expected).zip(live) {
-        let mut replayed = world.store.subscribe(wanted(prefix, record_type)).await.unwrap();
+    let expected: [&[u64]; 6] = [&[2], &[3, 4], &[4], &[], &[1], &[]];
+    for ((filter, expected), mut live) in filters.iter().zip(expected).zip(live) {
+        let mut replayed = world.store.subscribe(wanted(filter)).await.unwrap();
         assert_eq!(seqs(&mut live, expected.len()).await, expected);
         assert_eq!(seqs(&mut replayed, expected.len()).await, expected);
         assert_quiet(&mut live).await;
@@ -204,7 +207,7 @@ async fn changes_that_fill_many_pages_all_come(world: &World) {
     assert_eq!(seqs(&mut all, 1_500).await, (1..=1_500).collect::<Vec<u64>>());
     let mut some = world
         .store
-        .subscribe(Subscribe { prefix: Some("199".to_owned()), ..Subscribe::after(0) })
+        .subscribe(Subscribe { filter: Filter::prefix("199"), ..Subscribe::after(0) })
         .await
         .unwrap();
     assert_eq!(seqs(&mut some, 4).await, [200, 400, 600, 800]);
@@ -282,8 +285,13 @@ async fn who_falls_behind_a_trim_is_told_and_never_passes_over_a_change(world: &
 
 async fn bounds_of_names_hold(world: &World) {
     for wrong in [
-        Subscribe { prefix: Some("x".repeat(1_025)), ..Subscribe::default() },
-        Subscribe { record_type: Some(String::new()), ..Subscribe::default() },
+        Subscribe { filter: Filter::prefix("x".repeat(1_025)), ..Subscribe::default() },
+        Subscribe { filter: Filter::default().of_type(""), ..Subscribe::default() },
+        Subscribe { filter: Filter::key(""), ..Subscribe::default() },
+        Subscribe {
+            filter: Filter { prefix: Some("a".to_owned()), ..Filter::key("a") },
+            ..Subscribe::default()
+        },
         Subscribe { wait: Duration::from_secs(1), ..Subscribe::default() },
         Subscribe { consumer: Some(String::new()), ..Subscribe::default() },
     ] {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kv::Client;
 use kv::store::{
-    Clock, Code, ConsumerGet, Delete, Error, List, LocalStore, Mutation, NameList, Put, Request, Selector,
-    Store, Stream, Write, WriteOperation,
+    Clock, Code, ConsumerGet, Delete, Error, Filter, List, LocalStore, Mutation, NameList, Put, Request,
+    Selector, Store, Stream, Write, WriteOperation,
 };
 
 use crate::support::{Kv, Random, address, json, number_from_environment, runtime};
@@ -128,7 +128,7 @@ async fn call_everything(what: &str, store: &impl Store) -> usize {
         told(what, store.count()).await.is_some(),
         told(what, store.count_of(typed)).await.is_some(),
         told(what, store.stream(0, None)).await.is_some(),
-        told(what, store.changes(Stream { prefix: Some("b".to_owned()), ..Stream::default() }))
+        told(what, store.changes(Stream { filter: Filter::prefix("b"), ..Stream::default() }))
             .await
             .is_some(),
         told(what, store.stream_seq()).await.is_some(),
@@ -233,8 +233,8 @@ fn a_damaged_outcome_of_a_write_that_is_applied_once_is_unknown() {
 /// Each number that kv keeps, with the table that it stands in. Some tables have a second row, to be damaged by itself.
 const NUMBERS: &[(&str, &[&str])] = &[
     ("kv_meta", &["head", "first", "last_ms", "fence", "lock_seq"]),
-    ("kv_record", &["version", "revision", "created", "updated"]),
-    ("kv_stream", &["seq", "tx", "tx_end", "time", "version", "revision", "created", "updated"]),
+    ("kv_record", &["version", "revision", "created", "updated", "expires"]),
+    ("kv_stream", &["seq", "tx", "tx_end", "time", "version", "revision", "created", "updated", "expires"]),
     ("kv_lock", &["fence", "expires", "refreshes"]),
     ("kv_consumer", &["position", "expires"]),
     ("kv_once", &["time"]),

@@ -1,7 +1,7 @@
 //! Consumers, as one would explain them.
 
 use kv::store::{
-    Changes, Code, Consumer, ConsumerGet, Details, NameList, Page, Reply, Start, Stream, Timestamp,
+    Changes, Code, Consumer, ConsumerGet, Details, Filter, NameList, Page, Reply, Start, Stream, Timestamp,
     WriteOperation,
 };
 
@@ -10,6 +10,17 @@ use super::plain::{Model, Told, failure};
 fn busy<T>(consumer: &Consumer) -> Told<T> {
     let expires_ms = consumer.expires.map(Timestamp::unix_ms);
     failure(Code::ConsumerBusy, Details { holder: consumer.holder.clone(), expires_ms, ..Details::default() })
+}
+
+/// A consumer keeps its filter; all changes stand for those that it keeps.
+fn filter_of(consumer: Option<&Consumer>, wanted: &Filter) -> Told<Filter> {
+    match consumer {
+        Some(consumer) if *wanted == Filter::default() || consumer.filter == *wanted => {
+            Ok(consumer.filter.clone())
+        }
+        Some(_) => failure(Code::BadRequest, Details::default()),
+        None => Ok(wanted.clone()),
+    }
 }
 
 impl Model {
@@ -27,14 +38,23 @@ impl Model {
                 if hold.renew && present.filter(is_mine).is_none() {
                     return failure(Code::ConsumerBusy, Details::default());
                 }
+                let filter = filter_of(present, &hold.filter)?;
                 let position = match present {
                     Some(consumer) => consumer.position,
                     None => self.first_position(hold.start.as_ref())?,
                 };
                 let expires = Some(Timestamp::from_unix_ms(now_ms + hold.duration_ms as i64));
                 let (name, holder) = (hold.name.clone(), Some(hold.holder.clone()));
-                self.consumers.insert(name.clone(), Consumer { name, position, holder, expires });
-                Ok(Reply::Position { position })
+                let consumer = Consumer {
+                    name: name.clone(),
+                    position,
+                    filter: filter.clone(),
+                    waiting_since: None,
+                    holder,
+                    expires,
+                };
+                self.consumers.insert(name, consumer);
+                Ok(Reply::Held { position, filter })
             }
             WriteOperation::ConsumerLeave(leave) => {
                 let mine = self.consumers.get_mut(&leave.name);
@@ -58,10 +78,18 @@ impl Model {
                 if commit.seq > self.head() {
                     return failure(Code::Future, Details::default());
                 }
+                let filter = filter_of(present, &commit.filter)?;
                 if present.is_none() {
                     self.first_position(Some(&Start::After(commit.seq)))?;
                 }
-                let new = Consumer { name: commit.name.clone(), position: 0, holder: None, expires: None };
+                let new = Consumer {
+                    name: commit.name.clone(),
+                    position: 0,
+                    filter,
+                    waiting_since: None,
+                    holder: None,
+                    expires: None,
+                };
                 let consumer = self.consumers.entry(commit.name.clone()).or_insert(new);
                 consumer.position = consumer.position.max(commit.seq);
                 Ok(Reply::Position { position: consumer.position })
@@ -91,6 +119,8 @@ impl Model {
         if consumer.expires.is_none_or(|expires| expires.unix_ms() <= now_ms) {
             (consumer.holder, consumer.expires) = (None, None);
         }
+        let next = self.changes.iter().find(|change| change.seq > consumer.position.max(self.trimmed));
+        consumer.waiting_since = next.map(|change| change.time);
         Some(consumer)
     }
 
@@ -103,12 +133,14 @@ impl Model {
     }
 
     pub(super) fn consumer_get(&self, get: &ConsumerGet) -> Told<Reply> {
-        let position = match self.consumers.get(&get.name) {
+        let consumer = self.consumers.get(&get.name);
+        let filter = filter_of(consumer, &get.filter)?;
+        let position = match consumer {
             Some(consumer) => consumer.position,
             None => self.first_position(get.start.as_ref())?,
         };
-        let ConsumerGet { limit, prefix, record_type, .. } = get.clone();
-        match self.stream(&Stream { seq: position + 1, limit, prefix, record_type })? {
+        let limit = get.limit;
+        match self.stream(&Stream { seq: position + 1, limit, filter, reverse: false })? {
             Reply::Changes(Changes { seq, changes, next }) => {
                 Ok(Reply::Consumed { changes: Changes { seq, changes, next }, position })
             }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use kv::store::{
-    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Grant, JsonText, List,
-    Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch, PatchFormat, Read, Record, Reply,
-    Request, Selector, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
+    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Filter, Grant, Import,
+    ImportOutcome, Imported, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult,
+    OnConflict, Page, Patch, PatchFormat, Read, Record, Reply, Request, Retention, Selector, Stream, Target,
+    Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
 };
 use serde_json::Value;
 
@@ -28,8 +29,9 @@ pub(super) fn failure<T>(code: Code, details: Details) -> Told<T> {
 pub(super) struct Model {
     records: BTreeMap<String, Record>,
     /// Also those that were trimmed: the first has seq 1.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     pub(super) trimmed: u64,
+    retention: Retention,
     /// Also with leases that expired.
     pub(super) consumers: BTreeMap<String, Consumer>,
     last_ms: i64,
@@ -90,6 +92,10 @@ impl Model {
         let told = match &write.operation {
             WriteOperation::Apply(mutation) => self.apply(mutation, tx, now_ms).map(Reply::from),
             WriteOperation::Mutate(mutations) => self.mutate(mutations, tx, now_ms).map(Reply::Mutated),
+            WriteOperation::Retain(retention) => {
+                self.retention = *retention;
+                Ok(Reply::Retained)
+            }
             WriteOperation::Trim(trim) => {
                 let last = if let Trim::UpTo(seq) = trim { *seq } else { u64::MAX };
                 let before = self.trimmed;
@@ -142,6 +148,7 @@ impl Model {
                 Ok(MutationResult::Written(Written { value: patch.return_value.then_some(value), ..written }))
             }
             Mutation::Delete(delete) => self.delete(delete, tx, now_ms).map(MutationResult::Deleted),
+            Mutation::Import(import) => self.import(import, tx, now_ms).map(MutationResult::Imported),
             Mutation::Check(check) => {
                 self.check(&check.key, check.condition).map(|()| MutationResult::Checked)
             }
@@ -187,6 +194,7 @@ impl Model {
             },
             created: before.map_or(time, |record| record.created),
             updated: time,
+            expires: None,
             value,
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };
@@ -194,6 +202,47 @@ impl Model {
         let written = Written { version: record.version, revision: record.revision, value: None };
         self.records.insert(key.to_owned(), record);
         written
+    }
+
+    fn import(&mut self, import: &Import, tx: u64, now_ms: i64) -> Told<Imported> {
+        let record = Record {
+            key: import.key.clone(),
+            version: import.version,
+            revision: self.head() + 1,
+            record_type: import.record_type.clone(),
+            created: import.created,
+            updated: import.updated,
+            expires: import.expires,
+            value: import.value.clone(),
+        };
+        let present = self.records.get(&import.key).cloned();
+        let told = |record: Option<&Record>, outcome| {
+            let numbers = record.map_or((0, 0), |record| (record.version, record.revision));
+            Ok(Imported { version: numbers.0, revision: numbers.1, outcome })
+        };
+        if import.expires.is_some_and(|expires| expires.unix_ms() <= now_ms) {
+            return told(present.as_ref(), ImportOutcome::Skipped);
+        }
+        if let Some(present) = &present {
+            if (Record { revision: present.revision, ..record.clone() }) == *present {
+                return told(Some(present), ImportOutcome::Unchanged);
+            }
+            match import.on_conflict {
+                OnConflict::Fail => {
+                    let details = Details { current: Some(present.version), ..Details::default() };
+                    return failure(Code::VersionMismatch, details);
+                }
+                OnConflict::Skip => return told(Some(present), ImportOutcome::Skipped),
+                OnConflict::Overwrite => {}
+            }
+        }
+        let (action, outcome) = match present {
+            None => (Action::Create, ImportOutcome::Created),
+            Some(_) => (Action::Update, ImportOutcome::Updated),
+        };
+        self.append(action, record.clone(), tx, Timestamp::from_unix_ms(self.time_ms(now_ms)));
+        self.records.insert(record.key.clone(), record.clone());
+        told(Some(&record), outcome)
     }
 
     fn append(&mut self, action: Action, record: Record, tx: u64, time: Timestamp) {
@@ -315,6 +364,7 @@ impl Model {
                 Reply::Count { seq, count }
             }
             Read::Stream(stream) => return self.stream(stream),
+            Read::Retention => Reply::Retention { seq, retention: self.retention },
             Read::StreamSeq => Reply::Head { seq, first: self.trimmed + 1 },
             Read::LockStatus { name } => Reply::Lock { seq, lock: self.held(name, now_ms) },
             Read::LockList(list) => {
@@ -356,24 +406,37 @@ impl Model {
         if stream.seq > 0 && stream.seq < first {
             return failure(Code::Trimmed, Details { first: Some(first), ..Details::default() });
         }
-        let start = stream.seq.max(first);
-        let matching: Vec<Change> = self
+        let Filter { key, prefix, record_type } = &stream.filter;
+        let is_wanted = |change: &&Change| {
+            key.as_ref().is_none_or(|key| change.record.key == *key)
+                && prefix.as_ref().is_none_or(|prefix| change.record.key.starts_with(prefix))
+                && (record_type.is_none() || change.record.record_type == *record_type)
+        };
+        let (start, is_in_reach): (u64, Box<dyn Fn(u64) -> bool>) = match stream.reverse {
+            true if stream.seq == 0 => (self.head(), Box::new(|_| true)),
+            true => (stream.seq.min(self.head()), Box::new(|seq| seq <= stream.seq)),
+            false => (stream.seq.max(first), Box::new(|seq| seq >= stream.seq)),
+        };
+        let mut matching: Vec<Change> = self
             .changes
             .iter()
-            .filter(|change| change.seq >= start)
-            .filter(|change| {
-                stream.prefix.as_ref().is_none_or(|prefix| change.record.key.starts_with(prefix))
-            })
-            .filter(|change| stream.record_type.is_none() || change.record.record_type == stream.record_type)
+            .filter(|change| change.seq >= first && is_in_reach(change.seq))
+            .filter(is_wanted)
             .cloned()
             .collect();
+        if stream.reverse {
+            matching.reverse();
+        }
         let all = matching.len();
         let changes = cut(matching, 0, stream.limit);
-        let next = match changes.last() {
-            Some(last) if changes.len() < all => last.seq + 1,
-            None if all > 0 => start,
-            _ => start.max(self.head() + 1),
+        let next = match (changes.last(), stream.reverse) {
+            (Some(last), true) if changes.len() < all => last.seq - 1,
+            (Some(last), false) if changes.len() < all => last.seq + 1,
+            (None, _) if all > 0 => start,
+            (_, true) => 0,
+            (_, false) => start.max(self.head() + 1),
         };
+        let next = if stream.reverse && next < first { 0 } else { next };
         Ok(Reply::Changes(Changes { seq: self.head(), changes, next }))
     }
 }

@@ -1,13 +1,15 @@
 //! Steps that are likely to meet each other: few keys, few names, small numbers.
 
+use std::time::Duration;
+
 use kv::store::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, List,
-    LockAcquire, LockRelease, Mutation, NameList, Patch, Put, Read, Request, Selector, Start, Stream, Target,
-    Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter,
+    Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read, Request,
+    Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
-use crate::support::json;
+use crate::support::{START_MS, json};
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -126,6 +128,29 @@ fn patch() -> impl Strategy<Value = Mutation> {
     )
 }
 
+/// Of a few records, which come again; without an expiry as long as the clock decides nothing else.
+fn import() -> impl Strategy<Value = Mutation> {
+    let time = || prop::sample::select(&[0, START_MS, START_MS + 10][..]).prop_map(Timestamp::from_unix_ms);
+    let conflict = prop::sample::select(&[OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite][..]);
+    let of_type = prop::option::of(one_of(&["T"]));
+    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, conflict).prop_map(
+        |(key, value, version, time, record_type, on_conflict)| {
+            let (created, updated, value) = (time, time, json(value));
+            let expires = None;
+            Mutation::Import(Import {
+                key,
+                value,
+                record_type,
+                version,
+                created,
+                updated,
+                expires,
+                on_conflict,
+            })
+        },
+    )
+}
+
 fn limit() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(0_u64..5)
 }
@@ -156,11 +181,17 @@ fn check() -> impl Strategy<Value = Mutation> {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete()];
+    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete(), 1 => import()];
     let part = prop_oneof![4 => mutation(), 1 => check()];
     let guarded = prop_oneof![
         10 => mutation().prop_map(WriteOperation::Apply),
         4 => prop::collection::vec(part, 0..6).prop_map(WriteOperation::Mutate),
+        // What it bounds is trimmed by a process that looks after its store, which none does here.
+        1 => (prop::option::of(1_u64..1_000), prop::option::of(0_u64..9), any::<bool>()).prop_map(
+            |(age_ms, count, unread)| {
+                WriteOperation::Retain(Retention { age: age_ms.map(Duration::from_millis), count, unread })
+            }
+        ),
         1 => prop_oneof![4 => (0_u64..30).prop_map(Trim::UpTo), 1 => Just(Trim::All)].prop_map(WriteOperation::Trim),
     ];
     let once = prop_oneof![5 => Just(None), 1 => one_of(&["i", "j", "k"]).prop_map(Some)];
@@ -201,16 +232,18 @@ fn start() -> impl Strategy<Value = Option<Start>> {
 fn consumers() -> impl Strategy<Value = WriteOperation> {
     let duration_ms = prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]);
     prop_oneof![
-        4 => (consumer(), owner(), duration_ms, start(), any::<bool>()).prop_map(
-            |(name, holder, duration_ms, start, renew)| {
-                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, renew })
+        4 => (consumer(), owner(), duration_ms, start(), kept_filter(), any::<bool>()).prop_map(
+            |(name, holder, duration_ms, start, filter, renew)| {
+                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, filter, renew })
             }
         ),
         1 => (consumer(), owner())
             .prop_map(|(name, holder)| WriteOperation::ConsumerLeave(ConsumerLeave { name, holder })),
-        4 => (consumer(), 0_u64..20, prop::option::of(owner())).prop_map(|(name, seq, holder)| {
-            WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder })
-        }),
+        4 => (consumer(), 0_u64..20, prop::option::of(owner()), kept_filter()).prop_map(
+            |(name, seq, holder, filter)| {
+                WriteOperation::ConsumerCommit(ConsumerCommit { name, seq, holder, filter })
+            }
+        ),
         1 => consumer().prop_map(|name| WriteOperation::ConsumerDelete { name }),
     ]
 }
@@ -224,6 +257,25 @@ fn selector() -> impl Strategy<Value = Selector> {
     ]
 }
 
+fn filter() -> impl Strategy<Value = Filter> {
+    let keys = prop_oneof![
+        2 => Just(Filter::default()),
+        2 => bound().prop_map(Filter::prefix),
+        1 => key().prop_map(Filter::key),
+    ];
+    (keys, prop::option::of(one_of(&["T", "t"])))
+        .prop_map(|(keys, record_type)| Filter { record_type, ..keys })
+}
+
+/// Few of them, so that a consumer is often used with its own.
+fn kept_filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![
+        3 => Just(Filter::default()),
+        2 => Just(Filter::prefix("a")),
+        1 => Just(Filter::key("a").of_type("T")),
+    ]
+}
+
 fn read() -> impl Strategy<Value = Read> {
     let list = (selector(), 0_u64..3, limit(), prop::option::of(bound()), any::<bool>(), any::<bool>())
         .prop_map(|(selector, offset, limit, after, reverse, keys_only)| List {
@@ -234,8 +286,8 @@ fn read() -> impl Strategy<Value = Read> {
             reverse,
             keys_only,
         });
-    let stream = (0_u64..20, limit(), prop::option::of(bound()), prop::option::of(one_of(&["T", "t"])))
-        .prop_map(|(seq, limit, prefix, record_type)| Stream { seq, limit, prefix, record_type });
+    let stream = (0_u64..20, limit(), filter(), any::<bool>())
+        .prop_map(|(seq, limit, filter, reverse)| Stream { seq, limit, filter, reverse });
     prop_oneof![
         2 => key().prop_map(|key| Read::Get { key }),
         2 => prop::collection::vec(key(), 0..5).prop_map(|keys| Read::GetBatch { keys }),
@@ -243,13 +295,14 @@ fn read() -> impl Strategy<Value = Read> {
         2 => selector().prop_map(Read::Count),
         4 => stream.prop_map(Read::Stream),
         1 => Just(Read::StreamSeq),
+        1 => Just(Read::Retention),
         2 => lock().prop_map(|name| Read::LockStatus { name }),
         1 => (bound(), prop::option::of(lock())).prop_map(|(prefix, after)| Read::LockList(NameList { prefix, after })),
         1 => consumer().prop_map(|name| Read::ConsumerStatus { name }),
         1 => (bound(), prop::option::of(consumer()))
             .prop_map(|(prefix, after)| Read::ConsumerList(NameList { prefix, after })),
-        2 => (consumer(), start(), limit(), prop::option::of(bound())).prop_map(|(name, start, limit, prefix)| {
-            Read::ConsumerGet(ConsumerGet { name, start, limit, prefix, record_type: None })
+        2 => (consumer(), start(), limit(), kept_filter()).prop_map(|(name, start, limit, filter)| {
+            Read::ConsumerGet(ConsumerGet { name, start, limit, filter })
         }),
     ]
 }

@@ -109,7 +109,7 @@ impl Copy {
                         self.deleted(changes.next(), &key);
                     }
                 }
-                Mutation::Check(check) => panic!("{check:?}"),
+                other => panic!("{other:?} is not sent"),
             }
         }
         assert_eq!(changes.next(), None, "{name:?} has changed more than it should");
@@ -126,6 +126,7 @@ impl Copy {
             record_type: None,
             created: before.map_or(change.time, |before| before.created),
             updated: change.time,
+            expires: None,
             value,
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };

@@ -157,6 +157,8 @@ fn valid_request(op: &str) -> Value {
         "get" | "delete" => json!({ "key": "a" }),
         "put" => json!({ "key": "a", "value": 1, "version": 9 }),
         "patch" => json!({ "key": "a", "patch": {}, "version": 9 }),
+        "import" => json!({ "key": "a", "value": 1, "version": 1, "created": "2020-01-01T00:00:00Z",
+            "updated": "2020-01-01T00:00:00Z", "expires": "2020-01-01T00:00:00Z" }),
         "mutate" => json!({ "mutations": [{ "op": "check", "key": "a" }] }),
         "stream.trim" => json!({ "seq": 0 }),
         "lock.acquire" => json!({ "name": "l", "owner": "o", "duration_ms": 1, "fence": 1 }),

@@ -5,9 +5,6 @@ use crate::limits;
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name, check_text};
 
-/// 9999-12-31T23:59:59.999Z, the last instant that RFC 3339 can tell.
-const TIME_MS_MAX: i64 = 253_402_300_799_999;
-
 /// Reads columns by name. What does not fit is noted, and is none.
 pub(super) struct Columns<'r> {
     row: &'r dyn TableRow,
@@ -80,7 +77,7 @@ impl<'r> Columns<'r> {
     /// Milliseconds since 1970 UTC.
     pub(super) fn time(&mut self, column: &str) -> Option<i64> {
         let time = self.integer(column)?;
-        if !(0..=TIME_MS_MAX).contains(&time) {
+        if !limits::TIME_MS.contains(&time) {
             self.problem(format!("{column} is {time} ms, which is no time"));
         }
         Some(time)
@@ -130,6 +127,13 @@ impl<'r> Columns<'r> {
     pub(super) fn record_type(&mut self) {
         if !self.is_null("type") {
             self.name("type");
+        }
+    }
+
+    /// The expiry of a record, which it need not have.
+    pub(super) fn expiry(&mut self) {
+        if !self.is_null("expires") {
+            self.time("expires");
         }
     }
 

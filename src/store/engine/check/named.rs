@@ -44,6 +44,14 @@ impl Check<'_, '_> {
             {
                 columns.problem(format!("its position is {position}, and the stream ends at {}", meta.head));
             }
+            if columns.count("filtered").is_some_and(|flag| flag > 1) {
+                columns.problem("filtered is neither 0 nor 1");
+            }
+            for part in ["only_key", "only_prefix", "only_type"] {
+                if !columns.is_null(part) {
+                    columns.text(part);
+                }
+            }
             match (columns.is_null("holder"), columns.is_null("expires")) {
                 (true, true) => {}
                 (false, false) => {

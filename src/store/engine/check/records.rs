@@ -7,7 +7,7 @@ use crate::store::error::Result;
 impl Check<'_, '_> {
     /// Each record by itself, and the change that its revision names, as far as the stream is kept.
     pub(super) fn records(&mut self, meta: &Meta) -> Result<()> {
-        let columns = ["\"key\"", "version", "type", "created", "updated"];
+        let columns = ["\"key\"", "version", "type", "created", "updated", "expires"];
         let same = columns.map(|name| format!("s.{name} is not distinct from r.{name}")).join(" and ");
         let text_of = |column: &str| self.tables.dialect().text_of(column);
         let text = format!(
@@ -24,9 +24,7 @@ impl Check<'_, '_> {
             columns.json();
             columns.time("created");
             columns.time("updated");
-            if !columns.is_null("expires") {
-                columns.problem("expires is set");
-            }
+            columns.expiry();
             if columns.count("version") == Some(0) {
                 columns.problem("version is 0");
             }

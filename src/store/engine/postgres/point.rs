@@ -14,9 +14,6 @@ use crate::store::engine::{Point, SharedRecord, Snapshot};
 use crate::store::error::Error;
 use crate::store::position::Position;
 
-/// How many columns a record has here.
-const RECORD: usize = 7;
-
 struct PointRead {
     keys: Vec<String>,
     inline_bytes_max: usize,
@@ -49,7 +46,7 @@ impl Read for PointRead {
         let values = vec![Value::count(*inline_bytes_max as u64), Value::Strings(keys)];
         let found = session.ready(Statement { text, values }).await?.all_rows(&session.client).await?;
         let first = found.first().ok_or_else(|| Damage::new("kv_meta is empty"))?;
-        let (position, now_ms) = standing(session, first, RECORD)?;
+        let (position, now_ms) = standing(session, first, sql::VALUE + 1)?;
         let mut points = HashMap::with_capacity(found.len());
         for row in &found {
             if let Some(key) = row.text(0)? {

@@ -24,9 +24,6 @@ impl<'a> From<Value<'a>> for Argument<'a> {
     }
 }
 
-/// The index of the value among the columns of a record.
-const VALUE: usize = 6;
-
 /// A statement with its arguments.
 pub(crate) type Text<'a> = (String, Vec<Argument<'a>>);
 
@@ -56,7 +53,7 @@ pub(crate) fn statements(plan: &Plan, oldest: Option<u64>, dialect: Dialect) -> 
             let mut values = columns::record_values(key, row);
             // Each large text is sent once, where the stream has it by now.
             if dialect.sends_values_once() && row.revision >= plan.meta.first {
-                values[VALUE] = Value::Null;
+                values[columns::VALUE] = Value::Null;
             }
             values
         });
@@ -76,6 +73,10 @@ pub(crate) fn statements(plan: &Plan, oldest: Option<u64>, dialect: Dialect) -> 
         texts.push((format!("delete from kv_once where {old}"), arguments.map(Argument::from).into()));
         let rows = plan.once.iter().map(|(id, row)| columns::once_values(id, row));
         texts.push(upsert(dialect, "kv_once", columns!(once), rows));
+    }
+    if let Some(retention) = &plan.retention {
+        let values = columns::retention_values(retention).map(Argument::from);
+        texts.push((columns::RETAIN.to_owned(), values.into()));
     }
     if oldest.is_some_and(|oldest| oldest < plan.meta.first) {
         texts.push(sweep(dialect, plan.meta.first));
@@ -105,7 +106,7 @@ fn delete_range(dialect: Dialect, range_delete: &RangeDelete) -> [Text<'_>; 2] {
     let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
     let (seq, last) = (Value::count(*first_seq), Value::count(first_seq + deleted - 1));
     let text = format!(
-        "insert into kv_stream ({}) select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value,
+        "insert into kv_stream ({}) select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.expires, r.value,
             ? + number, ?, case when ? + number = ? then 1 else 0 end, 'delete', ?
         from (",
         columns!(stream)
@@ -141,8 +142,22 @@ fn names(columns: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a column holds text. The others hold integers.
 fn is_text(column: &str) -> bool {
-    ["\"key\"", "type", "value", "action", "name", "owner", "holder", "id", "request", "outcome"]
-        .contains(&column)
+    const TEXTS: &[&str] = &[
+        "\"key\"",
+        "type",
+        "value",
+        "action",
+        "name",
+        "owner",
+        "holder",
+        "only_key",
+        "only_prefix",
+        "only_type",
+        "id",
+        "request",
+        "outcome",
+    ];
+    TEXTS.contains(&column)
 }
 
 /// The columns of rows, each as an array.

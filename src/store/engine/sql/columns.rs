@@ -1,11 +1,15 @@
 //! The columns of each table, once: their names, how a row of them is read, and what is written into them.
 
+use std::time::Duration;
+
 use super::Value;
 use crate::store::damage::{self, Damage, Result};
+use crate::store::filter::Filter;
 use crate::store::json_text::JsonText;
 use crate::store::plan::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Row, StreamRow};
 use crate::store::position::Position;
 use crate::store::record::{Action, Change, Record};
+use crate::store::request::Retention;
 use crate::store::time::Timestamp;
 
 /// The columns of a table, or of a part of it, as a literal for `concat!`. The functions of the same names read them, and
@@ -13,7 +17,7 @@ use crate::store::time::Timestamp;
 macro_rules! columns {
     // `kv_record` without its keys and values.
     (record_middle) => {
-        "version, revision, type, created, updated"
+        "version, revision, type, created, updated, expires"
     };
     // `kv_record` without its values.
     (record_head) => {
@@ -25,7 +29,8 @@ macro_rules! columns {
     // How a row of `kv_record` takes the place of the one with its key.
     (record_replaces) => {
         "on conflict (\"key\") do update set version = excluded.version, revision = excluded.revision,
-            type = excluded.type, created = excluded.created, updated = excluded.updated, value = excluded.value"
+            type = excluded.type, created = excluded.created, updated = excluded.updated,
+            expires = excluded.expires, value = excluded.value"
     };
     // The record as it is after the change, or was before a delete, and the change.
     (stream) => {
@@ -35,7 +40,7 @@ macro_rules! columns {
         "name, owner, fence, refreshes, expires"
     };
     (consumer) => {
-        "name, position, holder, expires"
+        "name, position, filtered, only_key, only_prefix, only_type, holder, expires"
     };
     (once) => {
         "id, request, outcome, time"
@@ -44,6 +49,10 @@ macro_rules! columns {
     (position) => {
         "epoch, head, first, fence, lock_seq"
     };
+    // What of `kv_meta` says how much of the stream is kept.
+    (retention) => {
+        "retain_ms, retain_count, retain_unread"
+    };
     // What of `kv_meta` a batch has to know.
     (meta) => {
         "epoch, head, first, last_ms, fence, lock_seq"
@@ -51,6 +60,9 @@ macro_rules! columns {
 }
 
 pub(crate) use columns;
+
+/// The index of the value among the columns of a record.
+pub(crate) const VALUE: usize = 7;
 
 /// A row of a result, whichever way it came.
 pub(crate) trait Cells {
@@ -119,12 +131,13 @@ pub(crate) fn key(row: &(impl Cells + ?Sized)) -> Result<String> {
 
 /// A row of `kv_record`, in a store with this head; none when the value is null, because it was not asked for.
 pub(crate) fn record(row: &(impl Cells + ?Sized), head: u64) -> Result<Option<Record>> {
-    let Some(value) = row.text(6)? else { return Ok(None) };
+    let Some(value) = row.text(VALUE)? else { return Ok(None) };
     let (key, stored) = stored_row(row, head)?;
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = stored;
+    let Row { version, revision, record_type, created_ms, updated_ms, expires_ms, value: _ } = stored;
     let (created, updated) = (Timestamp::from_unix_ms(created_ms), Timestamp::from_unix_ms(updated_ms));
+    let expires = expires_ms.map(Timestamp::from_unix_ms);
     let value = JsonText::from_stored(value.to_owned())?;
-    Ok(Some(Record { key, version, revision, record_type, created, updated, value }))
+    Ok(Some(Record { key, version, revision, record_type, created, updated, expires, value }))
 }
 
 /// A row of `kv_record` without its value, in a store with this head.
@@ -135,6 +148,7 @@ pub(crate) fn stored_row(row: &(impl Cells + ?Sized), head: u64) -> Result<(Stri
         record_type: optional_text(row, 3)?,
         created_ms: time_ms(row, 4)?,
         updated_ms: time_ms(row, 5)?,
+        expires_ms: optional_time_ms(row, 6)?,
         value: None,
     };
     Ok((key(row)?, stored.checked(head)?))
@@ -142,17 +156,17 @@ pub(crate) fn stored_row(row: &(impl Cells + ?Sized), head: u64) -> Result<(Stri
 
 /// A row of `kv_stream`, in a store with this head.
 pub(crate) fn change(row: &(impl Cells + ?Sized), head: u64) -> Result<Change> {
-    let seq = count(row, 7)?;
-    let action = row.text(10)?.ok_or_else(null)?;
+    let seq = count(row, VALUE + 1)?;
+    let action = row.text(VALUE + 4)?.ok_or_else(null)?;
     let change = Change {
         // Its record is one of the time of the change.
         record: record(row, seq)?.ok_or_else(null)?,
         seq,
-        tx: count(row, 8)?,
-        tx_end: damage::flag(integer(row, 9)?)?,
+        tx: count(row, VALUE + 2)?,
+        tx_end: damage::flag(integer(row, VALUE + 3)?)?,
         action: Action::from_name(action)
             .ok_or_else(|| Damage::new(format!("the stream has the action {action:?}")))?,
-        time: Timestamp::from_unix_ms(time_ms(row, 11)?),
+        time: Timestamp::from_unix_ms(time_ms(row, VALUE + 5)?),
     };
     change.checked(head)
 }
@@ -168,13 +182,20 @@ pub(crate) fn lock(row: &(impl Cells + ?Sized), last_fence: u64) -> Result<(Stri
     Ok((key(row)?, lock.checked(last_fence)?))
 }
 
+/// The number of columns of `kv_consumer`, after which a query has further ones.
+pub(crate) const CONSUMER: usize = 8;
+
 /// A row of `kv_consumer`, in a store with this head.
 pub(crate) fn consumer(row: &(impl Cells + ?Sized), head: u64) -> Result<(String, ConsumerRow)> {
-    let lease = match optional_text(row, 2)? {
-        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 3)? }),
+    let is_filtered = damage::flag(integer(row, 2)?)?;
+    let (key_alone, prefix, record_type) =
+        (optional_text(row, 3)?, optional_text(row, 4)?, optional_text(row, 5)?);
+    let filter = is_filtered.then_some(Filter { key: key_alone, prefix, record_type });
+    let lease = match optional_text(row, 6)? {
+        Some(holder) => Some(Lease { holder, expires_ms: time_ms(row, 7)? }),
         None => None,
     };
-    Ok((key(row)?, ConsumerRow { position: count(row, 1)?, lease }.checked(head)?))
+    Ok((key(row)?, ConsumerRow { position: count(row, 1)?, filter, lease }.checked(head)?))
 }
 
 /// A row of `kv_once`.
@@ -210,9 +231,26 @@ pub(crate) fn meta(row: &(impl Cells + ?Sized)) -> Result<Meta> {
     Ok(meta)
 }
 
+/// The row of `kv_meta`, as far as it says how much of the stream is kept.
+pub(crate) fn retention(row: &(impl Cells + ?Sized)) -> Result<Retention> {
+    let bound = |index: usize| row.integer(index)?.map(damage::count).transpose();
+    let unread = damage::flag(integer(row, 2)?)?;
+    Ok(Retention { age: bound(0)?.map(Duration::from_millis), count: bound(1)?, unread })
+}
+
+/// What [`retention`] reads.
+pub(crate) fn retention_values(retention: &Retention) -> [Value<'static>; 3] {
+    let Retention { age, count, unread } = retention;
+    let age = age.map_or(Value::Null, |age| Value::count(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    [age, count.map_or(Value::Null, Value::count), Value::Integer(i64::from(*unread))]
+}
+
+/// How [`retention_values`] are written.
+pub(crate) const RETAIN: &str = "update kv_meta set retain_ms = ?, retain_count = ?, retain_unread = ?";
+
 /// A row of `kv_record`; the value is null when it is not in memory.
-pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; 7] {
-    let Row { version, revision, record_type, created_ms, updated_ms, value: _ } = row;
+pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; VALUE + 1] {
+    let Row { version, revision, record_type, created_ms, updated_ms, expires_ms, value: _ } = row;
     [
         Value::Text(key),
         Value::count(*version),
@@ -220,17 +258,18 @@ pub(crate) fn record_values<'a>(key: &'a str, row: &'a Row) -> [Value<'a>; 7] {
         Value::optional(record_type.as_deref()),
         Value::Integer(*created_ms),
         Value::Integer(*updated_ms),
+        expires_ms.map_or(Value::Null, Value::Integer),
         Value::optional(row.value_text()),
     ]
 }
 
 /// A row of `kv_stream`; the value is null where it is to be copied from `kv_record`.
-pub(crate) fn stream_values(change: &StreamRow) -> [Value<'_>; 12] {
+pub(crate) fn stream_values(change: &StreamRow) -> [Value<'_>; VALUE + 6] {
     let StreamRow { seq, tx, tx_end, action, time_ms, key, row } = change;
-    let [key, version, revision, record_type, created, updated, value] = record_values(key, row);
+    let [key, version, revision, record_type, created, updated, expires, value] = record_values(key, row);
     let (seq, tx, tx_end) = (Value::count(*seq), Value::count(*tx), Value::Integer(i64::from(*tx_end)));
     let (action, time) = (Value::Text(action.as_str()), Value::Integer(*time_ms));
-    [key, version, revision, record_type, created, updated, value, seq, tx, tx_end, action, time]
+    [key, version, revision, record_type, created, updated, expires, value, seq, tx, tx_end, action, time]
 }
 
 /// A row of `kv_lock`.
@@ -241,11 +280,16 @@ pub(crate) fn lock_values<'a>(name: &'a str, row: &'a LockRow) -> [Value<'a>; 5]
 }
 
 /// A row of `kv_consumer`.
-pub(crate) fn consumer_values<'a>(name: &'a str, row: &'a ConsumerRow) -> [Value<'a>; 4] {
+pub(crate) fn consumer_values<'a>(name: &'a str, row: &'a ConsumerRow) -> [Value<'a>; CONSUMER] {
+    let is_filtered = Value::Integer(i64::from(row.filter.is_some()));
+    let part = |part: fn(&Filter) -> Option<&str>| Value::optional(row.filter.as_ref().and_then(part));
+    let key = part(|filter| filter.key.as_deref());
+    let prefix = part(|filter| filter.prefix.as_deref());
+    let record_type = part(|filter| filter.record_type.as_deref());
     let lease = row.lease.as_ref();
     let holder = Value::optional(lease.map(|lease| lease.holder.as_str()));
     let expires = lease.map_or(Value::Null, |lease| Value::Integer(lease.expires_ms));
-    [Value::Text(name), Value::count(row.position), holder, expires]
+    [Value::Text(name), Value::count(row.position), is_filtered, key, prefix, record_type, holder, expires]
 }
 
 /// A row of `kv_once`.

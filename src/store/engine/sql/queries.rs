@@ -12,6 +12,7 @@ use crate::store::plan::{ConsumerRow, LockRow};
 use crate::store::position::Position;
 use crate::store::record::{Change, Record};
 use crate::store::reply::Identity;
+use crate::store::request::Retention;
 
 /// Columns of the records that a listing covers, in key order. There is one row more than the page has, which shows whether
 /// anything follows.
@@ -126,21 +127,26 @@ impl Query for Count {
 /// Columns of the seqs that [`StreamQuery::seqs`] names for the position that is found, and one row more than the page has.
 fn changes<'a>(dialect: Dialect, columns: &str, query: &'a StreamQuery) -> Statement<'a> {
     const FIRST: &str = "(select first from kv_meta)";
+    const HEAD: &str = "(select head from kv_meta)";
     let (least, greatest) = (dialect.least(), dialect.greatest());
     // Nothing is behind the largest seq, and the sum must be a number of 64 bits.
     let from = Value::count(query.from.min(limits::COUNT_MAX));
+    let scan = Value::count(query.scan);
     let mut statement = Statement::new(format!("select {columns} from kv_stream where true"));
-    statement.add(&format!(" and seq >= {greatest}(?, {FIRST})"), from);
-    statement.add(&format!(" and seq < {least}({greatest}(?, {FIRST})"), from);
-    statement.add(" + ?, (select head + 1 from kv_meta))", Value::count(query.scan));
-    if !query.keys.from.is_empty() {
-        statement.add(" and \"key\" >= ?", Value::Text(&query.keys.from));
-    }
-    if let Some(to) = &query.keys.to {
-        statement.add(" and \"key\" < ?", Value::Text(to));
-    }
+    let order = if query.reverse {
+        statement.add(&format!(" and seq <= {least}(?, {HEAD})"), from);
+        statement.add(&format!(" and seq > {greatest}({least}(?, {HEAD})"), from);
+        statement.add(&format!(" - ?, {FIRST} - 1)"), scan);
+        "desc"
+    } else {
+        statement.add(&format!(" and seq >= {greatest}(?, {FIRST})"), from);
+        statement.add(&format!(" and seq < {least}({greatest}(?, {FIRST})"), from);
+        statement.add(&format!(" + ?, {HEAD} + 1)"), scan);
+        "asc"
+    };
+    statement.within("\"key\"", &query.keys);
     statement.of_type(query.record_type.as_deref());
-    statement.add(" order by seq limit ?", Value::count(query.size.rows + 1));
+    statement.add(&format!(" order by seq {order} limit ?"), Value::count(query.size.rows + 1));
     statement
 }
 
@@ -149,7 +155,7 @@ impl Query for StreamQuery {
     type Rows = PageRows<Change>;
 
     fn statement(&self, dialect: Dialect) -> Statement<'_> {
-        let table = ("kv_stream", "seq", false);
+        let table = ("kv_stream", "seq", self.reverse);
         paged(dialect, columns!(stream), table, self.size, |columns| changes(dialect, columns, self))
     }
 
@@ -163,6 +169,23 @@ impl Query for StreamQuery {
 
     fn check(&self, page: &PageRows<Change>, position: &Position) -> Result<()> {
         self.check_dense(position, page)
+    }
+}
+
+/// How much of the stream is kept.
+pub(crate) struct KeptRetention;
+
+impl Query for KeptRetention {
+    type Rows = Retention;
+    const IS_SMALL: bool = true;
+
+    fn statement(&self, _: Dialect) -> Statement<'_> {
+        Statement::new(concat!("select ", columns!(retention), " from kv_meta").to_owned())
+    }
+
+    fn add(&self, retention: &mut Retention, row: &dyn Cells, _: &Position) -> Result<bool> {
+        *retention = columns::retention(row)?;
+        Ok(false)
     }
 }
 
@@ -189,18 +212,31 @@ impl Query for Locks {
     }
 }
 
+/// A consumer, and the time of the oldest change that it has still to deal with.
+pub(crate) struct ListedConsumer {
+    pub name: String,
+    pub row: ConsumerRow,
+    pub waiting_since_ms: Option<i64>,
+}
+
 /// A page of the consumers.
 pub(crate) struct Consumers(pub NameQuery);
 
 impl Query for Consumers {
-    type Rows = PageRows<(String, ConsumerRow)>;
+    type Rows = PageRows<ListedConsumer>;
 
-    fn statement(&self, _: Dialect) -> Statement<'_> {
-        named(columns!(consumer), "kv_consumer", &self.0)
+    fn statement(&self, dialect: Dialect) -> Statement<'_> {
+        let next = format!("{}(position + 1, (select first from kv_meta))", dialect.greatest());
+        let since = format!("(select time from kv_stream where seq = {next})");
+        named(&format!("{}, {since}", columns!(consumer)), "kv_consumer", &self.0)
     }
 
     fn add(&self, page: &mut Self::Rows, row: &dyn Cells, position: &Position) -> Result<bool> {
-        page.add(self.0.size, || Ok((columns::consumer(row, position.head)?, 0)))
+        page.add(self.0.size, || {
+            let (name, consumer) = columns::consumer(row, position.head)?;
+            let waiting_since_ms = columns::optional_time_ms(row, columns::CONSUMER)?;
+            Ok((ListedConsumer { name, row: consumer, waiting_since_ms }, 0))
+        })
     }
 }
 

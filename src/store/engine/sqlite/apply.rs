@@ -32,13 +32,13 @@ pub(super) fn apply(writer: &Connection, plan: &Plan, oldest: Option<u64>, steps
     const PUT: &str = concat!(
         "insert into kv_record (",
         sql::columns!(record),
-        ") values (?, ?, ?, ?, ?, ?, ?) ",
+        ") values (?, ?, ?, ?, ?, ?, ?, ?) ",
         sql::columns!(record_replaces)
     );
     const UPDATE: &str = concat!(
         "update kv_record set (",
         sql::columns!(record_middle),
-        ", value) = (?2, ?3, ?4, ?5, ?6, ?7) where \"key\" = ?1"
+        ", value) = (?2, ?3, ?4, ?5, ?6, ?7, ?8) where \"key\" = ?1"
     );
     let mut put = Prepared::new(writer, PUT)?;
     let mut update = Prepared::new(writer, UPDATE)?;
@@ -75,8 +75,11 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
         execute(writer, "delete from kv_consumer where name = ?", &[Value::Text(name)])?;
     }
     for (name, row) in &plan.consumers {
-        const CONSUMER: &str =
-            concat!("insert or replace into kv_consumer (", sql::columns!(consumer), ") values (?, ?, ?, ?)");
+        const CONSUMER: &str = concat!(
+            "insert or replace into kv_consumer (",
+            sql::columns!(consumer),
+            ") values (?, ?, ?, ?, ?, ?, ?, ?)"
+        );
         execute(writer, CONSUMER, &sql::consumer_values(name, row))?;
     }
     if !plan.once.is_empty() {
@@ -84,6 +87,9 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
             "delete from kv_once where id in (select id from kv_once where time <= ? order by time limit ?)";
         let values = [Value::Integer(plan.once_expired_ms), Value::count(limits::ONCE_FORGOTTEN)];
         execute(writer, expired, &values)?;
+    }
+    if let Some(retention) = &plan.retention {
+        execute(writer, sql::RETAIN, &sql::retention_values(retention))?;
     }
     for (id, row) in &plan.once {
         const ONCE: &str =
@@ -102,14 +108,14 @@ fn append(writer: &Connection, changes: &[StreamRow]) -> Result {
     const APPEND: &str = concat!(
         "insert into kv_stream (",
         sql::columns!(stream),
-        ") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        ") values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
     // Without such a record the value is null, which the table refuses.
     const COPY: &str = concat!(
         "insert into kv_stream (",
         sql::columns!(stream),
-        ") values (?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, (select value from kv_record where \"key\" = ?1)),
-            ?8, ?9, ?10, ?11, ?12)"
+        ") values (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce(?8, (select value from kv_record where \"key\" = ?1)),
+            ?9, ?10, ?11, ?12, ?13)"
     );
     let mut append = Prepared::new(writer, APPEND)?;
     for change in changes {
@@ -163,7 +169,7 @@ fn delete_range(writer: &Connection, range_delete: &RangeDelete, steps: Steps) -
     const MOVE: &str = concat!(
         "insert into kv_stream (",
         sql::columns!(stream),
-        ") select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.value,
+        ") select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.expires, r.value,
             ? + d.number, ?, ? + d.number = ?, 'delete', ?
         from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
                 select \"key\" from kv_record

@@ -18,9 +18,10 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::store::request::{
-    Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Selector, Target, Trim, TypeChange,
-    WriteOperation,
+    Check, Condition, Delete, Import, Mutation, OnConflict, Patch, PatchFormat, Put, Selector, Target, Trim,
+    TypeChange, WriteOperation,
 };
+use crate::store::time::Timestamp;
 
 /// The version of the form, which is its first byte and stands before the hash too.
 const VERSION: u8 = 1;
@@ -33,6 +34,7 @@ mod operation {
     pub(super) const CHECK: u8 = 4;
     pub(super) const MUTATE: u8 = 5;
     pub(super) const TRIM: u8 = 6;
+    pub(super) const IMPORT: u8 = 7;
 }
 
 /// The fields of all operations. 0 is the end of a write.
@@ -61,6 +63,15 @@ mod field {
     pub(super) const SEQ: u8 = 17;
     /// Records of this type.
     pub(super) const OF_TYPE: u8 = 18;
+    /// The version that the record gets.
+    pub(super) const VERSION: u8 = 19;
+    /// Times that the record gets, in milliseconds since 1970 UTC.
+    pub(super) const CREATED: u8 = 20;
+    pub(super) const UPDATED: u8 = 21;
+    pub(super) const EXPIRES: u8 = 22;
+    /// What happens to another record that is there; without content.
+    pub(super) const SKIP: u8 = 23;
+    pub(super) const OVERWRITE: u8 = 24;
 }
 
 /// The version and the hash of what is asked for, as `kv_once` keeps them; none for an operation that takes no `once`.
@@ -84,7 +95,8 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
             }
             form.end();
         }
-        WriteOperation::LockAcquire(_)
+        WriteOperation::Retain(_)
+        | WriteOperation::LockAcquire(_)
         | WriteOperation::LockRelease(_)
         | WriteOperation::ConsumerCommit(_)
         | WriteOperation::ConsumerDelete { .. }
@@ -124,6 +136,10 @@ impl Form {
         }
     }
 
+    fn time(&mut self, number: u8, content: Timestamp) {
+        self.field(number, &content.unix_ms().to_be_bytes());
+    }
+
     fn mutation(&mut self, mutation: &Mutation) {
         match mutation {
             Mutation::Put(Put { key, value, condition, record_type }) => {
@@ -157,6 +173,7 @@ impl Form {
                 self.optional_number(field::OFFSET, (*offset > 0).then_some(*offset));
                 self.optional_number(field::LIMIT, *limit);
             }
+            Mutation::Import(import) => self.import(import),
             Mutation::Check(Check { key, condition }) => {
                 self.begin(operation::CHECK);
                 self.field(field::KEY, key.as_bytes());
@@ -164,6 +181,27 @@ impl Form {
             }
         }
         self.end();
+    }
+
+    fn import(&mut self, import: &Import) {
+        let Import { key, value, record_type, version, created, updated, expires, on_conflict } = import;
+        self.begin(operation::IMPORT);
+        self.field(field::KEY, key.as_bytes());
+        self.field(field::VALUE, value.get().as_bytes());
+        if let Some(record_type) = record_type {
+            self.field(field::TYPE, record_type.as_bytes());
+        }
+        self.number(field::VERSION, *version);
+        self.time(field::CREATED, *created);
+        self.time(field::UPDATED, *updated);
+        if let Some(expires) = expires {
+            self.time(field::EXPIRES, *expires);
+        }
+        match on_conflict {
+            OnConflict::Fail => {}
+            OnConflict::Skip => self.field(field::SKIP, b""),
+            OnConflict::Overwrite => self.field(field::OVERWRITE, b""),
+        }
     }
 
     fn condition(&mut self, Condition { version, revision }: Condition) {

@@ -13,11 +13,14 @@ use crate::store::request::{
     WriteOperation,
 };
 
-/// The hash of what is asked for; none for an operation that takes no `once`.
+/// The hash of what is asked for; none for what no such version knew.
 pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
     let text = match operation {
-        WriteOperation::Apply(mutation) => variant("Apply", &mutation_text(mutation)),
-        WriteOperation::Mutate(mutations) => variant("Mutate", &list(mutations.iter().map(mutation_text))),
+        WriteOperation::Apply(mutation) => variant("Apply", &mutation_text(mutation)?),
+        WriteOperation::Mutate(mutations) => {
+            let texts = mutations.iter().map(mutation_text).collect::<Option<Vec<_>>>()?;
+            variant("Mutate", &list(&texts))
+        }
         WriteOperation::Trim(Trim::UpTo(seq)) => variant("Trim", &variant("UpTo", &json(seq))),
         WriteOperation::Trim(Trim::All) => variant("Trim", &json("All")),
         _ => return None,
@@ -25,8 +28,8 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
     Some(super::hex(&Sha256::digest(text)))
 }
 
-fn mutation_text(mutation: &Mutation) -> String {
-    match mutation {
+fn mutation_text(mutation: &Mutation) -> Option<String> {
+    Some(match mutation {
         Mutation::Put(Put { key, value, condition, record_type }) => variant(
             "Put",
             &object(&[
@@ -65,7 +68,8 @@ fn mutation_text(mutation: &Mutation) -> String {
         Mutation::Check(Check { key, condition }) => {
             variant("Check", &object(&[("key", json(key)), ("condition", condition_text(*condition))]))
         }
-    }
+        Mutation::Import(_) => return None,
+    })
 }
 
 fn target_text(target: &Target) -> String {
@@ -106,8 +110,8 @@ fn object(members: &[(&str, String)]) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-fn list(elements: impl Iterator<Item = String>) -> String {
-    format!("[{}]", elements.collect::<Vec<_>>().join(","))
+fn list(elements: &[String]) -> String {
+    format!("[{}]", elements.join(","))
 }
 
 /// Strings, numbers and lists of them can always be serialised.

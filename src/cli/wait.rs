@@ -1,0 +1,120 @@
+//! `kv wait`: until a record is as wanted.
+
+use std::time::Duration;
+
+use clap::Args;
+use kv::store::{Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe};
+use tokio::time::Instant;
+
+use super::arguments::usage;
+use super::jq::Expression;
+use super::signals::{self, Signals};
+use super::watch::reached;
+use super::{exit_code, output};
+
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    /// Key
+    key: String,
+    #[command(flatten)]
+    state: StateArguments,
+    /// How long to wait, as 30s or 10m (default: without a limit)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = super::duration::wait)]
+    timeout: Option<Duration>,
+    /// Print the stored text as it is, in one line
+    #[arg(long, conflicts_with = "absent")]
+    raw: bool,
+}
+
+/// What is waited for; a record, whatever its value is, unless one of these is given.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct StateArguments {
+    /// Until the value is this JSON; white space, the order of members and the notation of numbers do not matter
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    value: Option<String>,
+    /// Until there is no such key
+    #[arg(long)]
+    absent: bool,
+    /// Until this jq expression makes something of the value that is neither false nor null
+    #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true)]
+    jq: Option<String>,
+}
+
+/// The state in which a record is wanted.
+enum State {
+    Present,
+    Absent,
+    Value(JsonText),
+    Holds(Expression),
+}
+
+impl StateArguments {
+    fn state(self) -> Result<State> {
+        Ok(match self {
+            StateArguments { absent: true, .. } => State::Absent,
+            StateArguments { value: Some(value), .. } => {
+                State::Value(JsonText::parse(&value).map_err(|error| {
+                    usage(&format!("--value: {error}"), "quote a string as JSON: --value '\"text\"'")
+                })?)
+            }
+            StateArguments { jq: Some(expression), .. } => State::Holds(Expression::parse(&expression)?),
+            StateArguments { .. } => State::Present,
+        })
+    }
+}
+
+impl State {
+    async fn is_reached(&self, record: Option<&Record>) -> Result<bool> {
+        Ok(match (self, record) {
+            (State::Absent, record) => record.is_none(),
+            (_, None) => false,
+            (State::Present, Some(_)) => true,
+            (State::Value(wanted), Some(record)) => record.value.is_equal(wanted),
+            (State::Holds(expression), Some(record)) => expression.holds(&record.value).await?,
+        })
+    }
+}
+
+impl Wait {
+    pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
+        let state = self.state.state()?;
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut signals = Signals::new()?;
+        let record = tokio::select! {
+            biased;
+            record = wait(store, &self.key, &state) => record?,
+            signal = signals.end() => return Ok(signals::exit_code(signal)),
+            () = reached(deadline) => {
+                let message = format!("{:?} is not as wanted within the time", self.key);
+                return Err(Error::new(Code::Timeout, message).hint("give it more time with --timeout"));
+            }
+        };
+        match record {
+            Some(record) if self.raw => output::print_line(record.value.get())?,
+            Some(record) => output::print_line(&record.value.pretty())?,
+            None => {}
+        }
+        Ok(exit_code::OK)
+    }
+}
+
+/// Waits until the record is in this state, and answers it.
+async fn wait(store: &impl Store, key: &str, state: &State) -> Result<Option<Record>> {
+    // What is committed between the two calls is seen by both.
+    let start = Some(Start::Now);
+    let wanted = Subscribe { start, filter: Filter::key(key), ..Subscribe::default() };
+    let mut subscription = store.subscribe(wanted).await?;
+    let mut record = store.get(key).await?;
+    let seen = record.as_ref().map_or(0, |record| record.revision);
+    while !state.is_reached(record.as_ref()).await? {
+        record = loop {
+            if let Event::Change(change) = subscription.next().await?
+                && change.seq > seen
+            {
+                break change.remaining();
+            }
+        };
+    }
+    Ok(record)
+}

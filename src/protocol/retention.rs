@@ -1,0 +1,64 @@
+//! How much of the stream is kept, in requests and replies.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::store::Retention;
+
+/// The fields of `stream.retain`, and the members of the reply to `stream.retention`.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "retention")]
+pub(super) struct RetentionFields {
+    /// Changes that are older than this are removed, in milliseconds; missing = none for its age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_ms: Option<u64>,
+    /// All but so many of the newest changes are removed; missing = none for their number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    /// Whether a change that a consumer has not dealt with is kept in any case.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keep_for_consumers: bool,
+}
+
+impl From<RetentionFields> for Retention {
+    fn from(RetentionFields { age_ms, count, keep_for_consumers }: RetentionFields) -> Retention {
+        Retention { age: age_ms.map(Duration::from_millis), count, unread: keep_for_consumers }
+    }
+}
+
+impl From<Retention> for RetentionFields {
+    fn from(Retention { age, count, unread }: Retention) -> RetentionFields {
+        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        RetentionFields { age_ms, count, keep_for_consumers: unread }
+    }
+}
+
+/// The reply to `stream.retention`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RetentionBody {
+    /// The head of the stream in the snapshot of this read.
+    pub(super) seq: u64,
+    #[serde(flatten)]
+    pub(super) retention: RetentionFields,
+}
+
+/// That reply, as a client reads it: a newer daemon may have further members.
+#[derive(Deserialize)]
+pub(super) struct RetentionReply {
+    pub(super) seq: u64,
+    #[serde(default)]
+    age_ms: Option<u64>,
+    #[serde(default)]
+    count: Option<u64>,
+    #[serde(default)]
+    keep_for_consumers: bool,
+}
+
+impl From<RetentionReply> for Retention {
+    fn from(RetentionReply { seq: _, age_ms, count, keep_for_consumers }: RetentionReply) -> Retention {
+        RetentionFields { age_ms, count, keep_for_consumers }.into()
+    }
+}

@@ -1,0 +1,208 @@
+use kv::limits;
+use kv::store::{
+    Action, Code, Delete, Import, ImportOutcome, Imported, Mutation, MutationResult, OnConflict, Put, Record,
+    Timestamp, Write, WriteOperation,
+};
+
+use crate::support::{START_MS, World, json};
+
+cases! {
+    a_record_keeps_its_version_and_times_and_gets_a_revision_of_its_own,
+    a_repeated_import_changes_nothing,
+    another_record_is_a_conflict_whatever_is_different,
+    a_conflict_fails_or_is_left_or_replaced_as_the_import_says,
+    a_record_whose_time_is_over_is_skipped,
+    an_imported_version_is_counted_on,
+    in_a_mutate_each_import_sees_those_before_it,
+    a_mutate_with_a_conflict_imports_nothing,
+    a_thousand_are_one_call,
+    what_no_store_could_hold_is_refused,
+}
+
+fn record(key: &str) -> Record {
+    Record {
+        key: key.to_owned(),
+        version: 7,
+        revision: 99,
+        record_type: Some("T".to_owned()),
+        created: Timestamp::from_unix_ms(1_000),
+        updated: Timestamp::from_unix_ms(START_MS + 1_000),
+        expires: None,
+        value: json(r#"{"b":1.50,"b":2}"#),
+    }
+}
+
+fn import(key: &str) -> Import {
+    Import::of(record(key))
+}
+
+fn imported(version: u64, revision: u64, outcome: ImportOutcome) -> Imported {
+    Imported { version, revision, outcome }
+}
+
+async fn a_record_keeps_its_version_and_times_and_gets_a_revision_of_its_own(world: &World) {
+    world.put_all(&["z"]).await;
+    let told = world.store.import(import("a")).await.unwrap();
+    assert_eq!(told, imported(7, 2, ImportOutcome::Created));
+    let expected = Record { revision: 2, ..record("a") };
+    assert_eq!(world.store.get("a").await.unwrap(), Some(expected.clone()));
+    let change = world.store.stream(2, None).await.unwrap().remove(0);
+    assert_eq!((change.seq, change.tx, change.tx_end, change.action), (2, 2, true, Action::Create));
+    assert_eq!((change.time.unix_ms(), change.record), (START_MS, expected));
+    // One of the past is older than the store, and one of the future does not move its time.
+    assert_eq!(world.store.put(Put::new("z", json("2"))).await.unwrap().revision, 3);
+    assert_eq!(world.store.get("z").await.unwrap().unwrap().updated.unix_ms(), START_MS);
+}
+
+async fn a_repeated_import_changes_nothing(world: &World) {
+    for on_conflict in [OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite] {
+        let outcome = world.store.import(import("a").on_conflict(on_conflict)).await.unwrap().outcome;
+        let is_first = on_conflict == OnConflict::Fail;
+        assert_eq!(outcome, if is_first { ImportOutcome::Created } else { ImportOutcome::Unchanged });
+    }
+    let told = world.store.import(import("a")).await.unwrap();
+    assert_eq!(told, imported(7, 1, ImportOutcome::Unchanged));
+    let in_one = vec![Mutation::Import(import("a")), Mutation::Import(import("b"))];
+    let told = world.store.mutate_all(in_one).await.unwrap();
+    let unchanged = imported(7, 1, ImportOutcome::Unchanged);
+    let created = imported(7, 2, ImportOutcome::Created);
+    assert_eq!(told, [MutationResult::Imported(unchanged), MutationResult::Imported(created)]);
+    assert_eq!(world.store.stream_seq().await.unwrap(), 2);
+}
+
+async fn another_record_is_a_conflict_whatever_is_different(world: &World) {
+    world.store.import(import("a")).await.unwrap();
+    let others = [
+        Record { version: 8, ..record("a") },
+        Record { record_type: None, ..record("a") },
+        Record { created: Timestamp::from_unix_ms(1_001), ..record("a") },
+        Record { updated: Timestamp::from_unix_ms(1_001), ..record("a") },
+        Record { expires: Some(Timestamp::from_unix_ms(START_MS + 9_000)), ..record("a") },
+        // The same value, spelled otherwise.
+        Record { value: json(r#"{"b":1.5,"b":2}"#), ..record("a") },
+    ];
+    for other in others {
+        let error = world.store.import(Import::of(other.clone())).await.unwrap_err();
+        assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(7)), "{other:?}");
+        assert_eq!(error.message, "a is there already, at version 7, and is another record");
+        assert!(error.hint.is_some_and(|hint| hint.contains("overwrite")));
+    }
+    assert_eq!(world.store.get("a").await.unwrap().unwrap().revision, 1);
+}
+
+async fn a_conflict_fails_or_is_left_or_replaced_as_the_import_says(world: &World) {
+    world.put_all(&["a", "a"]).await;
+    let left = world.store.import(import("a").on_conflict(OnConflict::Skip)).await.unwrap();
+    assert_eq!(left, imported(2, 2, ImportOutcome::Skipped));
+    assert_eq!(world.store.get("a").await.unwrap().unwrap().value, json("1"));
+    let replaced = world.store.import(import("a").on_conflict(OnConflict::Overwrite)).await.unwrap();
+    assert_eq!(replaced, imported(7, 3, ImportOutcome::Updated));
+    let expected = Record { revision: 3, ..record("a") };
+    assert_eq!(world.store.get("a").await.unwrap(), Some(expected.clone()));
+    let last = world.store.stream(3, None).await.unwrap().remove(0);
+    assert_eq!((last.action, last.record), (Action::Update, expected));
+    // A version may go back: that of the record is what counts.
+    let older = Import::of(Record { version: 1, ..record("a") }).on_conflict(OnConflict::Overwrite);
+    assert_eq!(world.store.import(older).await.unwrap(), imported(1, 4, ImportOutcome::Updated));
+}
+
+async fn a_record_whose_time_is_over_is_skipped(world: &World) {
+    let at = |expires_ms| {
+        let expires = Some(Timestamp::from_unix_ms(expires_ms));
+        Import::of(Record { expires, ..record("a") }).on_conflict(OnConflict::Overwrite)
+    };
+    for expires_ms in [0, START_MS - 1, START_MS] {
+        let told = world.store.import(at(expires_ms)).await.unwrap();
+        assert_eq!(told, imported(0, 0, ImportOutcome::Skipped));
+    }
+    world.put_all(&["a"]).await;
+    assert_eq!(world.store.import(at(START_MS)).await.unwrap(), imported(1, 1, ImportOutcome::Skipped));
+    let told = world.store.import(at(START_MS + 1)).await.unwrap();
+    assert_eq!(told, imported(7, 2, ImportOutcome::Updated));
+    let found = world.store.get("a").await.unwrap().unwrap();
+    assert_eq!(found.expires, Some(Timestamp::from_unix_ms(START_MS + 1)));
+    assert_eq!(world.store.stream_seq().await.unwrap(), 2);
+}
+
+async fn an_imported_version_is_counted_on(world: &World) {
+    let largest = Record { version: limits::IMPORTED_VERSION, ..record("a") };
+    world.store.import(Import::of(largest)).await.unwrap();
+    let next = limits::IMPORTED_VERSION + 1;
+    let written = world.store.put(Put::new("a", json("1")).if_version(next - 1)).await.unwrap();
+    assert_eq!(written.version, next);
+    assert_eq!(world.store.get("a").await.unwrap().unwrap().created.unix_ms(), 1_000);
+    world.store.delete(Delete::keys(["a"])).await.unwrap();
+    assert_eq!(world.store.put(Put::new("a", json("1"))).await.unwrap().version, 1);
+}
+
+async fn in_a_mutate_each_import_sees_those_before_it(world: &World) {
+    let newer = Import::of(Record { version: 8, ..record("a") });
+    let mutations = vec![
+        Mutation::Import(import("a")),
+        Mutation::Import(import("a")),
+        Mutation::Import(newer.clone().on_conflict(OnConflict::Skip)),
+        Mutation::Import(newer.on_conflict(OnConflict::Overwrite)),
+        Mutation::Delete(Delete::keys(["a"])),
+        Mutation::Import(import("a")),
+    ];
+    let outcomes: Vec<_> = world.store.mutate_all(mutations).await.unwrap().into_iter().collect();
+    let told = |version, revision, outcome| MutationResult::Imported(imported(version, revision, outcome));
+    assert_eq!(
+        outcomes[..4],
+        [
+            told(7, 1, ImportOutcome::Created),
+            told(7, 1, ImportOutcome::Unchanged),
+            told(7, 1, ImportOutcome::Skipped),
+            told(8, 2, ImportOutcome::Updated),
+        ]
+    );
+    assert_eq!(outcomes[5], told(7, 4, ImportOutcome::Created));
+}
+
+async fn a_mutate_with_a_conflict_imports_nothing(world: &World) {
+    world.put_all(&["b"]).await;
+    let mutations = ["a", "b", "c"].map(|key| Mutation::Import(import(key)));
+    let error = world.store.mutate_all(mutations.into()).await.unwrap_err();
+    let facts = (error.code, error.details.index, error.details.current);
+    assert_eq!(facts, (Code::VersionMismatch, Some(1), Some(1)));
+    assert_eq!(world.store.count().await.unwrap(), 1);
+    // Applied once, it is told the same again, and not what a repeat would find.
+    let once = |key: &str| Write {
+        once: Some("i".to_owned()),
+        ..WriteOperation::Apply(Mutation::Import(import(key))).into()
+    };
+    let told = world.store.call(kv::store::Request::Write(once("d"))).await.unwrap();
+    assert_eq!(world.store.call(kv::store::Request::Write(once("d"))).await.unwrap(), told);
+    let error = world.store.call(kv::store::Request::Write(once("e"))).await.unwrap_err();
+    assert_eq!(error.details.field.as_deref(), Some("once"));
+}
+
+async fn a_thousand_are_one_call(world: &World) {
+    let keys: Vec<String> = (0..1_000).map(|number| format!("{number:04}")).collect();
+    let mutations = || keys.iter().map(|key| Mutation::Import(import(key))).collect::<Vec<_>>();
+    for outcome in [ImportOutcome::Created, ImportOutcome::Unchanged] {
+        for (result, revision) in world.store.mutate_all(mutations()).await.unwrap().iter().zip(1..) {
+            assert_eq!(*result, MutationResult::Imported(imported(7, revision, outcome)));
+        }
+    }
+    let changes = world.store.stream(0, None).await.unwrap();
+    assert!(changes.iter().all(|change| change.tx == 1) && changes.len() == 1_000);
+}
+
+async fn what_no_store_could_hold_is_refused(world: &World) {
+    let beyond = Timestamp::from_unix_ms(limits::TIME_MS.end() + 1);
+    let wrong = [
+        ("key", Record { key: String::new(), ..record("a") }),
+        ("type", Record { record_type: Some(String::new()), ..record("a") }),
+        ("version", Record { version: 0, ..record("a") }),
+        ("version", Record { version: limits::IMPORTED_VERSION + 1, ..record("a") }),
+        ("created", Record { created: beyond, ..record("a") }),
+        ("updated", Record { updated: beyond, ..record("a") }),
+        ("expires", Record { expires: Some(beyond), ..record("a") }),
+    ];
+    for (field, record) in wrong {
+        let error = world.store.import(Import::of(record)).await.unwrap_err();
+        assert_eq!((error.code, error.details.field.as_deref()), (Code::BadRequest, Some(field)));
+    }
+    assert_eq!(world.store.stream_seq().await.unwrap(), 0);
+}
