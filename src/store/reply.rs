@@ -28,7 +28,7 @@ pub enum Reply {
         /// False when the store existed already.
         created: bool,
     },
-    /// To `Put` and `Patch`.
+    /// To `Put`, `Patch` and `Expire`.
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
@@ -42,6 +42,13 @@ pub enum Reply {
     Trimmed {
         /// The number of changes that were removed.
         trimmed: u64,
+    },
+    /// To `RemoveExpired`.
+    ExpiredRemoved {
+        /// How many records were removed.
+        removed: u64,
+        /// Whether others that have expired may be left.
+        are_left: bool,
     },
     /// To `LockAcquire`.
     Granted(Grant),
@@ -123,7 +130,7 @@ pub enum Reply {
 /// The result of one mutation of a mutate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MutationResult {
-    /// A put or a patch.
+    /// A put, a patch, or a change of the expiry.
     Written(Written),
     /// A delete.
     Deleted(Deleted),

@@ -39,6 +39,7 @@ impl Write {
             WriteOperation::Apply(mutation) => mutation.check(),
             WriteOperation::Mutate(mutations) => check_mutate(mutations),
             WriteOperation::Trim(_) => Ok(()),
+            WriteOperation::RemoveExpired => self.check_unguarded(),
             WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms, fence: _ }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
@@ -71,9 +72,9 @@ impl Write {
         match (&self.once, &self.fence) {
             (None, None) => Ok(()),
             (Some(_), _) => {
-                Err(Error::bad_field("once", "locks and consumers take no once: repeating them is safe"))
+                Err(Error::bad_field("once", "this operation takes no once: repeating it is safe"))
             }
-            (_, Some(_)) => Err(Error::bad_field("fence", "locks and consumers take no fence")),
+            (_, Some(_)) => Err(Error::bad_field("fence", "this operation takes no fence")),
         }
     }
 
