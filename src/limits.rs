@@ -8,6 +8,7 @@ use std::time::Duration;
 
 #[cfg(feature = "cli")]
 mod cli;
+mod expiry;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "rqlite")]
@@ -17,6 +18,7 @@ mod sqlite;
 
 #[cfg(feature = "cli")]
 pub use self::cli::*;
+pub use self::expiry::*;
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
 #[cfg(feature = "rqlite")]

@@ -42,6 +42,7 @@ pub use records::RecordBody;
 pub(crate) use reply::decode_own;
 pub use reply::{Answer, decode_reply, encode_reply, is_reply};
 pub use request::{Acquire, Call, encode_request};
+pub use retention::RetentionFields;
 pub use schema::schema;
 pub use status::{
     CommitFigures, RecentFigures, RequestFigures, ServerStatus, Status, SubscriptionStatus, server_statuses,

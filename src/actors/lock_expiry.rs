@@ -1,4 +1,4 @@
-//! The actor that waits for locks.
+//! The actor that waits for locks, and for records that expire.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{MAILBOX, unless_given_up};
 use crate::store::Result;
+use crate::store::expiry::Expirer;
 use crate::store::waiting::{Claim, Claimable, Waiters};
 
-/// Holds the queues of the requests that wait, and the one timer that wakes them when a lock or consumer is released or
-/// expires.
+/// Holds the queues of the requests that wait, with the timer that wakes them when a lock or consumer is released or expires;
+/// and the timer that removes records in time.
 pub(crate) struct LockExpiry {
     waiters: Arc<Waiters>,
+    expirer: Arc<Expirer>,
 }
 
 impl LockExpiry {
-    pub(crate) fn new(waiters: Arc<Waiters>) -> LockExpiry {
-        LockExpiry { waiters }
+    pub(crate) fn new(waiters: Arc<Waiters>, expirer: Arc<Expirer>) -> LockExpiry {
+        LockExpiry { waiters, expirer }
     }
 }
 
@@ -27,6 +29,7 @@ impl Actor for LockExpiry {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(MAILBOX);
+        self.expirer.begin();
     }
 }
 

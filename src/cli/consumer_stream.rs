@@ -1,14 +1,17 @@
 //! `kv consumer stream`: processes changes one after the other, and commits them after that.
 
+mod retry;
+
 use std::time::Duration;
 
 use clap::Args;
 use futures_util::FutureExt as _;
 use kv::limits;
-use kv::store::{Error, Event, Result, Store, Subscribe, Subscription};
+use kv::store::{Change, Error, Event, Result, Store, Subscribe, Subscription};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use self::retry::RetryArguments;
 use super::consumer::ConsumerArguments;
 use super::environment::Environment;
 use super::lock::tell_of_a_wait;
@@ -24,11 +27,14 @@ pub(super) struct Stream {
     #[arg(long, value_name = "TIME", default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     #[command(flatten)]
+    retry: RetryArguments,
+    #[command(flatten)]
     printing: SinkArguments,
 }
 
 impl Stream {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
+        self.retry.check()?;
         let mut sink = Sink::new(self.printing, environment).await?;
         let ConsumerArguments { name, from, filter } = self.wanted;
         let wanted = Subscribe {
@@ -44,13 +50,20 @@ impl Stream {
             signal = sink.signals.end() => return Ok(signals::exit_code(signal)),
             never = tell_of_a_wait(waiting) => never,
         };
-        let mut session = Session { sink, subscription, done: 0, seq: 0, committed: 0, last: Instant::now() };
+        let retry = self.retry;
+        let last = Instant::now();
+        let mut session =
+            Session { store, name, retry, sink, subscription, done: 0, seq: 0, committed: 0, last };
         session.run().await
     }
 }
 
 /// The state of a consumer stream.
-struct Session {
+struct Session<'a, S> {
+    store: &'a S,
+    /// The consumer.
+    name: String,
+    retry: RetryArguments,
     sink: Sink,
     subscription: Subscription,
     /// The number of changes that were processed.
@@ -63,7 +76,7 @@ struct Session {
     last: Instant,
 }
 
-impl Session {
+impl<S: Store> Session<'_, S> {
     async fn run(&mut self) -> Result<u8> {
         loop {
             if let Some(signal) = self.sink.signals.end().now_or_never() {
@@ -86,6 +99,10 @@ impl Session {
                 }
             };
             let change = match event {
+                Ok(Event::Change(change)) if self.retry.is_dead_letter(&change) => {
+                    self.seq = change.seq;
+                    continue;
+                }
                 Ok(Event::Change(change)) => change,
                 // None of the examined changes is wanted.
                 Ok(Event::Progress { seq, .. }) => {
@@ -95,7 +112,7 @@ impl Session {
                 Err(error) => return self.fail(error).await,
             };
             let seq = change.seq;
-            let told = match self.sink.deal_with(change).await {
+            let told = match self.deal_with(change).await {
                 Ok(Outcome::Failed(code, told)) => return self.end(code, told).await,
                 Ok(Outcome::Last(signal)) => Some(signal),
                 Ok(Outcome::Next) => None,
@@ -109,6 +126,40 @@ impl Session {
                 && let Some(signal) = self.commit(None).await?
             {
                 return Ok(signals::exit_code(signal));
+            }
+        }
+    }
+
+    /// Processes a change, again when that fails and the user wants it.
+    async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let code = match self.sink.deal_with(change.clone()).await? {
+                Outcome::Failed(code, None) if code != exit_code::OK => code,
+                outcome => return Ok(outcome),
+            };
+            let Some(pause) = self.retry.pause(attempts) else {
+                let given_up = self.retry.give_up(self.store, &self.name, change, attempts, code).await?;
+                return Ok(match given_up {
+                    Some(key) => {
+                        output::note(&format!(
+                            "the command failed {attempts} times for a change: it is kept as {key}"
+                        ));
+                        Outcome::Next
+                    }
+                    None => Outcome::Failed(code, None),
+                });
+            };
+            // What was processed before is not to come again, if this process is killed in the meantime.
+            if let Some(signal) = self.commit(None).await? {
+                return Ok(Outcome::Failed(signals::exit_code(signal), Some(signal)));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                signal = self.sink.signals.end() => {
+                    return Ok(Outcome::Failed(signals::exit_code(signal), Some(signal)));
+                }
             }
         }
     }

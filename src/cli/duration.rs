@@ -39,6 +39,17 @@ pub(super) fn pause(text: &str) -> std::result::Result<Duration, String> {
     if pause >= limits::STATUS_PAUSE_MIN { Ok(pause) } else { Err("a pause is at least 100ms".to_owned()) }
 }
 
+/// Reads the age up to which something is kept, also in days and weeks.
+pub(super) fn age(text: &str) -> std::result::Result<Duration, String> {
+    let age = text
+        .parse::<jiff::Span>()
+        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
+    match age.ok().and_then(|age| Duration::try_from(age).ok()) {
+        Some(age) if !age.is_zero() => Ok(age),
+        _ => Err(format!("{text:?} is not an age: write 30d, 2w, 12h or 10m")),
+    }
+}
+
 /// Reads an instant of the past: how long ago it was, a time in RFC 3339, or a date with or without a time of this place.
 pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     let of_ms = |instant: jiff::Timestamp| Timestamp::from_unix_ms(instant.as_millisecond());
@@ -100,6 +111,16 @@ mod tests {
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert_eq!(wait("0s"), Ok(Duration::ZERO));
         assert!(wait("-1s").is_err() && wait("25h").is_err() && wait("90000").is_err());
+    }
+
+    #[test]
+    fn an_age_may_be_in_days() {
+        for (text, expected_s) in [("30d", 2_592_000), ("1w", 604_800), ("1d12h", 129_600), ("10m", 600)] {
+            assert_eq!(age(text), Ok(Duration::from_secs(expected_s)), "{text}");
+        }
+        for text in ["", "30", "0s", "-1d", "1mo", "a month"] {
+            assert!(age(text).is_err(), "{text}");
+        }
     }
 
     #[test]

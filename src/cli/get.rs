@@ -2,15 +2,15 @@
 
 use clap::Args;
 use kv::protocol::RecordBody;
-use kv::store::{Code, Error, Result, Selector, Store};
+use kv::store::{Code, Error, Result, Selector, Store, history};
 
 use super::arguments::{spelled, usage};
 use super::batch::Batch;
 use super::format::OutputFormat;
 use super::list::Records;
 use super::listing::{ListingArguments, Rest};
-use super::output;
 use super::settings::Settings;
+use super::{number, output};
 
 /// Words that select what to get; `kv get key KEY` reads a key of such a name.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
@@ -51,6 +51,9 @@ pub(super) struct Get {
     /// Print the version of the key instead of its value
     #[arg(long, conflicts_with_all = ["raw", "text", "listing_output"])]
     print_version: bool,
+    /// Of one key: as it was when the store was at this revision, as far as the stream tells
+    #[arg(long, value_name = "REVISION", value_parser = number::count)]
+    at: Option<u64>,
     /// Of several keys, fail when one does not exist
     #[arg(long)]
     all_or_fail: bool,
@@ -110,10 +113,14 @@ impl Get {
                 "kv get batch KEY… prints a table of one record",
             ));
         }
-        let record = store
-            .get(key)
-            .await?
-            .ok_or_else(|| Error::new(Code::NotFound, format!("there is no key {key:?}")))?;
+        let record = match self.at {
+            Some(revision) => history::record_at(store, key, revision).await?,
+            None => store.get(key).await?,
+        };
+        let record = record.ok_or_else(|| {
+            let then = self.at.map_or_else(String::new, |revision| format!(" at revision {revision}"));
+            Error::new(Code::NotFound, format!("there is no key {key:?}{then}"))
+        })?;
         let text = if self.print_version {
             record.version.to_string()
         } else if self.raw {
@@ -154,6 +161,7 @@ impl Get {
             (self.raw, "--raw"),
             (self.text, "--text"),
             (self.print_version, "--print-version"),
+            (self.at.is_some(), "--at"),
             (self.output == Some(OutputFormat::Record), "--output record"),
         ];
         match options.into_iter().find(|(is_given, _)| *is_given) {

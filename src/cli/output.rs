@@ -168,6 +168,12 @@ pub(super) fn print_table(columns: &'static [Column], rows: Vec<Vec<String>>) ->
     print_bytes((table.lines(rows) + &table.rest()).as_bytes()).map(|_reader| ())
 }
 
+/// A line for people: what controls a terminal is escaped, and what does not fit the terminal is cut.
+pub(super) fn fitted(line: &str) -> String {
+    let line = escaped(line);
+    screen().columns.map_or_else(|| line.clone(), |columns| display::cut(&line, columns))
+}
+
 /// The terminal that stdout is, if it is one.
 fn screen() -> Screen {
     let stdout = io::stdout();

@@ -1,13 +1,15 @@
 //! `kv stream`
 
-use clap::{Args, Subcommand};
-use kv::store::{self, Reply, Result, Store, Write, WriteOperation};
+use std::time::Duration;
 
-use super::WriteCommand;
+use clap::{Args, Subcommand};
+use kv::protocol::RetentionFields;
+use kv::store::{self, Reply, Request, Result, Retention, Store, Write, WriteOperation, slowest_position};
+
 use super::arguments::GuardArguments;
 use super::settings::Settings;
 use super::stream_get::Get;
-use super::{number, output};
+use super::{WriteCommand, duration, number, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Stream {
@@ -23,23 +25,53 @@ enum StreamCommand {
     Seq,
     /// Remove the oldest changes
     Trim(Trim),
+    /// Say how much of the stream is kept from now on, or print it
+    Retain(Retain),
 }
 
 #[derive(Debug, Args)]
 struct Trim {
-    /// The last change to remove; 0 = none
-    #[arg(required_unless_present = "all", value_parser = number::count)]
-    seq: Option<u64>,
-    /// Remove every change
-    #[arg(long, conflicts_with = "seq")]
-    all: bool,
+    #[command(flatten)]
+    part: PartArguments,
     #[command(flatten)]
     guard: GuardArguments,
 }
 
+/// The part of the stream that is removed.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct PartArguments {
+    /// The last change to remove; 0 = none
+    #[arg(value_parser = number::count)]
+    seq: Option<u64>,
+    /// Remove every change
+    #[arg(long)]
+    all: bool,
+    /// Remove what every consumer has dealt with
+    #[arg(long)]
+    before_slowest_consumer: bool,
+}
+
+/// How much of the stream is kept; printed when nothing is given.
+#[derive(Debug, Args)]
+struct Retain {
+    /// Remove changes that are older, as 30d or 12h
+    #[arg(long, value_name = "TIME", value_parser = duration::age)]
+    age: Option<Duration>,
+    /// Remove all but the newest COUNT changes
+    #[arg(long, value_name = "COUNT", value_parser = number::count)]
+    count: Option<u64>,
+    /// Keep a change in any case until every consumer has dealt with it
+    #[arg(long)]
+    keep_for_consumers: bool,
+    /// Keep every change
+    #[arg(long, conflicts_with_all = ["age", "count", "keep_for_consumers"])]
+    forever: bool,
+}
+
 impl WriteCommand for Trim {
     fn write(&self) -> Result<Write> {
-        let trim = self.seq.map_or(store::Trim::All, store::Trim::UpTo);
+        let trim = self.part.seq.map_or(store::Trim::All, store::Trim::UpTo);
         Ok(self.guard.write(WriteOperation::Trim(trim)))
     }
 
@@ -49,16 +81,43 @@ impl WriteCommand for Trim {
     }
 }
 
+impl Trim {
+    /// Consumers that begin in the meantime do so with what is kept: a position never goes back.
+    async fn before_slowest_consumer(self, store: &impl Store) -> Result<()> {
+        let Some(seq) = slowest_position(store).await? else {
+            output::note("nothing was removed: there is no consumer");
+            return output::print_line("0");
+        };
+        let trim = self.guard.write(WriteOperation::Trim(store::Trim::UpTo(seq)));
+        self.print(store.call(Request::Write(trim)).await?)
+    }
+}
+
+impl Retain {
+    async fn run(self, store: &impl Store) -> Result<()> {
+        let Retain { age, count, keep_for_consumers: unread, forever } = self;
+        if age.is_none() && count.is_none() && !unread && !forever {
+            let retention = store.stream_retention().await?;
+            return output::print_item(&RetentionFields::from(retention));
+        }
+        store.stream_retain(Retention { age, count, unread }).await
+    }
+}
+
 impl Stream {
     pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
-        if let StreamCommand::Trim(trim) = &self.command { Some(trim) } else { None }
+        match &self.command {
+            StreamCommand::Trim(trim) if !trim.part.before_slowest_consumer => Some(trim),
+            _ => None,
+        }
     }
 
     pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
         match self.command {
             StreamCommand::Get(get) => get.run(store, settings).await,
             StreamCommand::Seq => output::print_line(&store.stream_seq().await?.to_string()),
-            StreamCommand::Trim(_) => Ok(()),
+            StreamCommand::Trim(trim) => trim.before_slowest_consumer(store).await,
+            StreamCommand::Retain(retain) => retain.run(store).await,
         }
     }
 }

@@ -107,8 +107,10 @@ fn exchange(child: &mut Child, text: String) -> impl Future<Output = Result<Vec<
         };
         let mut bytes = Vec::new();
         let reading = async {
-            let Some(stdout) = stdout else { return Ok(0) };
-            stdout.take(limits::VALUE_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes).await
+            let Some(mut stdout) = stdout else { return Ok(0) };
+            (&mut stdout).take(limits::VALUE_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes).await?;
+            // What is too much for a value is read all the same, so that the program comes to its end.
+            tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await
         };
         let (_, read) = tokio::join!(feeding, reading);
         read.map_err(|error| Error::new(Code::Internal, format!("the output of the command: {error}")))?;

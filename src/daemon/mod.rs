@@ -83,7 +83,7 @@ pub async fn run(
     let observer = Box::new(move |writes, took| observed.committed(writes, took));
     let store = Arc::new(LocalStore::observed(&config.address, config.clock.clone(), observer));
     let backend = Backend::new(Arc::clone(&store)).start();
-    let lock_expiry = LockExpiry::new(Arc::clone(store.waiters())).start();
+    let lock_expiry = LockExpiry::new(Arc::clone(store.waiters()), Arc::clone(store.expirer())).start();
     let stream_notifier = StreamNotifier::new(Arc::clone(store.feed()), Arc::clone(store.waiters())).start();
     let clients = Arc::new(Clients::default());
     let connections_max = resources::connections();

@@ -18,6 +18,12 @@ pub const CLEANUP_GRACE: Duration = Duration::from_secs(10);
 /// The longest time between two commits of `kv consumer stream` while it delivers changes.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The pause of `kv consumer stream` before it runs a program again that failed; each further one is twice as long.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest of these pauses.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// The time of waiting after which a command prints what it waits for.
 pub const TELL_AFTER: Duration = Duration::from_secs(1);
 

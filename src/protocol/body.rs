@@ -42,12 +42,12 @@ pub struct ChangeBody {
     pub(super) tx: u64,
     /// Whether this is the last change of its call.
     pub(super) tx_end: bool,
-    /// `create`, `update` or `delete`; clients ignore others.
+    /// `create`, `update`, `delete` or `expire`; clients ignore others.
     pub(super) action: String,
     /// RFC 3339, UTC, with three decimals.
     #[schemars(with = "String")]
     pub(super) time: Timestamp,
-    /// The record after the change; of a delete the last one.
+    /// The record after the change; of a delete or an expiry the last one.
     pub(super) record: RecordBody,
 }
 

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use super::Fields;
 use super::imports::{ImportFields, ImportedBody};
 use super::records::{
-    CheckFields, DeleteFields, DeletedBody, PatchFields, PutFields, WithCondition, WithType, WrittenBody,
+    CheckFields, DeleteFields, DeletedBody, ExpireFields, PatchFields, PutFields, WithCondition, WithType,
+    WrittenBody,
 };
 use super::reply::read;
 use super::request::{Operations, RequestFields};
@@ -27,6 +28,7 @@ fn mutation(op: &str, fields: Fields<'_>) -> Result<Option<Mutation>> {
         "put" => Mutation::Put(WithType::<PutFields>::read(op, fields)?.into_put()?),
         "patch" => Mutation::Patch(WithType::<PatchFields>::read(op, fields)?.into_patch()?),
         "delete" => Mutation::Delete(WithCondition::<DeleteFields>::read(op, fields)?.into_delete()?),
+        "expire" => Mutation::Expire(WithCondition::<ExpireFields>::read(op, fields)?.into_expire()?),
         "import" => Mutation::Import(ImportFields::read(op, fields)?.into_import()?),
         "check" => Mutation::Check(WithCondition::<CheckFields>::read(op, fields)?.into_check()?),
         _ => return Ok(None),
@@ -38,6 +40,7 @@ fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
         with_op("put", WithType::<PutFields>::schema(generator)),
         with_op("patch", WithType::<PatchFields>::schema(generator)),
         with_op("delete", WithCondition::<DeleteFields>::schema(generator)),
+        with_op("expire", WithCondition::<ExpireFields>::schema(generator)),
         with_op("import", ImportFields::schema(generator)),
         with_op("check", WithCondition::<CheckFields>::schema(generator)),
     ];
@@ -77,7 +80,7 @@ pub fn parse_mutation(text: &str) -> Result<Mutation> {
     fields.check_repeated(&op)?;
     mutation(&op, fields)?.ok_or_else(|| {
         Error::new(Code::UnknownOp, format!("there is no mutation {op:?}"))
-            .hint("a mutation is one of put, patch, delete, import and check")
+            .hint("a mutation is one of put, patch, delete, expire, import and check")
     })
 }
 
@@ -88,6 +91,7 @@ pub(super) enum MutationFields {
     Put(WithType<PutFields>),
     Patch(WithType<PatchFields>),
     Delete(WithCondition<DeleteFields>),
+    Expire(WithCondition<ExpireFields>),
     Import(ImportFields),
     Check(WithCondition<CheckFields>),
 }
@@ -98,6 +102,7 @@ impl From<&Mutation> for MutationFields {
             Mutation::Put(put) => MutationFields::Put(put.into()),
             Mutation::Patch(patch) => MutationFields::Patch(patch.into()),
             Mutation::Delete(delete) => MutationFields::Delete(delete.into()),
+            Mutation::Expire(expire) => MutationFields::Expire(expire.into()),
             Mutation::Import(import) => MutationFields::Import(import.into()),
             Mutation::Check(check) => MutationFields::Check(check.into()),
         }
@@ -109,7 +114,7 @@ impl From<&Mutation> for MutationFields {
 #[schemars(rename = "result")]
 #[serde(untagged)]
 pub enum ResultBody {
-    /// A put or a patch.
+    /// A put, a patch, or a change of the expiry.
     Written(WrittenBody),
     /// A delete.
     Deleted(DeletedBody),
@@ -140,7 +145,9 @@ pub(super) struct ResultsBody {
 /// Reads the result of a mutation.
 pub(super) fn decode_result(mutation: &Mutation, text: &[u8]) -> Result<MutationResult> {
     Ok(match mutation {
-        Mutation::Put(_) | Mutation::Patch(_) => MutationResult::Written(read::<WrittenBody>(text)?.into()),
+        Mutation::Put(_) | Mutation::Patch(_) | Mutation::Expire(_) => {
+            MutationResult::Written(read::<WrittenBody>(text)?.into())
+        }
         Mutation::Delete(_) => MutationResult::Deleted(read::<DeletedBody>(text)?.into()),
         Mutation::Import(_) => MutationResult::Imported(read::<ImportedBody>(text)?.into()),
         Mutation::Check(_) => MutationResult::Checked,

@@ -104,6 +104,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
         | Reply::Deleted(_)
         | Reply::Imported(_)
         | Reply::Checked
+        | Reply::ExpiredRemoved { .. }
         | Reply::Mutated(_)
         | Reply::Trimmed { .. }
         | Reply::Retained

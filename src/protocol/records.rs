@@ -11,8 +11,8 @@ use super::strict::name;
 use super::writes::WithGuards;
 use crate::store::reply::present;
 use crate::store::{
-    Check, Condition, Delete, Deleted, Error, JsonText, Mutation, Patch, PatchFormat, Put, Record, Result,
-    Selector, Target, Timestamp, TypeChange, Written,
+    Check, Condition, Delete, Deleted, Error, Expire, ExpiryChange, JsonText, Mutation, Patch, PatchFormat,
+    Put, Record, Result, Selector, Target, Timestamp, TypeChange, Written,
 };
 
 pub(super) fn show(operations: &mut impl Operations) {
@@ -21,6 +21,9 @@ pub(super) fn show(operations: &mut impl Operations) {
     });
     operations.add::<WithGuards<WithType<PatchFields>>, WrittenBody>("patch", |patch| {
         patch.group.write(patch.fields.into_patch().map(Mutation::Patch)?)
+    });
+    operations.add::<WithGuards<WithCondition<ExpireFields>>, WrittenBody>("expire", |expire| {
+        expire.group.write(expire.fields.into_expire().map(Mutation::Expire)?)
     });
     operations.add::<WithGuards<WithCondition<DeleteFields>>, DeletedBody>("delete", |delete| {
         delete.group.write(delete.fields.into_delete().map(Mutation::Delete)?)
@@ -65,21 +68,24 @@ pub(super) struct ConditionFields {
     /// Only at this revision; 0 = only if the key is absent, -1 = any.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
+    /// Only if the key is present (true) or absent (false).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
 }
 
 impl FieldGroup for ConditionFields {
-    const NAMES: &[&str] = &["version", "revision"];
+    const NAMES: &[&str] = &["version", "revision", "exists"];
 }
 
 impl ConditionFields {
-    fn into_condition(self) -> Result<Condition> {
-        Condition::of_numbers(self.version, self.revision)
+    pub(super) fn into_condition(self) -> Result<Condition> {
+        Ok(Condition { exists: self.exists, ..Condition::of_numbers(self.version, self.revision)? })
     }
 }
 
 impl From<Condition> for ConditionFields {
-    fn from(Condition { version, revision }: Condition) -> ConditionFields {
-        ConditionFields { version: version.map(signed), revision: revision.map(signed) }
+    fn from(Condition { version, revision, exists }: Condition) -> ConditionFields {
+        ConditionFields { version: version.map(signed), revision: revision.map(signed), exists }
     }
 }
 
@@ -126,6 +132,9 @@ pub(super) struct PutFields {
     /// Any JSON; null is a value, too.
     #[schemars(with = "serde_json::Value")]
     value: Box<RawValue>,
+    /// The record is gone so many milliseconds from now; without it, or null, the record stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -138,6 +147,10 @@ pub(super) struct PatchFields {
     /// `merge` (RFC 7396) unless given, or `json-patch` (RFC 6902).
     #[serde(default, deserialize_with = "name", skip_serializing_if = "Option::is_none")]
     format: Option<Format>,
+    /// The record is gone so many milliseconds from now, or stays (null); without this field it keeps its expiry.
+    #[schemars(with = "Option<u64>")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<Option<u64>>,
     /// Whether the reply has the new value.
     #[serde(rename = "return", default, skip_serializing_if = "std::ops::Not::not")]
     return_value: bool,
@@ -184,6 +197,16 @@ pub(super) struct CheckFields {
     key: String,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpireFields {
+    key: String,
+    /// The record is gone so many milliseconds from now, or stays (null).
+    #[schemars(with = "Option<u64>")]
+    #[serde(deserialize_with = "Option::deserialize")]
+    ttl_ms: Option<u64>,
+}
+
 impl WithType<PutFields> {
     pub(super) fn into_put(self) -> Result<Put> {
         let With { fields: With { fields, group: condition }, group: record_type } = self;
@@ -192,6 +215,7 @@ impl WithType<PutFields> {
             value: JsonText::parse(fields.value.get())?,
             condition: condition.into_condition()?,
             record_type: record_type.into(),
+            ttl_ms: fields.ttl_ms,
         })
     }
 }
@@ -208,6 +232,7 @@ impl WithType<PatchFields> {
             },
             condition: condition.into_condition()?,
             record_type: record_type.into(),
+            expiry: fields.ttl_ms.map_or(ExpiryChange::Keep, ExpiryChange::from),
             return_value: fields.return_value,
         })
     }
@@ -246,6 +271,20 @@ impl WithCondition<DeleteFields> {
     }
 }
 
+impl WithCondition<ExpireFields> {
+    pub(super) fn into_expire(self) -> Result<Expire> {
+        let With { fields: ExpireFields { key, ttl_ms }, group: condition } = self;
+        Ok(Expire { key, ttl_ms, condition: condition.into_condition()? })
+    }
+}
+
+impl From<&Expire> for WithCondition<ExpireFields> {
+    fn from(expire: &Expire) -> WithCondition<ExpireFields> {
+        let fields = ExpireFields { key: expire.key.clone(), ttl_ms: expire.ttl_ms };
+        With { fields, group: expire.condition.into() }
+    }
+}
+
 impl WithCondition<CheckFields> {
     pub(super) fn into_check(self) -> Result<Check> {
         let With { fields, group: condition } = self;
@@ -255,7 +294,8 @@ impl WithCondition<CheckFields> {
 
 impl From<&Put> for WithType<PutFields> {
     fn from(put: &Put) -> WithType<PutFields> {
-        let fields = PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned() };
+        let fields =
+            PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned(), ttl_ms: put.ttl_ms };
         let fields = With { fields, group: put.condition.into() };
         With { fields, group: (&put.record_type).into() }
     }
@@ -267,10 +307,20 @@ impl From<&Patch> for WithType<PatchFields> {
             key: patch.key.clone(),
             patch: patch.patch.as_raw().to_owned(),
             format: (patch.format == PatchFormat::JsonPatch).then_some(Format::JsonPatch),
+            ttl_ms: ttl_field(patch.expiry),
             return_value: patch.return_value,
         };
         let fields = With { fields, group: patch.condition.into() };
         With { fields, group: (&patch.record_type).into() }
+    }
+}
+
+/// The field of a write that keeps the expiry unless told otherwise.
+pub(super) fn ttl_field(change: ExpiryChange) -> Option<Option<u64>> {
+    match change {
+        ExpiryChange::Keep => None,
+        ExpiryChange::Clear => Some(None),
+        ExpiryChange::After(ttl_ms) => Some(Some(ttl_ms)),
     }
 }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Retention;
 
-/// The fields of `stream.retain`, and the members of the reply to `stream.retention`.
+/// How much of the stream is kept: the fields of `stream.retain`, and the members of the reply to `stream.retention`.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "retention")]
-pub(super) struct RetentionFields {
+pub struct RetentionFields {
     /// Changes that are older than this are removed, in milliseconds; missing = none for its age.
     #[serde(skip_serializing_if = "Option::is_none")]
     age_ms: Option<u64>,

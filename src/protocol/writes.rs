@@ -75,10 +75,11 @@ pub(super) fn encode(id: &Id, write: &Write) -> Vec<u8> {
         WriteOperation::ConsumerDelete { name } => {
             outgoing(id, "consumer.delete", &NameFields { name: name.clone() })
         }
-        // A daemon does not accept these from a client: a session holds a consumer by its subscription.
-        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
-            outgoing(id, "consumer.hold", &NoFields {})
-        }
+        // A daemon does not accept these from a client: a session holds a consumer by its subscription, and records expire by
+        // themselves.
+        WriteOperation::ConsumerHold(_)
+        | WriteOperation::ConsumerLeave(_)
+        | WriteOperation::RemoveExpired => outgoing(id, "consumer.hold", &NoFields {}),
     }
 }
 
@@ -136,6 +137,7 @@ pub(super) fn decode_reply(operation: &WriteOperation, line: &[u8]) -> Result<Re
         WriteOperation::ConsumerDelete { .. } => {
             read(line).map(|ForgottenBody { deleted }| Reply::Forgotten { deleted })?
         }
+        WriteOperation::RemoveExpired => return Err(unusable("nobody can ask for it")),
         WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => {
             read(line).map(|ReleasedBody { released }| Reply::Released { released })?
         }

@@ -248,7 +248,7 @@ async fn read_lane(engine: Arc<dyn Engine>, queue: mpsc::UnboundedReceiver<Read>
     while let Some(reads) = gathering.next(limits::BATCH_REQUESTS).await {
         let keys: Vec<&str> =
             reads.iter().flat_map(|read| read.keys.as_slice()).map(String::as_str).collect();
-        let found = engine.point(&keys, limits::INLINE_VALUE_BYTES).await;
+        let found = engine.present(&keys, limits::INLINE_VALUE_BYTES).await;
         let mut found = found.map(|found| (found.seq(), found.rows.into_iter()));
         for Read { keys, answer } in reads {
             match &mut found {
@@ -294,7 +294,7 @@ fn answer_read(
 }
 
 async fn read_large(engine: &dyn Engine, Large { key, page }: Large) -> Outcome {
-    let mut found = engine.point(&[&key], usize::MAX).await?;
+    let mut found = engine.present(&[&key], usize::MAX).await?;
     let (seq, record) = (found.seq(), found.rows.pop().and_then(Point::into_record));
     Ok(match page {
         None => Reply::Get { seq, record },

@@ -22,6 +22,7 @@ use self::slices::Unfinished;
 use super::batcher::{Gathering, Told, Writes};
 use super::engine::{Decision, Engine, Failure};
 use super::error::{Code, Error};
+use super::expiry::WrittenTtl;
 use super::feed::Feed;
 use super::plan::{Needs, Outcome, Plan, Progress, Rows, plan};
 use super::position::Position;
@@ -135,7 +136,8 @@ pub(super) async fn write_lane(
     let mut gathering = Gathering::new(queue);
     let weight_max = engine.batch_bytes_max();
     let publish = |position| feed.publish(position);
-    let mut driver = Driver { observer: &*observer, ..Driver::new(&*engine, publish, ending) };
+    let written_ttl = Some(feed.written_ttl());
+    let mut driver = Driver { observer: &*observer, written_ttl, ..Driver::new(&*engine, publish, ending) };
     loop {
         if gathering.is_idle() {
             driver.tell();
@@ -183,6 +185,8 @@ struct Driver<'a, P> {
     /// Is told where the store stands after each batch.
     publish: P,
     observer: &'a Observe,
+    /// Is told of what expires.
+    written_ttl: Option<&'a WrittenTtl>,
     /// When this is cancelled, the store is about to be closed.
     ending: CancellationToken,
     /// The callers of the last batch, who are told once the engine has the next one.
@@ -199,6 +203,7 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
             engine,
             publish,
             observer: &|_, _| {},
+            written_ttl: None,
             ending,
             untold: None,
             unfinished: VecDeque::new(),
@@ -231,7 +236,7 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
             let batch = rest.first(at_once);
             let outcomes = match self.attempt(&batch).await {
                 Ok(decision) => {
-                    self.note(&decision);
+                    self.note(&decision, &batch);
                     // What stopped a larger batch may be behind by now.
                     at_once = at_once.saturating_mul(2);
                     if let Some(progress) = decision.unfinished
@@ -272,11 +277,17 @@ impl<'a, P: Fn(Position)> Driver<'a, P> {
         }
     }
 
-    /// Notes what an attempt has left, and publishes it.
-    fn note(&mut self, decision: &Decision) {
+    /// Notes what an attempt on this batch has left, and publishes it.
+    fn note(&mut self, decision: &Decision, batch: &Batch) {
         self.leaves_trimmed = decision.leaves_trimmed;
         if let Some(position) = &decision.position {
             (self.publish)(position.clone());
+            let decided = batch.writes().iter().take(decision.outcomes.len());
+            if let Some(written_ttl) = self.written_ttl
+                && let Some(ttl_ms) = decided.filter_map(Write::shortest_ttl_ms).min()
+            {
+                written_ttl.note(ttl_ms);
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use super::reply::{
     Restored, Written, answer,
 };
 use super::request::{
-    ConsumerCommit, ConsumerGet, Delete, Import, List, LockAcquire, LockRelease, Mutation, NameList, Patch,
-    Put, Read, Request, Retention, Selector, Stream, Trim, WriteOperation,
+    ConsumerCommit, ConsumerGet, Delete, Expire, Import, List, LockAcquire, LockRelease, Mutation, NameList,
+    Patch, Put, Read, Request, Retention, Selector, Stream, Trim, WriteOperation,
 };
 use super::subscription::{Subscribe, Subscription};
 
@@ -217,6 +217,14 @@ pub trait Store: Send + Sync {
     /// `version_mismatch` when another record is there, unless the import says what happens then.
     async fn import(&self, import: Import) -> Result<Imported> {
         answer!(self.call(Mutation::Import(import).into()).await?, Reply::Imported(imported) => imported)
+    }
+
+    /// Sets or removes the expiry of a record.
+    ///
+    /// # Errors
+    /// `not_found` when the key is absent, `version_mismatch` when the condition does not hold.
+    async fn expire(&self, expire: Expire) -> Result<Written> {
+        answer!(self.call(Mutation::Expire(expire).into()).await?, Reply::Written(written) => written)
     }
 
     /// Removes records and answers how many were there. A large range is removed in several transactions: see [`Delete`].

@@ -16,6 +16,7 @@ use super::batcher::ended;
 use super::engine::sql::queries::WhichStore;
 use super::engine::{Engine, Snapshot};
 use super::error::Result;
+use super::expiry::WrittenTtl;
 use super::page::{StreamQuery, weight_bytes};
 use super::position::Position;
 use super::record::Change;
@@ -36,6 +37,7 @@ pub(crate) struct Feed {
     reading: Arc<tokio::sync::Mutex<()>>,
     /// Limits the pages that are read for single subscriptions, which are far behind.
     replays: Arc<Semaphore>,
+    written_ttl: WrittenTtl,
     /// Cancelled when the store is being closed.
     pub(crate) closed: CancellationToken,
     tasks: TaskTracker,
@@ -50,6 +52,7 @@ impl Feed {
             tail: Mutex::default(),
             reading: Arc::default(),
             replays: Arc::new(Semaphore::new(limits::REPLAY_READS)),
+            written_ttl: WrittenTtl::default(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -75,6 +78,11 @@ impl Feed {
 
     pub(crate) fn engine(&self) -> &Arc<dyn Engine> {
         &self.engine
+    }
+
+    /// What was written last that expires.
+    pub(crate) fn written_ttl(&self) -> &WrittenTtl {
+        &self.written_ttl
     }
 
     /// Makes a position known to all receivers, unless a newer one is known.

@@ -12,6 +12,7 @@ use super::commit::CommitObserver;
 use super::engine::sql::queries;
 use super::engine::{Engine, Point, Snapshot, lock};
 use super::error::Result;
+use super::expiry::Expirer;
 use super::feed::Feed;
 use super::follow::{Follower, LocalSubscription};
 use super::lease::session_name;
@@ -54,6 +55,7 @@ pub struct LocalStore {
     feed: Arc<Feed>,
     waiters: Arc<Waiters>,
     retention: Mutex<Schedule>,
+    expirer: Arc<Expirer>,
     /// Ends the tasks of a store that is dropped without being closed.
     _tasks: DropGuard,
 }
@@ -75,11 +77,12 @@ impl LocalStore {
     pub(crate) fn with_engine(engine: Arc<dyn Engine>, clock: Clock, observer: CommitObserver) -> LocalStore {
         let feed = Arc::new(Feed::new(Arc::clone(&engine)));
         let batcher = Batcher::start(&engine, &feed, observer);
-        let waiters = Arc::new(Waiters::new(batcher.writer().downgrade(), Arc::clone(&feed), clock));
+        let waiters = Arc::new(Waiters::new(batcher.writer().downgrade(), Arc::clone(&feed), clock.clone()));
+        let expirer = Arc::new(Expirer::new(batcher.writer().downgrade(), Arc::clone(&feed), clock));
         // It reads nothing before there is a receiver.
         feed.spawn(Arc::clone(&feed).follow_others());
         let tasks = feed.closed.clone().drop_guard();
-        LocalStore { engine, batcher, feed, waiters, retention: Mutex::default(), _tasks: tasks }
+        LocalStore { engine, batcher, feed, waiters, expirer, retention: Mutex::default(), _tasks: tasks }
     }
 
     /// The state that all subscriptions of this store share.
@@ -90,6 +93,12 @@ impl LocalStore {
     /// The requests that wait for a lock or a consumer.
     pub(crate) fn waiters(&self) -> &Arc<Waiters> {
         &self.waiters
+    }
+
+    /// What removes records in time.
+    #[cfg(feature = "cli")]
+    pub(crate) fn expirer(&self) -> &Arc<Expirer> {
+        &self.expirer
     }
 
     /// Whether a commit failed in a way from which only the next process can recover: this one should end.
@@ -139,7 +148,7 @@ impl LocalStore {
 
     /// What is stored under each of these keys, which must have been checked.
     pub(crate) async fn points(&self, keys: &[&str]) -> Result<Snapshot<Vec<Point>>> {
-        self.engine.point(keys, limits::INLINE_VALUE_BYTES).await
+        self.engine.present(keys, limits::INLINE_VALUE_BYTES).await
     }
 
     /// The handle for writes that have been checked.
@@ -153,7 +162,7 @@ impl LocalStore {
             Read::Get { key } => return self.batcher.read(Keys::One(key)).await,
             Read::GetBatch { keys } => return self.batcher.read(Keys::Many(keys)).await,
             Read::List(list) => {
-                let query = ListQuery::of(&list);
+                let query = ListQuery::of(&list, engine.now());
                 if list.keys_only {
                     let found = engine.query(queries::Keys(query)).await?;
                     Reply::Keys(page(found.seq(), found.rows, |key| key))
@@ -163,7 +172,7 @@ impl LocalStore {
                 }
             }
             Read::Count(selector) => {
-                let found = engine.query(queries::Count(ListQuery::of_all(selector))).await?;
+                let found = engine.query(queries::Count(ListQuery::of_all(selector, engine.now()))).await?;
                 Reply::Count { seq: found.seq(), count: found.rows }
             }
             Read::Stream(stream) => Reply::Changes(self.changes(&stream).await?),
@@ -269,6 +278,7 @@ impl Store for LocalStore {
     }
 
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        self.expirer.begin();
         let (follower, seq, identity) =
             Follower::begin(&self.feed, &self.waiters, subscribe, session_name()).await?;
         Ok(Subscription::new(identity, seq, LocalSubscription::new(follower)))

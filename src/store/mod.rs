@@ -18,6 +18,7 @@ mod contract;
 mod damage;
 pub(crate) mod engine;
 pub mod error;
+pub(crate) mod expiry;
 pub(crate) mod feed;
 pub(crate) mod file_id;
 pub(crate) mod files;
@@ -62,9 +63,9 @@ pub use reply::{
     Page, Reply, Restored, Server, Servers, Written,
 };
 pub use request::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Import, List,
-    LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, PatchFormat, Put, Read, Request,
-    Retention, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
+    Fence, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, PatchFormat, Put,
+    Read, Request, Retention, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
 };
 pub use retention::slowest_position;
 pub use subscription::{Event, Start, Subscribe, Subscription};

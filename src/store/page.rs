@@ -4,6 +4,7 @@
 use std::ops::Bound;
 
 use super::damage::{self, Damage};
+use super::engine::sql::Now;
 use super::error::Result;
 use super::keys::KeyRange;
 use super::position::Position;
@@ -117,22 +118,25 @@ pub(crate) struct ListQuery {
     pub record_type: Option<String>,
     pub offset: u64,
     pub size: PageSize,
+    /// The time by which records have expired.
+    pub now: Now,
 }
 
 impl ListQuery {
     /// The query for this listing.
-    pub(crate) fn of(list: &List) -> ListQuery {
+    pub(crate) fn of(list: &List, now: Now) -> ListQuery {
         ListQuery {
             span: Span::of(list.selector.key_range(), list.after.as_deref(), list.reverse),
             record_type: list.selector.record_type().map(str::to_owned),
             offset: list.offset,
             size: PageSize::up_to(list.limit),
+            now,
         }
     }
 
     /// The query for all records that a selector covers, to count them.
-    pub(crate) fn of_all(selector: Selector) -> ListQuery {
-        ListQuery::of(&List { selector, ..List::default() })
+    pub(crate) fn of_all(selector: Selector, now: Now) -> ListQuery {
+        ListQuery::of(&List { selector, ..List::default() }, now)
     }
 }
 

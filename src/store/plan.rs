@@ -6,6 +6,7 @@
 //! by one.
 
 mod consumers;
+mod expiry;
 mod import;
 mod locks;
 mod mutate;
@@ -17,10 +18,12 @@ mod rows;
 mod table;
 
 pub(crate) use consumers::{filter_of, first_position};
+pub(crate) use expiry::is_over;
 pub(crate) use needs::{LoadedRange, Needs};
 pub(crate) use ranges::{Counted, CountedRange, Progress};
 pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDelete, Row, Rows, StreamRow};
 
+use self::expiry::Expired;
 use self::mutate::Undo;
 use self::table::Table;
 use super::error::Result;
@@ -35,7 +38,10 @@ pub(crate) type Outcome = Result<Reply>;
 /// and the work of the patches allow. `progress` is that of the first one, when it is a delete that goes on. `now_ms` is the
 /// one time of the whole batch, read after the write lock was gained.
 pub(crate) fn plan(rows: Rows, requests: &[Write], progress: Option<Progress>, now_ms: i64) -> Plan {
+    let mut rows = rows;
+    let expired = std::mem::take(&mut rows.expired);
     let mut planner = Planner { progress, ..Planner::new(rows, now_ms) };
+    planner.remove_expired(expired);
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
         let is_full =
@@ -63,6 +69,7 @@ struct Planner {
     written_bytes: usize,
     /// What the patches have cost.
     work: u64,
+    expired: Expired,
     range_delete: Option<RangeDelete>,
     retention: Option<Retention>,
     ranged: u64,
@@ -95,6 +102,7 @@ impl Planner {
             stream: Vec::new(),
             written_bytes: 0,
             work: 0,
+            expired: Expired::default(),
             range_delete: None,
             retention: None,
             ranged: rows.ranged,
@@ -117,6 +125,7 @@ impl Planner {
         let is_loaded = |mutation: &Mutation| match mutation {
             Mutation::Patch(patch) => self.is_loaded(&patch.key),
             Mutation::Import(import) => self.is_loaded(&import.key),
+            Mutation::Expire(expire) => self.is_loaded(&expire.key),
             Mutation::Put(_) | Mutation::Delete(_) | Mutation::Check(_) => true,
         };
         match &request.operation {
@@ -133,10 +142,17 @@ impl Planner {
             None => self.decide_now(request),
         });
         // A request that failed has appended nothing.
-        if let Some(last) = self.stream[first..].last_mut() {
-            last.tx_end = true;
+        if self.stream.len() > first {
+            self.end_call();
         }
         outcome
+    }
+
+    /// Makes the last change the end of its call.
+    fn end_call(&mut self) {
+        if let Some(last) = self.stream.last_mut() {
+            last.tx_end = true;
+        }
     }
 
     fn decide_now(&mut self, request: &Write) -> Outcome {
@@ -167,6 +183,7 @@ impl Planner {
             WriteOperation::ConsumerHold(request) => {
                 self.hold(request).map(|(position, filter)| Reply::Held { position, filter })
             }
+            WriteOperation::RemoveExpired => Ok(self.expired_removed()),
             WriteOperation::ConsumerLeave(request) => Ok(Reply::Released { released: self.leave(request) }),
         }
     }
@@ -177,6 +194,7 @@ impl Planner {
             Mutation::Patch(patch) => self.patch(patch, tx).map(MutationResult::Written),
             Mutation::Delete(delete) => self.delete(delete, tx).map(MutationResult::Deleted),
             Mutation::Import(import) => self.import(import, tx).map(MutationResult::Imported),
+            Mutation::Expire(expire) => self.expire(expire, tx).map(MutationResult::Written),
             Mutation::Check(check) => self.check(check).map(|()| MutationResult::Checked),
         }
     }

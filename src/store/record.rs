@@ -40,11 +40,19 @@ pub enum Action {
     Update,
     /// The key was removed; the change carries its last record.
     Delete,
+    /// The time of the record was over; the change carries it.
+    Expire,
 }
 
 impl Action {
+    /// Whether the key is absent behind such a change.
+    #[must_use]
+    pub fn removes(self) -> bool {
+        matches!(self, Action::Delete | Action::Expire)
+    }
+
     /// Every action.
-    pub const ALL: &[Action] = &[Action::Create, Action::Update, Action::Delete];
+    pub const ALL: &[Action] = &[Action::Create, Action::Update, Action::Delete, Action::Expire];
 
     /// The action as it is stored and sent.
     #[must_use]
@@ -53,6 +61,7 @@ impl Action {
             Action::Create => "create",
             Action::Update => "update",
             Action::Delete => "delete",
+            Action::Expire => "expire",
         }
     }
 
@@ -76,7 +85,7 @@ pub struct Change {
     pub action: Action,
     /// When the change was made.
     pub time: Timestamp,
-    /// The record after the change; for a delete the last record before it.
+    /// The record after the change; for a delete or an expiry the last record before it.
     pub record: Record,
 }
 
@@ -86,7 +95,7 @@ impl Change {
     pub fn remaining(self) -> Option<Record> {
         match self.action {
             Action::Create | Action::Update => Some(self.record),
-            Action::Delete => None,
+            Action::Delete | Action::Expire => None,
         }
     }
 }

@@ -30,7 +30,7 @@ pub enum Reply {
         /// False when the store existed already.
         created: bool,
     },
-    /// To `Put` and `Patch`.
+    /// To `Put`, `Patch` and `Expire`.
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
@@ -53,6 +53,13 @@ pub enum Reply {
         seq: u64,
         /// How much of the stream is kept.
         retention: Retention,
+    },
+    /// To `RemoveExpired`.
+    ExpiredRemoved {
+        /// How many records were removed.
+        removed: u64,
+        /// Whether others that have expired may be left.
+        are_left: bool,
     },
     /// To `LockAcquire`.
     Granted(Grant),
@@ -141,7 +148,7 @@ pub enum Reply {
 /// The result of one mutation of a mutate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MutationResult {
-    /// A put or a patch.
+    /// A put, a patch, or a change of the expiry.
     Written(Written),
     /// A delete.
     Deleted(Deleted),

@@ -4,6 +4,7 @@
 //! store is in this process or behind a socket.
 
 mod check;
+mod expiry;
 mod import;
 mod mutation;
 mod read;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use super::filter::Filter;
 use super::subscription::Start;
 pub(crate) use check::check_value;
+pub use expiry::{Expire, ExpiryChange};
 pub use import::{Import, OnConflict};
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
@@ -112,6 +114,9 @@ pub enum WriteOperation {
     ConsumerHold(ConsumerHold),
     /// Ends the hold of a session on a consumer; a client cannot send it to a daemon either.
     ConsumerLeave(ConsumerLeave),
+    /// Removes some of the records that have expired, those first that expired first. Every write does, and an open store does it
+    /// in time while nobody writes; a client cannot send it to a daemon either.
+    RemoveExpired,
 }
 
 impl WriteOperation {

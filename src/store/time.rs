@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+#[cfg(any(feature = "postgres", feature = "rqlite"))]
+use super::engine::sql::{Dialect, Now};
 use super::error::{Code, Error};
 use crate::limits;
 
@@ -127,6 +129,15 @@ impl Clock {
         match self {
             Clock::System => jiff::Timestamp::now().as_millisecond(),
             Clock::Manual(clock) => clock.0.load(Ordering::SeqCst),
+        }
+    }
+
+    /// The time by which a statement tells what has expired, on a server that has a clock of its own.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    pub(crate) fn sql_now(&self, dialect: Dialect) -> Now {
+        match self {
+            Clock::System => Now::OfServer(dialect),
+            Clock::Manual(_) => Now::At(self.now_ms()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line, by the real binary.
 
+mod keys;
 mod listings;
 mod paging;
 mod tables;

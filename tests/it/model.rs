@@ -5,13 +5,14 @@
 //! of `rqlite_equals`, where a write takes longer.
 
 mod consumers;
+mod imports;
 mod plain;
 mod steps;
 
 use kv::Client;
 use kv::store::{
-    Clock, EngineKind, Grant, LocalStore, ManualClock, Reply, Request, Store, Timestamp, Write,
-    WriteOperation,
+    Clock, EngineKind, ExpiryChange, Grant, LocalStore, ManualClock, Mutation, Reply, Request, Store,
+    Timestamp, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
@@ -103,13 +104,26 @@ impl Opened {
     }
 }
 
-/// Whether a client can ask for it: some of what a store does stands behind other operations of the daemon.
+/// Whether a client can ask for it, and the model knows when it happens: some of what a store does stands behind other operations
+/// of the daemon, which removes what has expired when it sees fit.
 fn can_be_sent(step: &Step) -> bool {
     let Step::Call { request: Request::Write(write), .. } = step else { return true };
     match &write.operation {
+        WriteOperation::Apply(mutation) => !expires(mutation),
+        WriteOperation::Mutate(mutations) => !mutations.iter().any(expires),
         WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => false,
         WriteOperation::LockRelease(release) => release.refreshes.is_none(),
         _ => true,
+    }
+}
+
+fn expires(mutation: &Mutation) -> bool {
+    match mutation {
+        Mutation::Put(put) => put.ttl_ms.is_some(),
+        Mutation::Patch(patch) => matches!(patch.expiry, ExpiryChange::After(_)),
+        Mutation::Expire(expire) => expire.ttl_ms.is_some(),
+        Mutation::Import(import) => import.expires.is_some(),
+        _ => false,
     }
 }
 
@@ -178,7 +192,7 @@ async fn check(site: Site, way: Way, mut steps: Vec<Step>) {
         }
     }
     let [store, other] = stores;
-    assert_eq!(store.store().list(0, None).await.unwrap(), model.records());
+    assert_eq!(store.store().list(0, None).await.unwrap(), model.at(now_ms).records());
     assert_eq!(other.store().stream(0, None).await.unwrap(), model.kept_changes());
     store.close().await;
     other.close().await;

@@ -2,6 +2,8 @@
 
 mod consumers;
 mod contenders;
+mod delivery;
+mod following;
 mod reconnects;
 mod rounds;
 mod stalled;

@@ -8,6 +8,9 @@ use kv::store::{Change, Consumer, Lock, Record, Timestamp};
 use crate::cli::duration;
 use crate::cli::output::{Column, Listed, NamedBody};
 
+/// A time in tables: they have little room.
+const MINUTES: &str = "%Y-%m-%d %H:%M";
+
 impl Listed for Record {
     type Body = RecordBody;
 
@@ -24,7 +27,7 @@ impl Listed for Record {
         vec![
             self.key.clone(),
             self.version.to_string(),
-            local(self.updated),
+            local(self.updated, MINUTES),
             or_dash(self.record_type.as_ref()),
             HumanBytes(self.value.get().len() as u64).to_string(),
             self.value.get().to_owned(),
@@ -55,7 +58,7 @@ impl Listed for Change {
             self.action.as_str().to_owned(),
             self.record.key.clone(),
             self.record.version.to_string(),
-            local(self.time),
+            local(self.time, MINUTES),
             or_dash(self.record.record_type.as_ref()),
             self.record.value.get().to_owned(),
         ]
@@ -152,10 +155,10 @@ fn or_dash(text: Option<&String>) -> String {
     text.cloned().unwrap_or_else(|| "-".to_owned())
 }
 
-/// A time on the clock of the user.
-fn local(time: Timestamp) -> String {
+/// A time on the clock of the user, in this form of strftime.
+pub(in crate::cli) fn local(time: Timestamp, form: &str) -> String {
     let shown = jiff::Timestamp::from_millisecond(time.unix_ms())
-        .map(|time| time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string());
+        .map(|time| time.to_zoned_datetime(TimeZone::system()).strftime(form).to_string());
     // The years that only one of the two can write.
     shown.unwrap_or_else(|_| time.to_string())
 }

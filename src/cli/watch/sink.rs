@@ -12,15 +12,16 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::super::child::Program;
 use super::super::environment::Environment;
+use super::super::listing::local;
 use super::super::signals::{self, Signals};
 use super::super::{exit_code, number, output};
 
 /// The output of changes.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SinkArguments {
-    /// How changes are printed
-    #[arg(long, default_value = "ndjson", value_name = "FORMAT", conflicts_with = "command")]
-    output: WatchFormat,
+    /// How changes are printed (default: text on a terminal, otherwise ndjson)
+    #[arg(long, value_name = "FORMAT", conflicts_with = "command")]
+    output: Option<WatchFormat>,
     /// End after this many changes
     #[arg(long, value_name = "COUNT", value_parser = number::positive)]
     limit: Option<u64>,
@@ -35,6 +36,8 @@ enum WatchFormat {
     Ndjson,
     /// Indented, for people
     Json,
+    /// One line for people, cut to the width of the terminal
+    Text,
 }
 
 /// A change, or a record that was there before.
@@ -85,6 +88,16 @@ impl From<Change> for Delivery {
 }
 
 impl Delivery {
+    /// The line that people see.
+    fn line(&self) -> String {
+        let (record, action, time) = match self {
+            Delivery::Change(change) => (&change.record, change.action.as_str(), change.time),
+            Delivery::Present(record) => (record, PRESENT, record.updated),
+        };
+        let (time, version) = (local(time, "%Y-%m-%d %H:%M:%S"), record.version);
+        output::fitted(&format!("{time}  {action:7}  {}  v{version}  {}", record.key, record.value.get()))
+    }
+
     /// The variables that a program finds, without their prefix.
     fn variables(&self) -> Vec<(&'static str, String)> {
         let (record, seq, action, time) = match self {
@@ -133,6 +146,8 @@ impl Sink {
     /// `unavailable` when the system does not allow another process.
     pub(in crate::cli) async fn new(printing: SinkArguments, environment: Environment) -> Result<Sink> {
         let SinkArguments { output: format, limit, command } = printing;
+        let terminal = if output::is_terminal() { WatchFormat::Text } else { WatchFormat::Ndjson };
+        let format = format.unwrap_or(terminal);
         let signals = Signals::new()?;
         let program = if command.is_empty() { None } else { Some(Program::new(command, environment).await?) };
         Ok(Sink { format, limit, program, signals })
@@ -179,10 +194,10 @@ impl Sink {
         if let Some(program) = &mut self.program {
             return run_for(program, delivery, &mut self.signals).await;
         }
-        let body = DeliveryBody::from(delivery);
         let text = match self.format {
-            WatchFormat::Ndjson => output::to_line(&body)?,
-            WatchFormat::Json => output::to_document(&body)?,
+            WatchFormat::Ndjson => output::to_line(&DeliveryBody::from(delivery))?,
+            WatchFormat::Json => output::to_document(&DeliveryBody::from(delivery))?,
+            WatchFormat::Text => delivery.line(),
         };
         tokio::select! {
             biased;

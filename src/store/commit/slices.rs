@@ -40,14 +40,15 @@ impl<P: Fn(Position)> Driver<'_, P> {
     /// Drives the next slice of the delete whose turn it is. When it has ended, what its caller wrote behind it follows.
     pub(super) async fn next_slice(&mut self) {
         let Some(Unfinished { batch, mut told, progress }) = self.unfinished.pop_front() else { return };
+        let slice = batch.slice(&progress);
         let attempted = if self.ending.is_cancelled() {
             Err(ended())
         } else {
-            self.attempt(&batch.slice(&progress)).await.map_err(super::Failure::into_error)
+            self.attempt(&slice).await.map_err(super::Failure::into_error)
         };
         let outcomes = match attempted {
             Ok(decision) => {
-                self.note(&decision);
+                self.note(&decision, &slice);
                 if let Some(progress) = decision.unfinished {
                     self.unfinished.push_back(Unfinished { batch, told, progress });
                     return;

@@ -35,6 +35,8 @@ fn requests() -> Vec<Request> {
         Mutation::Put(Put::new("b", json("{}"))).into(),
         Mutation::Patch(Patch::merge("a", json("{}"))).into(),
         Mutation::Delete(Delete::keys(["b", "c"])).into(),
+        Mutation::Expire(Expire::after("a", 1)).into(),
+        WriteOperation::RemoveExpired.into(),
         WriteOperation::Mutate(vec![
             Mutation::Put(Put::new("m", json("1"))),
             Mutation::Delete(Delete::prefix("m")),

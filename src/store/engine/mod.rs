@@ -21,14 +21,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use async_trait::async_trait;
 
 use self::query::{Reading, RowSink};
+use self::sql::Now;
 use super::commit::Batch;
 use super::error::{Error, Result};
-use super::plan::{Outcome, Progress};
+use super::plan::{Outcome, Progress, is_over};
 #[cfg(any(feature = "postgres", feature = "rqlite"))]
 use super::plan::{Plan, Rows};
 use super::position::Position;
 use super::record::Record;
 use super::reply::{Compacted, Restored, Servers};
+use super::time::Timestamp;
 
 /// A database that holds one store.
 ///
@@ -56,8 +58,11 @@ pub(crate) trait Engine: Send + Sync {
     async fn sweep(&self) -> Result<bool>;
 
     /// The record under each of these keys, in their order; a key may occur twice. A value of more than
-    /// `inline_bytes_max` bytes is not loaded.
+    /// `inline_bytes_max` bytes is not loaded. Records that have expired are among them: see [`present`](Engine::present).
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
+
+    /// The time by which a statement that it is about to run tells what has expired.
+    fn now(&self) -> Now;
 
     /// Runs a read in one snapshot, and returns its sink with the rows; `query` is built on it.
     async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>>;
@@ -90,6 +95,25 @@ pub(crate) trait Engine: Send + Sync {
 
     /// Closes every connection. A request under way keeps its connection for a bounded time.
     async fn close(&self);
+}
+
+impl dyn Engine + '_ {
+    /// As [`point`](Engine::point), without the records that have expired.
+    pub(crate) async fn present(
+        &self,
+        keys: &[&str],
+        inline_bytes_max: usize,
+    ) -> Result<Snapshot<Vec<Point>>> {
+        let mut found = self.point(keys, inline_bytes_max).await?;
+        for point in &mut found.rows {
+            if let Point::Record(shared) = point
+                && is_over(shared.record.expires.map(Timestamp::unix_ms), found.now_ms)
+            {
+                *point = Point::Absent;
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Rows that were read at one instant.

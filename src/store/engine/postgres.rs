@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use self::listen::Listener;
 use self::sessions::Sessions;
 use super::query::{Reading, RowSink};
+use super::sql::{Dialect, Now};
 use super::{Decision, Engine, Failure, Point, Snapshot, lock, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
@@ -125,6 +126,10 @@ impl Engine for Postgres {
         let core = Arc::clone(&self.core);
         let keys = keys.iter().map(|&key| key.to_owned()).collect();
         to_its_end(async move { core.point(keys, inline_bytes_max).await }).await?
+    }
+
+    fn now(&self) -> Now {
+        self.core.clock.sql_now(Dialect::Postgres)
     }
 
     async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {

@@ -35,6 +35,7 @@ pub(crate) use self::check::check;
 use self::cluster::Cluster;
 use self::look::Look;
 use super::query::{Reading, RowSink};
+use super::sql::{Dialect, Now};
 use super::{Decision, Engine, Failure, Point, Snapshot, lock, to_its_end};
 use crate::limits;
 use crate::store::commit::Batch;
@@ -170,6 +171,10 @@ impl Engine for Rqlite {
 
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>> {
         self.core.point(keys, inline_bytes_max).await
+    }
+
+    fn now(&self) -> Now {
+        self.core.clock.sql_now(Dialect::Rqlite)
     }
 
     async fn read(&self, reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {

@@ -103,6 +103,16 @@ impl Dialect {
     }
 }
 
+/// The time by which a statement tells what has expired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Now {
+    /// This one, in milliseconds since 1970 UTC.
+    At(i64),
+    /// That of the server, which tells it when it runs the statement.
+    #[cfg(any(feature = "postgres", feature = "rqlite"))]
+    OfServer(Dialect),
+}
+
 /// What stands for one `?` of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
@@ -154,6 +164,23 @@ impl<'a> Statement<'a> {
                 Bound::Unbounded => continue,
             };
             self.add(&format!(" and {column} {operator} ?"), Value::Text(key));
+        }
+    }
+
+    /// Adds the condition that a record has not expired.
+    fn present(&mut self, now: Now) {
+        self.text.push_str(" and (expires is null or expires > ");
+        self.now(now);
+        self.text.push(')');
+    }
+
+    /// Adds the time.
+    fn now(&mut self, now: Now) {
+        match now {
+            Now::At(now_ms) => self.add("?", Value::Integer(now_ms)),
+            // Once for all rows.
+            #[cfg(any(feature = "postgres", feature = "rqlite"))]
+            Now::OfServer(dialect) => self.text += &format!("(select {})", dialect.now_ms()),
         }
     }
 

@@ -53,6 +53,7 @@ use self::readers::Readers;
 use self::retire::Opened;
 use self::worker::{Turn, Worker};
 use super::query::{Reading, RowSink};
+use super::sql::Now;
 use super::{Decision, Engine, Failure, Point, Snapshot};
 use crate::limits;
 use crate::store::commit::Batch;
@@ -224,6 +225,10 @@ impl Engine for Sqlite {
         }
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
         self.read_aside(move |source| source.point(&keys, inline_bytes_max, None)).await
+    }
+
+    fn now(&self) -> Now {
+        Now::At(self.core.clock.now_ms())
     }
 
     async fn read(&self, mut reading: Reading) -> Result<Snapshot<Box<dyn RowSink>>> {

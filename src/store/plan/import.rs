@@ -1,6 +1,7 @@
 //! The rules of imports: a record keeps its numbers and times, and the same record is not written again.
 
 use super::Planner;
+use super::expiry::is_over;
 use super::rows::Row;
 use crate::limits;
 use crate::store::error::{Code, Error, Result};
@@ -16,7 +17,7 @@ impl Planner {
             revision: present.map_or(0, |row| row.revision),
             outcome,
         };
-        if row.expires_ms.is_some_and(|expires_ms| expires_ms <= self.now_ms) {
+        if is_over(row.expires_ms, self.now_ms) {
             return Ok(left(ImportOutcome::Skipped));
         }
         let outcome = match present {

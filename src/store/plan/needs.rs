@@ -69,7 +69,7 @@ impl<'a> Needs<'a> {
                 WriteOperation::ConsumerDelete { name } => needs.consumers.push(name),
                 WriteOperation::ConsumerHold(request) => needs.consumers.push(&request.name),
                 WriteOperation::ConsumerLeave(request) => needs.consumers.push(&request.name),
-                WriteOperation::Trim(_) | WriteOperation::Retain(_) => {}
+                WriteOperation::Trim(_) | WriteOperation::Retain(_) | WriteOperation::RemoveExpired => {}
             }
             if alone {
                 break;
@@ -91,6 +91,10 @@ impl<'a> Needs<'a> {
                 self.keys.extend(named.iter().map(String::as_str));
             }
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => {}
+            Mutation::Expire(expire) => {
+                self.keys.push(&expire.key);
+                self.values.push(&expire.key);
+            }
             Mutation::Import(import) => {
                 self.keys.push(&import.key);
                 self.values.push(&import.key);

@@ -92,8 +92,8 @@ impl Planner {
         let first_seq = self.meta.head + 1;
         self.meta.head += records;
         if records > 0 {
-            let time_ms = self.time_ms;
-            self.range_delete = Some(RangeDelete { range, deleted: records, first_seq, time_ms });
+            let (now_ms, time_ms) = (self.now_ms, self.time_ms);
+            self.range_delete = Some(RangeDelete { range, deleted: records, now_ms, first_seq, time_ms });
         }
         let deleted = before.as_ref().map_or(0, |before| before.deleted) + records;
         if let Some(last) = slice_end {

@@ -12,31 +12,22 @@ use crate::store::merge_patch::merge_patch_counted;
 use crate::store::record::Action;
 use crate::store::reply::{Deleted, Written};
 use crate::store::request::{
-    Check, Condition, Delete, Patch, PatchFormat, Put, Target, TypeChange, check_value,
+    Check, Condition, Delete, ExpiryChange, Patch, PatchFormat, Put, Target, TypeChange, check_value,
 };
 use crate::store::work::Work;
 
 impl Planner {
     pub(super) fn put(&mut self, put: &Put, tx: u64) -> Result<Written> {
         check_condition(&put.key, put.condition, self.records.get(&put.key))?;
-        Ok(self.write(&put.key, put.value.clone(), &put.record_type, tx))
+        Ok(self.write(&put.key, put.value.clone(), &put.record_type, put.ttl_ms.into(), tx))
     }
 
     pub(super) fn patch(&mut self, patch: &Patch, tx: u64) -> Result<Written> {
-        let present = self.records.get(&patch.key);
-        check_condition(&patch.key, patch.condition, present)?;
-        let stored = present.and_then(|row| row.value.as_ref());
-        if present.is_some() && stored.is_none() {
-            return Err(Error::new(
-                Code::TooLarge,
-                format!("the values that one mutate patches are over {} bytes", limits::BATCH_LOADED_BYTES),
-            )
-            .hint("patch fewer large values at once"));
-        }
+        let stored = self.value_to_change(&patch.key, patch.condition)?;
         self.check_work()?;
         let mut work = Work::unbounded();
-        let value = match (patch.format, stored) {
-            (PatchFormat::Merge, stored) => Ok(merge_patch_counted(stored, &patch.patch, &mut work)),
+        let value = match (patch.format, &stored) {
+            (PatchFormat::Merge, stored) => Ok(merge_patch_counted(stored.as_ref(), &patch.patch, &mut work)),
             (PatchFormat::JsonPatch, Some(stored)) => {
                 json_patch(stored, &patch.patch, limits::VALUE_BYTES, &mut work).map_err(patch_error)
             }
@@ -50,8 +41,21 @@ impl Planner {
         let value = value?;
         check_value(&value)?;
         self.spend_value_bytes(value.get().len(), patch.return_value)?;
-        let written = self.write(&patch.key, value.clone(), &patch.record_type, tx);
+        let written = self.write(&patch.key, value.clone(), &patch.record_type, patch.expiry, tx);
         Ok(Written { value: patch.return_value.then_some(value), ..written })
+    }
+
+    /// The value of a key that a write changes in part; none when the key is absent.
+    pub(super) fn value_to_change(&self, key: &str, condition: Condition) -> Result<Option<JsonText>> {
+        let present = self.records.get(key);
+        check_condition(key, condition, present)?;
+        let Some(row) = present else { return Ok(None) };
+        if row.value.is_none() {
+            let message =
+                format!("the values that one mutate changes are over {} bytes", limits::BATCH_LOADED_BYTES);
+            return Err(Error::new(Code::TooLarge, message).hint("change fewer large values at once"));
+        }
+        Ok(row.value.clone())
     }
 
     /// Whether the value of this key is in memory, or there is none because the key is absent.
@@ -59,7 +63,14 @@ impl Planner {
         self.records.get(key).is_none_or(|row| row.value.is_some())
     }
 
-    fn write(&mut self, key: &str, value: JsonText, record_type: &TypeChange, tx: u64) -> Written {
+    pub(super) fn write(
+        &mut self,
+        key: &str,
+        value: JsonText,
+        record_type: &TypeChange,
+        expiry: ExpiryChange,
+        tx: u64,
+    ) -> Written {
         let present = self.records.get(key);
         let row = Row {
             version: present.map_or(1, |row| row.version + 1),
@@ -71,7 +82,7 @@ impl Planner {
             },
             created_ms: present.map_or(self.time_ms, |row| row.created_ms),
             updated_ms: self.time_ms,
-            expires_ms: None,
+            expires_ms: self.expiry(expiry, present),
             value: Some(value),
         };
         self.store(key, row, tx)
@@ -130,12 +141,12 @@ impl Planner {
         }
     }
 
-    fn set(&mut self, key: &str, row: Option<Row>) -> Option<Row> {
+    pub(super) fn set(&mut self, key: &str, row: Option<Row>) -> Option<Row> {
         self.remember(key);
         self.records.set(key, row)
     }
 
-    fn append(&mut self, tx: u64, action: Action, key: &str, row: Row) {
+    pub(super) fn append(&mut self, tx: u64, action: Action, key: &str, row: Row) {
         self.meta.head += 1;
         self.stream.push(StreamRow {
             seq: self.meta.head,
@@ -156,10 +167,20 @@ fn check_condition(key: &str, condition: Condition, present: Option<&Row>) -> Re
         ("version", condition.version, present.map_or(0, |row| row.version)),
         ("revision", condition.revision, present.map_or(0, |row| row.revision)),
     ];
+    match (condition.exists, present) {
+        (Some(true), None) => return Err(mismatch(format!("{key} is not there"), 0)),
+        (Some(false), Some(row)) => return Err(mismatch(is_there(key, "version", row.version), row.version)),
+        _ => {}
+    }
     for (what, expected, current) in pairs {
         let Some(expected) = expected else { continue };
         if expected != current {
-            return Err(mismatch(key, what, expected, current));
+            let message = match (expected, current) {
+                (0, _) => is_there(key, what, current),
+                (_, 0) => format!("{key} is not there, so it is not at {what} {expected}"),
+                _ => format!("{key} is at {what} {current}, not {expected}"),
+            };
+            return Err(mismatch(message, current));
         }
     }
     Ok(())
@@ -180,12 +201,11 @@ fn patch_error(error: JsonPatchError) -> Error {
     }
 }
 
-fn mismatch(key: &str, what: &str, expected: u64, current: u64) -> Error {
-    let message = match (expected, current) {
-        (0, _) => format!("{key} is there already, at {what} {current}"),
-        (_, 0) => format!("{key} is not there, so it is not at {what} {expected}"),
-        _ => format!("{key} is at {what} {current}, not {expected}"),
-    };
+fn is_there(key: &str, what: &str, current: u64) -> String {
+    format!("{key} is there already, at {what} {current}")
+}
+
+fn mismatch(message: String, current: u64) -> Error {
     let mut error = Error::new(Code::VersionMismatch, message).hint("read the key again and decide anew");
     error.details.current = Some(current);
     error

@@ -33,6 +33,9 @@ pub(crate) struct Rows {
     pub meta: Meta,
     /// Those of keys and of ranges.
     pub records: HashMap<String, Row>,
+    /// Records that have expired, those first that expired first, at most
+    /// [`EXPIRED_PER_BATCH`](crate::limits::EXPIRED_PER_BATCH), without their values.
+    pub expired: Vec<(String, Row)>,
     /// How many records the ranges gave, each counted as often as it came.
     pub ranged: u64,
     /// What the delete of a range covers.
@@ -130,6 +133,8 @@ pub(crate) struct StreamRow {
 pub(crate) struct RangeDelete {
     pub range: CountedRange,
     pub deleted: u64,
+    /// Records whose time is over by then are left, as they were not counted.
+    pub now_ms: i64,
     /// The seq of the first one, which is the `tx` of all of them.
     pub first_seq: u64,
     pub time_ms: i64,

@@ -43,9 +43,14 @@ impl<R: Clone> Table<R> {
         std::mem::replace(&mut slot.present, row)
     }
 
+    /// What is there, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &R)> {
+        self.0.iter().filter_map(|(key, slot)| slot.present.as_ref().map(|row| (key, row)))
+    }
+
     /// The keys that are there, in no order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
-        self.0.iter().filter(|(_, slot)| slot.present.is_some()).map(|(key, _)| key)
+        self.iter().map(|(key, _)| key)
     }
 
     /// All that is known of a key, for [`restore`](Table::restore).

@@ -52,6 +52,7 @@ impl Write {
                     _ => Ok(()),
                 }
             }
+            WriteOperation::RemoveExpired => self.check_unguarded(),
             WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms, fence: _ }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
@@ -84,11 +85,10 @@ impl Write {
     fn check_unguarded(&self) -> Result<()> {
         match (&self.once, &self.fence) {
             (None, None) => Ok(()),
-            (Some(_), _) => Err(Error::bad_field(
-                "once",
-                "only mutations and trims take a once: repeating this operation is safe",
-            )),
-            (_, Some(_)) => Err(Error::bad_field("fence", "only mutations and trims take a fence")),
+            (Some(_), _) => {
+                Err(Error::bad_field("once", "this operation takes no once: repeating it is safe"))
+            }
+            (_, Some(_)) => Err(Error::bad_field("fence", "this operation takes no fence")),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
 use super::check::{check_keys, check_value};
-use super::{Import, Selector};
+use super::expiry::check_ttl;
+use super::{Expire, ExpiryChange, Import, Selector};
 use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name};
@@ -17,6 +18,8 @@ pub enum Mutation {
     Delete(Delete),
     /// Stores a record as it was in another store.
     Import(Import),
+    /// Sets or removes the expiry of a record.
+    Expire(Expire),
     /// Changes nothing, and fails unless a condition holds.
     Check(Check),
 }
@@ -32,13 +35,17 @@ pub struct Put {
     pub condition: Condition,
     /// What happens to the type of the record.
     pub record_type: TypeChange,
+    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`](crate::limits::TTL_MS); none = it stays,
+    /// also when it had an expiry before.
+    pub ttl_ms: Option<u64>,
 }
 
 impl Put {
     /// A put without a condition that keeps the type of the record.
     #[must_use]
     pub fn new(key: impl Into<String>, value: JsonText) -> Put {
-        Put { key: key.into(), value, condition: Condition::default(), record_type: TypeChange::Keep }
+        let (condition, record_type) = (Condition::default(), TypeChange::Keep);
+        Put { key: key.into(), value, condition, record_type, ttl_ms: None }
     }
 
     /// Puts only if the key is at this version; 0 = only if it is absent.
@@ -52,6 +59,20 @@ impl Put {
     #[must_use]
     pub fn if_revision(mut self, revision: u64) -> Put {
         self.condition.revision = Some(revision);
+        self
+    }
+
+    /// Puts only if the key is present.
+    #[must_use]
+    pub fn if_present(mut self) -> Put {
+        self.condition.exists = Some(true);
+        self
+    }
+
+    /// Makes the record expire after so many milliseconds.
+    #[must_use]
+    pub fn ttl_ms(mut self, ttl_ms: u64) -> Put {
+        self.ttl_ms = Some(ttl_ms);
         self
     }
 
@@ -76,6 +97,8 @@ pub struct Patch {
     pub condition: Condition,
     /// What happens to the type of the record.
     pub record_type: TypeChange,
+    /// What happens to the expiry of the record.
+    pub expiry: ExpiryChange,
     /// Answer the new value too.
     pub return_value: bool,
 }
@@ -90,6 +113,7 @@ impl Patch {
             format: PatchFormat::Merge,
             condition: Condition::default(),
             record_type: TypeChange::Keep,
+            expiry: ExpiryChange::Keep,
             return_value: false,
         }
     }
@@ -111,13 +135,15 @@ pub enum PatchFormat {
     JsonPatch,
 }
 
-/// What must hold for a write to happen. Both may be given; 0 stands for an absent key.
+/// What must hold for a write to happen. Several may be given; the number 0 stands for an absent key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The present version of the key.
     pub version: Option<u64>,
     /// The present revision of the key.
     pub revision: Option<u64>,
+    /// Whether the key is present: false says the same as version 0.
+    pub exists: Option<bool>,
 }
 
 impl Condition {
@@ -136,7 +162,8 @@ impl Condition {
                 )
             }),
         };
-        Ok(Condition { version: number("version", version)?, revision: number("revision", revision)? })
+        let (version, revision) = (number("version", version)?, number("revision", revision)?);
+        Ok(Condition { version, revision, exists: None })
     }
 }
 
@@ -229,19 +256,22 @@ impl Mutation {
             Mutation::Put(put) => {
                 check_key(&put.key)?;
                 put.record_type.check()?;
+                check_ttl(put.ttl_ms)?;
                 check_value(&put.value)
             }
             Mutation::Patch(patch) => {
                 check_key(&patch.key)?;
                 patch.record_type.check()?;
+                patch.expiry.check()?;
                 check_value(&patch.patch)
             }
             Mutation::Delete(delete) => delete.check(),
             Mutation::Import(import) => import.check(),
+            Mutation::Expire(expire) => expire.check(),
             Mutation::Check(check) => {
                 check_key(&check.key)?;
                 if check.condition == Condition::default() {
-                    return Err(Error::bad_field("version", "a check names a version or a revision"));
+                    return Err(Error::bad_field("version", "a check names a version, a revision or exists"));
                 }
                 Ok(())
             }
@@ -254,6 +284,7 @@ impl Mutation {
             Mutation::Patch(patch) => patch.key.len() + patch.patch.get().len(),
             Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
+            Mutation::Expire(expire) => expire.key.len(),
             Mutation::Import(import) => import.key.len() + import.value.get().len(),
             Mutation::Check(check) => check.key.len(),
         }

@@ -56,19 +56,23 @@ fn each_broken_rule_of_the_stream_is_found() {
             "update kv_stream set action = 'rename' where seq = 4",
             "kv_stream 4: the action \\\"rename\\\" is unknown",
         ),
+        (
+            "update kv_stream set action = 'expire' where seq = 6",
+            "kv_stream 6: it says that a record has expired which stays",
+        ),
         ("update kv_stream set version = 0 where seq = 4", "kv_stream 4: version is 0"),
         (
             "update kv_stream set version = 7 where seq = 6",
-            "kv_stream 6: it does not delete what change 5 wrote",
+            "kv_stream 6: it does not remove what change 5 wrote",
         ),
         (
             "update kv_stream set revision = 3 where seq = 4",
             "kv_stream 4: the record in it has the revision 3",
         ),
-        ("update kv_stream set revision = 6 where seq = 6", "kv_stream 6: it deletes what was written at 6"),
+        ("update kv_stream set revision = 6 where seq = 6", "kv_stream 6: it removes what was written at 6"),
         (
             "update kv_stream set revision = 4 where seq = 6",
-            "kv_stream 6: it does not delete what change 5 wrote",
+            "kv_stream 6: it does not remove what change 5 wrote",
         ),
         (
             "update kv_stream set updated = 5 where seq = 4",

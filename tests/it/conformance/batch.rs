@@ -13,7 +13,7 @@ cases! {
 
 /// A request of each kind that fails, with its code.
 fn failing() -> Vec<(Write, Code)> {
-    let condition = Condition { version: Some(7), revision: None };
+    let condition = Condition { version: Some(7), ..Condition::default() };
     let put = || Put::new("own", json("1"));
     vec![
         (Mutation::Put(put().if_version(7)).into(), Code::VersionMismatch),

@@ -48,7 +48,7 @@ async fn offset_and_limit_count_the_present_keys(world: &World) {
 async fn a_condition_guards_the_delete_of_one_key(world: &World) {
     world.put_all(&["a", "a"]).await;
     let at = |version| Delete {
-        condition: Condition { version: Some(version), revision: None },
+        condition: Condition { version: Some(version), ..Condition::default() },
         ..Delete::keys(["a"])
     };
     let error = world.store.delete(at(1)).await.unwrap_err();
@@ -59,7 +59,7 @@ async fn a_condition_guards_the_delete_of_one_key(world: &World) {
 }
 
 async fn a_condition_with_several_keys_is_refused(world: &World) {
-    let condition = Condition { version: Some(1), revision: None };
+    let condition = Condition { version: Some(1), ..Condition::default() };
     let delete = Delete { condition, ..Delete::keys(["a", "b"]) };
     assert_eq!(world.store.delete(delete).await.unwrap_err().code, Code::BadRequest);
 }

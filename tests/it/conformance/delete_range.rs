@@ -114,7 +114,7 @@ async fn the_end_of_the_code_points_is_no_end_of_a_prefix(world: &World) {
 }
 
 async fn a_condition_on_a_range_is_refused(world: &World) {
-    let condition = Condition { version: Some(1), revision: None };
+    let condition = Condition { version: Some(1), ..Condition::default() };
     let delete = Delete { condition, ..Delete::prefix("a") };
     assert_eq!(world.store.delete(delete).await.unwrap_err().code, Code::BadRequest);
 }

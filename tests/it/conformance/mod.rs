@@ -42,6 +42,7 @@ mod consumers;
 mod count;
 mod delete;
 mod delete_range;
+mod expiry;
 mod fence;
 mod get;
 mod history;

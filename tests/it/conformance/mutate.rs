@@ -39,7 +39,7 @@ fn check(key: &str, version: u64) -> Mutation {
 }
 
 fn at(version: u64) -> Condition {
-    Condition { version: Some(version), revision: None }
+    Condition { version: Some(version), ..Condition::default() }
 }
 
 async fn keys(world: &World) -> Vec<String> {
@@ -72,7 +72,7 @@ async fn mutations_are_applied_in_order_as_one_call(world: &World) {
 
 async fn each_mutation_sees_those_before_it(world: &World) {
     world.put_all(&["a"]).await;
-    let absent = Condition { version: Some(0), revision: None };
+    let absent = Condition { version: Some(0), ..Condition::default() };
     let results = world
         .store
         .mutate_all(vec![
@@ -83,7 +83,7 @@ async fn each_mutation_sees_those_before_it(world: &World) {
             Mutation::Patch(Patch { condition: at(1), ..Patch::merge("a", json(r#"{"y":2}"#)) }),
             Mutation::Check(Check {
                 key: "a".to_owned(),
-                condition: Condition { version: Some(2), revision: Some(4) },
+                condition: Condition { version: Some(2), revision: Some(4), exists: None },
             }),
         ])
         .await
@@ -139,7 +139,7 @@ async fn a_check_guards_without_writing(world: &World) {
     let revision = |revision| {
         Mutation::Check(Check {
             key: "a".to_owned(),
-            condition: Condition { version: None, revision: Some(revision) },
+            condition: Condition { revision: Some(revision), ..Condition::default() },
         })
     };
     assert_eq!(

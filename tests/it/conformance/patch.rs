@@ -81,7 +81,7 @@ async fn a_patch_counts_as_a_write_of_its_key(world: &World) {
 
 async fn a_condition_guards_a_patch(world: &World) {
     let at = |version| Patch {
-        condition: Condition { version: Some(version), revision: None },
+        condition: Condition { version: Some(version), ..Condition::default() },
         ..Patch::merge("a", json(r#"{"a":1}"#))
     };
     let error = world.store.patch(at(1)).await.unwrap_err();

@@ -159,7 +159,7 @@ async fn a_listing_and_a_subscription_behind_its_seq_make_a_mirror(world: &World
             let Change { action, record, .. } = change(&mut subscription).await;
             let is_last = record.key == "last";
             match action {
-                kv::store::Action::Delete => drop(mirror.remove(&record.key)),
+                kv::store::Action::Delete | kv::store::Action::Expire => drop(mirror.remove(&record.key)),
                 _ => drop(mirror.insert(record.key.clone(), record)),
             }
             if is_last {

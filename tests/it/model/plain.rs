@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use kv::store::{
-    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, Filter, Grant, Import,
-    ImportOutcome, Imported, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult,
-    OnConflict, Page, Patch, PatchFormat, Read, Record, Reply, Request, Retention, Selector, Stream, Target,
-    Timestamp, Trim, TypeChange, Write, WriteOperation, Written,
+    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, ExpiryChange, Filter,
+    Grant, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch,
+    PatchFormat, Read, Record, Reply, Request, Retention, Selector, Stream, Target, Timestamp, Trim,
+    TypeChange, Write, WriteOperation, Written,
 };
 use serde_json::Value;
 
@@ -25,9 +25,13 @@ pub(super) fn failure<T>(code: Code, details: Details) -> Told<T> {
     Err(Failure { code, details })
 }
 
+fn is_over(record: &Record, now_ms: i64) -> bool {
+    record.expires.is_some_and(|expires| expires.unix_ms() <= now_ms)
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Model {
-    records: BTreeMap<String, Record>,
+    pub(super) records: BTreeMap<String, Record>,
     /// Also those that were trimmed: the first has seq 1.
     pub(super) changes: Vec<Change>,
     pub(super) trimmed: u64,
@@ -51,6 +55,27 @@ impl Model {
         self.changes[self.trimmed as usize..].to_vec()
     }
 
+    /// The store as everybody sees it at this time.
+    pub(super) fn at(&self, now_ms: i64) -> Model {
+        let mut seen = self.clone();
+        seen.records.retain(|_, record| !is_over(record, now_ms));
+        seen
+    }
+
+    /// Each record leaves by a call of its own, those first that expired first.
+    fn remove_expired(&mut self, now_ms: i64) {
+        let mut over: Vec<Record> =
+            self.records.values().filter(|record| is_over(record, now_ms)).cloned().collect();
+        over.sort_by_key(|record| record.expires);
+        let time = Timestamp::from_unix_ms(self.time_ms(now_ms));
+        for record in over {
+            self.records.remove(&record.key);
+            self.append(Action::Expire, record, self.head() + 1, time);
+            self.changes.last_mut().unwrap().tx_end = true;
+            self.last_ms = time.unix_ms();
+        }
+    }
+
     pub(super) fn head(&self) -> u64 {
         self.changes.len() as u64
     }
@@ -59,12 +84,13 @@ impl Model {
         match request {
             Request::Init => Ok(Reply::Init { created: false }),
             Request::Write(write) => self.write(write, now_ms),
-            Request::Read(read) => self.read(read, now_ms),
+            Request::Read(read) => self.at(now_ms).read(read, now_ms),
             Request::Compact | Request::Restore { .. } => panic!("the model has no files"),
         }
     }
 
     fn write(&mut self, write: &Write, now_ms: i64) -> Told<Reply> {
+        self.remove_expired(now_ms);
         let Some(id) = &write.once else { return self.write_now(write, now_ms) };
         if let Some((_, operation, told)) = self.once.get(id).filter(|kept| now_ms - kept.0 < 86_400_000) {
             if *operation == write.operation {
@@ -138,16 +164,28 @@ impl Model {
         match mutation {
             Mutation::Put(put) => {
                 self.check(&put.key, put.condition)?;
-                let written = self.store(&put.key, put.value.clone(), &put.record_type, tx, now_ms);
+                let written =
+                    self.store(&put.key, put.value.clone(), &put.record_type, put.ttl_ms.into(), tx, now_ms);
                 Ok(MutationResult::Written(written))
             }
             Mutation::Patch(patch) => {
                 self.check(&patch.key, patch.condition)?;
                 let value = self.patched(patch)?;
-                let written = self.store(&patch.key, value.clone(), &patch.record_type, tx, now_ms);
+                let written =
+                    self.store(&patch.key, value.clone(), &patch.record_type, patch.expiry, tx, now_ms);
                 Ok(MutationResult::Written(Written { value: patch.return_value.then_some(value), ..written }))
             }
             Mutation::Delete(delete) => self.delete(delete, tx, now_ms).map(MutationResult::Deleted),
+            Mutation::Expire(expire) => {
+                self.check(&expire.key, expire.condition)?;
+                let Some(present) = self.records.get(&expire.key) else {
+                    return failure(Code::NotFound, Details::default());
+                };
+                let value = present.value.clone();
+                let change = expire.ttl_ms.into();
+                let written = self.store(&expire.key, value, &TypeChange::Keep, change, tx, now_ms);
+                Ok(MutationResult::Written(written))
+            }
             Mutation::Import(import) => self.import(import, tx, now_ms).map(MutationResult::Imported),
             Mutation::Check(check) => {
                 self.check(&check.key, check.condition).map(|()| MutationResult::Checked)
@@ -159,6 +197,10 @@ impl Model {
         let present = self.records.get(key);
         let version = present.map_or(0, |record| record.version);
         let revision = present.map_or(0, |record| record.revision);
+        if condition.exists.is_some_and(|exists| exists != present.is_some()) {
+            let details = Details { current: Some(version), ..Details::default() };
+            return failure(Code::VersionMismatch, details);
+        }
         for (expected, current) in [(condition.version, version), (condition.revision, revision)] {
             if expected.is_some_and(|expected| expected != current) {
                 let details = Details { current: Some(current), ..Details::default() };
@@ -169,7 +211,7 @@ impl Model {
     }
 
     /// Times neither run back nor lead the clock by more than a second.
-    fn time_ms(&self, now_ms: i64) -> i64 {
+    pub(super) fn time_ms(&self, now_ms: i64) -> i64 {
         now_ms.max(self.last_ms).min(now_ms + 1_000)
     }
 
@@ -178,6 +220,7 @@ impl Model {
         key: &str,
         value: JsonText,
         record_type: &TypeChange,
+        expiry: ExpiryChange,
         tx: u64,
         now_ms: i64,
     ) -> Written {
@@ -194,7 +237,11 @@ impl Model {
             },
             created: before.map_or(time, |record| record.created),
             updated: time,
-            expires: None,
+            expires: match expiry {
+                ExpiryChange::Keep => before.and_then(|record| record.expires),
+                ExpiryChange::Clear => None,
+                ExpiryChange::After(ttl_ms) => Some(Timestamp::from_unix_ms(now_ms + ttl_ms as i64)),
+            },
             value,
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };
@@ -204,48 +251,7 @@ impl Model {
         written
     }
 
-    fn import(&mut self, import: &Import, tx: u64, now_ms: i64) -> Told<Imported> {
-        let record = Record {
-            key: import.key.clone(),
-            version: import.version,
-            revision: self.head() + 1,
-            record_type: import.record_type.clone(),
-            created: import.created,
-            updated: import.updated,
-            expires: import.expires,
-            value: import.value.clone(),
-        };
-        let present = self.records.get(&import.key).cloned();
-        let told = |record: Option<&Record>, outcome| {
-            let numbers = record.map_or((0, 0), |record| (record.version, record.revision));
-            Ok(Imported { version: numbers.0, revision: numbers.1, outcome })
-        };
-        if import.expires.is_some_and(|expires| expires.unix_ms() <= now_ms) {
-            return told(present.as_ref(), ImportOutcome::Skipped);
-        }
-        if let Some(present) = &present {
-            if (Record { revision: present.revision, ..record.clone() }) == *present {
-                return told(Some(present), ImportOutcome::Unchanged);
-            }
-            match import.on_conflict {
-                OnConflict::Fail => {
-                    let details = Details { current: Some(present.version), ..Details::default() };
-                    return failure(Code::VersionMismatch, details);
-                }
-                OnConflict::Skip => return told(Some(present), ImportOutcome::Skipped),
-                OnConflict::Overwrite => {}
-            }
-        }
-        let (action, outcome) = match present {
-            None => (Action::Create, ImportOutcome::Created),
-            Some(_) => (Action::Update, ImportOutcome::Updated),
-        };
-        self.append(action, record.clone(), tx, Timestamp::from_unix_ms(self.time_ms(now_ms)));
-        self.records.insert(record.key.clone(), record.clone());
-        told(Some(&record), outcome)
-    }
-
-    fn append(&mut self, action: Action, record: Record, tx: u64, time: Timestamp) {
+    pub(super) fn append(&mut self, action: Action, record: Record, tx: u64, time: Timestamp) {
         let seq = self.head() + 1;
         self.changes.push(Change { seq, tx, tx_end: false, action, time, record });
     }

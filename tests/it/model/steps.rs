@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kv::store::{
-    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Fence, Filter,
-    Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read, Request,
-    Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
+    Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
+    Fence, Filter, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read,
+    Request, Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
 };
 use proptest::prelude::*;
 
@@ -74,8 +74,9 @@ fn named_fence() -> impl Strategy<Value = Option<u64>> {
 
 fn condition() -> impl Strategy<Value = Condition> {
     let number = || prop_oneof![6 => Just(None), 3 => (0_u64..4).prop_map(Some)];
-    (number(), prop_oneof![9 => Just(None), 1 => (0_u64..20).prop_map(Some)])
-        .prop_map(|(version, revision)| Condition { version, revision })
+    let exists = prop_oneof![9 => Just(None), 1 => any::<bool>().prop_map(Some)];
+    (number(), prop_oneof![9 => Just(None), 1 => (0_u64..20).prop_map(Some)], exists)
+        .prop_map(|(version, revision, exists)| Condition { version, revision, exists })
 }
 
 fn type_change() -> impl Strategy<Value = TypeChange> {
@@ -111,9 +112,24 @@ fn json_patch() -> impl Strategy<Value = String> {
 }
 
 fn put() -> impl Strategy<Value = Mutation> {
-    (key(), value(), condition(), type_change()).prop_map(|(key, value, condition, record_type)| {
-        Mutation::Put(Put { condition, record_type, ..Put::new(key, json(&value)) })
-    })
+    (key(), value(), condition(), type_change(), ttl()).prop_map(
+        |(key, value, condition, record_type, ttl_ms)| {
+            Mutation::Put(Put { condition, record_type, ttl_ms, ..Put::new(key, json(&value)) })
+        },
+    )
+}
+
+fn ttl() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![3 => Just(None), 1 => prop::sample::select(&[1_u64, 10, 600, 4_000_000][..]).prop_map(Some)]
+}
+
+fn expiry() -> impl Strategy<Value = ExpiryChange> {
+    prop_oneof![3 => Just(ExpiryChange::Keep), 1 => ttl().prop_map(ExpiryChange::from)]
+}
+
+fn expire() -> impl Strategy<Value = Mutation> {
+    (key(), ttl(), condition())
+        .prop_map(|(key, ttl_ms, condition)| Mutation::Expire(Expire { key, ttl_ms, condition }))
 }
 
 fn patch() -> impl Strategy<Value = Mutation> {
@@ -121,22 +137,26 @@ fn patch() -> impl Strategy<Value = Mutation> {
         3 => (key(), value()).prop_map(|(key, patch)| Patch::merge(key, json(&patch))),
         1 => (key(), json_patch()).prop_map(|(key, patch)| Patch::json_patch(key, json(&patch))),
     ];
-    (body, condition(), type_change(), any::<bool>()).prop_map(
-        |(patch, condition, record_type, return_value)| {
-            Mutation::Patch(Patch { condition, record_type, return_value, ..patch })
+    (body, condition(), type_change(), expiry(), any::<bool>()).prop_map(
+        |(patch, condition, record_type, expiry, return_value)| {
+            Mutation::Patch(Patch { condition, record_type, expiry, return_value, ..patch })
         },
     )
 }
 
-/// Of a few records, which come again; without an expiry as long as the clock decides nothing else.
+/// Of a few records, which come again.
 fn import() -> impl Strategy<Value = Mutation> {
     let time = || prop::sample::select(&[0, START_MS, START_MS + 10][..]).prop_map(Timestamp::from_unix_ms);
     let conflict = prop::sample::select(&[OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite][..]);
     let of_type = prop::option::of(one_of(&["T"]));
-    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, conflict).prop_map(
-        |(key, value, version, time, record_type, on_conflict)| {
+    let expires = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(&[START_MS, START_MS + 500, START_MS + 3_600_000][..])
+            .prop_map(|expires_ms| Some(Timestamp::from_unix_ms(expires_ms))),
+    ];
+    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, expires, conflict)
+        .prop_map(|(key, value, version, time, record_type, expires, on_conflict)| {
             let (created, updated, value) = (time, time, json(value));
-            let expires = None;
             Mutation::Import(Import {
                 key,
                 value,
@@ -147,8 +167,7 @@ fn import() -> impl Strategy<Value = Mutation> {
                 expires,
                 on_conflict,
             })
-        },
-    )
+        })
 }
 
 fn limit() -> impl Strategy<Value = Option<u64>> {
@@ -181,8 +200,14 @@ fn check() -> impl Strategy<Value = Mutation> {
 }
 
 fn write() -> impl Strategy<Value = Write> {
-    let mutation = || prop_oneof![4 => put(), 2 => patch(), 2 => delete(), 1 => import()];
-    let part = prop_oneof![4 => mutation(), 1 => check()];
+    // In boxes: a tree of all of them would not fit the stack of a test.
+    let mutation = || {
+        prop_oneof![
+            4 => put().boxed(), 2 => patch().boxed(), 2 => delete().boxed(), 1 => import().boxed(), 1 => expire().boxed()
+        ]
+        .boxed()
+    };
+    let part = prop_oneof![4 => mutation(), 1 => check()].boxed();
     let guarded = prop_oneof![
         10 => mutation().prop_map(WriteOperation::Apply),
         4 => prop::collection::vec(part, 0..6).prop_map(WriteOperation::Mutate),

@@ -26,27 +26,52 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("stream trim", &["kv stream trim 1", "kv stream trim --all"])
         .notes(&["The number of changes that were removed is printed. Records stay as they are."])
         .exit_codes(&[(4, "fenced")]),
+    Page::new("stream retain", &["kv stream retain --age 30d --keep-for-consumers", "kv stream retain"]).notes(&[
+        "The processes that write to the store apply it, some seconds later. With --age and --count both bounds hold. \
+         Without any option the present rule is printed, and {} when every change is kept.",
+    ]),
     Page::new(
         "watch",
-        &["kv watch --after 0 --limit 1", "kv watch --after 0 --limit 1 --prefix user/ -- cat"],
+        &["kv watch user/1 --initial --limit 1", "kv watch --first --limit 1 --prefix user/ -- cat"],
     )
-    .notes(&["Without --limit it ends by a signal, as by Ctrl-C.", VARIABLES, SIGNALS, OTHER_CODES])
+    .notes(&[
+        "Without --limit and --timeout it ends by a signal, as by Ctrl-C.",
+        "With --initial, seq is the revision of a record that is there, and KV_CHANGE_TX and _TX_END are not set for it.",
+        VARIABLES,
+        SIGNALS,
+        OTHER_CODES,
+    ])
     .exit_codes(&[TRIMMED]),
+    Page::new("wait", &["kv wait user/1", "kv wait user/1 --jq '.name == \"Ada\"' --timeout 10s"])
+        .notes(&["The value is printed as soon as it is as wanted, also when it is so already."]),
     Page::new("consumer", &["kv consumer get mailer", "kv consumer list"]),
     Page::new("consumer get", &["kv consumer get mailer 100", "kv consumer get mailer --prefix user/"])
         .notes(&["The position stays where it is, until consumer commit."])
         .exit_codes(&[TRIMMED]),
     Page::new("consumer status", &["kv consumer status mailer", "kv consumer status mailer | jq .seq"]),
     Page::new("consumer commit", &["kv consumer commit mailer 2", "kv consumer commit biller 1"])
+        .notes(&["A new consumer keeps the filter; with another one it is refused from then on."])
         .exit_codes(&[BUSY]),
     Page::new("consumer delete", &["kv consumer delete mailer", "kv consumer delete biller"])
         .exit_codes(&[BUSY]),
     Page::new("consumer list", &["kv consumer list", "kv consumer list --prefix mail --output ndjson"]),
     Page::new(
         "consumer stream",
-        &["kv consumer stream mailer --limit 1", "kv consumer stream mailer --limit 1 -- cat"],
+        &[
+            "kv consumer stream mailer --limit 1",
+            "kv consumer stream mailer --limit 1 --retries 3 --dead-letter dead -- cat",
+        ],
     )
-    .notes(&["Without --limit it ends by a signal, as by Ctrl-C.", VARIABLES, SIGNALS, OTHER_CODES])
+    .notes(&[
+        "Without --limit it ends by a signal, as by Ctrl-C.",
+        "The filter is kept with the name when it is first used. Another one is refused, because the changes that it wants may \
+         have been passed over; none means the one that is kept.",
+        "A change that is given up is stored with the number of attempts and the exit code. The consumer that stores it does \
+         not get that record itself.",
+        VARIABLES,
+        SIGNALS,
+        OTHER_CODES,
+    ])
     .exit_codes(&[BUSY, TRIMMED]),
     Page::new("lock", &["kv lock run nightly -- date", "kv lock list"]),
     Page::new(

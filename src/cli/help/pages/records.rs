@@ -46,6 +46,26 @@ pub(super) const PAGES: &[Page] = &[
          Without a patch it is read from stdin. An array of operations needs --format.",
     ])
     .exit_codes(&[(4, "another version or revision, a patch that does not fit, or fenced")]),
+    Page::new("history", &["kv history user/1", "kv history user/1 --reverse --limit 1"])
+        .notes(&["Changes that were trimmed from the stream are not in it."])
+        .exit_codes(&[(7, "the change that --after names was trimmed")]),
+    Page::new("revert", &["kv revert user/1 --to 1", "kv revert user/1 --to $(kv stream seq)"])
+        .notes(&[
+            "A key that did not exist at that revision is removed. The type comes back with the value. The change is a new \
+             one: nothing of the history is lost.",
+        ])
+        .exit_codes(&[(7, "the stream does not tell what the record was")]),
+    Page::new("rename", &["kv rename user/1 user/one", "kv rename user/2 user/1 --overwrite"])
+        .notes(&["The value and the type move in one transaction. The new record begins at version 1."])
+        .exit_codes(&[(3, "there is no such key"), (4, "there is a record under the new key")]),
+    Page::new("copy-key", &["kv copy-key user/1 user/9", "kv copy-key user/1 user/2 --overwrite"])
+        .notes(&["The new record begins at version 1."])
+        .exit_codes(&[(3, "there is no such key"), (4, "there is a record under the new key")]),
+    Page::new("update", &["kv update visits -- jq '. + 1'", "kv update user/1 -- jq '.name = \"Eve\"'"]).notes(&[
+        "COMMAND reads null for a key that does not exist. It finds KV_RECORD_KEY and KV_RECORD_VERSION in its environment. \
+         When another writer changes the key meanwhile, COMMAND is run again with the new value, so it should have no other \
+         effects. When it fails, nothing is stored and this command ends with its exit code.",
+    ]),
     Page::new("count", &["kv count all", "kv count prefix user/"]),
     Page::new("delete", &["kv delete hello", "kv delete prefix user/ --dry-run"])
         .notes(&[

@@ -71,10 +71,13 @@ impl Check<'_, '_> {
         if version == Some(0) {
             columns.problem("version is 0");
         }
+        if known == Action::Expire && columns.is_null("expires") {
+            columns.problem("it says that a record has expired which stays");
+        }
         let Some(revision) = revision else { return };
         match known {
-            Action::Delete if revision >= seq || revision < 1 => {
-                columns.problem(format!("it deletes what was written at {revision}"));
+            Action::Delete | Action::Expire if revision >= seq || revision < 1 => {
+                columns.problem(format!("it removes what was written at {revision}"));
             }
             Action::Create | Action::Update if revision != seq => {
                 columns.problem(format!("the record in it has the revision {revision}"));
@@ -97,16 +100,16 @@ impl Check<'_, '_> {
             let (number, word) = (|column: &str| plain.number(column), |column: &str| plain.word(column));
             let (seq, version, action) = (number("seq").unwrap_or(0), number("version"), word("action"));
             match (number("last_seq"), word("last_action"), action) {
-                (None, _, "update" | "delete") if meta.first == 1 => {
+                (None, _, "update" | "delete" | "expire") if meta.first == 1 => {
                     columns.problem(format!(
                         "it is the first change of {:?}, and the action is {action}",
                         word("key")
                     ));
                 }
                 (None, ..) => {}
-                (Some(last), "delete", "update" | "delete") => {
+                (Some(last), "delete" | "expire", "update" | "delete" | "expire") => {
                     columns.problem(format!(
-                        "change {last} deleted {:?}, and the action is {action}",
+                        "change {last} removed {:?}, and the action is {action}",
                         word("key")
                     ));
                 }
@@ -118,16 +121,16 @@ impl Check<'_, '_> {
                 }
                 (Some(last), "create" | "update", _) => {
                     let is_of_last = (version, number("revision")) == (number("last_version"), Some(last));
-                    if action == "delete" && !is_of_last {
-                        columns.problem(format!("it does not delete what change {last} wrote"));
+                    if matches!(action, "delete" | "expire") && !is_of_last {
+                        columns.problem(format!("it does not remove what change {last} wrote"));
                     }
                 }
                 _ => {}
             }
             if number("is_last") == Some(1) {
                 match (action, number("present")) {
-                    ("delete", None) | ("", _) => {}
-                    ("delete", Some(_)) => {
+                    ("delete" | "expire", None) | ("", _) => {}
+                    ("delete" | "expire", Some(_)) => {
                         columns
                             .problem(format!("it is the last change of {:?}, which is there", word("key")));
                     }

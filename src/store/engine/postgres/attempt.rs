@@ -15,12 +15,13 @@ use crate::store::damage::Damage;
 use crate::store::engine::sql::apply;
 #[cfg(feature = "planted-defects")]
 use crate::store::engine::sql::load::Part;
-use crate::store::engine::sql::load::{Loaded, Loading, statements};
+use crate::store::engine::sql::load::{Loaded, Loading, later_parts, statements};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
 use crate::store::engine::{Decision, Failure, decide, migrations};
 use crate::store::error::Error;
-use crate::store::plan::Plan;
+use crate::store::plan::{Needs, Plan};
 use crate::store::position::Position;
+use crate::store::time::Clock;
 
 /// How an attempt on one connection ended that did not succeed.
 enum End {
@@ -69,7 +70,7 @@ impl Core {
     async fn attempt_on(&self, session: &Session, batch: &Batch) -> std::result::Result<Decision, End> {
         let needs = batch.needs();
         let swept_to = self.lock_sweep().clone();
-        let loaded = in_time(load(session, &needs, &swept_to)).await;
+        let loaded = in_time(load(session, &needs, &swept_to, &self.clock)).await;
         let Loaded { rows, now_ms, schema, oldest } =
             loaded.map_err(|trouble| self.before(session, trouble))?;
         if let Err(error) = migrations::check_newest(migrations::POSTGRES, schema) {
@@ -168,14 +169,16 @@ impl Core {
 /// Each statement sees what was committed before it began, so those behind the lock see all. In one statement with the lock they
 /// would not: only the row that is locked is read again behind it
 /// (<https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED>).
-async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to: &str) -> Result<Loaded> {
+async fn load(session: &Session, needs: &Needs<'_>, swept_to: &str, clock: &Clock) -> Result<Loaded> {
     const LOCK: &str = concat!("select ", mark!(), ", ", sql::columns!(meta), " from kv_meta for update");
     let client = &session.client;
     let lock = session.ready(Statement { text: LOCK.to_owned(), values: Vec::new() }).await?;
     #[cfg(feature = "planted-defects")]
     let mut planted = super::planted::lock_and_read(session, needs).await?;
     let mut parts = Vec::new();
-    for (part, statement) in statements(needs, swept_to, Dialect::Postgres) {
+    for (part, statement) in
+        statements(needs, swept_to, (Dialect::Postgres, clock.sql_now(Dialect::Postgres)))
+    {
         parts.push((part, session.ready(statement).await?));
     }
     let reads = join_all(parts.iter().map(|(_, ready)| ready.all_rows(client)));
@@ -192,10 +195,11 @@ async fn load(session: &Session, needs: &crate::store::plan::Needs<'_>, swept_to
             loading.add(*part, &row)?;
         }
     }
-    for range in &needs.ranges {
-        let Some(statement) = loading.range(range) else { break };
+    let now_ms = clock.or_server_ms(loading.now_ms());
+    for part in later_parts(needs) {
+        let Some(statement) = loading.later(part, now_ms) else { break };
         for row in session.ready(statement).await?.all_rows(client).await? {
-            loading.add_ranged(&row)?;
+            loading.add_later(part, &row)?;
         }
     }
     Ok(loading.finish()?)

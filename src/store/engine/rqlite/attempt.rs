@@ -11,7 +11,7 @@ use crate::limits;
 use crate::store::commit::Batch;
 use crate::store::damage::Damage;
 use crate::store::engine::sql::apply::{self, Argument};
-use crate::store::engine::sql::load::{Loaded, Loading, Part, statements};
+use crate::store::engine::sql::load::{LaterPart, Loaded, Loading, Part, later_parts, statements};
 use crate::store::engine::sql::{self, Cells as _, Dialect, Statement, Tail, Value};
 use crate::store::engine::{Decision, Failure, decide, migrations};
 use crate::store::error::{Code, Error};
@@ -107,7 +107,9 @@ impl Core {
         let swept_to = lock(&self.lock_sweep).clone();
         let meta = Statement { text: META.to_owned(), values: Vec::new() };
         let (parts, texts): (Vec<Part>, Vec<Statement<'_>>) =
-            statements(needs, &swept_to, Dialect::Rqlite).into_iter().unzip();
+            statements(needs, &swept_to, (Dialect::Rqlite, self.clock.sql_now(Dialect::Rqlite)))
+                .into_iter()
+                .unzip();
         let body = Body::of(std::iter::once(meta).chain(texts));
         let (mut loading, batches) = self
             .cluster
@@ -124,9 +126,10 @@ impl Core {
             })
             .await?;
         self.history.note(least, batches);
-        for range in &needs.ranges {
-            let Some(statement) = loading.range(range) else { break };
-            if !self.load_range(statement, &mut loading, batches).await? {
+        let now_ms = self.now_ms(loading.now_ms());
+        for part in later_parts(needs) {
+            let Some(statement) = loading.later(part, now_ms) else { break };
+            if !self.load_later(part, statement, &mut loading, batches).await? {
                 return Ok(None);
             }
         }
@@ -135,9 +138,10 @@ impl Core {
         Ok(Some((loaded, batches)))
     }
 
-    /// Adds the rows of a range; answers whether the store still is as it was.
-    async fn load_range(
+    /// Adds the rows of a later part; answers whether the store still is as it was.
+    async fn load_later(
         &self,
+        part: LaterPart<'_>,
         statement: Statement<'_>,
         loading: &mut Loading,
         batches: u64,
@@ -150,7 +154,7 @@ impl Core {
                 };
                 let is_same = sql::count(&count.only()?, 0)? == batches;
                 if is_same {
-                    found.iter().try_for_each(|row| loading.add_ranged(&row?))?;
+                    found.iter().try_for_each(|row| loading.add_later(part, &row?))?;
                 }
                 Ok(is_same)
             })

@@ -47,8 +47,9 @@ impl Drop for Node {
 const FILL: &str = "
     create temp table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000) select i from n;
     insert or replace into kv_meta values (1, 's', 'e', 5000, 1, 0, 0, 0, 0);
-    insert into kv_record select 'k' || i, 1, i, case when i % 3 > 0 then 'type' || i % 7 end, 0, 0, null, '{}' from n;
-    insert into kv_stream select i, i, 1, 'create', 0, 'k' || i, 1, i, null, 0, 0, '{}' from n;
+    insert into kv_record select 'k' || i, 1, i, case when i % 3 > 0 then 'type' || i % 7 end, 0, 0, case when i % 5 = 0 then i end, '{}'
+        from n;
+    insert into kv_stream select i, i, 1, 'create', 0, 'k' || i, 1, i, null, 0, 0, '{}', null from n;
     insert into kv_lock (name, owner, fence, expires) select 'l' || i, 'o', i, 0 from n;
     insert into kv_consumer (name, position) select 'c' || i, i from n;
     insert into kv_once select 'o' || i, '', '', i from n;

@@ -103,7 +103,7 @@ pub(crate) fn sweep<'a>(dialect: Dialect, first: u64) -> Text<'a> {
 /// The records are numbered in key order, without their values passing through this process. What is deleted is the first
 /// slice of the range.
 fn delete_range(dialect: Dialect, range_delete: &RangeDelete) -> [Text<'_>; 2] {
-    let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
+    let RangeDelete { range, deleted, now_ms, first_seq, time_ms } = range_delete;
     let (seq, last) = (Value::count(*first_seq), Value::count(first_seq + deleted - 1));
     let text = format!(
         "insert into kv_stream ({}) select r.\"key\", r.version, r.revision, r.type, r.created, r.updated, r.expires, r.value,
@@ -119,13 +119,13 @@ fn delete_range(dialect: Dialect, range_delete: &RangeDelete) -> [Text<'_>; 2] {
         #[cfg(feature = "postgres")]
         Dialect::Postgres => {
             append.text += &numbered(columns!(record));
-            covered(&mut append, concat!("select ", columns!(record)), range, *deleted);
+            covered(&mut append, concat!("select ", columns!(record)), range, *deleted, *now_ms);
             append.text += ") n) r";
         }
         _ => {
             // Only keys are sorted.
             append.text += &numbered("\"key\"");
-            covered(&mut append, "select \"key\"", range, *deleted);
+            covered(&mut append, "select \"key\"", range, *deleted, *now_ms);
             append.text += ") n) d join kv_record r on r.\"key\" = d.\"key\"";
         }
     }

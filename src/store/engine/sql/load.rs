@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Cells, Dialect, Statement, Value, columns};
+use super::{Cells, Dialect, Now, Statement, Value, columns};
 use crate::limits;
 use crate::store::damage::{self, Damage, Result, StreamEnds};
 use crate::store::keys::KeyRange;
@@ -15,19 +15,20 @@ pub(crate) enum Part {
     Standing,
     Records,
     Values,
-    Counted,
+    Expired,
     Locks,
     SweptLocks,
     Consumers,
     Once,
 }
 
-/// The statements for what a batch needs besides the row of `kv_meta` and its ranges, in an order in which their rows are to be
-/// added. `swept_to` is the last lock that was looked at to see whether it is over.
+/// The statements for what a batch needs besides the row of `kv_meta` and its [later parts](later_parts), in an order in which their rows are to be
+/// added. `swept_to` is the last lock that was looked at to see whether it is over;
+/// `now` tells which records are.
 pub(crate) fn statements<'a>(
     needs: &'a Needs<'a>,
     swept_to: &'a str,
-    dialect: Dialect,
+    (dialect, now): (Dialect, Now),
 ) -> Vec<(Part, Statement<'a>)> {
     let mut statements = vec![(Part::Standing, Statement::new(standing(dialect)))];
     let mut named = |part, columns: &str, table: &str, column: &str, names: &'a [&'a str]| {
@@ -47,16 +48,11 @@ pub(crate) fn statements<'a>(
         statement.add(" where coalesce(before, 0) < ?", Value::count(limits::BATCH_LOADED_BYTES as u64));
         statements.push((Part::Values, statement));
     }
-    if let Some(range) = &needs.counted {
-        // How many there are, and the last key of the first slice, if there are so many.
-        let mut statement = Statement::default();
-        let slice = Value::count(limits::DELETE_SLICE_RECORDS);
-        statement.add("select count(*), max(case when number = ? then \"key\" end) from (", slice);
-        statement.text.push_str("select \"key\", row_number() over (order by \"key\") as number from (");
-        covered(&mut statement, "select \"key\"", range, range.limit.unwrap_or(u64::MAX));
-        statement.text.push_str(") d) c");
-        statements.push((Part::Counted, statement));
-    }
+    let mut expired =
+        Statement::new(format!("select {} from kv_record where expires <= ", columns!(record_head)));
+    expired.now(now);
+    expired.add(" order by expires limit ?", Value::count(limits::EXPIRED_PER_BATCH as u64));
+    statements.push((Part::Expired, expired));
     if needs.sweeps_locks {
         let mut statement = Statement::new(format!("select {} from kv_lock where true", columns!(lock)));
         statement.add(" and name > ?", Value::Text(swept_to));
@@ -66,11 +62,31 @@ pub(crate) fn statements<'a>(
     statements
 }
 
-/// Adds a selection of the first records that a delete of a range covers, in key order.
-pub(crate) fn covered<'a>(statement: &mut Statement<'a>, select: &str, range: &'a CountedRange, limit: u64) {
+/// What is read by statements that need to know the time of the batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LaterPart<'a> {
+    Counted(&'a CountedRange),
+    Range(&'a LoadedRange),
+}
+
+/// What is read behind all other parts.
+pub(crate) fn later_parts<'a>(needs: &'a Needs<'a>) -> impl Iterator<Item = LaterPart<'a>> {
+    let counted = needs.counted.iter().map(LaterPart::Counted);
+    counted.chain(needs.ranges.iter().map(LaterPart::Range))
+}
+
+/// Adds a selection of the first records that a delete of a range covers, in key order: those that have not expired at this time.
+pub(crate) fn covered<'a>(
+    statement: &mut Statement<'a>,
+    select: &str,
+    range: &'a CountedRange,
+    limit: u64,
+    now_ms: i64,
+) {
     statement.text.push_str(select);
     statement.text.push_str(" from kv_record where true");
     within(statement, &range.keys);
+    statement.present(Now::At(now_ms));
     statement.add(" order by \"key\" limit ?", Value::count(limit));
     statement.add(" offset ?", Value::count(range.offset));
 }
@@ -107,6 +123,7 @@ impl Loading {
         let rows = Rows {
             meta,
             records: HashMap::new(),
+            expired: Vec::new(),
             ranged: 0,
             counted: Counted::default(),
             locks: HashMap::new(),
@@ -134,11 +151,7 @@ impl Loading {
                     record.value = Some(columns::value(row)?);
                 }
             }
-            Part::Counted => {
-                let total = columns::count(row, 0)?;
-                let slice_end = row.text(1)?.filter(|_| total > limits::DELETE_SLICE_RECORDS);
-                rows.counted = Counted { total, slice_end: slice_end.map(str::to_owned) };
-            }
+            Part::Expired => rows.expired.push(columns::stored_row(row, head)?),
             Part::Locks => rows.locks.extend([columns::lock(row, fence)?]),
             Part::SweptLocks => rows.swept_locks.push(columns::lock(row, fence)?),
             Part::Consumers => rows.consumers.extend([columns::consumer(row, head)?]),
@@ -147,19 +160,38 @@ impl Loading {
         Ok(())
     }
 
-    /// The statement for a range of a mutate; none when the ranges before it gave more than a mutate may have.
-    pub(crate) fn range<'a>(&self, range: &'a LoadedRange) -> Option<Statement<'a>> {
+    /// The time by the clock of the server, once [`Part::Standing`] was added, in milliseconds since 1970 UTC.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The statement for a later part, at this time; none when the ranges before it gave more than a mutate may have.
+    pub(crate) fn later<'a>(&self, part: LaterPart<'a>, now_ms: i64) -> Option<Statement<'a>> {
+        match part {
+            LaterPart::Counted(range) => Some(counted(range, now_ms)),
+            LaterPart::Range(range) => self.range(range, now_ms),
+        }
+    }
+
+    fn range<'a>(&self, range: &'a LoadedRange, now_ms: i64) -> Option<Statement<'a>> {
         let left =
             (limits::MUTATE_LOADED_RECORDS + 1).checked_sub(self.rows.ranged).filter(|&left| left > 0)?;
         let mut statement =
             Statement::new(format!("select {} from kv_record where true", columns!(record_head)));
         within(&mut statement, &range.keys);
+        statement.present(Now::At(now_ms));
         statement.add(" order by \"key\" limit ?", Value::count(range.limit.min(left)));
         Some(statement)
     }
 
-    /// Adds a row of a range.
-    pub(crate) fn add_ranged(&mut self, row: &dyn Cells) -> Result<()> {
+    /// Adds a row of a later part.
+    pub(crate) fn add_later(&mut self, part: LaterPart<'_>, row: &dyn Cells) -> Result<()> {
+        if let LaterPart::Counted(_) = part {
+            let total = columns::count(row, 0)?;
+            let slice_end = row.text(1)?.filter(|_| total > limits::DELETE_SLICE_RECORDS);
+            self.rows.counted = Counted { total, slice_end: slice_end.map(str::to_owned) };
+            return Ok(());
+        }
         let (key, row) = columns::stored_row(row, self.rows.meta.head)?;
         // A record that was loaded with its value keeps it.
         self.rows.records.entry(key).or_insert(row);
@@ -173,6 +205,17 @@ impl Loading {
         ends.check(&rows.meta)?;
         Ok(Loaded { rows, now_ms, schema, oldest: ends.oldest })
     }
+}
+
+/// How many records a delete of a range covers, and the last key of the first slice, if there are so many.
+fn counted(range: &CountedRange, now_ms: i64) -> Statement<'_> {
+    let mut statement = Statement::default();
+    let slice = Value::count(limits::DELETE_SLICE_RECORDS);
+    statement.add("select count(*), max(case when number = ? then \"key\" end) from (", slice);
+    statement.text.push_str("select \"key\", row_number() over (order by \"key\") as number from (");
+    covered(&mut statement, "select \"key\"", range, range.limit.unwrap_or(u64::MAX), now_ms);
+    statement.text.push_str(") d) c");
+    statement
 }
 
 /// The statement of [`Part::Standing`].

@@ -20,6 +20,7 @@ fn listed<'a>(columns: &str, query: &'a ListQuery) -> Statement<'a> {
     let mut statement = Statement::new(format!("select {columns} from kv_record where true"));
     statement.within("\"key\"", &query.span);
     statement.of_type(query.record_type.as_deref());
+    statement.present(query.now);
     let order = if query.span.reverse { "desc" } else { "asc" };
     statement.add(&format!(" order by \"key\" {order} limit ?"), Value::count(query.size.rows + 1));
     statement.add(" offset ?", Value::count(query.offset));
@@ -112,9 +113,16 @@ impl Query for Count {
     type Rows = u64;
 
     fn statement(&self, _: Dialect) -> Statement<'_> {
-        let mut statement = Statement::new("select count(*) from kv_record where true".to_owned());
+        // All of them are counted by an index, and those that have expired by another one.
+        let counted = "(select count(*) from kv_record where true";
+        let mut statement = Statement::new(format!("select {counted}"));
         statement.within("\"key\"", &self.0.span);
         statement.of_type(self.0.record_type.as_deref());
+        statement.text += &format!(") - {counted} and expires <= ");
+        statement.now(self.0.now);
+        statement.within("\"key\"", &self.0.span);
+        statement.of_type(self.0.record_type.as_deref());
+        statement.text.push(')');
         statement
     }
 
@@ -277,6 +285,23 @@ impl Query for Expiries {
             expiries.insert(what, expires_ms);
         }
         Ok(true)
+    }
+}
+
+/// When the next record expires, in milliseconds since 1970 UTC; none when none does.
+pub(crate) struct NextExpiry;
+
+impl Query for NextExpiry {
+    type Rows = Option<i64>;
+    const IS_SMALL: bool = true;
+
+    fn statement(&self, _: Dialect) -> Statement<'_> {
+        Statement::new("select min(expires) from kv_record where expires is not null".to_owned())
+    }
+
+    fn add(&self, expires_ms: &mut Option<i64>, row: &dyn Cells, _: &Position) -> Result<bool> {
+        *expires_ms = columns::optional_time_ms(row, 0)?;
+        Ok(false)
     }
 }
 

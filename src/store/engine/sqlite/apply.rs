@@ -8,7 +8,6 @@ use super::statement::{Prepared, execute};
 use crate::limits;
 use crate::store::engine::sql::{self, Value};
 use crate::store::plan::{CountedRange, Plan, RangeDelete, StreamRow};
-use crate::store::record::Action;
 
 type Result = rusqlite::Result<()>;
 
@@ -101,7 +100,7 @@ fn apply_named(writer: &Connection, plan: &Plan) -> Result {
 
 const DELETE: &str = "delete from kv_record where \"key\" = ?";
 
-/// Appends changes to the stream. One that copies its value deletes its record at once, so that each takes the pages that
+/// Appends changes to the stream. One that copies its value removes its record at once, so that each takes the pages that
 /// those before it have freed: it is the only change of the batch that copies the value of this key, and a later put of the
 /// key inserts it anew.
 fn append(writer: &Connection, changes: &[StreamRow]) -> Result {
@@ -125,7 +124,7 @@ fn append(writer: &Connection, changes: &[StreamRow]) -> Result {
             continue;
         }
         execute(writer, COPY, &values)?;
-        if change.action == Action::Delete {
+        if change.action.removes() {
             execute(writer, DELETE, &[Value::Text(&change.key)])?;
         }
     }
@@ -173,18 +172,19 @@ fn delete_range(writer: &Connection, range_delete: &RangeDelete, steps: Steps) -
             ? + d.number, ?, ? + d.number = ?, 'delete', ?
         from (select \"key\", row_number() over (order by \"key\") - 1 as number from (
                 select \"key\" from kv_record
-                where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)) d
+                where \"key\" >= ? and \"key\" < coalesce(?, x'') and (expires is null or expires > ?)
+                order by \"key\" limit ? offset ?)) d
             join kv_record r on r.\"key\" = d.\"key\""
     );
-    let RangeDelete { range, deleted, first_seq, time_ms } = range_delete;
+    let RangeDelete { range, deleted, now_ms, first_seq, time_ms } = range_delete;
     let step = steps.size(*deleted);
     let end = first_seq + deleted;
     for step_seq in (*first_seq..end).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
         // What the steps before have removed is not there any more, and what is passed over still is.
         let range = CountedRange { limit: Some(step.min(end - step_seq)), ..range.clone() };
-        let [from, to, limit, offset] = counted_range(&range);
+        let [from, to, now, limit, offset] = counted_range(&range, *now_ms);
         let (seq, tx, last) = (Value::count(step_seq), Value::count(*first_seq), Value::count(end - 1));
-        let values = [seq, tx, seq, last, Value::Integer(*time_ms), from, to, limit, offset];
+        let values = [seq, tx, seq, last, Value::Integer(*time_ms), from, to, now, limit, offset];
         execute(writer, MOVE, &values)?;
         let delete = "delete from kv_record where \"key\" in (select \"key\" from kv_stream where seq >= ?)";
         execute(writer, delete, &[seq])?;

@@ -75,13 +75,14 @@ impl Open {
         let room = database.room(&self.writer);
         let needs = batch.needs();
         let transaction = self.begin(core).map_err(rejected)?;
-        let loaded = load(&self.writer, &needs, lock_sweep);
+        // Read with the lock held: what waits for it for long must not be decided by an old time.
+        let now_ms = core.clock.now_ms();
+        let loaded = load(&self.writer, &needs, lock_sweep, now_ms);
         let Loaded { rows, oldest } = loaded.map_err(|trouble| transaction.failure(&trouble))?;
         if needs.sweeps_locks {
             *lock_sweep = rows.swept_to();
         }
-        // Read with the lock held: what waits for it for long must not be decided by an old time.
-        let plan = batch.decide(&needs, rows, core.clock.now_ms());
+        let plan = batch.decide(&needs, rows, now_ms);
         let leaves_trimmed = oldest.is_some_and(|oldest| oldest < plan.meta.first);
         if plan.is_empty() {
             let Plan { outcomes, unfinished, .. } = plan;

@@ -9,10 +9,10 @@ use crate::store::engine::explained::run_every_statement;
 use crate::store::engine::migrations;
 use crate::store::{Address, Clock, EngineKind, LocalStore};
 
-/// The plans of these have no bound: they count all records, or list the changes that a delete has just appended to the
+/// The plans of these have no bound: they count all records and those that have expired, or list the changes that a delete has just appended to the
 /// stream.
 const IS_UNBOUNDED: &[&str] =
-    &["select count(*) from kv_record", "(select \"key\" from kv_stream where seq >= ?)"];
+    &["select (select count(*) from kv_record", "(select \"key\" from kv_stream where seq >= ?)"];
 
 /// These sort rows that have a bound: those of a page, and those of the keys of a batch.
 const IS_SORTED: &[&str] = &[") p join kv_", "json_each(?)) u join kv_record"];

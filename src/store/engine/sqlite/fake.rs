@@ -15,7 +15,7 @@ use super::read::Source;
 use super::statement::Result as Statement;
 use crate::store::commit::Batch;
 use crate::store::engine::query::{Reading, RowSink};
-use crate::store::engine::sql::{Dialect, Value};
+use crate::store::engine::sql::{Dialect, Now, Value};
 use crate::store::engine::{Decision, Engine, Failure, Point, Snapshot, migrations};
 use crate::store::error::{Code, Error, Result};
 use crate::store::plan::Plan;
@@ -148,7 +148,7 @@ impl State {
     fn run(&self, batch: &Batch, commits: bool) -> Statement<Plan> {
         self.connection.execute_batch("begin immediate")?;
         let needs = batch.needs();
-        let loaded = load(&self.connection, &needs, "")?;
+        let loaded = load(&self.connection, &needs, "", NOW_MS)?;
         let plan = batch.decide(&needs, loaded.rows, NOW_MS);
         if !plan.is_empty() {
             apply::apply(&self.connection, &plan, loaded.oldest, Steps::One)?;
@@ -229,6 +229,10 @@ impl Engine for Fake {
             state.calls.names.push(asked);
         }
         Ok(Snapshot { position, now_ms: NOW_MS, rows: reading.rows })
+    }
+
+    fn now(&self) -> Now {
+        Now::At(NOW_MS)
     }
 
     async fn changed(&self) -> Result<()> {

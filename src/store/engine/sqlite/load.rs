@@ -17,13 +17,15 @@ pub(super) struct Loaded {
     pub(super) oldest: Option<u64>,
 }
 
-/// Reads in a transaction that has the write lock. `swept_to` is the last lock that was looked at to see whether it is over.
-pub(super) fn load(writer: &Connection, needs: &Needs<'_>, swept_to: &str) -> Result<Loaded> {
+/// Reads in a transaction that has the write lock. `swept_to` is the last lock that was looked at to see whether it is over;
+/// `now_ms` tells which records are.
+pub(super) fn load(writer: &Connection, needs: &Needs<'_>, swept_to: &str, now_ms: i64) -> Result<Loaded> {
     let (meta, oldest) = load_meta(writer)?;
     let mut records = load_records(writer, &needs.keys, meta.head)?;
     load_values(writer, &needs.values, &mut records)?;
-    let counted = needs.counted.as_ref().map(|range| count(writer, range)).transpose()?.unwrap_or_default();
-    let ranged = load_ranges(writer, &needs.ranges, meta.head, &mut records)?;
+    let counted =
+        needs.counted.as_ref().map(|range| count(writer, range, now_ms)).transpose()?.unwrap_or_default();
+    let ranged = load_ranges(writer, &needs.ranges, (meta.head, now_ms), &mut records)?;
     const LOCK: &str = concat!("select ", sql::columns!(lock), " from kv_lock where name = ?");
     let locks = load_named(writer, LOCK, &needs.locks, |row| sql::lock(row, meta.fence))?;
     const CONSUMER: &str = concat!("select ", sql::columns!(consumer), " from kv_consumer where name = ?");
@@ -40,7 +42,18 @@ pub(super) fn load(writer: &Connection, needs: &Needs<'_>, swept_to: &str) -> Re
             Ok(true)
         })?;
     }
-    let rows = Rows { meta, records, ranged, counted, locks, swept_locks, consumers, once };
+    const EXPIRED: &str = concat!(
+        "select ",
+        sql::columns!(record_head),
+        " from kv_record where expires <= ? order by expires limit ?"
+    );
+    let mut expired = Vec::new();
+    let values = [Value::Integer(now_ms), Value::count(limits::EXPIRED_PER_BATCH as u64)];
+    each_row(writer, EXPIRED, &values, |row| {
+        expired.push(sql::stored_row(row, meta.head)?);
+        Ok(true)
+    })?;
+    let rows = Rows { meta, records, expired, ranged, counted, locks, swept_locks, consumers, once };
     Ok(Loaded { rows, oldest })
 }
 
@@ -100,27 +113,33 @@ fn load_values(writer: &Connection, keys: &[&str], records: &mut HashMap<String,
     Ok(())
 }
 
-fn count(writer: &Connection, range: &CountedRange) -> Result<Counted> {
+fn count(writer: &Connection, range: &CountedRange, now_ms: i64) -> Result<Counted> {
     let text = "select count(*) from (select 1 from kv_record
-        where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?)";
-    let total = damage::count(number(writer, text, &counted_range(range))?)?;
+        where \"key\" >= ? and \"key\" < coalesce(?, x'') and (expires is null or expires > ?)
+            order by \"key\" limit ? offset ?)";
+    let total = damage::count(number(writer, text, &counted_range(range, now_ms))?)?;
     if total <= limits::DELETE_SLICE_RECORDS {
         return Ok(Counted { total, slice_end: None });
     }
     let offset = range.offset.saturating_add(limits::DELETE_SLICE_RECORDS - 1);
     let last = CountedRange { offset, limit: Some(1), keys: range.keys.clone() };
     let text = "select \"key\" from kv_record
-        where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ? offset ?";
-    let slice_end = first_row(writer, text, &counted_range(&last), |row| sql::key(row))?;
+        where \"key\" >= ? and \"key\" < coalesce(?, x'') and (expires is null or expires > ?)
+            order by \"key\" limit ? offset ?";
+    let slice_end = first_row(writer, text, &counted_range(&last, now_ms), |row| sql::key(row))?;
     Ok(Counted { total, slice_end })
 }
 
-/// The bounds of a range and its page. Without an upper bound it is compared with a BLOB, which every text is less
+/// The bounds of a range, the time by which records in it have expired, and its page. Without an upper bound it is compared with a BLOB, which every text is less
 /// than (<https://www.sqlite.org/datatype3.html#comparison_expressions>).
-pub(super) fn counted_range(CountedRange { keys, offset, limit }: &CountedRange) -> [Value<'_>; 4] {
+pub(super) fn counted_range(
+    CountedRange { keys, offset, limit }: &CountedRange,
+    now_ms: i64,
+) -> [Value<'_>; 5] {
     [
         Value::Text(&keys.from),
         Value::optional(keys.to.as_deref()),
+        Value::Integer(now_ms),
         Value::count(limit.unwrap_or(u64::MAX)),
         Value::count(*offset),
     ]
@@ -130,18 +149,20 @@ pub(super) fn counted_range(CountedRange { keys, offset, limit }: &CountedRange)
 fn load_ranges(
     writer: &Connection,
     ranges: &[LoadedRange],
-    head: u64,
+    (head, now_ms): (u64, i64),
     records: &mut HashMap<String, Row>,
 ) -> Result<u64> {
     const TEXT: &str = concat!(
         "select ",
         sql::columns!(record_head),
-        " from kv_record where \"key\" >= ? and \"key\" < coalesce(?, x'') order by \"key\" limit ?"
+        " from kv_record where \"key\" >= ? and \"key\" < coalesce(?, x'') and (expires is null or expires > ?)
+            order by \"key\" limit ?"
     );
     let mut ranged = 0;
     for LoadedRange { keys, limit } in ranges {
         let limit = *limit.min(&(limits::MUTATE_LOADED_RECORDS + 1 - ranged));
-        let values = [Value::Text(&keys.from), Value::optional(keys.to.as_deref()), Value::count(limit)];
+        let (from, to) = (Value::Text(&keys.from), Value::optional(keys.to.as_deref()));
+        let values = [from, to, Value::Integer(now_ms), Value::count(limit)];
         each_row(writer, TEXT, &values, |row| {
             let (key, row) = sql::stored_row(row, head)?;
             // A record that was loaded with its value keeps it.

@@ -18,8 +18,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::store::request::{
-    Check, Condition, Delete, Import, Mutation, OnConflict, Patch, PatchFormat, Put, Selector, Target, Trim,
-    TypeChange, WriteOperation,
+    Check, Condition, Delete, Expire, ExpiryChange, Import, Mutation, OnConflict, Patch, PatchFormat, Put,
+    Selector, Target, Trim, TypeChange, WriteOperation,
 };
 use crate::store::time::Timestamp;
 
@@ -35,6 +35,7 @@ mod operation {
     pub(super) const MUTATE: u8 = 5;
     pub(super) const TRIM: u8 = 6;
     pub(super) const IMPORT: u8 = 7;
+    pub(super) const EXPIRE: u8 = 8;
 }
 
 /// The fields of all operations. 0 is the end of a write.
@@ -72,6 +73,13 @@ mod field {
     /// What happens to another record that is there; without content.
     pub(super) const SKIP: u8 = 23;
     pub(super) const OVERWRITE: u8 = 24;
+    /// The time to live that the record gets, in milliseconds.
+    pub(super) const TTL: u8 = 25;
+    /// The record stays; without content.
+    pub(super) const CLEAR_EXPIRY: u8 = 26;
+    /// The key is present, or is absent; without content.
+    pub(super) const IF_PRESENT: u8 = 27;
+    pub(super) const IF_ABSENT: u8 = 28;
 }
 
 /// The version and the hash of what is asked for, as `kv_once` keeps them; none for an operation that takes no `once`.
@@ -101,7 +109,8 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
         | WriteOperation::ConsumerCommit(_)
         | WriteOperation::ConsumerDelete { .. }
         | WriteOperation::ConsumerHold(_)
-        | WriteOperation::ConsumerLeave(_) => return None,
+        | WriteOperation::ConsumerLeave(_)
+        | WriteOperation::RemoveExpired => return None,
     }
     Some(format!("{VERSION}:{}", super::hex(&form.0.finalize())))
 }
@@ -142,14 +151,15 @@ impl Form {
 
     fn mutation(&mut self, mutation: &Mutation) {
         match mutation {
-            Mutation::Put(Put { key, value, condition, record_type }) => {
+            Mutation::Put(Put { key, value, condition, record_type, ttl_ms }) => {
                 self.begin(operation::PUT);
                 self.field(field::KEY, key.as_bytes());
                 self.field(field::VALUE, value.get().as_bytes());
                 self.condition(*condition);
                 self.type_change(record_type);
+                self.optional_number(field::TTL, *ttl_ms);
             }
-            Mutation::Patch(Patch { key, patch, format, condition, record_type, return_value }) => {
+            Mutation::Patch(Patch { key, patch, format, condition, record_type, expiry, return_value }) => {
                 self.begin(operation::PATCH);
                 self.field(field::KEY, key.as_bytes());
                 let format = match format {
@@ -159,6 +169,7 @@ impl Form {
                 self.field(format, patch.get().as_bytes());
                 self.condition(*condition);
                 self.type_change(record_type);
+                self.expiry_change(*expiry);
                 if *return_value {
                     self.field(field::RETURN, b"");
                 }
@@ -174,6 +185,12 @@ impl Form {
                 self.optional_number(field::LIMIT, *limit);
             }
             Mutation::Import(import) => self.import(import),
+            Mutation::Expire(Expire { key, ttl_ms, condition }) => {
+                self.begin(operation::EXPIRE);
+                self.field(field::KEY, key.as_bytes());
+                self.optional_number(field::TTL, *ttl_ms);
+                self.condition(*condition);
+            }
             Mutation::Check(Check { key, condition }) => {
                 self.begin(operation::CHECK);
                 self.field(field::KEY, key.as_bytes());
@@ -204,9 +221,14 @@ impl Form {
         }
     }
 
-    fn condition(&mut self, Condition { version, revision }: Condition) {
+    fn condition(&mut self, Condition { version, revision, exists }: Condition) {
         self.optional_number(field::IF_VERSION, version);
         self.optional_number(field::IF_REVISION, revision);
+        match exists {
+            None => {}
+            Some(true) => self.field(field::IF_PRESENT, b""),
+            Some(false) => self.field(field::IF_ABSENT, b""),
+        }
     }
 
     fn type_change(&mut self, change: &TypeChange) {
@@ -214,6 +236,14 @@ impl Form {
             TypeChange::Keep => {}
             TypeChange::Clear => self.field(field::CLEAR_TYPE, b""),
             TypeChange::Set(record_type) => self.field(field::TYPE, record_type.as_bytes()),
+        }
+    }
+
+    fn expiry_change(&mut self, change: ExpiryChange) {
+        match change {
+            ExpiryChange::Keep => {}
+            ExpiryChange::Clear => self.field(field::CLEAR_EXPIRY, b""),
+            ExpiryChange::After(ttl_ms) => self.number(field::TTL, ttl_ms),
         }
     }
 

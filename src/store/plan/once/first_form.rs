@@ -9,8 +9,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::store::request::{
-    Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Selector, Target, Trim, TypeChange,
-    WriteOperation,
+    Check, Condition, Delete, ExpiryChange, Mutation, Patch, PatchFormat, Put, Selector, Target, Trim,
+    TypeChange, WriteOperation,
 };
 
 /// The hash of what is asked for; none for what no such version knew.
@@ -30,16 +30,24 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
 
 fn mutation_text(mutation: &Mutation) -> Option<String> {
     Some(match mutation {
-        Mutation::Put(Put { key, value, condition, record_type }) => variant(
+        Mutation::Put(Put { key, value, condition, record_type, ttl_ms: None }) => variant(
             "Put",
             &object(&[
                 ("key", json(key)),
                 ("value", value.get().to_owned()),
-                ("condition", condition_text(*condition)),
+                ("condition", condition_text(*condition)?),
                 ("record_type", type_change(record_type)),
             ]),
         ),
-        Mutation::Patch(Patch { key, patch, format, condition, record_type, return_value }) => variant(
+        Mutation::Patch(Patch {
+            key,
+            patch,
+            format,
+            condition,
+            record_type,
+            expiry: ExpiryChange::Keep,
+            return_value,
+        }) => variant(
             "Patch",
             &object(&[
                 ("key", json(key)),
@@ -51,7 +59,7 @@ fn mutation_text(mutation: &Mutation) -> Option<String> {
                         PatchFormat::JsonPatch => "JsonPatch",
                     }),
                 ),
-                ("condition", condition_text(*condition)),
+                ("condition", condition_text(*condition)?),
                 ("record_type", type_change(record_type)),
                 ("return_value", json(return_value)),
             ]),
@@ -60,15 +68,15 @@ fn mutation_text(mutation: &Mutation) -> Option<String> {
             "Delete",
             &object(&[
                 ("target", target_text(target)),
-                ("condition", condition_text(*condition)),
+                ("condition", condition_text(*condition)?),
                 ("offset", json(offset)),
                 ("limit", json(limit)),
             ]),
         ),
         Mutation::Check(Check { key, condition }) => {
-            variant("Check", &object(&[("key", json(key)), ("condition", condition_text(*condition))]))
+            variant("Check", &object(&[("key", json(key)), ("condition", condition_text(*condition)?)]))
         }
-        Mutation::Import(_) => return None,
+        Mutation::Put(_) | Mutation::Patch(_) | Mutation::Import(_) | Mutation::Expire(_) => return None,
     })
 }
 
@@ -89,8 +97,8 @@ fn target_text(target: &Target) -> String {
     }
 }
 
-fn condition_text(Condition { version, revision }: Condition) -> String {
-    object(&[("version", json(&version)), ("revision", json(&revision))])
+fn condition_text(Condition { version, revision, exists }: Condition) -> Option<String> {
+    exists.is_none().then(|| object(&[("version", json(&version)), ("revision", json(&revision))]))
 }
 
 fn type_change(change: &TypeChange) -> String {
