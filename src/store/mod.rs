@@ -19,6 +19,7 @@ mod damage;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod expiry;
+mod extension;
 pub(crate) mod feed;
 pub(crate) mod file_id;
 pub(crate) mod files;
@@ -31,6 +32,7 @@ pub mod json_text;
 pub mod keys;
 mod lease;
 mod local;
+mod lock_guard;
 pub mod maintenance;
 pub mod merge_patch;
 mod open;
@@ -49,15 +51,17 @@ mod work;
 pub use contract::Store;
 pub(crate) use error::cancelled;
 pub use error::{Code, Details, Error, Result};
+pub use extension::StoreExt;
 pub use filter::Filter;
 pub use guarded::Guarded;
 pub use json_text::JsonText;
 pub use lease::session_name;
 pub(crate) use lease::session_name_of;
 pub use local::LocalStore;
+pub use lock_guard::{LockGuard, LockRequest};
 pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
-pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
+pub use record::{Action, Change, Record};
 pub use reply::{
     Changes, Compacted, Consumer, Deleted, Grant, Identity, ImportOutcome, Imported, Lock, MutationResult,
     Page, Reply, Restored, Server, Servers, Written,

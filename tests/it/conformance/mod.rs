@@ -48,6 +48,7 @@ mod get;
 mod history;
 mod import;
 mod init;
+mod library;
 mod list;
 mod lock_wait;
 mod locks;
