@@ -10,6 +10,8 @@ use kv::store::{Fence, Filter, Write};
 
 use super::listing::Rest;
 
+use super::number;
+
 /// A connection string as the user gave it. It may hold a password, so `Debug` does not show it.
 #[derive(Clone)]
 pub(super) struct ConnectionString(pub(super) OsString);
@@ -119,10 +121,10 @@ pub(super) enum DaemonMode {
 #[derive(Debug, Args)]
 pub(super) struct ConditionArguments {
     /// Only at this version; 0 = absent (default: -1, any)
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true, value_parser = number::signed)]
     version: i64,
     /// Only at this revision; 0 = absent (default: -1, any)
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true, value_parser = number::signed)]
     revision: i64,
 }
 
@@ -151,28 +153,54 @@ impl GuardArguments {
 
 fn fence(text: &str) -> Result<Fence, String> {
     let (lock, token) = text.rsplit_once(':').ok_or("a fence is LOCK:TOKEN")?;
-    let token = token
-        .parse()
+    let token = number::count(token)
         .map_err(|_| format!("{token:?} is not a token: a token is the fence that lock acquire printed"))?;
     Ok(Fence { lock: lock.to_owned(), token })
 }
 
-/// The key of a write, as a word or as a flag.
+/// The key of a write, as a word or as a flag, and what is written.
 #[derive(Debug, Args)]
 pub(super) struct KeyArguments {
     /// Key
     #[arg(required_unless_present = "key_flag")]
     key: Option<String>,
+    /// The same as --value
+    #[arg(value_name = "VALUE")]
+    word: Option<String>,
     /// Key, as a flag
-    #[arg(long = "key", value_name = "KEY", conflicts_with = "key")]
+    #[arg(long = "key", value_name = "KEY")]
     key_flag: Option<String>,
 }
 
 impl KeyArguments {
     pub(super) fn key(&self) -> String {
-        // clap ensures that exactly one of them is given.
-        self.key.as_ref().or(self.key_flag.as_ref()).cloned().unwrap_or_default()
+        // clap ensures that one of them is given.
+        self.key_flag.as_ref().or(self.key.as_ref()).cloned().unwrap_or_default()
     }
+
+    /// The word behind the key; the first word, when the key is a flag.
+    ///
+    /// # Errors
+    /// `bad_request` when it is given besides an option that says the same, or besides another word.
+    pub(super) fn word_unless(&self, has_option: bool) -> kv::store::Result<Option<&str>> {
+        let (word, more) = match (&self.key_flag, &self.key, &self.word) {
+            (Some(_), first, more) => (first, more.is_some()),
+            (None, _, word) => (word, false),
+        };
+        if more || (has_option && word.is_some()) {
+            let word = word.as_deref().unwrap_or_default();
+            return Err(usage(
+                &format!("{word:?} is one value too many"),
+                "the key and the value are given once each, as words or as options",
+            ));
+        }
+        Ok(word.as_deref())
+    }
+}
+
+/// A value of an option as it is written on the command line.
+pub(super) fn spelled(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// Which changes of the stream are wanted.

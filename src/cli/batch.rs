@@ -42,7 +42,7 @@ impl Batch {
 
     /// The next records; none when there are no more, or no more are wanted.
     pub(super) async fn next_page(&mut self, store: &impl Store) -> Result<Option<Vec<Record>>> {
-        if self.keys.is_empty() || self.window.is_full() {
+        if self.keys.is_empty() || self.window.has_more {
             return Ok(None);
         }
         let asked = self.keys.len().min(limits::KEYS_PER_REQUEST);

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use super::arguments::spelled;
+use clap::{Args, Subcommand};
 use kv::store::Result;
 use serde::Serialize;
 
@@ -95,9 +96,6 @@ pub(super) fn views(settings: &Settings) -> Vec<SettingView> {
         let unset = SettingView { name, value: None, from: None };
         setting.map_or(unset, |setting| view(name, setting, show))
     }
-    fn word<T: ValueEnum>(value: &T) -> String {
-        value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
     let path = |path: &PathBuf| path.display().to_string();
     let file = |name, setting: &Option<Setting<PathBuf>>| optional(name, setting.as_ref(), path);
     // The address shows no password. What cannot be read as an address may have one anywhere.
@@ -107,17 +105,17 @@ pub(super) fn views(settings: &Settings) -> Vec<SettingView> {
     );
     vec![
         optional("profile", settings.profile.as_ref(), String::clone),
-        view("type", &settings.engine, word),
+        view("type", &settings.engine, spelled),
         view("connection", &settings.connection, |_| connection.clone()),
         file("connection-file", &settings.connection_file),
         file("ca", &settings.ca),
         file("client-cert", &settings.client_cert),
         file("client-key", &settings.client_key),
         file("socket", &settings.socket),
-        view("daemon", &settings.daemon, word),
+        view("daemon", &settings.daemon, spelled),
         view("idle-timeout", &settings.idle_timeout, |timeout| format!("{}s", timeout.as_secs())),
-        optional("log-level", settings.log_level.as_ref(), word),
-        view("color", &settings.color, word),
+        optional("log-level", settings.log_level.as_ref(), spelled),
+        view("color", &settings.color, spelled),
         optional("pager", settings.pager.as_ref(), String::clone),
     ]
 }

@@ -58,6 +58,7 @@ pub(super) struct Commit {
     /// Consumer
     name: String,
     /// The last seq that was dealt with
+    #[arg(value_parser = number::count)]
     seq: u64,
     #[command(flatten)]
     filter: FilterArguments,
@@ -74,7 +75,7 @@ pub(super) struct Get {
     #[command(flatten)]
     wanted: ConsumerArguments,
     /// At most this many changes (default: 1000; -1 = as many as one page holds)
-    #[arg(allow_negative_numbers = true, value_parser = number::signed)]
+    #[arg(value_parser = number::signed)]
     limit: Option<i64>,
     /// How changes are printed (default: a table on a terminal, otherwise json)
     #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]

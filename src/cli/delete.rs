@@ -8,7 +8,7 @@ use kv::store::{self, Mutation, Reply, Request, Result, Selector, Store, Target,
 use super::arguments::{ConditionArguments, GuardArguments, usage};
 use super::connect::OpenStore;
 use super::settings::Settings;
-use super::{WriteCommand, connect, output, progress};
+use super::{WriteCommand, connect, number, output, progress};
 
 const FORMS: &str =
     "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
@@ -31,10 +31,10 @@ pub(super) struct Delete {
     #[arg(long)]
     all: bool,
     /// Pass over so many records first
-    #[arg(long, value_name = "RECORDS", default_value_t = 0)]
+    #[arg(long, value_name = "RECORDS", default_value_t = 0, value_parser = number::count)]
     offset: u64,
     /// Remove at most so many records; -1 = all
-    #[arg(long, value_name = "RECORDS", allow_negative_numbers = true, default_value_t = -1)]
+    #[arg(long, value_name = "RECORDS", allow_negative_numbers = true, default_value_t = -1, value_parser = number::signed)]
     limit: i64,
     /// Print how many records it would be, and remove none
     #[arg(long)]

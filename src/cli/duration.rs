@@ -1,4 +1,4 @@
-//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`.
+//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`, and seconds without a unit.
 
 use std::time::Duration;
 
@@ -6,9 +6,16 @@ use jiff::tz::TimeZone;
 use kv::limits;
 use kv::store::Timestamp;
 
-/// Reads a duration in the notation of Go.
+use super::number;
+
+/// Reads a duration in the notation of Go, or a whole number of seconds.
 fn any(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is not a duration: write 10m, 1h30m, 1.5h or 500ms");
+    number::count(text).map(Duration::from_secs).or_else(|_| with_unit(text))
+}
+
+/// Reads a duration in the notation of Go.
+fn with_unit(text: &str) -> std::result::Result<Duration, String> {
+    let form = |_| format!("{text:?} is not a duration: write 10 (seconds), 10m, 1h30m, 1.5h or 500ms");
     let duration: jiff::SignedDuration = text.parse().map_err(form)?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
@@ -21,13 +28,9 @@ pub(super) fn lock(text: &str) -> std::result::Result<Duration, String> {
 
 /// Reads the duration of a wait; 0 = do not wait.
 pub(super) fn wait(text: &str) -> std::result::Result<Duration, String> {
-    match text {
-        "0" => Ok(Duration::ZERO),
-        _ => any(text).and_then(|wait| {
-            let longest = Duration::from_millis(limits::TIMEOUT_MS);
-            if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
-        }),
-    }
+    let wait = any(text)?;
+    let longest = Duration::from_millis(limits::TIMEOUT_MS);
+    if wait <= longest { Ok(wait) } else { Err("a wait is at most a day".to_owned()) }
 }
 
 /// Reads a pause between two looks.
@@ -50,7 +53,8 @@ pub(super) fn age(text: &str) -> std::result::Result<Duration, String> {
 /// Reads an instant of the past: how long ago it was, a time in RFC 3339, or a date with or without a time of this place.
 pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     let of_ms = |instant: jiff::Timestamp| Timestamp::from_unix_ms(instant.as_millisecond());
-    if let Ok(ago) = any(text) {
+    // A number without a unit could be meant as a seq, or as a year.
+    if let Ok(ago) = with_unit(text) {
         let instant = jiff::Timestamp::now().checked_sub(ago);
         return instant.map(of_ms).map_err(|_| format!("{text} ago is before the calendar"));
     }
@@ -66,12 +70,8 @@ pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     })
 }
 
-/// Reads the idle time of a daemon, where a number without a unit is in seconds; 0 = for ever. A part of a second counts
-/// as a whole one.
+/// Reads the idle time of a daemon; 0 = for ever. A part of a second counts as a whole one.
 pub(super) fn idle_timeout(text: &str) -> std::result::Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
     let duration = any(text)?;
     let is_partial = duration.subsec_nanos() > 0;
     Ok(Duration::from_secs(duration.as_secs().saturating_add(u64::from(is_partial))))
@@ -94,17 +94,23 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_writes_them() {
-        for (text, expected_ms) in
-            [("10m", 600_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("500ms", 500), ("1m0.5s", 60_500)]
-        {
+        for (text, expected_ms) in [
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("500ms", 500),
+            ("1m0.5s", 60_500),
+            ("5", 5_000),
+            ("1_000", 1_000_000),
+        ] {
             assert_eq!(lock(text), Ok(Duration::from_millis(expected_ms)), "{text}");
         }
-        for text in ["", "10", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
+        for text in ["", "-5", "0", "1.5", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
             assert!(lock(text).is_err(), "{text}");
         }
         assert_eq!(wait("0"), Ok(Duration::ZERO));
         assert_eq!(wait("0s"), Ok(Duration::ZERO));
-        assert!(wait("-1s").is_err() && wait("25h").is_err());
+        assert!(wait("-1s").is_err() && wait("25h").is_err() && wait("90000").is_err());
     }
 
     #[test]

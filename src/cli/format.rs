@@ -35,17 +35,6 @@ impl OutputFormat {
         if output::is_terminal() { OutputFormat::Table } else { OutputFormat::Json }
     }
 
-    /// The name of this form on the command line.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            OutputFormat::Table => "table",
-            OutputFormat::Json => "json",
-            OutputFormat::Ndjson => "ndjson",
-            OutputFormat::Text => "text",
-            OutputFormat::Record => "record",
-        }
-    }
-
     /// Reads one of these forms.
     pub(super) fn one_of(formats: &[OutputFormat]) -> impl TypedValueParser<Value = OutputFormat> {
         let values = formats.iter().filter_map(ValueEnum::to_possible_value);

@@ -4,7 +4,7 @@ use clap::Args;
 use kv::protocol::RecordBody;
 use kv::store::{Code, Error, Result, Selector, Store, history};
 
-use super::arguments::usage;
+use super::arguments::{spelled, usage};
 use super::batch::Batch;
 use super::format::OutputFormat;
 use super::list::Records;
@@ -37,7 +37,7 @@ kv get [OPTIONS] KEY...
        kv get [OPTIONS] type TYPE [OFFSET [LIMIT]]")]
 pub(super) struct Get {
     /// Key or keys, a prefix, a range from FROM to TO, which is not in it, or a type; OFFSET and LIMIT count records
-    #[arg(value_name = "WORD", allow_negative_numbers = true, required_unless_present = "key_flag")]
+    #[arg(value_name = "WORD", required_unless_present = "key_flag")]
     words: Vec<String>,
     /// Key, as a flag
     #[arg(long = "key", value_name = "KEY")]
@@ -94,7 +94,7 @@ impl Get {
         let records = Records {
             window: self.listing.window(page)?,
             printer: self.listing.printer(self.output, settings)?,
-            rest: Rest::of("get", named).option("--output", self.output.map(OutputFormat::name)),
+            rest: Rest::of("get", named).option("--output", self.output.as_ref().map(spelled).as_deref()),
             selector,
         };
         records.show(store, self.listing, settings).await
@@ -147,7 +147,7 @@ impl Get {
             if let Some(last) = batch.last().filter(|_| !self.listing.count) {
                 let words = [&["batch"], keys].concat();
                 let rest = Rest::of("get", &words).flag("--all-or-fail", self.all_or_fail);
-                let rest = rest.option("--output", self.output.map(OutputFormat::name));
+                let rest = rest.option("--output", self.output.as_ref().map(spelled).as_deref());
                 rest.after(last, &self.listing).tell(settings);
             }
             batch.tell_missing(self.all_or_fail)?;

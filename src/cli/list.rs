@@ -3,6 +3,7 @@
 use clap::Args;
 use kv::store::{self, Page, Result, Selector, Store};
 
+use super::arguments::spelled;
 use super::format::OutputFormat;
 use super::listing::{ListingArguments, Rest, Window};
 use super::number;
@@ -17,7 +18,7 @@ pub(super) const FORMATS: &[OutputFormat] =
 #[command(override_usage = "kv list [OPTIONS] [PREFIX] [OFFSET [LIMIT]]")]
 pub(super) struct List {
     /// Only keys that start with PREFIX, which is a word that is no number; and how many records are passed over, and printed at most
-    #[arg(value_name = "WORD", allow_negative_numbers = true)]
+    #[arg(value_name = "WORD")]
     words: Vec<String>,
     #[command(flatten)]
     listing: ListingArguments,
@@ -38,7 +39,7 @@ impl List {
         let records = Records {
             window: self.listing.window(page)?,
             printer: self.listing.printer(self.output, settings)?,
-            rest: Rest::of("list", named).option("--output", self.output.map(OutputFormat::name)),
+            rest: Rest::of("list", named).option("--output", self.output.as_ref().map(spelled).as_deref()),
             selector,
         };
         records.show(store, self.listing, settings).await

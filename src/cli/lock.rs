@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::format::{self, OutputFormat};
 use super::output::{self, ListPrinter, NamedBody};
 use super::settings::Settings;
-use super::{WriteCommand, exit_code};
+use super::{WriteCommand, exit_code, number};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Lock {
@@ -50,7 +50,7 @@ pub(super) struct Acquire {
     #[arg(long, value_name = "TIME", default_value = "0s", allow_hyphen_values = true, value_parser = super::duration::wait)]
     wait: Duration,
     /// Only refresh the grant with this fence, even after it has expired
-    #[arg(long, conflicts_with = "wait")]
+    #[arg(long, conflicts_with = "wait", value_parser = number::count)]
     fence: Option<u64>,
 }
 

@@ -23,6 +23,7 @@ mod exit_code;
 mod format;
 mod get;
 mod help;
+mod input;
 mod jq;
 mod list;
 mod listing;
@@ -30,6 +31,7 @@ mod lock;
 mod lock_run;
 mod logs;
 mod manual;
+mod misuse;
 mod mutate;
 mod number;
 mod output;
@@ -71,7 +73,7 @@ struct Arguments {
 impl Arguments {
     /// Reads the command line. The words of the help are put together only when it is asked for.
     fn read() -> std::result::Result<Arguments, clap::Error> {
-        let mut command = Arguments::command();
+        let mut command = with_negative_words(Arguments::command());
         match command.try_get_matches_from_mut(std::env::args_os()) {
             Ok(mut matches) => {
                 Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
@@ -89,21 +91,33 @@ impl Arguments {
     }
 }
 
+/// Lets every word that is no option be a negative number: a limit, or a key such as -5.
+fn with_negative_words(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| match argument.is_positional() && !argument.is_last_set() {
+        true => argument.allow_negative_numbers(true),
+        false => argument,
+    });
+    command.mut_subcommands(with_negative_words)
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create the store, or bring its schema up to date
     Init,
     /// Store a value, read from stdin unless it is given
+    #[command(visible_alias = "set")]
     Put(put::Put),
     /// Print values
     Get(get::Get),
     /// Print records in key order
+    #[command(visible_alias = "ls")]
     List(list::List),
     /// Change a part of a value, by a patch read from stdin unless it is given
     Patch(patch::Patch),
     /// Print how many records there are
     Count(count::Count),
     /// Remove records
+    #[command(visible_aliases = ["del", "rm"])]
     Delete(delete::Delete),
     /// Give the record of a key another key
     Rename(rename::Keys),
@@ -160,6 +174,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Print a script with which a shell completes commands
     Completions(completions::Completions),
+    /// Print the version of kv
+    Version,
     /// Print what a word of a command line can become
     #[command(hide = true)]
     Complete(complete::Complete),
@@ -176,9 +192,7 @@ pub(crate) fn run() -> u8 {
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // clap knows which: help and the version are data, a usage error is not.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE);
+            return misuse::print(error, Arguments::command());
         }
     };
     match dispatch(arguments) {
@@ -216,6 +230,7 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
     match arguments.command {
         // These need no store.
         Command::Protocol { schema } => protocol(schema).map(ok),
+        Command::Version => output::print_line(concat!("kv ", env!("CARGO_PKG_VERSION"))).map(ok),
         Command::Completions(command) => command.run(Arguments::command()).map(ok),
         Command::Complete(command) => command.run(Arguments::command()).map(ok),
         Command::Manual(command) => command.run(Arguments::command()).map(ok),
@@ -240,7 +255,7 @@ async fn execute(command: Command, settings: &Settings) -> Result<u8> {
             output::print_line(&socket.display().to_string()).map(ok)
         }
         Command::Rpc => rpc::run(settings).await.map(ok),
-        Command::Benchmark(benchmark) => benchmark.run(settings).await.map(ok),
+        Command::Benchmark(benchmark) => benchmark.run(settings).await,
         Command::Backup(command) => command.run(settings).await,
         Command::Check(command) => command.run(settings).await,
         Command::Restore(command) => command.run(settings).await,
@@ -316,6 +331,7 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Socket
         | Command::Rpc
         | Command::Protocol { .. }
+        | Command::Version
         | Command::Daemon(_)
         | Command::Completions(_)
         | Command::Complete(_)

@@ -7,8 +7,7 @@ use kv::store::{Reply, Result, Write, WriteOperation};
 use super::WriteCommand;
 use super::arguments::GuardArguments;
 use super::format::{self, OutputFormat};
-use super::output;
-use super::put::read;
+use super::{input, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Mutate {
@@ -21,7 +20,7 @@ pub(super) struct Mutate {
 
 impl WriteCommand for Mutate {
     fn write(&self) -> Result<Write> {
-        let text = read(std::io::stdin().lock(), "stdin")?;
+        let text = input::json_of_stdin()?;
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let mutation = |(index, line)| parse_mutation(line).map_err(|error| error.at_index(index));
         let mutations = lines.enumerate().map(mutation).collect::<Result<_>>()?;

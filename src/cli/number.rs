@@ -15,6 +15,12 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     signed(text)?.try_into().map_err(|_| format!("{text} is negative"))
 }
 
+/// Reads a number of things, of which there is one at least.
+pub(super) fn positive(text: &str) -> Result<u64, String> {
+    let count = count(text)?;
+    if count > 0 { Ok(count) } else { Err("it is at least 1".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

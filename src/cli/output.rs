@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal as _, Seek as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
+use clap::builder::StyledStr;
 use kv::limits;
 use kv::store::{Code, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -199,6 +200,23 @@ pub(super) fn note(text: &str) {
     let lines: Vec<String> = text.split('\n').map(escaped).collect();
     // By one write: other processes may write into the same file.
     let _ = anstream::stderr().write_all((lines.join("\n") + "\n").as_bytes());
+}
+
+/// Prints the words of clap: by one write, like everything that goes to stderr.
+pub(super) fn print_styled(text: &StyledStr, is_error: bool) -> Result<()> {
+    let choice = match is_error {
+        true => anstream::AutoStream::choice(&io::stderr()),
+        false => anstream::AutoStream::choice(&io::stdout()),
+    };
+    let text = match choice {
+        anstream::ColorChoice::Never => text.to_string(),
+        _ => text.ansi().to_string(),
+    };
+    if is_error {
+        written(io::stderr().write_all(text.as_bytes()))
+    } else {
+        print_bytes(text.as_bytes()).map(drop)
+    }
 }
 
 /// A number with its noun: `1 record`, `2 records`.

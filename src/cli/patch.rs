@@ -2,21 +2,22 @@
 
 use clap::{Args, ValueEnum};
 use kv::store::{self, Error, JsonText, Mutation, PatchFormat, Reply, Result, TypeChange, Write, Written};
+use serde::Deserialize;
 
-use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};
-use super::put::{print_version, read};
-use super::{WriteCommand, output};
+use super::arguments::{ConditionArguments, GuardArguments, KeyArguments, usage};
+use super::put::print_version;
+use super::{WriteCommand, input, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Patch {
     #[command(flatten)]
     key: KeyArguments,
-    /// Patch, as JSON
+    /// Patch, as JSON; - = stdin
     #[arg(long, allow_hyphen_values = true, value_name = "JSON")]
     value: Option<String>,
-    /// How the patch is read: JSON Merge Patch (RFC 7396) or JSON Patch (RFC 6902)
-    #[arg(long, default_value = "merge")]
-    format: Format,
+    /// How the patch is read: JSON Merge Patch (RFC 7396, the default) or JSON Patch (RFC 6902)
+    #[arg(long)]
+    format: Option<Format>,
     #[command(flatten)]
     condition: ConditionArguments,
     #[command(flatten)]
@@ -38,18 +39,38 @@ enum Format {
     JsonPatch,
 }
 
+/// What every operation of a JSON Patch has.
+#[derive(Deserialize)]
+struct Operation {
+    op: String,
+    path: String,
+}
+
+/// Whether a patch is an array of operations.
+fn is_json_patch(patch: &JsonText) -> bool {
+    patch.to::<Vec<Operation>>().is_ok_and(|operations| {
+        operations.first().is_some_and(|Operation { op, path }| {
+            !op.is_empty() && (path.is_empty() || path.starts_with('/'))
+        })
+    })
+}
+
 impl WriteCommand for Patch {
     fn write(&self) -> Result<Write> {
-        let text = match &self.value {
-            Some(value) => value.clone(),
-            None => read(std::io::stdin().lock(), "stdin")?,
-        };
+        let word = self.key.word_unless(self.value.is_some())?;
+        let text = self.value.as_deref().or(word).map_or_else(input::json_of_stdin, input::json_word)?;
         let patch = JsonText::parse(&text)
-            .map_err(|error| Error::from(error).hint("for example: echo '{\"age\":31}' | kv patch KEY"))?;
+            .map_err(|error| Error::from(error).hint("for example: kv patch KEY '{\"age\":31}'"))?;
+        if self.format.is_none() && is_json_patch(&patch) {
+            return Err(usage(
+                "this looks like a JSON Patch, and as a merge patch it would replace the whole value",
+                "--format json-patch applies its operations; --format merge stores the array",
+            ));
+        }
         let patch = store::Patch {
             format: match self.format {
-                Format::Merge => PatchFormat::Merge,
-                Format::JsonPatch => PatchFormat::JsonPatch,
+                None | Some(Format::Merge) => PatchFormat::Merge,
+                Some(Format::JsonPatch) => PatchFormat::JsonPatch,
             },
             condition: self.condition.condition()?,
             record_type: self.of_type.clone().map_or(TypeChange::Keep, TypeChange::Set),

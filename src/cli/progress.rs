@@ -40,20 +40,33 @@ pub(super) async fn watched<T: Send + 'static>(
         bar.finish_and_clear();
         done
     });
-    tokio::select! {
-        done = &mut working => done.unwrap_or_else(|error| Err(Error::new(Code::Internal, error.to_string()))).map(Completion::Finished),
-        signal = signals.end() => {
-            is_given_up.store(true, Ordering::Relaxed);
-            tokio::select! {
-                _ = working => {}
-                // A second signal means that the user does not want to wait.
-                _ = signals.end() => {}
-                // It may be writing to a pipe that is not read; the end of the process ends that too.
-                () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
-            }
-            Ok(Completion::Interrupted(signals::exit_code(signal)))
-        }
+    match until_a_signal(&mut signals, &mut working, || is_given_up.store(true, Ordering::Relaxed)).await {
+        Completion::Interrupted(code) => Ok(Completion::Interrupted(code)),
+        Completion::Finished(Ok(done)) => done.map(Completion::Finished),
+        Completion::Finished(Err(error)) => Err(Error::new(Code::Internal, error.to_string())),
     }
+}
+
+/// Waits for work. A signal that asks to end calls `give_up`, and then the work may take only a moment more, to clean up.
+pub(super) async fn until_a_signal<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+    give_up: impl FnOnce(),
+) -> Completion<T> {
+    let mut work = pin!(work);
+    let signal = tokio::select! {
+        done = &mut work => return Completion::Finished(done),
+        signal = signals.end() => signal,
+    };
+    give_up();
+    tokio::select! {
+        _ = work => {}
+        // A second signal means that the user does not want to wait.
+        _ = signals.end() => {}
+        // It may be writing to a pipe that is not read; the end of the process ends that too.
+        () = tokio::time::sleep(limits::CLEANUP_GRACE) => {}
+    }
+    Completion::Interrupted(signals::exit_code(signal))
 }
 
 /// Waits for the answer to a delete of so many records. When it takes long, a line on a terminal tells each second how many
@@ -85,7 +98,7 @@ pub(super) async fn deleting<T>(
 }
 
 /// Hidden unless stderr is a terminal.
-fn bar(what: &'static str) -> ProgressBar {
+pub(super) fn bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {percent}%, {eta} left") {
         bar.set_style(style);

@@ -1,29 +1,21 @@
 //! `kv put`
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kv::limits;
+use kv::quote::shell_word;
 use kv::store::json_text::JsonTextErrorKind;
-use kv::store::{self, Code, Error, JsonText, Mutation, Reply, Result, Write};
+use kv::store::{self, Error, JsonText, Mutation, Reply, Result, Write};
 
-use super::arguments::{ConditionArguments, GuardArguments, KeyArguments, usage};
-use super::{WriteCommand, output};
+use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};
+use super::{WriteCommand, input, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Put {
     #[command(flatten)]
     key: KeyArguments,
-    /// Value, as JSON
-    #[arg(long, allow_hyphen_values = true, value_name = "JSON", conflicts_with_all = ["text", "file"])]
-    value: Option<String>,
-    /// Value, as text that becomes a JSON string
-    #[arg(long, allow_hyphen_values = true, value_name = "STRING", conflicts_with = "file")]
-    text: Option<String>,
-    /// Value, as the JSON in a file
-    #[arg(long, value_name = "PATH")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     condition: ConditionArguments,
     #[command(flatten)]
@@ -34,6 +26,24 @@ pub(super) struct Put {
     /// Print the new version
     #[arg(long)]
     print_version: bool,
+}
+
+/// Where the value comes from, unless it is a word behind the key.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Source {
+    /// Value, as JSON; - = stdin
+    #[arg(long, allow_hyphen_values = true, value_name = "JSON")]
+    value: Option<String>,
+    /// Value, as text that becomes a JSON string; - = stdin
+    #[arg(long, allow_hyphen_values = true, value_name = "STRING")]
+    text: Option<String>,
+    /// Value, as the JSON in a file; - = stdin
+    #[arg(long, allow_hyphen_values = true, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Value, as the text in a file, every byte of it; - = stdin
+    #[arg(long, allow_hyphen_values = true, value_name = "PATH")]
+    text_file: Option<PathBuf>,
 }
 
 impl WriteCommand for Put {
@@ -61,36 +71,36 @@ pub(super) fn print_version(wanted: bool, reply: &Reply) -> Result<()> {
 
 impl Put {
     fn read_value(&self) -> Result<JsonText> {
-        if let Some(text) = &self.text {
-            return Ok(JsonText::of(text)?);
+        let Source { value, text, file, text_file } = &self.source;
+        let word = self
+            .key
+            .word_unless(value.is_some() || text.is_some() || file.is_some() || text_file.is_some())?;
+        if let Some(text) = text {
+            return Ok(JsonText::of(&input::text_word(text)?)?);
         }
-        let text = match (&self.value, &self.file) {
-            (Some(value), _) => value.clone(),
-            (None, Some(path)) => {
-                let file = std::fs::File::open(path)
-                    .map_err(|error| usage(&format!("{}: {error}", path.display()), "check the path"))?;
-                read(file, &path.display().to_string())?
-            }
-            (None, None) => read(std::io::stdin().lock(), "stdin")?,
+        if let Some(path) = text_file {
+            return Ok(JsonText::of(&input::text_of(path)?)?);
+        }
+        let text = match (value.as_deref().or(word), file) {
+            (Some(word), _) => input::json_word(word)?,
+            (None, Some(path)) => input::json_of(path)?,
+            (None, None) => input::json_of_stdin()?,
         };
         JsonText::parse(&text).map_err(|error| match error.kind {
-            JsonTextErrorKind::Syntax => Error::from(error)
-                .hint("quote a string as JSON, or give it with --text: kv put KEY --text hello"),
+            JsonTextErrorKind::Syntax => Error::from(error).hint(self.as_text(value.as_deref().or(word))),
             _ => Error::from(error),
         })
     }
-}
 
-/// Reads a value. White space is not stored, so the input may be longer than the largest value, but it is bounded.
-pub(super) fn read(source: impl std::io::Read, name: &str) -> Result<String> {
-    let bytes_max = 2 * limits::VALUE_BYTES;
-    let mut bytes = Vec::new();
-    source
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| usage(&format!("{name} cannot be read: {error}"), "give the value with --value"))?;
-    if bytes.len() > bytes_max {
-        return Err(Error::new(Code::TooLarge, format!("{name} holds more than {bytes_max} bytes")));
+    /// The words that store this as a text.
+    fn as_text(&self, word: Option<&str>) -> String {
+        let key = self.key.key();
+        let given = |word: &str| shell_word(Path::new(word));
+        match word {
+            Some(word) if word != input::STDIN && !word.starts_with('-') && !key.starts_with('-') => {
+                format!("a text is given with --text: kv put {} --text {}", given(&key), given(word))
+            }
+            _ => "a text is given with --text TEXT, or read with --text-file PATH; - is stdin".to_owned(),
+        }
     }
-    String::from_utf8(bytes).map_err(|_| usage(&format!("{name} is not UTF-8"), "values are JSON in UTF-8"))
 }

@@ -3,12 +3,14 @@
 use clap::Args;
 use kv::store::{Code, Condition, Delete, Put, Result, Store, TypeChange, history};
 
+use super::number;
+
 #[derive(Debug, Args)]
 pub(super) struct Revert {
     /// Key
     key: String,
     /// The revision of the store to which the record goes back, as kv history shows it
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", value_parser = number::count)]
     to: u64,
 }
 

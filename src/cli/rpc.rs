@@ -13,13 +13,14 @@ use tokio_util::codec::FramedRead;
 
 use super::arguments::DaemonMode;
 use super::settings::Settings;
-use super::{connect, output};
+use super::{connect, input, output};
 
 /// Sends stdin to the daemon and prints its answers, until both have ended.
 pub(super) async fn run(settings: &Settings) -> Result<()> {
     if settings.daemon.value == DaemonMode::Never {
         return Err(Error::new(Code::BadRequest, "kv rpc speaks to a daemon").hint("leave out --daemon"));
     }
+    input::tell_of_a_terminal("requests, one JSON object on each line,");
     let stream = connect::client(settings).await?.open_stream().await?;
     let sent = RefCell::default();
     let Some(ReceivedLines { answered, following }) = converse(stream, &sent).await? else { return Ok(()) };

@@ -42,7 +42,7 @@ struct Trim {
 #[group(required = true, multiple = false)]
 struct PartArguments {
     /// The last change to remove; 0 = none
-    #[arg(allow_negative_numbers = true)]
+    #[arg(value_parser = number::count)]
     seq: Option<u64>,
     /// Remove every change
     #[arg(long)]

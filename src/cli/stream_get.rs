@@ -3,7 +3,7 @@
 use clap::Args;
 use kv::store::{self, Filter, Result, Store};
 
-use super::arguments::{FilterArguments, usage};
+use super::arguments::{FilterArguments, spelled, usage};
 use super::format::OutputFormat;
 use super::list::FORMATS;
 use super::listing::{ListingArguments, Rest, Window};
@@ -16,7 +16,7 @@ const EXAMPLE: &str = "for example: kv stream get 1 100";
 #[command(override_usage = "kv stream get [OPTIONS] [SEQ [LIMIT]]")]
 pub(super) struct Get {
     /// The first change (default: the first one that is kept), and how many are printed at most
-    #[arg(value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(value_name = "NUMBER")]
     words: Vec<String>,
     #[command(flatten)]
     filter: FilterArguments,
@@ -82,7 +82,7 @@ impl ChangesArguments {
         });
         let mut last = None;
         let reader = listing.show(&printer, async || {
-            let Some(query) = request.take().filter(|_| !window.is_full()) else { return Ok(None) };
+            let Some(query) = request.take().filter(|_| !window.has_more) else { return Ok(None) };
             let page = store.changes(query.clone()).await?;
             request = query.after_page(&page);
             let changes = window.cut(page.changes);
@@ -91,7 +91,7 @@ impl ChangesArguments {
         });
         let reader = reader.await?;
         if let Some(last) = last.filter(|_| window.has_more && reader.is_continue() && !listing.count) {
-            let rest = rest.option("--output", output.map(OutputFormat::name));
+            let rest = rest.option("--output", output.as_ref().map(spelled).as_deref());
             rest.after(&last.to_string(), &listing).tell(settings);
         }
         Ok(())

@@ -7,7 +7,7 @@ mod sink;
 use std::time::Duration;
 
 use clap::Args;
-use kv::store::{Event, Result, Store, Subscribe, Subscription};
+use kv::store::{Event, Result, Start, Store, Subscribe, Subscription};
 use tokio::time::{Instant, sleep_until};
 
 use self::position::StartArguments;
@@ -17,7 +17,7 @@ use self::sink::Delivery;
 pub(super) use self::sink::{Outcome, Sink, SinkArguments};
 use super::arguments::FilterArguments;
 use super::environment::Environment;
-use super::{exit_code, signals};
+use super::{exit_code, output, signals};
 
 /// Prints changes as they are committed.
 #[derive(Debug, Args)]
@@ -92,7 +92,16 @@ impl<S: Store> Source<'_, S> {
                     }
                     self.wanted.start = Some(presence.start());
                 }
-                self.subscription = Some(self.store.subscribe(self.wanted.clone()).await?);
+                let subscription = self.store.subscribe(self.wanted.clone()).await?;
+                if output::is_terminal() {
+                    let seen = if let Some(Start::After(seq)) = self.wanted.start {
+                        seq
+                    } else {
+                        subscription.seq()
+                    };
+                    output::note(&format!("watching from seq {}", seen + 1));
+                }
+                self.subscription = Some(subscription);
                 continue;
             };
             if let Event::Change(change) = subscription.next().await?

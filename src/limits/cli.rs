@@ -45,5 +45,11 @@ pub const TABLE_SHARE_COLUMNS: usize = 12;
 /// The columns of a terminal that does not tell how many it has: those of most.
 pub const TERMINAL_COLUMNS: usize = 80;
 
+/// The most letters that differ, or are exchanged, between an unknown command and the one that is offered instead.
+pub const SIMILAR_EDITS: usize = 1;
+
 /// The most missing keys that a message names; behind them it tells how many there are.
 pub const MISSING_KEYS_NAMED: usize = 10;
+
+/// The most workers of `kv benchmark`: each has a connection of its own.
+pub const BENCHMARK_WORKERS: u64 = 1_000;

@@ -4,10 +4,28 @@ mod keys;
 mod listings;
 mod paging;
 mod tables;
+mod words;
 
 use std::io::Write as _;
+use std::process::Stdio;
 
 use crate::support::{Kv, wait_until};
+
+/// What a terminal of this width shows of a command, into which the user types this and then Ctrl-D, without the returns
+/// before line breaks.
+fn on_terminal(kv: &Kv, columns: usize, command: &str, typed: &str) -> String {
+    let inner = format!("stty cols {columns} rows 50; {command}");
+    let mut script = kv.command("script");
+    script
+        .args(["--echo", "never", "-qec", &inner, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut terminal = script.spawn().unwrap();
+    terminal.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = terminal.wait_with_output().unwrap();
+    assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().replace('\r', "")
+}
 
 #[test]
 fn the_main_job_works_in_a_pipe() {
@@ -123,8 +141,7 @@ fn help_shows_examples_and_goes_to_stdout() {
 fn reads_go_on_while_another_process_holds_the_write_lock() {
     let kv = Kv::new();
     kv.ok("kv init; kv put a --value 1");
-    let mut writer =
-        kv.command("sqlite3").arg("data.db").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut writer = kv.command("sqlite3").arg("data.db").stdin(Stdio::piped()).spawn().unwrap();
     let mut words = writer.stdin.take().unwrap();
     words.write_all(b"begin immediate;\n.shell touch locked\n").unwrap();
     wait_until("the lock", || kv.directory.path().join("locked").exists());

@@ -44,7 +44,7 @@ pub(in crate::cli) const GENERAL: Page = Page {
     ],
     examples: &[
         "kv init",
-        "kv put user/1 --value '{\"name\":\"Ada\"}'",
+        "kv put user/1 '{\"name\":\"Ada\"}'",
         "kv get user/1",
         "kv list --keys-only",
         "kv stream get",

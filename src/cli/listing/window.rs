@@ -7,18 +7,13 @@ pub(in crate::cli) struct Window {
     pub(in crate::cli) offset: u64,
     /// So many are still wanted; none = all.
     pub(in crate::cli) limit: Option<u64>,
-    /// Whether an item came behind the last one that is wanted.
+    /// Whether an item came behind the last one that is wanted: then nothing more has to be read.
     pub(in crate::cli) has_more: bool,
 }
 
 impl Window {
     pub(in crate::cli) fn new(offset: u64, limit: Option<u64>) -> Window {
         Window { offset, limit, has_more: false }
-    }
-
-    /// Whether nothing more has to be read: it is known whether there is more.
-    pub(in crate::cli) fn is_full(&self) -> bool {
-        self.has_more
     }
 
     /// The items to ask for: one more than wanted tells whether there is more; none = all.
@@ -64,7 +59,7 @@ mod tests {
             assert_eq!(window.count(5), expected.len() as u64);
             let mut found = Vec::new();
             for page in [vec![1, 2], vec![3], vec![4, 5]] {
-                if !window.is_full() {
+                if !window.has_more {
                     found.extend(window.cut(page));
                 }
             }

@@ -3,7 +3,7 @@
 use clap::Args;
 use kv::store::{Filter, Result, Start, Store, Timestamp, history};
 
-use super::super::duration;
+use super::super::{duration, number};
 
 /// The first change of a command that follows the stream.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(in crate::cli) struct StartArguments {
     #[arg(long)]
     first: bool,
     /// Begin with the last N changes of those that are wanted
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::count)]
     last: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ pub(in crate::cli) struct StartArguments {
 pub(in crate::cli) fn start(text: &str) -> std::result::Result<Start, String> {
     match text {
         "now" => Ok(Start::Now),
-        _ => text.parse().map(Start::After).map_err(|_| "a position is a seq or \"now\"".to_owned()),
+        _ => number::count(text).map(Start::After).map_err(|_| "a position is a seq or \"now\"".to_owned()),
     }
 }
 

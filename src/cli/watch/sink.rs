@@ -12,10 +12,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::super::child::Program;
 use super::super::environment::Environment;
-use super::super::exit_code;
 use super::super::listing::local;
-use super::super::output;
 use super::super::signals::{self, Signals};
+use super::super::{exit_code, number, output};
 
 /// The output of changes.
 #[derive(Debug, Args)]
@@ -24,7 +23,7 @@ pub(in crate::cli) struct SinkArguments {
     #[arg(long, value_name = "FORMAT", conflicts_with = "command")]
     output: Option<WatchFormat>,
     /// End after this many changes
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", value_parser = number::positive)]
     limit: Option<u64>,
     /// A program to run for each change, instead of printing it
     #[arg(last = true, value_name = "COMMAND")]

@@ -105,6 +105,20 @@ fn the_stream_has_the_same_options() {
             "{options}"
         );
     }
+    for (options, expected) in [
+        ("--reverse", [9, 8, 7, 6, 5, 4, 3, 2, 1].as_slice()),
+        ("--reverse --limit 2", &[9, 8]),
+        ("--reverse --after 3", &[2, 1]),
+        ("--reverse --after 1", &[]),
+        ("--reverse --prefix u/ --offset 1 --limit 2", &[6, 5]),
+    ] {
+        assert_eq!(seqs(options), expected, "{options}");
+        assert_eq!(
+            kv.ok(&format!("kv stream get {options} --count")),
+            format!("{}\n", expected.len()),
+            "{options}"
+        );
+    }
     assert_eq!(keys(&kv, "kv stream get --prefix u/ --limit 2"), ["u/1", "u/2"]);
 }
 
@@ -126,6 +140,9 @@ fn the_command_for_the_rest_gives_exactly_the_rest() {
         "get batch a nobody u/1 --reverse",
         "stream get",
         "stream get --after 2",
+        "stream get --reverse",
+        "stream get --reverse --prefix u/ --after 8",
+        "history a",
         "stream get --prefix u/",
         "stream get --of-type T",
     ]);
@@ -193,7 +210,7 @@ fn no_option_is_ignored() {
     add(&several, &of_one);
     add(&["list", "stream get"], &of_one);
     add(&several[..3], &["--all-or-fail"]);
-    add(&streams, &["--reverse", "--after x", "1 --after 1", "1 2 3", "-1", "--all-or-fail"]);
+    add(&streams, &["--after x", "1 --after 1", "1 2 3", "-1", "--all-or-fail"]);
     let lists: Vec<&str> = several.into_iter().chain(["list", "list u/", "stream get"]).collect();
     add(
         &lists,

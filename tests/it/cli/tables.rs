@@ -4,12 +4,8 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::support::Kv;
 
-/// What a terminal of this width is sent by a command, without the returns before line breaks.
 fn on_terminal(kv: &Kv, columns: usize, command: &str) -> String {
-    let inner = format!("stty cols {columns} rows 50; {command}");
-    let output = kv.command("script").args(["-qec", &inner, "/dev/null"]).output().unwrap();
-    assert!(output.status.success(), "{command}: {output:?}");
-    String::from_utf8(output.stdout).unwrap().replace('\r', "")
+    super::on_terminal(kv, columns, command, "")
 }
 
 fn prepared() -> Kv {

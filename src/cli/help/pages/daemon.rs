@@ -36,6 +36,7 @@ pub(super) const PAGES: &[Page] = &[
              process. Starts no daemon and changes nothing.",
         ])
         .exit_codes(&[(1, "something does not work")]),
+    Page::new("version", &["kv version", "kv version | cut --delimiter ' ' --fields 2"]),
     Page::new("completions", &["kv completions bash >kv.bash", "kv completions zsh >_kv"]).notes(&[
         "In bash, zsh and fish, keys and the names of locks, consumers and profiles are completed too; no daemon is \
          started for that.",

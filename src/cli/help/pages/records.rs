@@ -15,9 +15,13 @@ pub(super) const PAGES: &[Page] = &[
     ]),
     Page::new(
         "put",
-        &["kv put hello --text world", "kv put user/3 --value '{\"name\":\"Eve\"}' --version 0"],
+        &["kv put hello --text world", "kv put user/3 '{\"name\":\"Eve\"}' --version 0"],
     )
-    .notes(&["Without --value, --text and --file the value is read from stdin, as JSON."])
+    .notes(&[
+        "Without a value it is read from stdin, as JSON. The word - means stdin too: a text that is a hyphen is stored by \
+         kv put KEY '\"-\"'.",
+        "A key that begins with a hyphen is written --key=-k, or stands behind -- and all options.",
+    ])
     .exit_codes(CONDITION),
     Page::new("get", &["kv get user/1", "kv get prefix user/ --output ndjson"])
         .notes(&[
@@ -33,13 +37,13 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "patch",
         &[
-            "kv patch user/1 --value '{\"age\":36}'",
+            "kv patch user/1 '{\"age\":36}'",
             "kv patch user/1 --value '{\"name\":null}' --print-value",
         ],
     )
     .notes(&[
         "A key that does not exist is created by a merge patch; JSON Patch begins with null then. \
-         Without --value the patch is read from stdin.",
+         Without a patch it is read from stdin. An array of operations needs --format.",
     ])
     .exit_codes(&[(4, "another version or revision, a patch that does not fit, or fenced")]),
     Page::new("history", &["kv history user/1", "kv history user/1 --reverse --limit 1"])

@@ -4,7 +4,7 @@ use super::Page;
 
 /// What all benchmarks have in common.
 const LOAD: &str = "Each worker is a client of its own, which waits for a reply before it asks again. What a benchmark \
-    wrote is deleted at its end; its changes stay in the stream.";
+    wrote is deleted at its end, also when it is interrupted; its changes stay in the stream.";
 
 pub(super) const PAGES: &[Page] = &[
     Page::new("backup", &["kv backup monday.db", "kv backup - | gzip >monday.db.gz"]).notes(&[
