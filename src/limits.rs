@@ -9,6 +9,7 @@ use std::time::Duration;
 #[cfg(feature = "cli")]
 mod cli;
 mod expiry;
+mod numbers;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "rqlite")]
@@ -19,6 +20,7 @@ mod sqlite;
 #[cfg(feature = "cli")]
 pub use self::cli::*;
 pub use self::expiry::*;
+pub use self::numbers::*;
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
 #[cfg(feature = "rqlite")]

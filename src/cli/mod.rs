@@ -19,8 +19,10 @@ mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
+mod expire;
 mod get;
 mod help;
+mod incr;
 mod list;
 mod lock;
 mod lock_run;
@@ -36,6 +38,7 @@ mod rpc;
 mod settings;
 mod signals;
 mod stream;
+mod ttl;
 mod watch;
 mod witness;
 
@@ -91,6 +94,14 @@ enum Command {
     List(list::List),
     /// Change a part of a value, by a patch read from stdin unless it is given
     Patch(patch::Patch),
+    /// Add to a number, and print the sum
+    Incr(incr::Incr),
+    /// Print how long a record stays
+    Ttl(ttl::Ttl),
+    /// Make a record expire
+    Expire(expire::Expire),
+    /// Make a record stay that would expire
+    Persist(expire::Persist),
     /// Print how many records there are
     Count(count::Count),
     /// Remove records
@@ -180,6 +191,9 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
     match command {
         Command::Put(command) => Some(command),
         Command::Patch(command) => Some(command),
+        Command::Incr(command) => Some(command),
+        Command::Expire(command) => Some(command),
+        Command::Persist(command) => Some(command),
         Command::Delete(command) => command.as_write(),
         Command::Mutate(command) => Some(command),
         Command::Stream(command) => command.as_write(),
@@ -271,12 +285,16 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         }
         Command::Get(command) => command.run(store).await,
         Command::List(command) => command.run(store).await,
+        Command::Ttl(command) => command.run(store).await,
         Command::Count(command) => command.run(store).await,
         Command::Compact => compact::run(store).await,
         Command::Delete(command) => command.dry_run(store).await,
         Command::Stream(command) => command.run(store).await,
         Command::Put(_)
         | Command::Patch(_)
+        | Command::Incr(_)
+        | Command::Expire(_)
+        | Command::Persist(_)
         | Command::Mutate(_)
         | Command::Benchmark(_)
         | Command::Backup(_)

@@ -15,6 +15,7 @@ pub(crate) mod batcher;
 pub(crate) mod commit;
 mod contract;
 mod damage;
+mod decimal;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod expiry;
@@ -59,8 +60,8 @@ pub use reply::{
 };
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
-    Fence, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, PatchFormat, Put,
-    Read, Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Fence, Import, Increment, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch,
+    PatchFormat, Put, Read, Request, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
 };
 pub use subscription::{Event, Start, Subscribe, Subscription};
 pub use time::{Clock, ManualClock, Timestamp};

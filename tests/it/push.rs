@@ -2,6 +2,7 @@
 
 mod consumers;
 mod contenders;
+mod expiry;
 mod reconnects;
 mod rounds;
 mod stalled;

@@ -46,6 +46,7 @@ mod expiry;
 mod fence;
 mod get;
 mod import;
+mod increment;
 mod init;
 mod list;
 mod lock_wait;

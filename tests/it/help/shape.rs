@@ -57,11 +57,12 @@ fn the_short_help_fits_on_a_screen() {
     for command in commands(&kv).iter().filter(|command| !command.is_empty()) {
         let help = kv.ok(&format!("COLUMNS=80 kv {command} -h"));
         // These have many forms, or many options.
-        let lines = if ["get", "delete", "consumer stream", "patch", "daemon"].contains(&command.as_str()) {
-            31
-        } else {
-            24
-        };
+        let lines =
+            if ["get", "delete", "consumer stream", "patch", "put", "daemon"].contains(&command.as_str()) {
+                31
+            } else {
+                24
+            };
         assert!(help.lines().count() <= lines, "{} lines:\n{help}", help.lines().count());
         let last = help.lines().last().unwrap();
         assert_eq!(last, format!("Global options: kv {command} --help"));

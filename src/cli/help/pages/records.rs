@@ -4,13 +4,15 @@ use super::{ExitCode, Page};
 
 const CONDITION: &[ExitCode] = &[(4, "another version or revision, or fenced")];
 
+const EXPIRY: &[ExitCode] = &[(3, "the key does not exist"), (4, "another version or revision, or fenced")];
+
 pub(super) const PAGES: &[Page] = &[
     Page::new("init", &["kv init", "kv init --connection other.db"]).notes(&[
         "No other command creates a store. A store that exists keeps its records.",
     ]),
     Page::new(
         "put",
-        &["kv put hello --text world", "kv put user/3 --value '{\"name\":\"Eve\"}' --version 0"],
+        &["kv put hello --text world", "kv put user/3 --text Eve --if-absent --ttl 10m"],
     )
     .notes(&["Without --value, --text and --file the value is read from stdin, as JSON."])
     .exit_codes(CONDITION),
@@ -30,6 +32,22 @@ pub(super) const PAGES: &[Page] = &[
          Without --value the patch is read from stdin.",
     ])
     .exit_codes(&[(4, "another version or revision, a patch that does not fit, or fenced")]),
+    Page::new("incr", &["kv incr visits", "kv incr balance -0.50"])
+        .notes(&[
+            "A key that does not exist counts as 0. Sums are exact, whatever the sizes of the numbers are, and have as many \
+             decimals as the number that has more of them.",
+        ])
+        .exit_codes(&[(4, "the value is not a number, another version or revision, or fenced")]),
+    Page::new("ttl", &["kv ttl user/1", "kv ttl user/1 --output json"])
+        .notes(&["A record that does not expire has none. What is left is told by the clock of this machine."])
+        .exit_codes(&[(3, "the key does not exist, or its time is over")]),
+    Page::new("expire", &["kv expire user/1 24h", "kv expire user/1 10m --print-version"])
+        .notes(&[
+            "When the time is over, the record is gone for everybody, and the stream has a change with the action \
+             expire. Setting it again counts from then on; persist takes it back.",
+        ])
+        .exit_codes(EXPIRY),
+    Page::new("persist", &["kv persist user/1", "kv persist user/1 --print-version"]).exit_codes(EXPIRY),
     Page::new("count", &["kv count all", "kv count prefix user/"]),
     Page::new("delete", &["kv delete hello", "kv delete prefix user/ --dry-run"])
         .notes(&[
