@@ -10,6 +10,7 @@ use std::time::Duration;
 mod cli;
 mod expiry;
 mod lock_guard;
+mod numbers;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "rqlite")]
@@ -21,6 +22,7 @@ mod sqlite;
 pub use self::cli::*;
 pub use self::expiry::*;
 pub use self::lock_guard::*;
+pub use self::numbers::*;
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
 #[cfg(feature = "rqlite")]

@@ -16,6 +16,7 @@ pub(crate) mod batcher;
 pub(crate) mod commit;
 mod contract;
 mod damage;
+mod decimal;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod expiry;
@@ -68,8 +69,9 @@ pub use reply::{
 };
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
-    Fence, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, PatchFormat, Put,
-    Read, Request, Retention, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Fence, Import, Increment, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch,
+    PatchFormat, Put, Read, Request, Retention, Selector, Stream, Target, Trim, TypeChange, Write,
+    WriteOperation,
 };
 pub use retention::slowest_position;
 pub use subscription::{Event, Start, Subscribe, Subscription};

@@ -47,6 +47,7 @@ mod fence;
 mod get;
 mod history;
 mod import;
+mod increment;
 mod init;
 mod library;
 mod list;
