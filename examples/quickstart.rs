@@ -8,10 +8,9 @@
 
 use std::path::Path;
 
+use futures_util::TryStreamExt as _;
 use kv::Client;
-use kv::store::{
-    Address, Clock, EngineKind, JsonText, LocalStore, Put, Result, Store, records_of, value_of, values_of,
-};
+use kv::store::{JsonText, List, Put, Record, Result, Store, StoreExt};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -34,15 +33,16 @@ pub async fn quickstart(store: &dyn Store) -> Result<()> {
     let alice = Person { name: "Alice".to_owned(), age: 30, city: "New York".to_owned() };
     store.put(Put::new("person/alice", JsonText::of(&alice)?).of_type("Person")).await?;
 
-    let Some(record) = store.get("person/alice").await? else { panic!("the person is not there") };
-    let found: Person = value_of(&record)?;
-    println!("found {found:?} at version {}", record.version);
-    assert_eq!((&found, record.version), (&alice, 1));
+    let Some(found) = store.get_as::<Person>("person/alice").await? else {
+        panic!("the person is not there")
+    };
+    println!("found {:?} at version {}", found.value, found.version);
+    assert_eq!((&found.value, found.version), (&alice, 1));
 
-    let records = store.list(0, Some(100)).await?;
-    let people: Vec<Person> = values_of(&records)?;
-    assert_eq!(people, [alice]);
-    for person in records_of::<Person>(records)? {
+    let people = store.scan(List::of_type("Person")).and_then(async |person| person.into_typed::<Person>());
+    let people: Vec<Record<Person>> = people.try_collect().await?;
+    assert_eq!(people.len(), 1);
+    for person in people {
         println!("{} is {} years old", person.key, person.value.age);
     }
     Ok(())
@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     if let Some(socket) = std::env::args_os().nth(1) {
         quickstart(&Client::connect(Path::new(&socket)).await?).await
     } else {
-        let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:")?, Clock::System);
+        let store = kv::open(":memory:")?;
         quickstart(&store).await?;
         store.close().await;
         Ok(())

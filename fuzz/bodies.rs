@@ -8,7 +8,7 @@ use kv::limits::VALUE_DEPTH;
 use kv::protocol::{Id, Line, LineCodec, decode_reply, decode_request, encode_reply, encode_request};
 use kv::store::json_text::{JsonTextError, JsonTextErrorKind};
 use kv::store::merge_patch::merge_patch as merge;
-use kv::store::{Code, JsonText, Request};
+use kv::store::{Code, JsonText, Request, Timestamp};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -184,6 +184,11 @@ fn check_meaning(sent: &Members, encoded: &Members) {
                 }
                 true
             }
+            ("created" | "updated" | "expires", Some(again)) => {
+                let instant = |text| serde_json::from_str::<Timestamp>(text).ok();
+                instant(text.get()).is_some_and(|sent| instant(again) == Some(sent))
+            }
+            ("by", Some("1")) if text.get() == "null" => true,
             ("seq", Some("0")) => matches!(text.get(), "0" | "null"),
             (_, Some(again)) => value() == serde_json::from_str(again).ok(),
             // A null is a field that was not given; else the encoder spells a delete of one key like one of several.
@@ -194,6 +199,7 @@ fn check_meaning(sent: &Members, encoded: &Members) {
             ("offset", None) => matches!(text.get(), "0" | "null"),
             ("limit", None) => text.get().starts_with('-') || text.get() == "null",
             ("version" | "revision", None) => matches!(text.get(), "-1" | "null"),
+            ("on_conflict", None) => [Some(json!("fail")), Some(Value::Null)].contains(&value()),
             ("format", None) => [Some(json!("merge")), Some(Value::Null)].contains(&value()),
             ("prefix", None) => matches!(text.get(), "\"\"" | "null"),
             (_, None) => matches!(text.get(), "false" | "null"),
@@ -202,7 +208,7 @@ fn check_meaning(sent: &Members, encoded: &Members) {
     }
     for (name, text) in encoded.iter().filter(|(name, _)| !["id", "keys"].contains(&name.as_str())) {
         assert!(
-            find(sent, name).is_some() || (name == "seq" && text.get() == "0"),
+            find(sent, name).is_some() || [("seq", "0"), ("by", "1")].contains(&(name.as_str(), text.get())),
             "{name}: {text} was not sent"
         );
     }

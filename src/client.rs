@@ -25,11 +25,12 @@ use self::deaths::Deaths;
 use self::own_connection::OwnConnection;
 pub use self::spawn::{Launch, Program};
 use crate::limits;
+use crate::meeting::handover::Handover;
 use crate::meeting::place::Place;
 use crate::protocol::{Acquire, Call, Hello, Id, Status, decode_own, decode_reply, encode_request};
 use crate::store::{
-    Code, Error, Grant, LockAcquire, LockRelease, Reply, Request, Result, Store, Subscribe, Subscription,
-    Write, WriteOperation,
+    Address, Code, Error, Grant, LockAcquire, LockRelease, Reply, Request, Result, Store, Subscribe,
+    Subscription, Write, WriteOperation,
 };
 
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order: what is called behind a
@@ -56,6 +57,42 @@ impl Client {
     /// `unsupported` when it speaks another protocol.
     pub async fn connect(socket: &Path) -> Result<Client> {
         Client::connect_to(Target { place: Place::at(socket)?, address: None, launch: None }).await
+    }
+
+    /// Connects to the daemon of the store at this path or connection string, as [`Address::of`](crate::store::Address::of)
+    /// reads it. When none listens, the program `kv` in `PATH` is started as the daemon, never this program. Must be called
+    /// within a tokio runtime.
+    ///
+    /// ```no_run
+    /// use kv::store::{Store, StoreExt};
+    ///
+    /// # async fn example() -> kv::store::Result<()> {
+    /// let store = kv::Client::open("data.db").await?;
+    /// store.put_json("hello", "world").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect_to`](Client::connect_to); `bad_request` for a store that has no daemon, because it is in memory.
+    pub async fn open(connection: &str) -> Result<Client> {
+        let address = Address::of(connection)?;
+        if address.is_memory() {
+            return Err(
+                Error::new(Code::BadRequest, "a store in memory has no daemon").hint("open it with kv::open")
+            );
+        }
+        let place = Place::for_store(&address.identity(), None)?;
+        let handover = Handover {
+            engine: address.kind().as_str().to_owned(),
+            connection: address.connection(),
+            socket: place.socket().to_owned(),
+            idle_timeout_s: limits::IDLE_TIMEOUT.as_secs(),
+            log_level: None,
+            started_by: String::new(),
+        };
+        let launch = Launch { program: Program::in_path(), handover };
+        Client::connect_to(Target { place, address: Some(address), launch: Some(launch) }).await
     }
 
     /// Connects to the daemon of a store, and starts it when none listens and the target says how. Must be called within a

@@ -30,3 +30,28 @@ pub mod quote;
 pub mod store;
 
 pub use client::Client;
+
+/// Opens a store in this process: a path, or the connection string of a server, as [`Address::of`](store::Address::of) reads
+/// it. Touches nothing before the first request. Must be called within a tokio runtime with its timers and I/O enabled.
+///
+/// ```
+/// use kv::store::{Store, StoreExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// # std::env::set_current_dir(&directory).unwrap();
+/// let store = kv::open("data.db")?;
+/// store.init().await?;
+/// store.put_json("hello", "world").await?;
+/// store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`Address::of`](store::Address::of).
+pub fn open(connection: &str) -> store::Result<store::LocalStore> {
+    let address = store::Address::of(connection)?;
+    Ok(store::LocalStore::open(&address, store::Clock::System))
+}

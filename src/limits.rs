@@ -9,6 +9,8 @@ use std::time::Duration;
 #[cfg(feature = "cli")]
 mod cli;
 mod expiry;
+mod lock_guard;
+mod numbers;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "rqlite")]
@@ -19,6 +21,8 @@ mod sqlite;
 #[cfg(feature = "cli")]
 pub use self::cli::*;
 pub use self::expiry::*;
+pub use self::lock_guard::*;
+pub use self::numbers::*;
 #[cfg(feature = "postgres")]
 pub use self::postgres::*;
 #[cfg(feature = "rqlite")]

@@ -5,6 +5,7 @@
 
 mod body;
 mod consumers;
+mod counters;
 mod event;
 mod hello;
 mod imports;

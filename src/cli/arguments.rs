@@ -126,11 +126,19 @@ pub(super) struct ConditionArguments {
     /// Only at this revision; 0 = absent (default: -1, any)
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true, value_parser = number::signed)]
     revision: i64,
+    /// Only if the key is absent, which is version 0 too
+    #[arg(long, conflicts_with = "if_present")]
+    if_absent: bool,
+    /// Only if the key is present
+    #[arg(long)]
+    if_present: bool,
 }
 
 impl ConditionArguments {
     pub(super) fn condition(&self) -> kv::store::Result<kv::store::Condition> {
-        kv::store::Condition::of_numbers(Some(self.version), Some(self.revision))
+        let numbers = kv::store::Condition::of_numbers(Some(self.version), Some(self.revision))?;
+        let exists = (self.if_absent || self.if_present).then_some(self.if_present);
+        Ok(kv::store::Condition { exists, ..numbers })
     }
 }
 

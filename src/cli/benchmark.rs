@@ -189,8 +189,7 @@ impl Run {
             return Ok(());
         }
         let record = self.stores[0].get(&key).await?;
-        let found: Option<BTreeMap<String, u64>> =
-            record.map(|record| kv::store::value_of(&record)).transpose()?;
+        let found: Option<BTreeMap<String, u64>> = record.map(|record| record.value_as()).transpose()?;
         let expected: BTreeMap<String, u64> = done
             .iter()
             .enumerate()

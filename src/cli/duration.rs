@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use kv::limits;
-use kv::store::Timestamp;
+use kv::store::{ExpiryChange, Timestamp};
 
 use super::number;
 
@@ -24,6 +24,29 @@ fn with_unit(text: &str) -> std::result::Result<Duration, String> {
 pub(super) fn lock(text: &str) -> std::result::Result<Duration, String> {
     let duration = any(text)?;
     if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
+}
+
+/// Reads a time to live, in milliseconds.
+pub(super) fn ttl(text: &str) -> std::result::Result<u64, String> {
+    match u64::try_from(any(text)?.as_millis()) {
+        Ok(ttl_ms @ 1..=limits::TTL_MS) => Ok(ttl_ms),
+        _ => Err("a time to live is at least 1ms and at most 100 years, which are 876000h".to_owned()),
+    }
+}
+
+/// Reads what happens to an expiry: a time to live, or `none`.
+pub(super) fn expiry(text: &str) -> std::result::Result<ExpiryChange, String> {
+    if text == "none" { Ok(ExpiryChange::Clear) } else { ttl(text).map(ExpiryChange::After) }
+}
+
+/// A number of milliseconds as it can be read again, without the parts that are 0: whole seconds, if it has any.
+pub(super) fn shown(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    if seconds == 0 {
+        return format!("{ms}ms");
+    }
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect()
 }
 
 /// Reads the duration of a wait; 0 = do not wait.
@@ -143,6 +166,30 @@ mod tests {
         );
         for text in ["", "yesterday", "2026-13-01", "-1h", "12"] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_is_shown_as_it_can_be_read_again() {
+        for (ms, text) in [
+            (1, "1ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (598_999, "9m58s"),
+            (3_600_000, "1h"),
+            (5_400_000, "1h30m"),
+            (3_601_000, "1h1s"),
+            (limits::TTL_MS, "876000h"),
+        ] {
+            assert_eq!(shown(ms), text);
+            assert_eq!(ttl(text).map(shown), Ok(text.to_owned()));
+        }
+        assert_eq!(
+            (expiry("none"), expiry("1m")),
+            (Ok(ExpiryChange::Clear), Ok(ExpiryChange::After(60_000)))
+        );
+        for text in ["0s", "1us", "-1s", "876001h", "none ", "never"] {
+            assert!(expiry(text).is_err(), "{text}");
         }
     }
 

@@ -20,9 +20,11 @@ mod doctor;
 mod duration;
 mod environment;
 mod exit_code;
+mod expire;
 mod format;
 mod get;
 mod help;
+mod incr;
 mod input;
 mod jq;
 mod list;
@@ -46,6 +48,7 @@ mod settings;
 mod signals;
 mod stream;
 mod stream_get;
+mod ttl;
 mod update;
 mod wait;
 mod watch;
@@ -114,6 +117,14 @@ enum Command {
     List(list::List),
     /// Change a part of a value, by a patch read from stdin unless it is given
     Patch(patch::Patch),
+    /// Add to a number, and print the sum
+    Incr(incr::Incr),
+    /// Print how long a record stays
+    Ttl(ttl::Ttl),
+    /// Make a record expire
+    Expire(expire::Expire),
+    /// Make a record stay that would expire
+    Persist(expire::Persist),
     /// Print how many records there are
     Count(count::Count),
     /// Remove records
@@ -216,6 +227,9 @@ fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
     match command {
         Command::Put(command) => Some(command),
         Command::Patch(command) => Some(command),
+        Command::Incr(command) => Some(command),
+        Command::Expire(command) => Some(command),
+        Command::Persist(command) => Some(command),
         Command::Delete(command) => command.as_write(),
         Command::Mutate(command) => Some(command),
         Command::Stream(command) => command.as_write(),
@@ -311,6 +325,7 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         }
         Command::Get(command) => command.run(store, settings).await,
         Command::List(command) => command.run(store, settings).await,
+        Command::Ttl(command) => command.run(store).await,
         Command::Count(command) => command.run(store).await,
         Command::Rename(keys) => keys.run(store, rename::Original::Removed).await,
         Command::CopyKey(keys) => keys.run(store, rename::Original::Kept).await,
@@ -321,6 +336,9 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         Command::Stream(command) => command.run(store, settings).await,
         Command::Put(_)
         | Command::Patch(_)
+        | Command::Incr(_)
+        | Command::Expire(_)
+        | Command::Persist(_)
         | Command::Mutate(_)
         | Command::Benchmark(_)
         | Command::Backup(_)

@@ -1,7 +1,9 @@
 //! `kv patch`
 
 use clap::{Args, ValueEnum};
-use kv::store::{self, Error, JsonText, Mutation, PatchFormat, Reply, Result, TypeChange, Write, Written};
+use kv::store::{
+    self, Error, ExpiryChange, JsonText, Mutation, PatchFormat, Reply, Result, TypeChange, Write, Written,
+};
 use serde::Deserialize;
 
 use super::arguments::{ConditionArguments, GuardArguments, KeyArguments, usage};
@@ -25,6 +27,9 @@ pub(super) struct Patch {
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
+    /// Remove the record after this time, as 30s, 10m or 24h; none = it stays (default: as it is)
+    #[arg(long, value_name = "TIME", value_parser = super::duration::expiry)]
+    ttl: Option<ExpiryChange>,
     /// Print the new version
     #[arg(long, conflicts_with = "print_value")]
     print_version: bool,
@@ -74,6 +79,7 @@ impl WriteCommand for Patch {
             },
             condition: self.condition.condition()?,
             record_type: self.of_type.clone().map_or(TypeChange::Keep, TypeChange::Set),
+            expiry: self.ttl.unwrap_or_default(),
             return_value: self.print_value,
             ..store::Patch::merge(self.key.key(), patch)
         };

@@ -23,6 +23,9 @@ pub(super) struct Put {
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
+    /// Remove the record after this time, as 30s, 10m or 24h (default: it stays)
+    #[arg(long, value_name = "TIME", value_parser = super::duration::ttl)]
+    ttl: Option<u64>,
     /// Print the new version
     #[arg(long)]
     print_version: bool,
@@ -50,6 +53,7 @@ impl WriteCommand for Put {
     fn write(&self) -> Result<Write> {
         let mut put = store::Put::new(self.key.key(), self.read_value()?);
         put.condition = self.condition.condition()?;
+        put.ttl_ms = self.ttl;
         if let Some(record_type) = &self.of_type {
             put = put.of_type(record_type);
         }

@@ -47,6 +47,15 @@ impl Program {
         Program { path: path.into(), otherwise: None }
     }
 
+    /// The kv binary that is in the first directory of `PATH` which has one now; without any, `kv` in none, which is told when
+    /// it is to be started.
+    #[must_use]
+    pub fn in_path() -> Program {
+        let directories = variable("PATH").unwrap_or_default();
+        let mut paths = std::env::split_paths(&directories).map(|directory| directory.join("kv"));
+        Program::at(paths.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("kv")))
+    }
+
     /// Adds a second path, which is used when the first one leads to no program by then: a binary may be replaced while a
     /// client of it runs.
     #[must_use]

@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-/// How long `kv lock run` waits for the store to answer when its lock should have been renewed already.
-pub const LOCK_ANSWER: Duration = Duration::from_secs(2);
-
-/// How often `kv lock run` tries to renew a lock that should have been renewed already, before it counts it as lost without
-/// an answer. Tries are counted and not time: a process that was stopped loses no more than the try in which it was stopped.
-pub const LOCK_LAST_TRIES: u32 = 5;
-
 /// How long a command that is told to end still works on a commit or a release.
 pub const END_GRACE: Duration = Duration::from_secs(2);
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Fields;
+use super::counters::IncrementFields;
 use super::imports::{ImportFields, ImportedBody};
 use super::records::{
     CheckFields, DeleteFields, DeletedBody, ExpireFields, PatchFields, PutFields, WithCondition, WithType,
@@ -29,6 +30,7 @@ fn mutation(op: &str, fields: Fields<'_>) -> Result<Option<Mutation>> {
         "patch" => Mutation::Patch(WithType::<PatchFields>::read(op, fields)?.into_patch()?),
         "delete" => Mutation::Delete(WithCondition::<DeleteFields>::read(op, fields)?.into_delete()?),
         "expire" => Mutation::Expire(WithCondition::<ExpireFields>::read(op, fields)?.into_expire()?),
+        "increment" => Mutation::Increment(WithType::<IncrementFields>::read(op, fields)?.into_increment()?),
         "import" => Mutation::Import(ImportFields::read(op, fields)?.into_import()?),
         "check" => Mutation::Check(WithCondition::<CheckFields>::read(op, fields)?.into_check()?),
         _ => return Ok(None),
@@ -41,6 +43,7 @@ fn mutations_schema(generator: &mut SchemaGenerator) -> Schema {
         with_op("patch", WithType::<PatchFields>::schema(generator)),
         with_op("delete", WithCondition::<DeleteFields>::schema(generator)),
         with_op("expire", WithCondition::<ExpireFields>::schema(generator)),
+        with_op("increment", WithType::<IncrementFields>::schema(generator)),
         with_op("import", ImportFields::schema(generator)),
         with_op("check", WithCondition::<CheckFields>::schema(generator)),
     ];
@@ -80,7 +83,7 @@ pub fn parse_mutation(text: &str) -> Result<Mutation> {
     fields.check_repeated(&op)?;
     mutation(&op, fields)?.ok_or_else(|| {
         Error::new(Code::UnknownOp, format!("there is no mutation {op:?}"))
-            .hint("a mutation is one of put, patch, delete, expire, import and check")
+            .hint("a mutation is one of put, patch, increment, expire, delete, import and check")
     })
 }
 
@@ -92,6 +95,7 @@ pub(super) enum MutationFields {
     Patch(WithType<PatchFields>),
     Delete(WithCondition<DeleteFields>),
     Expire(WithCondition<ExpireFields>),
+    Increment(WithType<IncrementFields>),
     Import(ImportFields),
     Check(WithCondition<CheckFields>),
 }
@@ -103,6 +107,7 @@ impl From<&Mutation> for MutationFields {
             Mutation::Patch(patch) => MutationFields::Patch(patch.into()),
             Mutation::Delete(delete) => MutationFields::Delete(delete.into()),
             Mutation::Expire(expire) => MutationFields::Expire(expire.into()),
+            Mutation::Increment(increment) => MutationFields::Increment(increment.into()),
             Mutation::Import(import) => MutationFields::Import(import.into()),
             Mutation::Check(check) => MutationFields::Check(check.into()),
         }
@@ -114,7 +119,7 @@ impl From<&Mutation> for MutationFields {
 #[schemars(rename = "result")]
 #[serde(untagged)]
 pub enum ResultBody {
-    /// A put, a patch, or a change of the expiry.
+    /// A put, a patch, an increment, or a change of the expiry.
     Written(WrittenBody),
     /// A delete.
     Deleted(DeletedBody),
@@ -145,7 +150,7 @@ pub(super) struct ResultsBody {
 /// Reads the result of a mutation.
 pub(super) fn decode_result(mutation: &Mutation, text: &[u8]) -> Result<MutationResult> {
     Ok(match mutation {
-        Mutation::Put(_) | Mutation::Patch(_) | Mutation::Expire(_) => {
+        Mutation::Put(_) | Mutation::Patch(_) | Mutation::Expire(_) | Mutation::Increment(_) => {
             MutationResult::Written(read::<WrittenBody>(text)?.into())
         }
         Mutation::Delete(_) => MutationResult::Deleted(read::<DeletedBody>(text)?.into()),

@@ -359,7 +359,7 @@ pub struct WrittenBody {
     version: u64,
     /// The new revision.
     revision: u64,
-    /// The new value, when the patch asked for it.
+    /// The new value: of an increment, or when the patch asked for it.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",

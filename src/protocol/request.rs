@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::schema::{Schemas, with_properties_of};
-use super::{Fields, Id, imports, line, mutate, reads, records, session, writes};
+use super::{Fields, Id, counters, imports, line, mutate, reads, records, session, writes};
 use crate::store::{Code, Error, LockAcquire, Read, Request, Result, Subscribe, Write, WriteOperation};
 
 /// The content of a request.
@@ -82,6 +82,7 @@ pub(super) trait Operations {
 fn show(operations: &mut impl Operations) {
     reads::show(operations);
     records::show(operations);
+    counters::show(operations);
     imports::show(operations);
     mutate::show(operations);
     writes::show(operations);

@@ -11,8 +11,8 @@ use super::reply::{
     Restored, Written, answer,
 };
 use super::request::{
-    ConsumerCommit, ConsumerGet, Delete, Expire, Import, List, LockAcquire, LockRelease, Mutation, NameList,
-    Patch, Put, Read, Request, Retention, Selector, Stream, Trim, WriteOperation,
+    ConsumerCommit, ConsumerGet, Delete, Expire, Import, Increment, List, LockAcquire, LockRelease, Mutation,
+    NameList, Patch, Put, Read, Request, Retention, Selector, Stream, Trim, WriteOperation,
 };
 use super::subscription::{Subscribe, Subscription};
 
@@ -225,6 +225,15 @@ pub trait Store: Send + Sync {
     /// `not_found` when the key is absent, `version_mismatch` when the condition does not hold.
     async fn expire(&self, expire: Expire) -> Result<Written> {
         answer!(self.call(Mutation::Expire(expire).into()).await?, Reply::Written(written) => written)
+    }
+
+    /// Adds to the number under a key, and answers the sum as its new value.
+    ///
+    /// # Errors
+    /// `patch_failed` when the value is not a number, `too_large` when the sum would have too many characters,
+    /// `version_mismatch` when the condition does not hold.
+    async fn increment(&self, increment: Increment) -> Result<Written> {
+        answer!(self.call(Mutation::Increment(increment).into()).await?, Reply::Written(written) => written)
     }
 
     /// Removes records and answers how many were there. A large range is removed in several transactions: see [`Delete`].

@@ -16,9 +16,11 @@ pub(crate) mod batcher;
 pub(crate) mod commit;
 mod contract;
 mod damage;
+mod decimal;
 pub(crate) mod engine;
 pub mod error;
 pub(crate) mod expiry;
+mod extension;
 pub(crate) mod feed;
 pub(crate) mod file_id;
 pub(crate) mod files;
@@ -31,6 +33,7 @@ pub mod json_text;
 pub mod keys;
 mod lease;
 mod local;
+mod lock_guard;
 pub mod maintenance;
 pub mod merge_patch;
 mod open;
@@ -49,23 +52,26 @@ mod work;
 pub use contract::Store;
 pub(crate) use error::cancelled;
 pub use error::{Code, Details, Error, Result};
+pub use extension::StoreExt;
 pub use filter::Filter;
 pub use guarded::Guarded;
 pub use json_text::JsonText;
 pub use lease::session_name;
 pub(crate) use lease::session_name_of;
 pub use local::LocalStore;
+pub use lock_guard::{LockGuard, LockRequest};
 pub(crate) use open::foreign_owner;
 pub use open::{Address, EngineKind};
-pub use record::{Action, Change, Record, RecordOf, records_of, value_of, values_of};
+pub use record::{Action, Change, Record};
 pub use reply::{
     Changes, Compacted, Consumer, Deleted, Grant, Identity, ImportOutcome, Imported, Lock, MutationResult,
     Page, Reply, Restored, Server, Servers, Written,
 };
 pub use request::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
-    Fence, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, PatchFormat, Put,
-    Read, Request, Retention, Selector, Stream, Target, Trim, TypeChange, Write, WriteOperation,
+    Fence, Import, Increment, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch,
+    PatchFormat, Put, Read, Request, Retention, Selector, Stream, Target, Trim, TypeChange, Write,
+    WriteOperation,
 };
 pub use retention::slowest_position;
 pub use subscription::{Event, Start, Subscribe, Subscription};

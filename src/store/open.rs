@@ -165,6 +165,23 @@ impl Address {
         }
     }
 
+    /// Reads a connection string of any kind, which its scheme tells: `postgres://` or `postgresql://`, `http://` or
+    /// `https://` for rqlite, anything else is a path, or a `file:` of SQLite. `:memory:` is a store of this process alone.
+    ///
+    /// # Errors
+    /// As [`parse`](Address::parse).
+    pub fn of(connection: &str) -> Result<Address> {
+        let has_scheme = |schemes: &[&str]| schemes.iter().any(|scheme| connection.starts_with(scheme));
+        let kind = if has_scheme(&["postgres://", "postgresql://"]) {
+            EngineKind::Postgres
+        } else if has_scheme(&["http://", "https://"]) {
+            EngineKind::Rqlite
+        } else {
+            EngineKind::Sqlite
+        };
+        Address::parse(kind, connection)
+    }
+
     /// The kind of engine.
     #[must_use]
     pub fn kind(&self) -> EngineKind {

@@ -8,6 +8,7 @@
 mod consumers;
 mod expiry;
 mod import;
+mod increment;
 mod locks;
 mod mutate;
 mod needs;
@@ -126,6 +127,7 @@ impl Planner {
             Mutation::Patch(patch) => self.is_loaded(&patch.key),
             Mutation::Import(import) => self.is_loaded(&import.key),
             Mutation::Expire(expire) => self.is_loaded(&expire.key),
+            Mutation::Increment(increment) => self.is_loaded(&increment.key),
             Mutation::Put(_) | Mutation::Delete(_) | Mutation::Check(_) => true,
         };
         match &request.operation {
@@ -195,6 +197,7 @@ impl Planner {
             Mutation::Delete(delete) => self.delete(delete, tx).map(MutationResult::Deleted),
             Mutation::Import(import) => self.import(import, tx).map(MutationResult::Imported),
             Mutation::Expire(expire) => self.expire(expire, tx).map(MutationResult::Written),
+            Mutation::Increment(increment) => self.increment(increment, tx).map(MutationResult::Written),
             Mutation::Check(check) => self.check(check).map(|()| MutationResult::Checked),
         }
     }

@@ -28,9 +28,6 @@ pub struct Record<T = JsonText> {
     pub value: T,
 }
 
-/// A record whose value is read into a type of the program.
-pub type RecordOf<T> = Record<T>;
-
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -100,36 +97,26 @@ impl Change {
     }
 }
 
-/// Reads the value of a record into a type of the program.
-///
-/// # Errors
-/// `bad_request` when the value does not fit the type, with the key in the message.
-pub fn value_of<T: DeserializeOwned>(record: &Record) -> Result<T> {
-    record.value.to().map_err(|error| {
-        let fit = format!("the value of {} does not fit {}: {error}", record.key, std::any::type_name::<T>());
-        Error::bad_field("value", fit)
-    })
-}
-
-/// Reads the values of records into a type of the program.
-///
-/// # Errors
-/// As [`value_of`], for the first value that does not fit.
-pub fn values_of<T: DeserializeOwned>(records: &[Record]) -> Result<Vec<T>> {
-    records.iter().map(value_of).collect()
-}
-
-/// Reads the values of records into a type of the program, and keeps the rest of each record.
-///
-/// # Errors
-/// As [`value_of`], for the first value that does not fit.
-pub fn records_of<T: DeserializeOwned>(records: Vec<Record>) -> Result<Vec<RecordOf<T>>> {
-    records
-        .into_iter()
-        .map(|record| {
-            let value = value_of(&record)?;
-            let Record { key, version, revision, record_type, created, updated, expires, value: _ } = record;
-            Ok(Record { key, version, revision, record_type, created, updated, expires, value })
+impl Record {
+    /// The value, read into a type of the program.
+    ///
+    /// # Errors
+    /// `bad_request` when the value does not fit the type, with the key in the message.
+    pub fn value_as<T: DeserializeOwned>(&self) -> Result<T> {
+        self.value.to().map_err(|error| {
+            let fit =
+                format!("the value of {} does not fit {}: {error}", self.key, std::any::type_name::<T>());
+            Error::bad_field("value", fit)
         })
-        .collect()
+    }
+
+    /// The record with its value read into a type of the program.
+    ///
+    /// # Errors
+    /// As [`value_as`](Record::value_as).
+    pub fn into_typed<T: DeserializeOwned>(self) -> Result<Record<T>> {
+        let value = self.value_as()?;
+        let Record { key, version, revision, record_type, created, updated, expires, value: _ } = self;
+        Ok(Record { key, version, revision, record_type, created, updated, expires, value })
+    }
 }

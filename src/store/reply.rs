@@ -30,7 +30,7 @@ pub enum Reply {
         /// False when the store existed already.
         created: bool,
     },
-    /// To `Put`, `Patch` and `Expire`.
+    /// To `Put`, `Patch`, `Expire` and `Increment`.
     Written(Written),
     /// To `Delete`.
     Deleted(Deleted),
@@ -148,7 +148,7 @@ pub enum Reply {
 /// The result of one mutation of a mutate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MutationResult {
-    /// A put, a patch, or a change of the expiry.
+    /// A put, a patch, an increment, or a change of the expiry.
     Written(Written),
     /// A delete.
     Deleted(Deleted),
@@ -176,7 +176,7 @@ pub struct Written {
     pub version: u64,
     /// Its new revision.
     pub revision: u64,
-    /// Its new value, when the patch asked for it.
+    /// Its new value: of an increment, or when the patch asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub value: Option<JsonText>,
 }

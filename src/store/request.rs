@@ -6,6 +6,7 @@
 mod check;
 mod expiry;
 mod import;
+mod increment;
 mod mutation;
 mod read;
 
@@ -16,6 +17,7 @@ use super::subscription::Start;
 pub(crate) use check::check_value;
 pub use expiry::{Expire, ExpiryChange};
 pub use import::{Import, OnConflict};
+pub use increment::Increment;
 pub use mutation::{Check, Condition, Delete, Mutation, Patch, PatchFormat, Put, Target, TypeChange};
 pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 

@@ -195,3 +195,58 @@ fn a_patch_can_print_what_it_made() {
     assert_eq!(kv.ok("echo '{\"a\": 1}' | kv patch x --print-value"), "{\n  \"a\": 1\n}\n");
     assert_eq!(kv.ok("kv patch x --value '{\"a\":null}' --print-version"), "2\n");
 }
+
+#[test]
+fn a_record_is_told_to_expire_or_to_stay_and_what_is_left_is_printed() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1 --ttl 10m");
+    assert_eq!(kv.ok("kv ttl a | grep -c '^9m59[.0-9]*s$\\|^10m$'"), "1\n");
+    assert_eq!(kv.ok("kv ttl a --output json | jq '.ttl_ms > 590000 and .ttl_ms <= 600000'"), "true\n");
+    assert_eq!(kv.ok("kv patch a --value 2; kv expire a 2h --print-version"), "3\n");
+    assert_eq!(kv.ok("kv ttl a | sed 's/^1h59m.*/nearly/'"), "nearly\n");
+    assert_eq!(
+        kv.ok("kv persist a --print-version; kv ttl a; kv ttl a --output json"),
+        "4\nnone\n{\"ttl_ms\":null,\"expires\":null}\n"
+    );
+    assert_eq!(
+        kv.ok("kv patch a --value 3 --ttl 1h; kv ttl a --output json | jq '.ttl_ms > 1000'"),
+        "true\n"
+    );
+    assert_eq!(kv.ok("kv patch a --value 3 --ttl none; kv ttl a"), "none\n");
+    for (text, expected) in [
+        ("kv ttl b", 3),
+        ("kv expire b 1h", 3),
+        ("kv persist b", 3),
+        ("kv expire a 1h --version 1", 4),
+        ("kv expire a 0s", 2),
+        ("kv put a --value 1 --ttl none", 2),
+        ("kv put a --value 1 --ttl 876001h", 2),
+        ("kv put a --value 1 --if-absent", 4),
+        ("kv put b --value 1 --if-present", 4),
+        ("kv put b --value 1 --if-present --if-absent", 2),
+        ("kv incr a --if-absent", 4),
+    ] {
+        assert_eq!(kv.fails(text).0, expected, "{text}");
+    }
+    kv.ok("kv put b --value 1 --if-absent; kv put b --value 2 --if-present; kv delete b --if-present");
+}
+
+#[test]
+fn a_counter_prints_its_sum() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    assert_eq!(
+        kv.ok("kv incr n; kv incr n -3; kv incr n 0.50; kv incr n -1e2; kv incr n 99999999999999999999"),
+        "1\n-2\n-1.50\n-101.50\n99999999999999999897.50\n"
+    );
+    assert_eq!(
+        kv.ok("kv get n --raw; kv incr n 0 --ttl 1h; kv ttl n | cut -c1-2"),
+        "99999999999999999897.50\n99999999999999999897.50\n59\n"
+    );
+    for (text, expected) in
+        [("kv incr n one", 2), ("kv incr n '\"1\"'", 2), ("kv put t --text x; kv incr t", 4)]
+    {
+        let (code, stderr) = kv.fails(text);
+        assert!(code == expected && stderr.contains("hint: "), "{text}: {code} {stderr}");
+    }
+}

@@ -15,6 +15,7 @@ mod doctor;
 mod faults;
 mod fuzz;
 mod help;
+mod library;
 mod links;
 mod model;
 mod once_golden;

@@ -122,6 +122,7 @@ fn expires(mutation: &Mutation) -> bool {
         Mutation::Put(put) => put.ttl_ms.is_some(),
         Mutation::Patch(patch) => matches!(patch.expiry, ExpiryChange::After(_)),
         Mutation::Expire(expire) => expire.ttl_ms.is_some(),
+        Mutation::Increment(increment) => matches!(increment.expiry, ExpiryChange::After(_)),
         Mutation::Import(import) => import.expires.is_some(),
         _ => false,
     }

@@ -3,6 +3,7 @@
 mod consumers;
 mod contenders;
 mod delivery;
+mod expiry;
 mod following;
 mod reconnects;
 mod rounds;

@@ -91,6 +91,10 @@ impl<'a> Needs<'a> {
                 self.keys.extend(named.iter().map(String::as_str));
             }
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => {}
+            Mutation::Increment(increment) => {
+                self.keys.push(&increment.key);
+                self.values.push(&increment.key);
+            }
             Mutation::Expire(expire) => {
                 self.keys.push(&expire.key);
                 self.values.push(&expire.key);

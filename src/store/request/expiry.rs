@@ -89,6 +89,7 @@ impl Mutation {
             Mutation::Put(put) => put.ttl_ms,
             Mutation::Patch(patch) => set(patch.expiry),
             Mutation::Expire(expire) => expire.ttl_ms,
+            Mutation::Increment(increment) => set(increment.expiry),
             // How far its time is away depends on the clock of the store, which is not known here.
             Mutation::Import(import) => import.expires.map(|_| 0),
             Mutation::Delete(_) | Mutation::Check(_) => None,

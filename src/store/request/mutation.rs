@@ -2,7 +2,7 @@
 
 use super::check::{check_keys, check_value};
 use super::expiry::check_ttl;
-use super::{Expire, ExpiryChange, Import, Selector};
+use super::{Expire, ExpiryChange, Import, Increment, Selector};
 use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name};
@@ -20,6 +20,8 @@ pub enum Mutation {
     Import(Import),
     /// Sets or removes the expiry of a record.
     Expire(Expire),
+    /// Adds to a number.
+    Increment(Increment),
     /// Changes nothing, and fails unless a condition holds.
     Check(Check),
 }
@@ -268,6 +270,7 @@ impl Mutation {
             Mutation::Delete(delete) => delete.check(),
             Mutation::Import(import) => import.check(),
             Mutation::Expire(expire) => expire.check(),
+            Mutation::Increment(increment) => increment.check(),
             Mutation::Check(check) => {
                 check_key(&check.key)?;
                 if check.condition == Condition::default() {
@@ -285,6 +288,7 @@ impl Mutation {
             Mutation::Delete(Delete { target: Target::Keys(keys), .. }) => keys.iter().map(String::len).sum(),
             Mutation::Delete(Delete { target: Target::Selection(_), .. }) => 0,
             Mutation::Expire(expire) => expire.key.len(),
+            Mutation::Increment(increment) => increment.key.len() + increment.by.get().len(),
             Mutation::Import(import) => import.key.len() + import.value.get().len(),
             Mutation::Check(check) => check.key.len(),
         }
@@ -321,7 +325,7 @@ impl Delete {
 }
 
 impl TypeChange {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if let TypeChange::Set(record_type) = self { check_name("type", record_type) } else { Ok(()) }
     }
 }

@@ -148,6 +148,42 @@ pub struct List {
 }
 
 impl List {
+    /// The records whose key starts with this.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> List {
+        List { selector: Selector::Prefix(prefix.into()), ..List::default() }
+    }
+
+    /// The records with `from <= key < to`.
+    #[must_use]
+    pub fn range(from: impl Into<String>, to: impl Into<String>) -> List {
+        List { selector: Selector::Range { from: from.into(), to: to.into() }, ..List::default() }
+    }
+
+    /// The records of this type.
+    #[must_use]
+    pub fn of_type(record_type: impl Into<String>) -> List {
+        List { selector: Selector::Type(record_type.into()), ..List::default() }
+    }
+
+    /// At most so many of them.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> List {
+        List { limit: Some(limit), ..self }
+    }
+
+    /// Only those beyond this key, in the direction of the listing.
+    #[must_use]
+    pub fn after(self, key: impl Into<String>) -> List {
+        List { after: Some(key.into()), ..self }
+    }
+
+    /// From the last key to the first.
+    #[must_use]
+    pub fn reverse(self) -> List {
+        List { reverse: true, ..self }
+    }
+
     /// The request for what follows a page of this listing; none when nothing more is wanted, or nothing more is there.
     #[must_use]
     pub fn after_page<T>(&self, page: &Page<T>) -> Option<List> {

@@ -203,3 +203,19 @@ fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
     assert!(code == 6 && stderr.contains("has schema 2") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init; kv check");
 }
+
+#[test]
+fn a_store_from_before_records_expired_is_brought_up_to_date_with_all_that_is_in_it() {
+    let kv = store();
+    let before = kv.ok("kv list --output ndjson; kv stream get --output ndjson; kv daemon stop");
+    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 5; drop index kv_record_expires; alter table kv_stream drop column expires'");
+    let (code, stderr) = kv.fails("kv get b");
+    assert!(code == 6 && stderr.contains("has schema 4") && stderr.contains("kv init"), "{code} {stderr}");
+    kv.ok("kv init");
+    assert_eq!(kv.ok("kv list --output ndjson; kv stream get --output ndjson"), before);
+    assert_eq!(
+        kv.ok("kv expire b 1h --print-version; kv get b --output record | jq 'has(\"expires\")'"),
+        "3\ntrue\n"
+    );
+    kv.ok("kv check; kv backup backup.db; kv --connection backup.db check");
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kv::store::{
     Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, ExpiryChange, Filter,
-    Grant, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch,
+    Grant, Increment, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch,
     PatchFormat, Read, Record, Reply, Request, Retention, Selector, Stream, Target, Timestamp, Trim,
     TypeChange, Write, WriteOperation, Written,
 };
@@ -176,6 +176,19 @@ impl Model {
                 Ok(MutationResult::Written(Written { value: patch.return_value.then_some(value), ..written }))
             }
             Mutation::Delete(delete) => self.delete(delete, tx, now_ms).map(MutationResult::Deleted),
+            Mutation::Increment(increment) => {
+                self.check(&increment.key, increment.condition)?;
+                let stored = self.records.get(&increment.key).map_or("0", |record| record.value.get());
+                // The numbers of the model are small integers.
+                let Ok(number) = stored.parse::<i64>() else {
+                    return failure(Code::PatchFailed, Details::default());
+                };
+                let sum = (number + increment.by.get().parse::<i64>().unwrap()).to_string();
+                let value = JsonText::parse(&sum).unwrap();
+                let Increment { key, record_type, expiry, .. } = increment;
+                let written = self.store(key, value.clone(), record_type, *expiry, tx, now_ms);
+                Ok(MutationResult::Written(Written { value: Some(value), ..written }))
+            }
             Mutation::Expire(expire) => {
                 self.check(&expire.key, expire.condition)?;
                 let Some(present) = self.records.get(&expire.key) else {

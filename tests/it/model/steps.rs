@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kv::store::{
     Check, Condition, ConsumerCommit, ConsumerGet, ConsumerHold, ConsumerLeave, Delete, Expire, ExpiryChange,
-    Fence, Filter, Import, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch, Put, Read,
-    Request, Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write, WriteOperation,
+    Fence, Filter, Import, Increment, List, LockAcquire, LockRelease, Mutation, NameList, OnConflict, Patch,
+    Put, Read, Request, Retention, Selector, Start, Stream, Target, Timestamp, Trim, TypeChange, Write,
+    WriteOperation,
 };
 use proptest::prelude::*;
 
@@ -127,6 +128,15 @@ fn expiry() -> impl Strategy<Value = ExpiryChange> {
     prop_oneof![3 => Just(ExpiryChange::Keep), 1 => ttl().prop_map(ExpiryChange::from)]
 }
 
+fn increment() -> impl Strategy<Value = Mutation> {
+    (key(), -2_i64..3, condition(), type_change(), expiry()).prop_map(
+        |(key, by, condition, record_type, expiry)| {
+            let increment = Increment::by(key, json(&by.to_string()));
+            Mutation::Increment(Increment { condition, record_type, expiry, ..increment })
+        },
+    )
+}
+
 fn expire() -> impl Strategy<Value = Mutation> {
     (key(), ttl(), condition())
         .prop_map(|(key, ttl_ms, condition)| Mutation::Expire(Expire { key, ttl_ms, condition }))
@@ -203,7 +213,7 @@ fn write() -> impl Strategy<Value = Write> {
     // In boxes: a tree of all of them would not fit the stack of a test.
     let mutation = || {
         prop_oneof![
-            4 => put().boxed(), 2 => patch().boxed(), 2 => delete().boxed(), 1 => import().boxed(), 1 => expire().boxed()
+            4 => put().boxed(), 2 => patch().boxed(), 2 => delete().boxed(), 1 => import().boxed(), 1 => expire().boxed(), 1 => increment().boxed()
         ]
         .boxed()
     };

@@ -158,6 +158,7 @@ fn valid_request(op: &str) -> Value {
         "put" => json!({ "key": "a", "value": 1, "version": 9 }),
         "patch" => json!({ "key": "a", "patch": {}, "version": 9 }),
         "expire" => json!({ "key": "a", "ttl_ms": 1, "version": 9 }),
+        "increment" => json!({ "key": "a", "version": 9 }),
         "import" => json!({ "key": "a", "value": 1, "version": 1, "created": "2020-01-01T00:00:00Z",
             "updated": "2020-01-01T00:00:00Z", "expires": "2020-01-01T00:00:00Z" }),
         "mutate" => json!({ "mutations": [{ "op": "check", "key": "a" }] }),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kv::Client;
-use kv::store::{Clock, Code, Guarded, LocalStore, LockAcquire, Put, Store, value_of};
+use kv::store::{Clock, Code, Guarded, LocalStore, LockAcquire, Put, Store};
 
 use super::socket;
 use crate::support::{Kv, Random, address, json, number_from_environment, runtime};
@@ -31,7 +31,7 @@ async fn contend(store: Rc<dyn Store>, number: u64, grants: u32, counts: Rc<Coun
         let grant = store.lock_acquire_within(acquire, Duration::from_secs(60)).await.unwrap();
         counts.grants.set(counts.grants.get() + 1);
         let fenced = Guarded::new(&*store).fence("counter", grant.fence);
-        let read: Option<u64> = store.get("count").await.unwrap().map(|record| value_of(&record).unwrap());
+        let read: Option<u64> = store.get("count").await.unwrap().map(|record| record.value_as().unwrap());
         // Some holders are done at once, some sleep over their lease, and do not know it.
         let pause = [0, 0, 0, 0, 30, 60, 120][random.below(7)];
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -66,7 +66,7 @@ fn a_stale_fenced_write_is_never_applied() {
             contender.await.unwrap();
         }
         // An increment that was computed from an old value would be missing in the sum.
-        let count: u64 = value_of(&local.get("count").await.unwrap().unwrap()).unwrap();
+        let count: u64 = local.get("count").await.unwrap().unwrap().value_as().unwrap();
         assert_eq!(count, counts.written.get());
         assert!(counts.fenced.get() > 0, "nobody slept over a lease");
     }));

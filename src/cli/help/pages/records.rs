@@ -4,6 +4,8 @@ use super::{ExitCode, Page};
 
 const CONDITION: &[ExitCode] = &[(4, "another version or revision, or fenced")];
 
+const EXPIRY: &[ExitCode] = &[(3, "the key does not exist"), (4, "another version or revision, or fenced")];
+
 /// What is true of every listing.
 pub(super) const WHOLE: &str = "Without a limit everything is printed, page by page. When a limit leaves something out, stderr has the \
     command for the rest. On a terminal people see a table, cut to its width and in a pager; in a pipe programs find one \
@@ -15,7 +17,7 @@ pub(super) const PAGES: &[Page] = &[
     ]),
     Page::new(
         "put",
-        &["kv put hello --text world", "kv put user/3 '{\"name\":\"Eve\"}' --version 0"],
+        &["kv put hello --text world", "kv put user/3 '{\"name\":\"Eve\"}' --if-absent --ttl 10m"],
     )
     .notes(&[
         "Without a value it is read from stdin, as JSON. The word - means stdin too: a text that is a hyphen is stored by \
@@ -66,6 +68,22 @@ pub(super) const PAGES: &[Page] = &[
          When another writer changes the key meanwhile, COMMAND is run again with the new value, so it should have no other \
          effects. When it fails, nothing is stored and this command ends with its exit code.",
     ]),
+    Page::new("incr", &["kv incr visits", "kv incr balance -0.50"])
+        .notes(&[
+            "A key that does not exist counts as 0. Sums are exact, whatever the sizes of the numbers are, and have as many \
+             decimals as the number that has more of them.",
+        ])
+        .exit_codes(&[(4, "the value is not a number, another version or revision, or fenced")]),
+    Page::new("ttl", &["kv ttl user/1", "kv ttl user/1 --output json"])
+        .notes(&["A record that does not expire has none. What is left is told by the clock of this machine."])
+        .exit_codes(&[(3, "the key does not exist, or its time is over")]),
+    Page::new("expire", &["kv expire user/1 24h", "kv expire user/1 10m --print-version"])
+        .notes(&[
+            "When the time is over, the record is gone for everybody, and the stream has a change with the action \
+             expire. Setting it again counts from then on; persist takes it back.",
+        ])
+        .exit_codes(EXPIRY),
+    Page::new("persist", &["kv persist user/1", "kv persist user/1 --print-version"]).exit_codes(EXPIRY),
     Page::new("count", &["kv count all", "kv count prefix user/"]),
     Page::new("delete", &["kv delete hello", "kv delete prefix user/ --dry-run"])
         .notes(&[

@@ -18,8 +18,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::store::request::{
-    Check, Condition, Delete, Expire, ExpiryChange, Import, Mutation, OnConflict, Patch, PatchFormat, Put,
-    Selector, Target, Trim, TypeChange, WriteOperation,
+    Check, Condition, Delete, Expire, ExpiryChange, Import, Increment, Mutation, OnConflict, Patch,
+    PatchFormat, Put, Selector, Target, Trim, TypeChange, WriteOperation,
 };
 use crate::store::time::Timestamp;
 
@@ -36,6 +36,7 @@ mod operation {
     pub(super) const TRIM: u8 = 6;
     pub(super) const IMPORT: u8 = 7;
     pub(super) const EXPIRE: u8 = 8;
+    pub(super) const INCREMENT: u8 = 9;
 }
 
 /// The fields of all operations. 0 is the end of a write.
@@ -80,6 +81,8 @@ mod field {
     /// The key is present, or is absent; without content.
     pub(super) const IF_PRESENT: u8 = 27;
     pub(super) const IF_ABSENT: u8 = 28;
+    /// The number that is added, as it is spelled.
+    pub(super) const BY: u8 = 29;
 }
 
 /// The version and the hash of what is asked for, as `kv_once` keeps them; none for an operation that takes no `once`.
@@ -185,6 +188,14 @@ impl Form {
                 self.optional_number(field::LIMIT, *limit);
             }
             Mutation::Import(import) => self.import(import),
+            Mutation::Increment(Increment { key, by, condition, record_type, expiry }) => {
+                self.begin(operation::INCREMENT);
+                self.field(field::KEY, key.as_bytes());
+                self.field(field::BY, by.get().as_bytes());
+                self.condition(*condition);
+                self.type_change(record_type);
+                self.expiry_change(*expiry);
+            }
             Mutation::Expire(Expire { key, ttl_ms, condition }) => {
                 self.begin(operation::EXPIRE);
                 self.field(field::KEY, key.as_bytes());

@@ -76,7 +76,11 @@ fn mutation_text(mutation: &Mutation) -> Option<String> {
         Mutation::Check(Check { key, condition }) => {
             variant("Check", &object(&[("key", json(key)), ("condition", condition_text(*condition)?)]))
         }
-        Mutation::Put(_) | Mutation::Patch(_) | Mutation::Import(_) | Mutation::Expire(_) => return None,
+        Mutation::Put(_)
+        | Mutation::Patch(_)
+        | Mutation::Import(_)
+        | Mutation::Expire(_)
+        | Mutation::Increment(_) => return None,
     })
 }
 

@@ -1,0 +1,42 @@
+//! `kv incr`
+
+use clap::Args;
+use kv::store::{Error, ExpiryChange, Increment, JsonText, Mutation, Reply, Result, Write, Written};
+
+use super::arguments::{ConditionArguments, GuardArguments};
+use super::{WriteCommand, output};
+
+#[derive(Debug, Args)]
+pub(super) struct Incr {
+    /// Key
+    key: String,
+    /// Number to add, which may be negative or have decimals
+    #[arg(default_value = "1", allow_negative_numbers = true)]
+    by: String,
+    /// Remove the record after this time, as 30s, 10m or 24h; none = it stays (default: as it is)
+    #[arg(long, value_name = "TIME", value_parser = super::duration::expiry)]
+    ttl: Option<ExpiryChange>,
+    #[command(flatten)]
+    condition: ConditionArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
+}
+
+impl WriteCommand for Incr {
+    fn write(&self) -> Result<Write> {
+        let by = JsonText::parse(&self.by)
+            .map_err(|error| Error::from(error).hint("for example: kv incr KEY -1, or kv incr KEY 0.5"))?;
+        Ok(self.guard.write(Mutation::Increment(Increment {
+            condition: self.condition.condition()?,
+            expiry: self.ttl.unwrap_or_default(),
+            ..Increment::by(&self.key, by)
+        })))
+    }
+
+    fn print(&self, reply: Reply) -> Result<()> {
+        match reply {
+            Reply::Written(Written { value: Some(value), .. }) => output::print_line(value.get()),
+            _ => Ok(()),
+        }
+    }
+}
