@@ -111,7 +111,7 @@ fn people_see_a_line_for_each_change() {
         let shown =
             kv.ok(&format!("script -qec 'stty cols {columns}; kv watch --first --limit 2' /dev/null"));
         let lines: Vec<&str> = shown.lines().map(|line| line.trim_end_matches('\r')).collect();
-        let [first, second] = lines[..] else { panic!("{shown}") };
+        let ["watching from seq 1", first, second] = lines[..] else { panic!("{shown}") };
         assert!(first.ends_with("  create   user/1  v1  {\"name\":\"Ada\"}"), "{first:?}");
         assert!(second.contains("  create   e\\u{1b}[31m  v1  \"xxx") && second.ends_with('…'), "{second:?}");
         assert_eq!(second.chars().count(), columns);
