@@ -1,7 +1,7 @@
 -- What consumers want, and how much of the stream is kept.
 
--- Which changes the consumer wants: those that match each of the three that is not null. "filtered" is 0 where that is not
--- decided yet: an older version of kv made the consumer, and it was not used since.
+-- Which changes the consumer wants: those that match each of the three that is not null. "filtered" is 0 where nobody has
+-- told that yet: a commit without a filter made the consumer, or an older version of kv.
 alter table kv_consumer add column filtered integer not null default 0;
 alter table kv_consumer add column only_key text;
 alter table kv_consumer add column only_prefix text;

@@ -12,7 +12,10 @@ use crate::support::Kv;
 fn commands(kv: &Kv) -> Vec<String> {
     kv.ok("mkdir -p manual && kv manual manual");
     let names = kv.ok("ls manual");
-    let command = |name: &str| name.trim_end_matches(".1").trim_start_matches("kv").replace('-', " ");
+    // Of a hyphen within a word the name of a page tells nothing.
+    let command = |name: &str| {
+        name.trim_end_matches(".1").trim_start_matches("kv").replace('-', " ").replace("copy key", "copy-key")
+    };
     let commands: Vec<String> = names.lines().map(|name| command(name).trim().to_owned()).collect();
     assert!(commands.len() > 45, "{commands:?}");
     commands

@@ -8,6 +8,7 @@ mod consumers;
 mod imports;
 mod plain;
 mod steps;
+mod stream;
 
 use kv::Client;
 use kv::store::{

@@ -89,10 +89,10 @@ impl Planner {
         if *seq > self.meta.head {
             return Err(future(*seq, self.meta.head));
         }
-        let filter = match row {
-            // What the reader of an older version of kv wants is not known by a position.
-            Some(ConsumerRow { filter: None, .. }) if filter.is_all() => None,
-            _ => Some(filter_of(name, row, filter)?),
+        // A position alone does not tell what its reader wants.
+        let filter = match filter.is_all() {
+            true => row.and_then(|row| row.filter.clone()),
+            false => Some(filter_of(name, row, filter)?),
         };
         let before = row.map(|row| row.position);
         if before.is_none() {

@@ -92,7 +92,8 @@ pub(crate) struct LockRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConsumerRow {
     pub position: u64,
-    /// The filter that is kept; none where the consumer was made by an older version of kv, and not used since.
+    /// The filter that is kept; none where nobody has told it yet: the consumer was made by a commit without one, or by an older
+    /// version of kv.
     pub filter: Option<Filter>,
     /// Who follows the stream under the name, or did until it expired.
     pub lease: Option<Lease>,

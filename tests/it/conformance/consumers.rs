@@ -15,6 +15,7 @@ cases! {
     a_position_never_passes_the_head,
     a_limit_and_a_filter_say_what_to_commit,
     a_consumer_keeps_its_filter_and_refuses_another_one,
+    a_consumer_without_a_filter_takes_the_first_one,
     the_oldest_change_that_waits_is_told,
     a_position_that_was_trimmed_is_told,
     a_consumer_is_forgotten,
@@ -150,10 +151,10 @@ async fn a_consumer_keeps_its_filter_and_refuses_another_one(world: &World) {
         assert_eq!((error.code, error.retry, error.maybe), (Code::BadRequest, false, false));
         assert!(error.message.contains("follows") && error.hint.is_some(), "{error:?}");
     };
-    // Made by a session, by a commit with a filter, and by one without.
+    // Told by a session, by a commit, and by a session that wants everything.
     drop(world.store.subscribe(with("session", Filter::prefix("a/"))).await.unwrap());
     commit(world, "commit", 0, Filter::prefix("a/")).await.unwrap();
-    world.store.consumer_commit("all", 0).await.unwrap();
+    drop(world.store.subscribe(with("all", Filter::default())).await.unwrap());
     for (name, kept) in
         [("session", Filter::prefix("a/")), ("commit", Filter::prefix("a/")), ("all", Filter::default())]
     {
@@ -184,6 +185,24 @@ async fn a_consumer_keeps_its_filter_and_refuses_another_one(world: &World) {
             }
         }
     }
+}
+
+/// A position alone does not tell what its reader wants.
+async fn a_consumer_without_a_filter_takes_the_first_one(world: &World) {
+    world.put_all(&["a/1", "b/1"]).await;
+    world.store.consumer_commit("c", 0).await.unwrap();
+    for prefix in ["a/", "b/"] {
+        let request = ConsumerGet { filter: Filter::prefix(prefix), ..get("c") };
+        assert_eq!(
+            world.store.consumer_get(request).await.unwrap().0.changes.len(),
+            1,
+            "a read tells nothing"
+        );
+    }
+    commit(world, "c", 1, Filter::prefix("a/")).await.unwrap();
+    world.store.consumer_commit("c", 1).await.unwrap();
+    let other = Subscribe { filter: Filter::prefix("b/"), ..Subscribe::consumer("c") };
+    assert_eq!(world.store.subscribe(other).await.unwrap_err().code, Code::BadRequest);
 }
 
 async fn the_oldest_change_that_waits_is_told(world: &World) {

@@ -12,17 +12,6 @@ fn busy<T>(consumer: &Consumer) -> Told<T> {
     failure(Code::ConsumerBusy, Details { holder: consumer.holder.clone(), expires_ms, ..Details::default() })
 }
 
-/// A consumer keeps its filter; all changes stand for those that it keeps.
-fn filter_of(consumer: Option<&Consumer>, wanted: &Filter) -> Told<Filter> {
-    match consumer {
-        Some(consumer) if *wanted == Filter::default() || consumer.filter == *wanted => {
-            Ok(consumer.filter.clone())
-        }
-        Some(_) => failure(Code::BadRequest, Details::default()),
-        None => Ok(wanted.clone()),
-    }
-}
-
 impl Model {
     pub(super) fn write_consumer(&mut self, operation: &WriteOperation, now_ms: i64) -> Told<Reply> {
         let is_held =
@@ -38,7 +27,7 @@ impl Model {
                 if hold.renew && present.filter(is_mine).is_none() {
                     return failure(Code::ConsumerBusy, Details::default());
                 }
-                let filter = filter_of(present, &hold.filter)?;
+                let filter = self.filter_of(&hold.name, &hold.filter)?;
                 let position = match present {
                     Some(consumer) => consumer.position,
                     None => self.first_position(hold.start.as_ref())?,
@@ -53,6 +42,7 @@ impl Model {
                     holder,
                     expires,
                 };
+                self.filters.insert(name.clone(), filter.clone());
                 self.consumers.insert(name, consumer);
                 Ok(Reply::Held { position, filter })
             }
@@ -78,14 +68,18 @@ impl Model {
                 if commit.seq > self.head() {
                     return failure(Code::Future, Details::default());
                 }
-                let filter = filter_of(present, &commit.filter)?;
+                let filter = self.filter_of(&commit.name, &commit.filter)?;
                 if present.is_none() {
                     self.first_position(Some(&Start::After(commit.seq)))?;
+                }
+                // A position alone does not tell what its reader wants.
+                if commit.filter != Filter::default() {
+                    self.filters.insert(commit.name.clone(), filter);
                 }
                 let new = Consumer {
                     name: commit.name.clone(),
                     position: 0,
-                    filter,
+                    filter: Filter::default(),
                     waiting_since: None,
                     holder: None,
                     expires: None,
@@ -96,9 +90,21 @@ impl Model {
             }
             WriteOperation::ConsumerDelete { name } => match self.consumers.get(name) {
                 Some(other) if is_held(&other) => busy(other),
-                _ => Ok(Reply::Forgotten { deleted: self.consumers.remove(name).is_some() }),
+                _ => {
+                    self.filters.remove(name);
+                    Ok(Reply::Forgotten { deleted: self.consumers.remove(name).is_some() })
+                }
             },
             other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// A consumer keeps the filter that it was told; all changes stand for those that it keeps.
+    fn filter_of(&self, name: &str, wanted: &Filter) -> Told<Filter> {
+        match self.filters.get(name) {
+            Some(kept) if *wanted == Filter::default() || kept == wanted => Ok(kept.clone()),
+            Some(_) => failure(Code::BadRequest, Details::default()),
+            None => Ok(wanted.clone()),
         }
     }
 
@@ -120,6 +126,7 @@ impl Model {
             (consumer.holder, consumer.expires) = (None, None);
         }
         let next = self.changes.iter().find(|change| change.seq > consumer.position.max(self.trimmed));
+        consumer.filter = self.filters.get(name).cloned().unwrap_or_default();
         consumer.waiting_since = next.map(|change| change.time);
         Some(consumer)
     }
@@ -134,7 +141,7 @@ impl Model {
 
     pub(super) fn consumer_get(&self, get: &ConsumerGet) -> Told<Reply> {
         let consumer = self.consumers.get(&get.name);
-        let filter = filter_of(consumer, &get.filter)?;
+        let filter = self.filter_of(&get.name, &get.filter)?;
         let position = match consumer {
             Some(consumer) => consumer.position,
             None => self.first_position(get.start.as_ref())?,

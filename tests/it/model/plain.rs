@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use kv::store::{
-    Action, Change, Changes, Code, Condition, Consumer, Delete, Deleted, Details, ExpiryChange, Filter,
-    Grant, Increment, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch,
-    PatchFormat, Read, Record, Reply, Request, Retention, Selector, Stream, Target, Timestamp, Trim,
-    TypeChange, Write, WriteOperation, Written,
+    Action, Change, Code, Condition, Consumer, Delete, Deleted, Details, ExpiryChange, Filter, Grant,
+    Increment, JsonText, List, Lock, LockAcquire, LockRelease, Mutation, MutationResult, Page, Patch,
+    PatchFormat, Read, Record, Reply, Request, Retention, Selector, Target, Timestamp, Trim, TypeChange,
+    Write, WriteOperation, Written,
 };
 use serde_json::Value;
 
@@ -38,6 +38,8 @@ pub(super) struct Model {
     retention: Retention,
     /// Also with leases that expired.
     pub(super) consumers: BTreeMap<String, Consumer>,
+    /// Of the consumers that were told one.
+    pub(super) filters: BTreeMap<String, Filter>,
     last_ms: i64,
     /// Also those that expired.
     locks: BTreeMap<String, Lock>,
@@ -419,52 +421,13 @@ impl Model {
             Reply::Records(Page { seq, items, next })
         }
     }
-
-    pub(super) fn stream(&self, stream: &Stream) -> Told<Reply> {
-        let first = self.trimmed + 1;
-        if stream.seq > 0 && stream.seq < first {
-            return failure(Code::Trimmed, Details { first: Some(first), ..Details::default() });
-        }
-        let Filter { key, prefix, record_type } = &stream.filter;
-        let is_wanted = |change: &&Change| {
-            key.as_ref().is_none_or(|key| change.record.key == *key)
-                && prefix.as_ref().is_none_or(|prefix| change.record.key.starts_with(prefix))
-                && (record_type.is_none() || change.record.record_type == *record_type)
-        };
-        let (start, is_in_reach): (u64, Box<dyn Fn(u64) -> bool>) = match stream.reverse {
-            true if stream.seq == 0 => (self.head(), Box::new(|_| true)),
-            true => (stream.seq.min(self.head()), Box::new(|seq| seq <= stream.seq)),
-            false => (stream.seq.max(first), Box::new(|seq| seq >= stream.seq)),
-        };
-        let mut matching: Vec<Change> = self
-            .changes
-            .iter()
-            .filter(|change| change.seq >= first && is_in_reach(change.seq))
-            .filter(is_wanted)
-            .cloned()
-            .collect();
-        if stream.reverse {
-            matching.reverse();
-        }
-        let all = matching.len();
-        let changes = cut(matching, 0, stream.limit);
-        let next = match (changes.last(), stream.reverse) {
-            (Some(last), true) if changes.len() < all => last.seq - 1,
-            (Some(last), false) if changes.len() < all => last.seq + 1,
-            (None, _) if all > 0 => start,
-            (_, true) => 0,
-            (_, false) => start.max(self.head() + 1),
-        };
-        let next = if stream.reverse && next < first { 0 } else { next };
-        Ok(Reply::Changes(Changes { seq: self.head(), changes, next }))
-    }
 }
 
 fn key_of(record: &Record) -> String {
     record.key.clone()
 }
 
-fn cut<T>(items: Vec<T>, offset: u64, limit: Option<u64>) -> Vec<T> {
+pub(super) fn cut<T>(items: Vec<T>, offset: u64, limit: Option<u64>) -> Vec<T> {
     items.into_iter().skip(offset as usize).take(limit.map_or(usize::MAX, |limit| limit as usize)).collect()
 }
 

@@ -235,7 +235,8 @@ pub(crate) fn meta(row: &(impl Cells + ?Sized)) -> Result<Meta> {
 pub(crate) fn retention(row: &(impl Cells + ?Sized)) -> Result<Retention> {
     let bound = |index: usize| row.integer(index)?.map(damage::count).transpose();
     let unread = damage::flag(integer(row, 2)?)?;
-    Ok(Retention { age: bound(0)?.map(Duration::from_millis), count: bound(1)?, unread })
+    let (age_ms, count) = (bound(0)?, bound(1)?);
+    Ok(Retention { age: age_ms.map(Duration::from_millis), count, unread })
 }
 
 /// What [`retention`] reads.
