@@ -38,11 +38,10 @@ pub(crate) type Outcome = Result<Reply>;
 /// Decides the requests that [`Needs`] covers, or as many of them as the values that were loaded, those that are written
 /// and the work of the patches allow. `progress` is that of the first one, when it is a delete that goes on. `now_ms` is the
 /// one time of the whole batch, read after the write lock was gained.
-pub(crate) fn plan(rows: Rows, requests: &[Write], progress: Option<Progress>, now_ms: i64) -> Plan {
-    let mut rows = rows;
-    let expired = std::mem::take(&mut rows.expired);
+pub(crate) fn plan(mut rows: Rows, requests: &[Write], progress: Option<Progress>, now_ms: i64) -> Plan {
+    let (expired, next_expiry_ms) = (std::mem::take(&mut rows.expired), rows.next_expiry_ms);
     let mut planner = Planner { progress, ..Planner::new(rows, now_ms) };
-    planner.remove_expired(expired);
+    planner.remove_expired(expired, next_expiry_ms);
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
         let is_full =

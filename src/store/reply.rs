@@ -58,8 +58,8 @@ pub enum Reply {
     ExpiredRemoved {
         /// How many records were removed.
         removed: u64,
-        /// Whether others that have expired may be left.
-        are_left: bool,
+        /// In how many milliseconds the next one expires; 0 when others may have expired already, none when none does.
+        next_ms: Option<u64>,
     },
     /// To `LockAcquire`.
     Granted(Grant),

@@ -18,13 +18,19 @@ pub(crate) fn is_over(expires_ms: Option<i64>, now_ms: i64) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Expired {
     removed: u64,
-    are_left: bool,
+    /// In how many milliseconds the next one expires, as far as that was asked for.
+    next_ms: Option<u64>,
 }
 
 impl Planner {
-    /// Removes the records whose time is over: those that the batch touches, and `swept`, which expired first.
-    pub(super) fn remove_expired(&mut self, swept: Vec<(String, Row)>) {
+    /// Removes the records whose time is over: those that the batch touches, and `swept`, which expired first. `next_ms` is when
+    /// the first one expires of the others, if that was asked for.
+    pub(super) fn remove_expired(&mut self, swept: Vec<(String, Row)>, next_ms: Option<i64>) {
         let are_left = swept.len() >= limits::EXPIRED_PER_BATCH;
+        // A server may have found more than have expired by the time of the batch, which it told before.
+        let found = swept.iter().filter_map(|(_, row)| row.expires_ms).filter(|&ms| ms > self.now_ms);
+        let left = |ms: i64| u64::try_from(ms.saturating_sub(self.now_ms)).unwrap_or(0);
+        let next_ms = if are_left { Some(0) } else { found.min().or(next_ms).map(left) };
         for (key, row) in swept {
             self.records.add_stored(key, row);
         }
@@ -36,7 +42,7 @@ impl Planner {
             .filter_map(|(key, row)| row.expires_ms.map(|expires_ms| (expires_ms, key.clone())))
             .collect();
         over.sort_unstable();
-        self.expired = Expired { removed: over.len() as u64, are_left };
+        self.expired = Expired { removed: over.len() as u64, next_ms };
         for (_, key) in over {
             if let Some(row) = self.set(&key, None) {
                 self.append(self.meta.head + 1, Action::Expire, &key, row);
@@ -46,8 +52,8 @@ impl Planner {
     }
 
     pub(super) fn expired_removed(&self) -> Reply {
-        let Expired { removed, are_left } = self.expired;
-        Reply::ExpiredRemoved { removed, are_left }
+        let Expired { removed, next_ms } = self.expired;
+        Reply::ExpiredRemoved { removed, next_ms }
     }
 
     /// When a record expires that is written now and is in the place of `present`.

@@ -25,6 +25,8 @@ pub(crate) struct Needs<'a> {
     /// The next [`LOCK_SWEEP_ROWS`](crate::limits::LOCK_SWEEP_ROWS) locks behind the last ones that were looked at, to
     /// remove those that are over. A batch that acquires a lock does so: where rows are added, rows are removed.
     pub sweeps_locks: bool,
+    /// When the next record expires. Only who waits for that asks.
+    pub next_expiry: bool,
     /// These consumers.
     pub consumers: Vec<&'a str>,
     /// The outcomes that are kept under these ids.
@@ -69,7 +71,8 @@ impl<'a> Needs<'a> {
                 WriteOperation::ConsumerDelete { name } => needs.consumers.push(name),
                 WriteOperation::ConsumerHold(request) => needs.consumers.push(&request.name),
                 WriteOperation::ConsumerLeave(request) => needs.consumers.push(&request.name),
-                WriteOperation::Trim(_) | WriteOperation::Retain(_) | WriteOperation::RemoveExpired => {}
+                WriteOperation::RemoveExpired => needs.next_expiry = true,
+                WriteOperation::Trim(_) | WriteOperation::Retain(_) => {}
             }
             if alone {
                 break;

@@ -36,6 +36,8 @@ pub(crate) struct Rows {
     /// Records that have expired, those first that expired first, at most
     /// [`EXPIRED_PER_BATCH`](crate::limits::EXPIRED_PER_BATCH), without their values.
     pub expired: Vec<(String, Row)>,
+    /// When the first one expires of those that have not, if that was asked for.
+    pub next_expiry_ms: Option<i64>,
     /// How many records the ranges gave, each counted as often as it came.
     pub ranged: u64,
     /// What the delete of a range covers.

@@ -120,7 +120,7 @@ fn a_key_may_look_like_an_option() {
         assert!(code == 2 && stderr.contains(tip), "{command}: {stderr}");
         assert_eq!(kv.ok(followed), printed, "{followed}");
     }
-    assert!(kv.fails("kv watch --prefix -x").1.contains("use '--prefix=-x'"));
+    assert!(kv.fails("kv consumer list --prefix -x").1.contains("use '--prefix=-x'"));
     assert_eq!(kv.ok("kv delete -5"), "1\n");
 }
 

@@ -16,6 +16,7 @@ pub(crate) enum Part {
     Records,
     Values,
     Expired,
+    NextExpiry,
     Locks,
     SweptLocks,
     Consumers,
@@ -53,6 +54,12 @@ pub(crate) fn statements<'a>(
     expired.now(now);
     expired.add(" order by expires limit ?", Value::count(limits::EXPIRED_PER_BATCH as u64));
     statements.push((Part::Expired, expired));
+    if needs.next_expiry {
+        let mut next = Statement::new("select expires from kv_record where expires > ".to_owned());
+        next.now(now);
+        next.text.push_str(" order by expires limit 1");
+        statements.push((Part::NextExpiry, next));
+    }
     if needs.sweeps_locks {
         let mut statement = Statement::new(format!("select {} from kv_lock where true", columns!(lock)));
         statement.add(" and name > ?", Value::Text(swept_to));
@@ -124,6 +131,7 @@ impl Loading {
             meta,
             records: HashMap::new(),
             expired: Vec::new(),
+            next_expiry_ms: None,
             ranged: 0,
             counted: Counted::default(),
             locks: HashMap::new(),
@@ -151,6 +159,7 @@ impl Loading {
                     record.value = Some(columns::value(row)?);
                 }
             }
+            Part::NextExpiry => rows.next_expiry_ms = columns::optional_time_ms(row, 0)?,
             Part::Expired => rows.expired.push(columns::stored_row(row, head)?),
             Part::Locks => rows.locks.extend([columns::lock(row, fence)?]),
             Part::SweptLocks => rows.swept_locks.push(columns::lock(row, fence)?),

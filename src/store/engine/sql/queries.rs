@@ -288,23 +288,6 @@ impl Query for Expiries {
     }
 }
 
-/// When the next record expires, in milliseconds since 1970 UTC; none when none does.
-pub(crate) struct NextExpiry;
-
-impl Query for NextExpiry {
-    type Rows = Option<i64>;
-    const IS_SMALL: bool = true;
-
-    fn statement(&self, _: Dialect) -> Statement<'_> {
-        Statement::new("select min(expires) from kv_record where expires is not null".to_owned())
-    }
-
-    fn add(&self, expires_ms: &mut Option<i64>, row: &dyn Cells, _: &Position) -> Result<bool> {
-        *expires_ms = columns::optional_time_ms(row, 0)?;
-        Ok(false)
-    }
-}
-
 /// Which store this is.
 pub(crate) struct WhichStore;
 

@@ -53,7 +53,14 @@ pub(super) fn load(writer: &Connection, needs: &Needs<'_>, swept_to: &str, now_m
         expired.push(sql::stored_row(row, meta.head)?);
         Ok(true)
     })?;
-    let rows = Rows { meta, records, expired, ranged, counted, locks, swept_locks, consumers, once };
+    let mut next_expiry_ms = None;
+    if needs.next_expiry {
+        let next = "select expires from kv_record where expires > ? order by expires limit 1";
+        let found = first_row(writer, next, &[Value::Integer(now_ms)], |row| sql::optional_time_ms(row, 0))?;
+        next_expiry_ms = found.flatten();
+    }
+    let rows =
+        Rows { meta, records, expired, next_expiry_ms, ranged, counted, locks, swept_locks, consumers, once };
     Ok(Loaded { rows, oldest })
 }
 
