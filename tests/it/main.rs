@@ -17,6 +17,7 @@ mod fuzz;
 mod help;
 mod links;
 mod model;
+mod moving;
 mod once_golden;
 mod packages;
 mod postgres;
