@@ -85,6 +85,23 @@ pub(super) struct StoreArguments {
     pub(super) no_pager: bool,
 }
 
+impl StoreArguments {
+    /// The first of these options that says which store is meant, or how to reach it.
+    pub(super) fn naming_option(&self) -> Option<&'static str> {
+        let options = [
+            (self.profile.is_some(), "profile"),
+            (self.engine.is_some(), "type"),
+            (self.connection.is_some(), "connection"),
+            (self.connection_file.is_some(), "connection-file"),
+            (self.ca.is_some(), "ca"),
+            (self.client_cert.is_some(), "client-cert"),
+            (self.client_key.is_some(), "client-key"),
+            (self.socket.is_some(), "socket"),
+        ];
+        options.into_iter().find_map(|(is_given, option)| is_given.then_some(option))
+    }
+}
+
 /// When colours are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ColorMode {

@@ -32,6 +32,14 @@ impl OpenStore {
         }
     }
 
+    /// The kind of the store, as it stands on the command line.
+    pub(super) fn engine(&self, settings: &Settings) -> Result<String> {
+        match self {
+            OpenStore::Local(_) => Ok(address(settings)?.kind().as_str().to_owned()),
+            OpenStore::Remote(client) => Ok(client.hello().engine),
+        }
+    }
+
     /// Finishes the requests under way; a store in this process writes SQLite's log back into the file.
     pub(super) async fn close(self) {
         if let OpenStore::Local(store) = self {

@@ -29,6 +29,10 @@ pub(super) const REPORT: &[OutputFormat] = &[OutputFormat::Table, OutputFormat::
 /// What results for programs can be printed as.
 pub(super) const RESULTS: &[OutputFormat] = &[OutputFormat::Json, OutputFormat::Ndjson];
 
+/// What a comparison can be printed as.
+pub(super) const DIFFERENCES: &[OutputFormat] =
+    &[OutputFormat::Text, OutputFormat::Json, OutputFormat::Ndjson];
+
 impl OutputFormat {
     /// The default of listings: people see a table, programs get an array.
     pub(super) fn of_listing() -> OutputFormat {

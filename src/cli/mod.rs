@@ -34,6 +34,7 @@ mod lock_run;
 mod logs;
 mod manual;
 mod misuse;
+mod moving;
 mod mutate;
 mod number;
 mod output;
@@ -162,6 +163,14 @@ enum Command {
     Check(check::Check),
     /// Return the free space in the files of the store, as after a trim, to the file system
     Compact,
+    /// Write records or changes into a file, one a line
+    Export(moving::Export),
+    /// Store records that were exported, or those of another program
+    Import(moving::Import),
+    /// Copy one store into another one, of any kind
+    Copy(moving::Copy),
+    /// Compare two stores, of any kind
+    Diff(moving::Diff),
     /// Measure how fast the store is
     #[command(subcommand)]
     Benchmark(benchmark::Benchmark),
@@ -249,6 +258,9 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         Command::Complete(command) => command.run(Arguments::command()).map(ok),
         Command::Manual(command) => command.run(Arguments::command()).map(ok),
         Command::Daemon(command) => command.run(&arguments.store).map(ok),
+        // These name their stores by themselves.
+        Command::Copy(command) => connect::block_on(command.run(&arguments.store)),
+        Command::Diff(command) => connect::block_on(command.run(&arguments.store)),
         // Settings that cannot be used are one of its findings.
         Command::Doctor(doctor) => connect::block_on(doctor.run(Settings::resolve(&arguments.store))),
         command => {
@@ -256,6 +268,7 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
             output::use_color(settings.color.value);
             match command {
                 Command::Config(command) => command.run(&settings).map(ok),
+                Command::Import(command) => connect::block_on(command.run(&settings, &arguments.store)),
                 command => connect::block_on(execute(command, &settings)),
             }
         }
@@ -271,6 +284,7 @@ async fn execute(command: Command, settings: &Settings) -> Result<u8> {
         Command::Rpc => rpc::run(settings).await.map(ok),
         Command::Benchmark(benchmark) => benchmark.run(settings).await,
         Command::Backup(command) => command.run(settings).await,
+        Command::Export(command) => command.run(settings).await,
         Command::Check(command) => command.run(settings).await,
         Command::Restore(command) => command.run(settings).await,
         command => on_store(command, settings).await,
@@ -342,6 +356,10 @@ async fn read(command: Command, store: &impl Store, settings: &Settings) -> Resu
         | Command::Mutate(_)
         | Command::Benchmark(_)
         | Command::Backup(_)
+        | Command::Export(_)
+        | Command::Import(_)
+        | Command::Copy(_)
+        | Command::Diff(_)
         | Command::Check(_)
         | Command::Restore(_)
         | Command::Config(_)

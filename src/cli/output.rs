@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PIPE_BUF;
 use serde::Serialize;
 
-pub(super) use self::display::escaped;
+pub(super) use self::display::{cut, escaped};
 pub(super) use self::pages::{ListPrinter, Listed, print_items};
 pub(super) use self::table::Column;
 use self::table::{Screen, Table};

@@ -3,6 +3,7 @@
 mod certificates;
 mod config_file;
 mod connection;
+mod named;
 mod options;
 mod origin;
 

@@ -53,3 +53,20 @@ pub const MISSING_KEYS_NAMED: usize = 10;
 
 /// The most workers of `kv benchmark`: each has a connection of its own.
 pub const BENCHMARK_WORKERS: u64 = 1_000;
+
+/// The most bytes of a line that `kv import` reads: the largest value as a command reads it, with its key, its type and the names of
+/// the members, however they are escaped.
+pub const IMPORT_LINE_BYTES: usize = VALUE_TEXT_BYTES + 64 * 1_024;
+
+/// The bytes of keys and values after which a batch of an import is sent; a larger record is one by itself. Small enough for
+/// several batches at once, and large enough that a commit costs little.
+pub const IMPORT_BATCH_BYTES: usize = 1_024 * 1_024;
+
+/// The most batches of an import that are sent and not yet answered: the next ones are read and sent while the store commits.
+pub const IMPORT_BATCHES: usize = 4;
+
+/// The most columns of a value that `kv diff` shows on a terminal.
+pub const DIFF_VALUE_COLUMNS: usize = 40;
+
+/// The most keys that `kv copy` names when they differ; behind them it tells how many there are.
+pub const DIFFERENCES_NAMED: usize = 10;

@@ -17,7 +17,7 @@ use std::path::Path;
 use serde::Serialize;
 
 #[cfg(feature = "sqlite")]
-use self::new_file::NewFile;
+pub use self::new_file::NewFile;
 #[cfg(feature = "sqlite")]
 pub use self::staged::{HandedOver, Source, Staged, stage};
 #[cfg(feature = "sqlite")]
@@ -85,7 +85,7 @@ pub struct Checked {
 #[cfg(feature = "sqlite")]
 pub fn backup(address: &Address, to: &Path, replace: bool, watcher: &mut Watcher<'_>) -> Result<Backup> {
     let (place, store) = file_of(address)?;
-    let new = NewFile::create(to, replace, store)?;
+    let new = NewFile::create(to, replace, Some(store))?;
     let backup = sqlite::backup::copy(place, new.temporary(), to, watcher)?;
     new.publish()?;
     Ok(backup)

@@ -9,6 +9,7 @@
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
 //! - [`maintenance`]: copies and checks of a whole store
 //! - [`history`]: earlier states of the store, from its stream
+//! - [`original`]: databases of the Go original, whose records can be taken over
 //! - `feed`, `follow`: wake subscriptions when the stream grows, and read it for them
 //! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
 
@@ -37,6 +38,7 @@ mod lock_guard;
 pub mod maintenance;
 pub mod merge_patch;
 mod open;
+pub mod original;
 pub(crate) mod page;
 pub(crate) mod plan;
 mod position;

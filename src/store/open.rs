@@ -20,6 +20,7 @@ use super::engine::Engine;
 use super::engine::migrations::{self, Migration};
 use super::error::{Code, Error, Result};
 use super::maintenance::{Checked, Finding, Watcher};
+use super::original::Row;
 use super::time::Clock;
 
 #[cfg(not(any(feature = "sqlite", feature = "rqlite", feature = "postgres")))]
@@ -87,6 +88,9 @@ pub(crate) trait Place: Send + Sync {
 
     /// See [`Address::check`].
     async fn check(&self) -> Result<()>;
+
+    /// The rows of the Go original behind a key, or the first ones: see [`original::page`](super::original::page).
+    async fn original_page(&self, after: Option<&str>) -> Result<Vec<Row>>;
 
     /// See [`maintenance::check`](super::maintenance::check).
     fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked>;

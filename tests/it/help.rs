@@ -7,16 +7,15 @@ mod shape;
 
 use crate::support::Kv;
 
-/// Every command and subcommand, as it is written behind `kv`; the first one is empty. The names of the manual pages tell
-/// them, which clap's own definition of the command line makes.
+/// Every command and subcommand, as it is written behind `kv`; the first one is empty. The manual pages tell them, which
+/// clap's own definition of the command line makes.
 fn commands(kv: &Kv) -> Vec<String> {
     kv.ok("mkdir -p manual && kv manual manual");
-    let names = kv.ok("ls manual");
-    // Of a hyphen within a word the name of a page tells nothing.
-    let command = |name: &str| {
-        name.trim_end_matches(".1").trim_start_matches("kv").replace('-', " ").replace("copy key", "copy-key")
-    };
-    let commands: Vec<String> = names.lines().map(|name| command(name).trim().to_owned()).collect();
+    // `\fBkv copy\-key\fR [OPTIONS] <FROM> <TO>`
+    let synopses = kv.ok("grep -h -A1 '^.SH SYNOPSIS' manual/*.1 | grep '^.fBkv'");
+    let command =
+        |line: &str| line.split("\\fR").next().unwrap().trim_start_matches("\\fBkv").replace("\\-", "-");
+    let commands: Vec<String> = synopses.lines().map(|line| command(line).trim().to_owned()).collect();
     assert!(commands.len() > 45, "{commands:?}");
     commands
 }

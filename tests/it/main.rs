@@ -18,6 +18,7 @@ mod help;
 mod library;
 mod links;
 mod model;
+mod moving;
 mod once_golden;
 mod packages;
 mod postgres;

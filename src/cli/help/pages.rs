@@ -2,6 +2,7 @@
 
 mod changes;
 mod daemon;
+mod moving;
 mod records;
 mod upkeep;
 
@@ -66,6 +67,6 @@ pub(in crate::cli) const GENERAL: Page = Page {
 
 /// The page of a command, which is written behind `kv` like this.
 pub(in crate::cli) fn page(command: &str) -> Option<&'static Page> {
-    let pages = [&[GENERAL], records::PAGES, changes::PAGES, upkeep::PAGES, daemon::PAGES];
+    let pages = [&[GENERAL], records::PAGES, changes::PAGES, upkeep::PAGES, moving::PAGES, daemon::PAGES];
     pages.into_iter().flatten().find(|page| page.command == command)
 }

@@ -37,7 +37,7 @@ pub(super) fn width(text: &str) -> usize {
 
 /// A text that fits so many columns: its end becomes `…` when it is longer. No character is cut in its middle, nor one
 /// that is composed of several.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub(in crate::cli) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }

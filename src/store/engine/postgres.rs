@@ -14,6 +14,7 @@ mod explained;
 mod listen;
 mod mark;
 mod migrate;
+pub(crate) mod original;
 #[cfg(feature = "planted-defects")]
 mod planted;
 mod point;

@@ -21,6 +21,7 @@ mod http;
 mod look;
 mod migrate;
 mod nodes;
+pub(crate) mod original;
 mod read;
 mod statement;
 

@@ -5,6 +5,7 @@ pub(crate) mod apply;
 mod columns;
 #[cfg(any(feature = "postgres", feature = "rqlite"))]
 pub(crate) mod load;
+pub(crate) mod original;
 pub(crate) mod queries;
 
 use std::ops::Bound;

@@ -30,6 +30,7 @@ mod load;
 mod log_watch;
 mod migrate;
 mod open;
+pub(crate) mod original;
 mod place;
 mod read;
 mod readers;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,10 @@ use crate::store::error::{Code, Error, Result};
 use crate::store::file_id::FileId;
 use crate::store::files::{self, beside};
 
-/// A file that is written under a temporary name, which is removed unless the file is published.
+/// A file that is written under a temporary name beside its path, which is removed unless the file is published. Its owner
+/// alone may read it.
 #[derive(Debug)]
-pub(super) struct NewFile {
+pub struct NewFile {
     temporary: PathBuf,
     target: PathBuf,
     replace: bool,
@@ -21,12 +22,14 @@ pub(super) struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file for this path, in its directory, so that publishing it is a rename.
+    /// Begins a file for this path, in its directory, so that publishing it is a rename. A file that is there is replaced when
+    /// `replace` says so, unless it is one of the store in the file `store`.
     ///
     /// # Errors
-    /// `bad_request` when the path cannot be used, `busy` when there is a log beside it, and those of [`unwritable`].
-    pub(super) fn create(target: &Path, replace: bool, store: &Path) -> Result<NewFile> {
-        check_not_of_store(target, store)?;
+    /// `bad_request` when the path cannot be used, `busy` when there is a log of SQLite beside it; `store_full`, `read_only` or
+    /// `unavailable` when the system does not allow it.
+    pub fn create(target: &Path, replace: bool, store: Option<&Path>) -> Result<NewFile> {
+        store.map_or(Ok(()), |store| check_not_of_store(target, store))?;
         let target = check_target(target, replace)?;
         check_no_log(&target)?;
         let temporary = beside(&target, &format!(".partial-{}", uuid::Uuid::new_v4().simple()));
@@ -58,11 +61,20 @@ impl NewFile {
         &self.temporary
     }
 
+    /// Adds bytes to the file.
+    ///
+    /// # Errors
+    /// `store_full` or `unavailable` when the system does not take them.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| unwritable(&self.target, &error))
+    }
+
     /// Syncs the file, and renames it to its path.
     ///
     /// # Errors
-    /// `bad_request` when there is a file by now, `busy` when there is a log beside it, and those of [`unwritable`].
-    pub(super) fn publish(self) -> Result<()> {
+    /// `bad_request` when there is a file by now, `busy` when there is a log of SQLite beside it; `store_full`, `read_only` or
+    /// `unavailable` when the system does not allow it.
+    pub fn publish(self) -> Result<()> {
         let failed = |error: &io::Error| unwritable(&self.target, error);
         self.file.sync_all().map_err(|error| failed(&error))?;
         check_no_log(&self.target)?;

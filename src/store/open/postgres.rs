@@ -22,6 +22,7 @@ use crate::store::engine::migrations::{self, Migration};
 use crate::store::engine::postgres::{self, Postgres};
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::original::Row;
 use crate::store::time::Clock;
 
 /// The port of a server that names none.
@@ -409,6 +410,10 @@ impl Place for PostgresPlace {
 
     async fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn original_page(&self, after: Option<&str>) -> Result<Vec<Row>> {
+        postgres::original::page(self, after).await
     }
 
     fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {

@@ -15,6 +15,7 @@ use crate::store::engine::migrations::{self, Migration};
 use crate::store::engine::rqlite::{self, Rqlite};
 use crate::store::error::{Error, Result};
 use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::original::Row;
 use crate::store::time::Clock;
 
 /// The port of a node that names none.
@@ -356,6 +357,10 @@ impl Place for RqlitePlace {
 
     async fn check(&self) -> Result<()> {
         Ok(())
+    }
+
+    async fn original_page(&self, after: Option<&str>) -> Result<Vec<Row>> {
+        rqlite::original::page(self, after).await
     }
 
     fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {

@@ -18,6 +18,7 @@ use crate::store::engine::migrations::{self, Migration};
 use crate::store::engine::sqlite::{self, Sqlite};
 use crate::store::error::{Code, Error, Result};
 use crate::store::maintenance::{Checked, Finding, Watcher};
+use crate::store::original::Row;
 use crate::store::time::Clock;
 
 /// How much of a path that is too long is shown.
@@ -74,6 +75,12 @@ impl Place for SqlitePlace {
 
     async fn check(&self) -> Result<()> {
         Sqlite::new(self.clone(), Clock::System).check_place().await
+    }
+
+    async fn original_page(&self, after: Option<&str>) -> Result<Vec<Row>> {
+        let (place, after) = (self.clone(), after.map(str::to_owned));
+        let read = tokio::task::spawn_blocking(move || sqlite::original::page(&place, after.as_deref()));
+        read.await.map_err(|error| Error::new(Code::Internal, error.to_string()))?
     }
 
     fn check_store(&self, finding: &mut dyn FnMut(Finding), watcher: &mut Watcher<'_>) -> Result<Checked> {

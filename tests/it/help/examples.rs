@@ -12,6 +12,7 @@ const PREPARED: &str = r#"
     kv lock acquire deploy alice >acquired
     kv consumer commit mailer 1 >committed
     kv backup backup.db
+    kv export records.ndjson
     echo '{"op":"put","key":"imported","value":1}' >mutations.ndjson
     echo '{"id":1,"op":"count"}' >requests.ndjson
     mkdir -p .config/kv

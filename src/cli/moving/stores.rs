@@ -1,0 +1,59 @@
+//! The stores that the words of a command name.
+
+use kv::store::{Address, Result, Store as _};
+
+use crate::cli::arguments::{StoreArguments, usage};
+use crate::cli::connect::{self, OpenStore};
+use crate::cli::output;
+use crate::cli::settings::Settings;
+
+/// A store that a word names: a connection string, a path or a profile.
+pub(super) struct Named {
+    pub(super) settings: Settings,
+    pub(super) address: Address,
+}
+
+impl Named {
+    /// # Errors
+    /// `bad_request` when the word, the profile or the global options cannot be used.
+    pub(super) fn of(word: &str, globals: &StoreArguments) -> Result<Named> {
+        let settings = Settings::of_store(word, globals)?;
+        Ok(Named { address: connect::address(&settings)?, settings })
+    }
+
+    /// Opens the store, as every command opens one.
+    pub(super) async fn open(&self) -> Result<OpenStore> {
+        connect::open(&self.settings).await
+    }
+
+    /// Opens the store, and creates it when it is not there.
+    pub(super) async fn open_or_create(&self) -> Result<OpenStore> {
+        let store = connect::open_for_init(&self.settings).await?;
+        if store.init().await? {
+            let place = self
+                .address
+                .file()
+                .map_or_else(|| self.address.to_string(), |file| file.display().to_string());
+            output::note(&format!("the store {place} was created"));
+        }
+        Ok(store)
+    }
+}
+
+/// The two stores of a command.
+///
+/// # Errors
+/// As [`Named::of`]; `bad_request` when both words name the same store, or a global option names one too.
+pub(super) fn pair(one: &str, other: &str, globals: &StoreArguments) -> Result<(Named, Named)> {
+    if let Some(option) = globals.naming_option() {
+        return Err(usage(
+            &format!("--{option} says which store is meant, and this command names two by itself"),
+            "leave it out; a profile, or the connection string, can name certificates too",
+        ));
+    }
+    let (one, other) = (Named::of(one, globals)?, Named::of(other, globals)?);
+    if one.address.identity() == other.address.identity() {
+        return Err(usage(&format!("both are the same store: {}", one.address), "name another one"));
+    }
+    Ok((one, other))
+}
