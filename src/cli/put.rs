@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kv::quote::shell_word;
 use kv::store::json_text::JsonTextErrorKind;
-use kv::store::{self, Error, JsonText, Mutation, Reply, Result, Write};
+use kv::store::{self, Error, ExpiryChange, JsonText, Mutation, Reply, Result, Write};
 
 use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};
 use super::{WriteCommand, input, output};
@@ -26,6 +26,9 @@ pub(super) struct Put {
     /// Remove the record after this time, as 30s, 10m or 24h (default: it stays)
     #[arg(long, value_name = "TIME", value_parser = super::duration::ttl)]
     ttl: Option<u64>,
+    /// Keep the expiry of the record
+    #[arg(long, conflicts_with = "ttl")]
+    keep_ttl: bool,
     /// Print the new version
     #[arg(long)]
     print_version: bool,
@@ -53,7 +56,7 @@ impl WriteCommand for Put {
     fn write(&self) -> Result<Write> {
         let mut put = store::Put::new(self.key.key(), self.read_value()?);
         put.condition = self.condition.condition()?;
-        put.ttl_ms = self.ttl;
+        put.expiry = if self.keep_ttl { ExpiryChange::Keep } else { self.ttl.into() };
         if let Some(record_type) = &self.of_type {
             put = put.of_type(record_type);
         }

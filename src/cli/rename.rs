@@ -1,7 +1,10 @@
 //! `kv rename` and `kv copy-key`: a record under another key, in one transaction.
 
 use clap::Args;
-use kv::store::{Check, Code, Condition, Delete, Error, Mutation, Put, Record, Result, Store, TypeChange};
+use kv::store::{
+    Check, Clock, Code, Condition, Delete, Error, ExpiryChange, Mutation, Put, Record, Result, Store,
+    Timestamp, TypeChange,
+};
 
 use super::arguments::usage;
 
@@ -51,7 +54,13 @@ impl Keys {
     fn mutations(&self, record: Record, original: Original) -> Vec<Mutation> {
         let at = |revision: u64| Condition { revision: Some(revision), ..Condition::default() };
         let unchanged = Check { key: self.from.clone(), condition: at(record.revision) };
+        // By the clock of this machine.
+        let left_ms = |expires: Timestamp| expires.unix_ms() - Clock::System.now_ms();
+        let expiry = record.expires.map_or(ExpiryChange::Clear, |expires| {
+            ExpiryChange::After(u64::try_from(left_ms(expires)).unwrap_or(0).max(1))
+        });
         let put = Put {
+            expiry,
             condition: if self.overwrite { Condition::default() } else { at(0) },
             record_type: record.record_type.map_or(TypeChange::Clear, TypeChange::Set),
             ..Put::new(&self.to, record.value)

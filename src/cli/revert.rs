@@ -24,7 +24,7 @@ impl Revert {
             let written = match before {
                 Some(record) => {
                     let record_type = record.record_type.map_or(TypeChange::Clear, TypeChange::Set);
-                    let put = Put { condition, record_type, ..Put::new(&self.key, record.value) };
+                    let put = Put { condition, record_type, ..Put::new(&self.key, record.value).keep_ttl() };
                     store.put(put).await.map(drop)
                 }
                 None if present.is_none() => Ok(()),

@@ -48,7 +48,7 @@ impl Update {
             };
             let revision = present.map_or(0, |record| record.revision);
             let condition = Condition { revision: Some(revision), ..Condition::default() };
-            match store.put(Put { condition, ..Put::new(&self.key, value) }).await {
+            match store.put(Put { condition, ..Put::new(&self.key, value).keep_ttl() }).await {
                 // Another writer was faster: its value is the one to start from.
                 Err(error) if error.code == Code::VersionMismatch => {}
                 Ok(written) if self.print_version => {

@@ -135,6 +135,9 @@ pub(super) struct PutFields {
     /// The record is gone so many milliseconds from now; without it, or null, the record stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
+    /// Whether the record keeps the expiry that it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keep_ttl: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -215,7 +218,13 @@ impl WithType<PutFields> {
             value: JsonText::parse(fields.value.get())?,
             condition: condition.into_condition()?,
             record_type: record_type.into(),
-            ttl_ms: fields.ttl_ms,
+            expiry: match (fields.ttl_ms, fields.keep_ttl) {
+                (Some(_), true) => {
+                    return Err(Error::bad_field("keep_ttl", "put takes either ttl_ms or keep_ttl"));
+                }
+                (ttl_ms, false) => ttl_ms.into(),
+                (None, true) => ExpiryChange::Keep,
+            },
         })
     }
 }
@@ -294,8 +303,10 @@ impl WithCondition<CheckFields> {
 
 impl From<&Put> for WithType<PutFields> {
     fn from(put: &Put) -> WithType<PutFields> {
+        let ttl_ms = if let ExpiryChange::After(ttl_ms) = put.expiry { Some(ttl_ms) } else { None };
+        let keep_ttl = put.expiry == ExpiryChange::Keep;
         let fields =
-            PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned(), ttl_ms: put.ttl_ms };
+            PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned(), ttl_ms, keep_ttl };
         let fields = With { fields, group: put.condition.into() };
         With { fields, group: (&put.record_type).into() }
     }

@@ -120,7 +120,7 @@ fn can_be_sent(step: &Step) -> bool {
 
 fn expires(mutation: &Mutation) -> bool {
     match mutation {
-        Mutation::Put(put) => put.ttl_ms.is_some(),
+        Mutation::Put(put) => matches!(put.expiry, ExpiryChange::After(_)),
         Mutation::Patch(patch) => matches!(patch.expiry, ExpiryChange::After(_)),
         Mutation::Expire(expire) => expire.ttl_ms.is_some(),
         Mutation::Increment(increment) => matches!(increment.expiry, ExpiryChange::After(_)),

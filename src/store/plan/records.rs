@@ -19,7 +19,7 @@ use crate::store::work::Work;
 impl Planner {
     pub(super) fn put(&mut self, put: &Put, tx: u64) -> Result<Written> {
         check_condition(&put.key, put.condition, self.records.get(&put.key))?;
-        Ok(self.write(&put.key, put.value.clone(), &put.record_type, put.ttl_ms.into(), tx))
+        Ok(self.write(&put.key, put.value.clone(), &put.record_type, put.expiry, tx))
     }
 
     pub(super) fn patch(&mut self, patch: &Patch, tx: u64) -> Result<Written> {

@@ -86,7 +86,7 @@ impl Mutation {
             ExpiryChange::Keep | ExpiryChange::Clear => None,
         };
         match self {
-            Mutation::Put(put) => put.ttl_ms,
+            Mutation::Put(put) => set(put.expiry),
             Mutation::Patch(patch) => set(patch.expiry),
             Mutation::Expire(expire) => expire.ttl_ms,
             Mutation::Increment(increment) => set(increment.expiry),

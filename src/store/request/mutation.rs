@@ -1,7 +1,6 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
 use super::check::{check_keys, check_value};
-use super::expiry::check_ttl;
 use super::{Expire, ExpiryChange, Import, Increment, Selector};
 use crate::store::error::{Error, Result};
 use crate::store::json_text::JsonText;
@@ -37,9 +36,8 @@ pub struct Put {
     pub condition: Condition,
     /// What happens to the type of the record.
     pub record_type: TypeChange,
-    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`](crate::limits::TTL_MS); none = it stays,
-    /// also when it had an expiry before.
-    pub ttl_ms: Option<u64>,
+    /// What happens to the expiry of the record: unless it is said otherwise, the record stays, also when it had one before.
+    pub expiry: ExpiryChange,
 }
 
 impl Put {
@@ -47,7 +45,7 @@ impl Put {
     #[must_use]
     pub fn new(key: impl Into<String>, value: JsonText) -> Put {
         let (condition, record_type) = (Condition::default(), TypeChange::Keep);
-        Put { key: key.into(), value, condition, record_type, ttl_ms: None }
+        Put { key: key.into(), value, condition, record_type, expiry: ExpiryChange::Clear }
     }
 
     /// Puts only if the key is at this version; 0 = only if it is absent.
@@ -74,7 +72,14 @@ impl Put {
     /// Makes the record expire after so many milliseconds.
     #[must_use]
     pub fn ttl_ms(mut self, ttl_ms: u64) -> Put {
-        self.ttl_ms = Some(ttl_ms);
+        self.expiry = ExpiryChange::After(ttl_ms);
+        self
+    }
+
+    /// Keeps the expiry of the record.
+    #[must_use]
+    pub fn keep_ttl(mut self) -> Put {
+        self.expiry = ExpiryChange::Keep;
         self
     }
 
@@ -258,7 +263,7 @@ impl Mutation {
             Mutation::Put(put) => {
                 check_key(&put.key)?;
                 put.record_type.check()?;
-                check_ttl(put.ttl_ms)?;
+                put.expiry.check()?;
                 check_value(&put.value)
             }
             Mutation::Patch(patch) => {

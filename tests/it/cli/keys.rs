@@ -72,6 +72,12 @@ fn a_record_gets_another_key_in_one_step() {
         kv.ok("kv stream get --output ndjson | tail -2 | jq -sc '[.[0].tx == .[1].tx, .[].action]'"),
         "[true,\"create\",\"delete\"]\n"
     );
+    kv.ok("kv expire 'new key' 1h; kv rename 'new key' t; kv rename t 'new key'");
+    assert_eq!(
+        kv.ok("kv ttl 'new key' --output json | jq '.ttl_ms > 3500000'"),
+        "true\n",
+        "the expiry moves along"
+    );
     kv.ok("kv copy-key 'new key' c");
     assert_eq!(kv.ok("kv get c 'new key' --output ndjson | grep -c '\"value\":1.50}'"), "2\n");
     for command in ["rename", "copy-key"] {
@@ -103,7 +109,13 @@ fn a_program_changes_a_value_and_loses_no_update() {
         for worker in $workers; do wait $worker || exit 1; done
         "#);
     assert_eq!(kv.ok("kv get counter"), "20\n");
-    assert_eq!(kv.ok("kv update counter --print-version -- cat"), "21\n");
+    kv.ok("kv expire counter 1h");
+    assert_eq!(kv.ok("kv update counter --print-version -- cat"), "22\n");
+    assert_eq!(kv.ok("kv ttl counter --output json | jq '.ttl_ms > 3500000'"), "true\n");
+    kv.ok("kv put counter 3 --keep-ttl");
+    assert_eq!(kv.ok("kv ttl counter --output json | jq '.ttl_ms > 3500000'"), "true\n");
+    kv.ok("kv put counter 3");
+    assert_eq!(kv.ok("kv ttl counter"), "none\n");
     assert_eq!(kv.ok("kv update new --print-version -- sh -c 'cat >&2; echo \"{\\\"k\\\":\\\"$KV_RECORD_KEY\\\",\\\"v\\\":$KV_RECORD_VERSION}\"' 2>seen; cat seen; kv get new --raw"), "1\nnull\n{\"k\":\"new\",\"v\":0}\n");
     let seq = kv.ok("kv stream seq");
     assert_eq!(kv.fails("kv update counter -- sh -c 'echo 1; exit 7'").0, 7);

@@ -6,6 +6,7 @@ use kv::store::{
 use crate::support::{START_MS, World, json};
 
 cases! {
+    a_put_keeps_the_expiry_when_it_is_told,
     a_record_is_gone_for_every_read_when_its_time_is_over,
     pages_counts_and_limits_pass_over_what_has_expired,
     a_write_finds_an_expired_key_absent_and_the_stream_tells_of_both,
@@ -31,6 +32,21 @@ fn at(ms: i64) -> Option<Timestamp> {
 }
 
 /// The actions and keys of the stream.
+async fn a_put_keeps_the_expiry_when_it_is_told(world: &World) {
+    world.store.put(lives("a", 1_000)).await.unwrap();
+    let before = world.store.get("a").await.unwrap().unwrap().expires;
+    world.clock.advance_ms(10);
+    world.store.put(Put::new("a", json("2")).keep_ttl()).await.unwrap();
+    let record = world.store.get("a").await.unwrap().unwrap();
+    assert_eq!((record.value.get(), record.expires), ("2", before));
+    world.store.put(Put::new("b", json("1")).keep_ttl()).await.unwrap();
+    assert_eq!(world.store.get("b").await.unwrap().unwrap().expires, None);
+    world.clock.advance_ms(1_000);
+    world.store.put(Put::new("a", json("3")).keep_ttl()).await.unwrap();
+    let record = world.store.get("a").await.unwrap().unwrap();
+    assert_eq!((record.version, record.expires), (1, None), "what has expired has no expiry to keep");
+}
+
 async fn told(world: &World) -> Vec<(Action, String)> {
     let changes = world.store.stream(0, None).await.unwrap();
     changes.into_iter().map(|change| (change.action, change.record.key)).collect()

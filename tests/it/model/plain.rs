@@ -167,7 +167,7 @@ impl Model {
             Mutation::Put(put) => {
                 self.check(&put.key, put.condition)?;
                 let written =
-                    self.store(&put.key, put.value.clone(), &put.record_type, put.ttl_ms.into(), tx, now_ms);
+                    self.store(&put.key, put.value.clone(), &put.record_type, put.expiry, tx, now_ms);
                 Ok(MutationResult::Written(written))
             }
             Mutation::Patch(patch) => {

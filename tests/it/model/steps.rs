@@ -113,9 +113,9 @@ fn json_patch() -> impl Strategy<Value = String> {
 }
 
 fn put() -> impl Strategy<Value = Mutation> {
-    (key(), value(), condition(), type_change(), ttl()).prop_map(
-        |(key, value, condition, record_type, ttl_ms)| {
-            Mutation::Put(Put { condition, record_type, ttl_ms, ..Put::new(key, json(&value)) })
+    (key(), value(), condition(), type_change(), expiry()).prop_map(
+        |(key, value, condition, record_type, expiry)| {
+            Mutation::Put(Put { condition, record_type, expiry, ..Put::new(key, json(&value)) })
         },
     )
 }

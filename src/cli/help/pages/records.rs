@@ -53,12 +53,12 @@ pub(super) const PAGES: &[Page] = &[
         .exit_codes(&[(7, "the change that --after names was trimmed")]),
     Page::new("revert", &["kv revert user/1 --to 1", "kv revert user/1 --to $(kv stream seq)"])
         .notes(&[
-            "A key that did not exist at that revision is removed. The type comes back with the value. The change is a new \
+            "A key that did not exist at that revision is removed. The type comes back with the value, and the present expiry stays. The change is a new \
              one: nothing of the history is lost.",
         ])
         .exit_codes(&[(7, "the stream does not tell what the record was")]),
     Page::new("rename", &["kv rename user/1 user/one", "kv rename user/2 user/1 --overwrite"])
-        .notes(&["The value and the type move in one transaction. The new record begins at version 1."])
+        .notes(&["The value, the type and the expiry move in one transaction. The new record begins at version 1."])
         .exit_codes(&[(3, "there is no such key"), (4, "there is a record under the new key")]),
     Page::new("copy-key", &["kv copy-key user/1 user/9", "kv copy-key user/1 user/2 --overwrite"])
         .notes(&["The new record begins at version 1."])
@@ -66,7 +66,7 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("update", &["kv update visits -- jq '. + 1'", "kv update user/1 -- jq '.name = \"Eve\"'"]).notes(&[
         "COMMAND reads null for a key that does not exist. It finds KV_RECORD_KEY and KV_RECORD_VERSION in its environment. \
          When another writer changes the key meanwhile, COMMAND is run again with the new value, so it should have no other \
-         effects. When it fails, nothing is stored and this command ends with its exit code.",
+         effects. When it fails, nothing is stored and this command ends with its exit code. The type and the expiry stay.",
     ]),
     Page::new("incr", &["kv incr visits", "kv incr balance -0.50"])
         .notes(&[

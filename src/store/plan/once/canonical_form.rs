@@ -83,6 +83,8 @@ mod field {
     pub(super) const IF_ABSENT: u8 = 28;
     /// The number that is added, as it is spelled.
     pub(super) const BY: u8 = 29;
+    /// A put keeps the expiry of its record; without content.
+    pub(super) const KEEP_EXPIRY: u8 = 30;
 }
 
 /// The version and the hash of what is asked for, as `kv_once` keeps them; none for an operation that takes no `once`.
@@ -154,13 +156,18 @@ impl Form {
 
     fn mutation(&mut self, mutation: &Mutation) {
         match mutation {
-            Mutation::Put(Put { key, value, condition, record_type, ttl_ms }) => {
+            Mutation::Put(Put { key, value, condition, record_type, expiry }) => {
                 self.begin(operation::PUT);
                 self.field(field::KEY, key.as_bytes());
                 self.field(field::VALUE, value.get().as_bytes());
                 self.condition(*condition);
                 self.type_change(record_type);
-                self.optional_number(field::TTL, *ttl_ms);
+                // The form of a put whose record stays is older than expiries.
+                match *expiry {
+                    ExpiryChange::Clear => {}
+                    ExpiryChange::After(ttl_ms) => self.number(field::TTL, ttl_ms),
+                    ExpiryChange::Keep => self.field(field::KEEP_EXPIRY, b""),
+                }
             }
             Mutation::Patch(Patch { key, patch, format, condition, record_type, expiry, return_value }) => {
                 self.begin(operation::PATCH);

@@ -30,7 +30,7 @@ pub(super) fn fingerprint(operation: &WriteOperation) -> Option<String> {
 
 fn mutation_text(mutation: &Mutation) -> Option<String> {
     Some(match mutation {
-        Mutation::Put(Put { key, value, condition, record_type, ttl_ms: None }) => variant(
+        Mutation::Put(Put { key, value, condition, record_type, expiry: ExpiryChange::Clear }) => variant(
             "Put",
             &object(&[
                 ("key", json(key)),
