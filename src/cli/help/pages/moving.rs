@@ -14,7 +14,7 @@ pub(super) const PAGES: &[Page] = &[
         "With --stream the lines are the changes that the stream keeps, in order, and before them the records that are older. \
          An import repeats the changes, so the new store has the history too.",
     ]),
-    Page::new("import", &["kv import records.ndjson", "kv import --on-conflict skip --dry-run <records.ndjson"])
+    Page::new("import", &["kv import records.ndjson", "kv import --dry-run <records.ndjson"])
         .notes(&[
             "Records keep their versions, types, times and expiries; only their revisions are new. A line needs a key and a \
              value. What kv list --output ndjson prints can be imported too. A line that cannot be used ends the import.",
