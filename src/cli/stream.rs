@@ -30,6 +30,10 @@ enum StreamCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+kv stream trim [OPTIONS] SEQ
+       kv stream trim [OPTIONS] --all
+       kv stream trim [OPTIONS] --before-slowest-consumer")]
 struct Trim {
     #[command(flatten)]
     part: PartArguments,

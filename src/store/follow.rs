@@ -294,8 +294,9 @@ mod tests {
         Position { epoch: "e".to_owned(), opened: 0, head, first, fence: 0, lock_seq: 0 }
     }
 
-    /// Runs on a clock that moves on when no task is ready.
-    #[tokio::test(start_paused = true)]
+    /// Runs on a clock that moves on when no task is ready, as soon as nothing is written any more: writes are waited for, and
+    /// the clock would move on meanwhile.
+    #[tokio::test]
     async fn who_finds_nothing_for_half_a_minute_is_told_how_far_it_is() {
         let address = Address::parse(EngineKind::Sqlite, ":memory:").unwrap();
         let store = LocalStore::open(&address, Clock::System);
@@ -305,11 +306,13 @@ mod tests {
         for key in ["b", "c"] {
             store.put(Put::new(key, JsonText::of(&1).unwrap())).await.unwrap();
         }
+        tokio::time::pause();
         let begun = Instant::now();
         for _ in 0..3 {
             assert_eq!(subscription.next().await, Ok(Event::Progress { seq: 2, lag: 0 }));
         }
         assert!(begun.elapsed() >= limits::PROGRESS_INTERVAL * 2);
+        tokio::time::resume();
         store.put(Put::new("a", JsonText::of(&1).unwrap())).await.unwrap();
         assert!(matches!(subscription.next().await, Ok(Event::Change(change)) if change.seq == 3));
         store.close().await;

@@ -59,7 +59,7 @@ pub(super) const PAGES: &[Page] = &[
         "consumer stream",
         &[
             "kv consumer stream mailer --limit 1",
-            "kv consumer stream mailer --limit 1 --retries 3 -- cat",
+            "kv consumer stream log --limit 1 --retries 3 -- cat",
         ],
     )
     .notes(&[

@@ -46,7 +46,7 @@ impl Drop for Node {
 /// Tables as a store in use has them, and what `PRAGMA optimize`, which nodes run each day, makes known of them.
 const FILL: &str = "
     create temp table n as with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000) select i from n;
-    insert or replace into kv_meta values (1, 's', 'e', 5000, 1, 0, 0, 0, 0);
+    insert or replace into kv_meta (one, store_id, epoch, head, first, last_ms) values (1, 's', 'e', 5000, 1, 0);
     insert into kv_record select 'k' || i, 1, i, case when i % 3 > 0 then 'type' || i % 7 end, 0, 0, case when i % 5 = 0 then i end, '{}'
         from n;
     insert into kv_stream select i, i, 1, 'create', 0, 'k' || i, 1, i, null, 0, 0, '{}', null from n;
