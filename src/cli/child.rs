@@ -31,6 +31,11 @@ const STAGE: &str = "program-stage";
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
+/// Whether a program ended with an exit code which says that it could not be run.
+pub(super) fn is_not_run(code: u8) -> bool {
+    matches!(code, NOT_EXECUTABLE | NOT_FOUND)
+}
+
 /// A program with its arguments, of which the first names it.
 pub(super) struct Program {
     words: Vec<OsString>,

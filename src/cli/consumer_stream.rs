@@ -17,7 +17,7 @@ use super::environment::Environment;
 use super::lock::tell_of_a_wait;
 use super::signals;
 use super::watch::{Outcome, Sink, SinkArguments};
-use super::{exit_code, output};
+use super::{child, exit_code, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Stream {
@@ -136,7 +136,8 @@ impl<S: Store> Session<'_, S> {
         loop {
             attempts += 1;
             let code = match self.sink.deal_with(change.clone()).await? {
-                Outcome::Failed(code, None) if code != exit_code::OK => code,
+                // To give up every change for a mistyped command would lose them all.
+                Outcome::Failed(code, None) if code != exit_code::OK && !child::is_not_run(code) => code,
                 outcome => return Ok(outcome),
             };
             let Some(pause) = self.retry.pause(attempts) else {

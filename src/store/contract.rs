@@ -35,7 +35,7 @@ pub trait Store: Send + Sync {
     /// - `busy`: other processes kept the store for too long.
     /// - `read_only`, `store_full`: the store cannot be written to.
     /// - `unsupported`: this version of kv, or this kind of database, cannot do it.
-    /// - `fenced`: the [`Fence`] of a write is no longer that of its lock.
+    /// - `fenced`: the [`Fence`](super::Fence) of a write is no longer that of its lock.
     /// - `too_many_connections`, `timeout`: from a [`Client`](crate::Client), when the daemon takes no further connection or
     ///   does not answer in time.
     /// - `internal`: a rule inside kv is broken.
@@ -268,7 +268,7 @@ pub trait Store: Send + Sync {
     /// for each.
     ///
     /// # Errors
-    /// That of the first mutation that fails, with its position in [`Details::index`]. `too_large` when its deletes of
+    /// That of the first mutation that fails, with its position in [`Details::index`](super::Details::index). `too_large` when its deletes of
     /// prefixes and ranges cover more than 10,000 records together, or its patches change values of more than 32 MiB.
     async fn mutate_all(&self, mutations: Vec<Mutation>) -> Result<Vec<MutationResult>> {
         let reply = self.call(WriteOperation::Mutate(mutations).into()).await?;
@@ -336,7 +336,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Acquires a lock for between 1 ms and 100 years. When its owner acquires it again, it is refreshed: it keeps its fence
-    /// and never expires earlier. Writes that carry the fence (see [`Guarded`]) are refused after another owner has acquired
+    /// and never expires earlier. Writes that carry the fence (see [`Guarded`](super::Guarded)) are refused after another owner has acquired
     /// the lock.
     ///
     /// # Errors
@@ -467,7 +467,7 @@ pub trait Store: Send + Sync {
         answer!(self.call(Request::Compact).await?, Reply::Compacted(compacted) => compacted)
     }
 
-    /// Puts the store that [`maintenance::stage`] has prepared under this epoch in the place of this one, which is kept in a
+    /// Puts the store that [`maintenance::stage`](super::maintenance::stage) has prepared under this epoch in the place of this one, which is kept in a
     /// file beside it. Requests under way are finished first; subscriptions end with `epoch_changed`. Calling it again with
     /// the same epoch changes nothing.
     ///

@@ -106,13 +106,15 @@ impl Opened {
 }
 
 /// Whether a client can ask for it, and the model knows when it happens: some of what a store does stands behind other operations
-/// of the daemon, which removes what has expired when it sees fit.
+/// of the daemon, which removes what has expired, and what is not to be kept of the stream, when it sees fit.
 fn can_be_sent(step: &Step) -> bool {
     let Step::Call { request: Request::Write(write), .. } = step else { return true };
     match &write.operation {
         WriteOperation::Apply(mutation) => !expires(mutation),
         WriteOperation::Mutate(mutations) => !mutations.iter().any(expires),
-        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) => false,
+        WriteOperation::ConsumerHold(_) | WriteOperation::ConsumerLeave(_) | WriteOperation::Retain(_) => {
+            false
+        }
         WriteOperation::LockRelease(release) => release.refreshes.is_none(),
         _ => true,
     }

@@ -1,5 +1,6 @@
 //! `kv check`: each rule of the store has a finding.
 
+use super::back_to;
 use crate::support::Kv;
 
 /// A store in which every table has rows; the stream begins at 3.
@@ -198,7 +199,7 @@ fn a_file_with_broken_pages_is_damaged_whichever_page_it_is() {
 #[test]
 fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
     let kv = store();
-    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches; drop index kv_record_expires; alter table kv_stream drop column expires'");
+    kv.ok(&format!("sqlite3 data.db '{}'", back_to(2)));
     let (code, stderr) = kv.fails("kv check");
     assert!(code == 6 && stderr.contains("has schema 2") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init; kv check");
@@ -208,7 +209,7 @@ fn an_older_schema_is_not_checked_and_told_how_to_bring_it_up_to_date() {
 fn a_store_from_before_records_expired_is_brought_up_to_date_with_all_that_is_in_it() {
     let kv = store();
     let before = kv.ok("kv list --output ndjson; kv stream get --output ndjson; kv daemon stop");
-    kv.ok("sqlite3 data.db 'delete from kv_migration where number >= 5; drop index kv_record_expires; alter table kv_stream drop column expires'");
+    kv.ok(&format!("sqlite3 data.db '{}'", back_to(4)));
     let (code, stderr) = kv.fails("kv get b");
     assert!(code == 6 && stderr.contains("has schema 4") && stderr.contains("kv init"), "{code} {stderr}");
     kv.ok("kv init");

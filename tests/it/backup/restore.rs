@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kv::Client;
 use kv::store::{Put, Store as _};
 
+use super::back_to;
 use crate::support::{Kv, json, runtime, wait_until};
 
 /// A store with a backup of an earlier time beside it.
@@ -256,7 +257,7 @@ fn what_is_no_sound_store_is_refused_and_changes_nothing() {
 #[test]
 fn an_older_backup_is_brought_up_to_date_and_that_is_told() {
     let kv = store();
-    kv.ok("sqlite3 b.db 'delete from kv_migration where number >= 3; drop table kv_consumer; alter table kv_lock drop column refreshes; drop table kv_batch; alter table kv_meta drop column batches; drop index kv_record_expires; alter table kv_stream drop column expires'");
+    kv.ok(&format!("sqlite3 b.db '{}'", back_to(2)));
     let told = kv.ok("kv restore b.db 2>&1");
     assert!(told.starts_with("the backup had schema 2: it was brought up to date\n"), "{told}");
     assert_eq!(

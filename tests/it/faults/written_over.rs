@@ -99,7 +99,8 @@ fn a_file_that_is_written_over_under_load_is_whole_afterwards() {
             | kv rpc > answers 2>/dev/null";
         let mut writer = kv.command("bash").args(["-c", writer]).stdout(Stdio::null()).spawn().unwrap();
         wait_until("some answers", || {
-            kv.shell("wc -l < answers").stdout > format!("{}\n", 100 * round + 10).into_bytes()
+            let lines = String::from_utf8(kv.shell("wc -l < answers").stdout).unwrap();
+            lines.trim().parse::<usize>().is_ok_and(|lines| lines > 100 * round + 10)
         });
         kv.ok("cp backup.db data.db");
         writer.wait().unwrap();

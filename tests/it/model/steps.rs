@@ -221,12 +221,6 @@ fn write() -> impl Strategy<Value = Write> {
     let guarded = prop_oneof![
         10 => mutation().prop_map(WriteOperation::Apply),
         4 => prop::collection::vec(part, 0..6).prop_map(WriteOperation::Mutate),
-        // What it bounds is trimmed by a process that looks after its store, which none does here.
-        1 => (prop::option::of(1_u64..1_000), prop::option::of(0_u64..9), any::<bool>()).prop_map(
-            |(age_ms, count, unread)| {
-                WriteOperation::Retain(Retention { age: age_ms.map(Duration::from_millis), count, unread })
-            }
-        ),
         1 => prop_oneof![4 => (0_u64..30).prop_map(Trim::UpTo), 1 => Just(Trim::All)].prop_map(WriteOperation::Trim),
     ];
     let once = prop_oneof![5 => Just(None), 1 => one_of(&["i", "j", "k"]).prop_map(Some)];
@@ -245,8 +239,14 @@ fn write() -> impl Strategy<Value = Write> {
             })
         ),
     ];
+    // What it bounds is trimmed by a process that looks after its store.
+    let retain = (prop::option::of(1_u64..1_000), prop::option::of(0_u64..9), any::<bool>());
+    let retain = retain.prop_map(|(age_ms, count, unread)| {
+        WriteOperation::Retain(Retention { age: age_ms.map(Duration::from_millis), count, unread })
+    });
     prop_oneof![
         10 => (guarded, once, fence).prop_map(|(operation, once, fence)| Write { operation, once, fence }),
+        1 => retain.prop_map(Write::from),
         2 => locks.prop_map(Write::from),
         1 => consumers().prop_map(Write::from),
     ]

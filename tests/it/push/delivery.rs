@@ -47,6 +47,9 @@ fn without_a_place_for_it_a_change_that_fails_ends_the_consumer() {
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(kv.ok("cat tried | tr '\\n' ' '"), "1 2 2 ");
     assert_eq!(kv.ok("kv consumer status c | jq .position"), "1\n");
+    let missing = kv.shell("kv consumer stream d --retries 3 --dead-letter dead -- nosuchprogram");
+    assert_eq!(missing.status.code(), Some(127));
+    assert_eq!(kv.ok("kv get prefix dead/ --count; kv consumer status d | jq .position"), "0\n0\n");
     for options in ["--retries 1", "--dead-letter dead", "--dead-letter '' -- true", "--retries -1 -- true"] {
         assert_eq!(kv.fails(&format!("kv consumer stream c {options}")).0, 2, "{options}");
     }

@@ -48,7 +48,7 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("consumer get", &["kv consumer get mailer 100", "kv consumer get mailer --prefix user/"])
         .notes(&["The position stays where it is, until consumer commit."])
         .exit_codes(&[TRIMMED]),
-    Page::new("consumer status", &["kv consumer status mailer", "kv consumer status mailer | jq .seq"]),
+    Page::new("consumer status", &["kv consumer status mailer", "kv consumer status mailer | jq .lag"]),
     Page::new("consumer commit", &["kv consumer commit mailer 2", "kv consumer commit biller 1"])
         .notes(&["A new consumer keeps the filter; with another one it is refused from then on."])
         .exit_codes(&[BUSY]),
@@ -66,7 +66,8 @@ pub(super) const PAGES: &[Page] = &[
         "Without --limit it ends by a signal, as by Ctrl-C.",
         "The filter is kept with the name when it is first used. Another one is refused, because the changes that it wants may \
          have been passed over; none means the one that is kept.",
-        "A change that is given up is stored with the number of attempts and the exit code. The consumer that stores it does \
+        "A change that is given up is stored with the number of attempts and the exit code. A COMMAND that cannot be run (126, 127) ends \
+         this command: no change is given up for it. The consumer that stores it does \
          not get that record itself.",
         VARIABLES,
         SIGNALS,
