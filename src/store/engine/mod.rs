@@ -58,7 +58,7 @@ pub(crate) trait Engine: Send + Sync {
     async fn sweep(&self) -> Result<bool>;
 
     /// The record under each of these keys, in their order; a key may occur twice. A value of more than
-    /// `inline_bytes_max` bytes is not loaded. Records that have expired are among them: see [`present`](Engine::present).
+    /// `inline_bytes_max` bytes is not loaded. Records that have expired are among them: `present` leaves them out.
     async fn point(&self, keys: &[&str], inline_bytes_max: usize) -> Result<Snapshot<Vec<Point>>>;
 
     /// The time by which a statement that it is about to run tells what has expired.

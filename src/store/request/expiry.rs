@@ -11,7 +11,7 @@ use crate::store::keys::check_key;
 pub struct Expire {
     /// The key, which is present.
     pub key: String,
-    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`](crate::limits::TTL_MS); none = it stays.
+    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`]; none = it stays.
     pub ttl_ms: Option<u64>,
     /// What must hold for it to happen.
     pub condition: Condition,
@@ -44,7 +44,7 @@ pub enum ExpiryChange {
     Keep,
     /// The record stays.
     Clear,
-    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`](crate::limits::TTL_MS).
+    /// The record is gone so many milliseconds from now, from 1 to [`limits::TTL_MS`].
     After(u64),
 }
 

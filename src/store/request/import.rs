@@ -28,7 +28,7 @@ pub struct Import {
     pub value: JsonText,
     /// The type; none = the record has none.
     pub record_type: Option<String>,
-    /// The version, from 1 to [`limits::IMPORTED_VERSION`](crate::limits::IMPORTED_VERSION).
+    /// The version, from 1 to [`limits::IMPORTED_VERSION`].
     pub version: u64,
     /// When the key was created.
     pub created: Timestamp,
