@@ -14,8 +14,10 @@ use crate::limits;
 /// When a process has to apply the retention again.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The head of the stream when the retention was last applied, and the time of that.
+    /// The head of the stream when the retention was last applied, or when it was first known, and the time of that.
     last: Option<(u64, Instant)>,
+    /// Whether this process has changed the retention since.
+    has_changed: bool,
     /// When the oldest change that is kept gets too old.
     due: Option<Instant>,
 }
@@ -23,15 +25,16 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Whether the retention is to be applied, in a store whose head is known to be this one. A store in which nothing
     /// happens is not asked.
-    pub(super) fn is_due(&self, head: u64) -> bool {
-        let Some((last_head, last)) = self.last else { return true };
-        (head != last_head && last.elapsed() >= limits::RETENTION_INTERVAL)
+    pub(super) fn is_due(&mut self, head: u64) -> bool {
+        let (last_head, last) = *self.last.get_or_insert((head, Instant::now()));
+        self.has_changed
+            || (head != last_head && last.elapsed() >= limits::RETENTION_INTERVAL)
             || self.due.is_some_and(|due| due <= Instant::now())
     }
 
     /// Lets it be applied at once, because it has changed.
     pub(super) fn reset(&mut self) {
-        *self = Schedule::default();
+        self.has_changed = true;
     }
 }
 
@@ -44,7 +47,7 @@ pub(super) async fn apply(store: &LocalStore) -> Result<Schedule> {
     let (retention, now_ms) = (found.rows, found.now_ms);
     let (first, head) = (found.position.first, found.position.head);
     let begun = Instant::now();
-    let mut schedule = Schedule { last: Some((head, begun)), due: None };
+    let mut schedule = Schedule { last: Some((head, begun)), ..Schedule::default() };
     if retention == Retention::default() {
         return Ok(schedule);
     }
