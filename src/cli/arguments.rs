@@ -229,7 +229,7 @@ pub(super) fn spelled(value: &impl ValueEnum) -> String {
 }
 
 /// Which changes of the stream are wanted.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 pub(super) struct FilterArguments {
     /// Only changes of keys that start with this
     #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
@@ -246,8 +246,8 @@ impl FilterArguments {
     }
 
     /// The filter, for this key or for any.
-    pub(super) fn filter(self, key: Option<String>) -> Filter {
-        Filter { key, prefix: self.prefix, record_type: self.of_type }
+    pub(super) fn filter(&self, key: Option<String>) -> Filter {
+        Filter { key, prefix: self.prefix.clone(), record_type: self.of_type.clone() }
     }
 }
 

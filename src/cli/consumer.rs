@@ -123,7 +123,7 @@ impl Consumer {
 
 impl WriteCommand for Commit {
     fn write(&self) -> Result<Write> {
-        let filter = self.filter.clone().filter(None);
+        let filter = self.filter.filter(None);
         let commit = ConsumerCommit { name: self.name.clone(), seq: self.seq, holder: None, filter };
         Ok(WriteOperation::ConsumerCommit(commit).into())
     }
@@ -155,7 +155,7 @@ impl Get {
             name: name.clone(),
             start: from,
             limit: u64::try_from(limit).ok(),
-            filter: options.clone().filter(None),
+            filter: options.filter(None),
         };
         let (changes, position) = store.consumer_get(get).await?;
         let done = changes.next - 1;

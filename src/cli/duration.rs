@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use kv::limits;
-use kv::store::{ExpiryChange, Timestamp};
+use kv::store::{Clock, ExpiryChange, Timestamp};
 
 use super::number;
 
@@ -32,6 +32,12 @@ pub(super) fn ttl(text: &str) -> std::result::Result<u64, String> {
         Ok(ttl_ms @ 1..=limits::TTL_MS) => Ok(ttl_ms),
         _ => Err("a time to live is at least 1ms and at most 100 years, which are 876000h".to_owned()),
     }
+}
+
+/// How much is left until a record expires that is there, in milliseconds by the clock of this machine: at least 1, whatever
+/// that clock says.
+pub(super) fn left_ms(expires: Timestamp) -> u64 {
+    u64::try_from(expires.unix_ms() - Clock::System.now_ms()).unwrap_or(0).max(1)
 }
 
 /// Reads what happens to an expiry: a time to live, or `none`.

@@ -68,7 +68,7 @@ fn unreadable(name: &str, error: &io::Error) -> Error {
 
 /// Reads everything. White space is not stored, so the input may be longer than the largest value, but it is bounded.
 fn read(source: impl Read, name: &str) -> Result<String> {
-    let bytes_max = 2 * limits::VALUE_BYTES;
+    let bytes_max = limits::VALUE_TEXT_BYTES;
     let mut bytes = Vec::new();
     source.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
     if bytes.len() > bytes_max {

@@ -1,12 +1,10 @@
 //! `kv rename` and `kv copy-key`: a record under another key, in one transaction.
 
 use clap::Args;
-use kv::store::{
-    Check, Clock, Code, Condition, Delete, Error, ExpiryChange, Mutation, Put, Record, Result, Store,
-    Timestamp, TypeChange,
-};
+use kv::store::{Check, Code, Condition, Delete, Error, Mutation, Put, Record, Result, Store};
 
 use super::arguments::usage;
+use super::duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Keys {
@@ -54,15 +52,10 @@ impl Keys {
     fn mutations(&self, record: Record, original: Original) -> Vec<Mutation> {
         let at = |revision: u64| Condition { revision: Some(revision), ..Condition::default() };
         let unchanged = Check { key: self.from.clone(), condition: at(record.revision) };
-        // By the clock of this machine.
-        let left_ms = |expires: Timestamp| expires.unix_ms() - Clock::System.now_ms();
-        let expiry = record.expires.map_or(ExpiryChange::Clear, |expires| {
-            ExpiryChange::After(u64::try_from(left_ms(expires)).unwrap_or(0).max(1))
-        });
         let put = Put {
-            expiry,
+            expiry: record.expires.map(duration::left_ms).into(),
             condition: if self.overwrite { Condition::default() } else { at(0) },
-            record_type: record.record_type.map_or(TypeChange::Clear, TypeChange::Set),
+            record_type: record.record_type.into(),
             ..Put::new(&self.to, record.value)
         };
         let mut mutations = vec![Mutation::Check(unchanged), Mutation::Put(put)];

@@ -1,7 +1,7 @@
 //! `kv revert`: a record becomes again what it was.
 
 use clap::Args;
-use kv::store::{Code, Condition, Delete, Put, Result, Store, TypeChange, history};
+use kv::store::{Code, Condition, Delete, Put, Result, Store, history};
 
 use super::number;
 
@@ -23,7 +23,7 @@ impl Revert {
             let condition = Condition { revision, ..Condition::default() };
             let written = match before {
                 Some(record) => {
-                    let record_type = record.record_type.map_or(TypeChange::Clear, TypeChange::Set);
+                    let record_type = record.record_type.into();
                     let put = Put { condition, record_type, ..Put::new(&self.key, record.value).keep_ttl() };
                     store.put(put).await.map(drop)
                 }

@@ -1,7 +1,7 @@
 //! `kv ttl`
 
 use clap::{Args, ValueEnum};
-use kv::store::{Clock, Code, Error, Result, Store};
+use kv::store::{Code, Error, Result, Store};
 use serde::Serialize;
 
 use super::{duration, output};
@@ -33,10 +33,7 @@ impl Ttl {
         let Some(record) = store.get(&self.key).await? else {
             return Err(Error::new(Code::NotFound, format!("there is no key {:?}", self.key)));
         };
-        let left_ms = record.expires.map(|expires| {
-            // It is there, so something is left, whatever the clock of this machine says.
-            u64::try_from(expires.unix_ms() - Clock::System.now_ms()).unwrap_or(0).max(1)
-        });
+        let left_ms = record.expires.map(duration::left_ms);
         match self.output {
             Format::Text => output::print_line(&left_ms.map_or_else(|| "none".to_owned(), duration::shown)),
             Format::Json => {

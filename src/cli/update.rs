@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use clap::Args;
 use kv::limits;
-use kv::store::{Code, Condition, Error, JsonText, Put, Record, Result, Store};
+use kv::store::{Code, Error, JsonText, Put, Record, Result, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
@@ -47,8 +47,7 @@ impl Update {
                 Outcome::Failed(code) => return Ok(code),
             };
             let revision = present.map_or(0, |record| record.revision);
-            let condition = Condition { revision: Some(revision), ..Condition::default() };
-            match store.put(Put { condition, ..Put::new(&self.key, value).keep_ttl() }).await {
+            match store.put(Put::new(&self.key, value).keep_ttl().if_revision(revision)).await {
                 // Another writer was faster: its value is the one to start from.
                 Err(error) if error.code == Code::VersionMismatch => {}
                 Ok(written) if self.print_version => {

@@ -8,7 +8,7 @@ use super::consumers::{ConsumedBody, ConsumerGetFields, ConsumerStatusBody};
 use super::records::RecordBody;
 use super::reply::{ReplyLine, read};
 use super::request::{FieldGroup, NoFields, Operations, With, limit, outgoing, signed};
-use super::retention::{RetentionBody, RetentionReply};
+use super::retention::RetentionBody;
 use super::{Call, Hello, Id, writes};
 use crate::store::{
     Change, Changes, Code, Error, Filter, List, NameList, Read, Reply, Result, Selector, Stream,
@@ -85,7 +85,7 @@ pub(super) fn encode_reply(line: ReplyLine<'_>, reply: Reply) -> Vec<u8> {
             line.ok(ChangesBody { seq, records, next })
         }
         Reply::Head { seq, first } => line.ok(HeadBody { seq, first }),
-        Reply::Retention { seq, retention } => line.ok(RetentionBody { seq, retention: retention.into() }),
+        Reply::Retention { seq, retention } => line.ok(RetentionBody::new(seq, retention)),
         Reply::Lock { seq, lock } => line.ok(LockStatusBody { seq, state: lock.into() }),
         Reply::Locks(page) => line.ok(LocksBody::of(page)),
         Reply::Consumed { changes: Changes { seq, changes, next }, position } => {
@@ -161,7 +161,7 @@ pub(super) fn decode_reply(request: &Read, line: &[u8]) -> Result<Reply> {
         Read::ConsumerList(_) => Reply::Consumers(read::<ConsumersBody>(line)?.into_page()),
         Read::StreamSeq => read(line).map(|HeadBody { seq, first }| Reply::Head { seq, first })?,
         Read::Retention => {
-            let reply: RetentionReply = read(line)?;
+            let reply: RetentionBody = read(line)?;
             Reply::Retention { seq: reply.seq, retention: reply.into() }
         }
         Read::LockStatus { name } => {

@@ -107,7 +107,7 @@ impl FieldGroup for TypeFields {
 
 impl From<TypeFields> for TypeChange {
     fn from(TypeFields { record_type }: TypeFields) -> TypeChange {
-        record_type.map_or(TypeChange::Keep, |name| name.map_or(TypeChange::Clear, TypeChange::Set))
+        record_type.map_or(TypeChange::Keep, TypeChange::from)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Retention;
 
-/// How much of the stream is kept: the fields of `stream.retain`, and the members of the reply to `stream.retention`.
+/// How much of the stream is kept: the fields of `stream.retain`.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "retention")]
@@ -36,29 +36,31 @@ impl From<Retention> for RetentionFields {
     }
 }
 
-/// The reply to `stream.retention`.
-#[derive(Serialize, JsonSchema)]
+/// The reply to `stream.retention`. It is not strict, as the fields are: a newer daemon may have further members.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct RetentionBody {
     /// The head of the stream in the snapshot of this read.
     pub(super) seq: u64,
-    #[serde(flatten)]
-    pub(super) retention: RetentionFields,
-}
-
-/// That reply, as a client reads it: a newer daemon may have further members.
-#[derive(Deserialize)]
-pub(super) struct RetentionReply {
-    pub(super) seq: u64,
-    #[serde(default)]
+    /// Changes that are older than this are removed, in milliseconds; missing = none for its age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     age_ms: Option<u64>,
-    #[serde(default)]
+    /// All but so many of the newest changes are removed; missing = none for their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
-    #[serde(default)]
+    /// Whether a change that a consumer has not dealt with is kept in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     keep_for_consumers: bool,
 }
 
-impl From<RetentionReply> for Retention {
-    fn from(RetentionReply { seq: _, age_ms, count, keep_for_consumers }: RetentionReply) -> Retention {
+impl RetentionBody {
+    pub(super) fn new(seq: u64, retention: Retention) -> RetentionBody {
+        let RetentionFields { age_ms, count, keep_for_consumers } = retention.into();
+        RetentionBody { seq, age_ms, count, keep_for_consumers }
+    }
+}
+
+impl From<RetentionBody> for Retention {
+    fn from(RetentionBody { seq: _, age_ms, count, keep_for_consumers }: RetentionBody) -> Retention {
         RetentionFields { age_ms, count, keep_for_consumers }.into()
     }
 }

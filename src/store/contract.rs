@@ -112,19 +112,15 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// Those of [`call`](Store::call).
-    async fn records(&self, mut list: List) -> Result<Vec<Record>> {
+    async fn records(&self, list: List) -> Result<Vec<Record>> {
         let mut records = Vec::new();
-        loop {
+        let mut request = Some(list);
+        while let Some(list) = request {
             let page = self.page(list.clone()).await?;
-            let count = page.items.len() as u64;
+            request = list.after_page(&page);
             records.extend(page.items);
-            list.offset = 0;
-            list.limit = list.limit.map(|limit| limit.saturating_sub(count));
-            match page.next {
-                Some(next) if list.limit != Some(0) => list.after = Some(next),
-                _ => return Ok(records),
-            }
         }
+        Ok(records)
     }
 
     /// At most `limit` records in key order, after the first `offset` ones.

@@ -329,6 +329,13 @@ impl Delete {
     }
 }
 
+/// That of a write whose record has this type, or none.
+impl From<Option<String>> for TypeChange {
+    fn from(record_type: Option<String>) -> TypeChange {
+        record_type.map_or(TypeChange::Clear, TypeChange::Set)
+    }
+}
+
 impl TypeChange {
     pub(super) fn check(&self) -> Result<()> {
         if let TypeChange::Set(record_type) = self { check_name("type", record_type) } else { Ok(()) }
