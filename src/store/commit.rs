@@ -135,7 +135,7 @@ pub(super) async fn write_lane(
 ) {
     let mut gathering = Gathering::new(queue);
     let weight_max = engine.batch_bytes_max();
-    let publish = |position| feed.publish(position);
+    let publish = |position| feed.publish_own(position);
     let written_ttl = Some(feed.written_ttl());
     let mut driver = Driver { observer: &*observer, written_ttl, ..Driver::new(&*engine, publish, ending) };
     loop {

@@ -5,6 +5,7 @@
 //! says that there is something to read.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -38,6 +39,8 @@ pub(crate) struct Feed {
     /// Limits the pages that are read for single subscriptions, which are far behind.
     replays: Arc<Semaphore>,
     written_ttl: WrittenTtl,
+    /// The head of the stream after the last commit of this process; 0 before the first one.
+    written_head: AtomicU64,
     /// Cancelled when the store is being closed.
     pub(crate) closed: CancellationToken,
     tasks: TaskTracker,
@@ -53,6 +56,7 @@ impl Feed {
             reading: Arc::default(),
             replays: Arc::new(Semaphore::new(limits::REPLAY_READS)),
             written_ttl: WrittenTtl::default(),
+            written_head: AtomicU64::new(0),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -110,9 +114,15 @@ impl Feed {
         receiver
     }
 
-    /// The head of the stream in the newest position; none before the first position.
-    pub(crate) fn head(&self) -> Option<u64> {
-        self.latest.borrow().as_ref().map(|latest| latest.head)
+    /// The head of the stream after the last commit of this process; none before the first change.
+    pub(crate) fn written_head(&self) -> Option<u64> {
+        Some(self.written_head.load(Ordering::Relaxed)).filter(|&head| head > 0)
+    }
+
+    /// As [`publish`](Feed::publish), for a commit of this process.
+    pub(crate) fn publish_own(&self, position: Position) {
+        self.written_head.store(position.head, Ordering::Relaxed);
+        self.publish(position);
     }
 
     /// The count of lock changes in the newest position; none before the first position.

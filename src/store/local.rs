@@ -112,12 +112,16 @@ impl LocalStore {
     /// a store open for long should call it from time to time.
     pub async fn tend(&self) {
         self.engine.tend().await;
-        if let Some(head) = self.feed.head()
-            && lock(&self.retention).is_due(head)
+        if let Some(head) = self.feed.written_head()
+            && lock(&self.retention).take_due(head)
         {
             match retention::apply(self).await {
-                Ok(schedule) => *lock(&self.retention) = schedule,
-                Err(error) => tracing::debug!(%error, "the retention of the stream cannot be applied"),
+                Ok(due) => lock(&self.retention).due = due,
+                Err(error) => {
+                    tracing::debug!(%error, "the retention of the stream cannot be applied");
+                    // It is tried again.
+                    lock(&self.retention).has_changed = true;
+                }
             }
         }
     }
@@ -260,7 +264,7 @@ impl Store for LocalStore {
                 let retains = matches!(write.operation, WriteOperation::Retain(_));
                 let written = self.batcher.writer().write(write).await;
                 if retains {
-                    lock(&self.retention).reset();
+                    lock(&self.retention).has_changed = true;
                 }
                 written
             }

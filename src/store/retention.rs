@@ -7,73 +7,70 @@ use super::engine::sql::queries;
 use super::error::Result;
 use super::history;
 use super::local::LocalStore;
-use super::request::{NameList, Retention, Trim};
+use super::request::{NameList, Trim};
 use super::time::Timestamp;
 use crate::limits;
 
 /// When a process has to apply the retention again.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// The head of the stream when the retention was last applied, or when it was first known, and the time of that.
+    /// The head of the stream when the retention was last applied, or when this process first wrote, and the time of that.
     last: Option<(u64, Instant)>,
     /// Whether this process has changed the retention since.
-    has_changed: bool,
+    pub(super) has_changed: bool,
     /// When the oldest change that is kept gets too old.
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
 }
 
 impl Schedule {
-    /// Whether the retention is to be applied, in a store whose head is known to be this one. A store in which nothing
-    /// happens is not asked.
-    pub(super) fn is_due(&mut self, head: u64) -> bool {
-        let (last_head, last) = *self.last.get_or_insert((head, Instant::now()));
-        self.has_changed
+    /// Whether the retention is to be applied now, by a process after whose last commit the head of the stream is this one.
+    /// A process that does not write asks nothing. What changes meanwhile makes it due again.
+    pub(super) fn take_due(&mut self, head: u64) -> bool {
+        let now = Instant::now();
+        let (last_head, last) = *self.last.get_or_insert((head, now));
+        let is_due = self.has_changed
             || (head != last_head && last.elapsed() >= limits::RETENTION_INTERVAL)
-            || self.due.is_some_and(|due| due <= Instant::now())
-    }
-
-    /// Lets it be applied at once, because it has changed.
-    pub(super) fn reset(&mut self) {
-        self.has_changed = true;
+            || self.due.is_some_and(|due| due <= now);
+        if is_due {
+            *self = Schedule { last: Some((head, now)), ..Schedule::default() };
+        }
+        is_due
     }
 }
 
-/// Trims what is no longer to be kept, and answers when to look again.
+/// Trims what is no longer to be kept, and answers when the oldest change that is kept gets too old.
 ///
 /// # Errors
 /// Those of [`Store::call`].
-pub(super) async fn apply(store: &LocalStore) -> Result<Schedule> {
+pub(super) async fn apply(store: &LocalStore) -> Result<Option<Instant>> {
     let found = store.feed().engine().query(queries::KeptRetention).await?;
     let (retention, now_ms) = (found.rows, found.now_ms);
     let (first, head) = (found.position.first, found.position.head);
     let begun = Instant::now();
-    let mut schedule = Schedule { last: Some((head, begun)), ..Schedule::default() };
-    if retention == Retention::default() {
-        return Ok(schedule);
-    }
+    // An age is at most 100 years.
+    let age_ms = retention.age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 2));
     let mut last = first - 1;
     if let Some(count) = retention.count {
         last = last.max(head.saturating_sub(count));
     }
-    if let Some(age) = retention.age {
-        let oldest_ms = now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        last = last.max(history::seq_before(store, Timestamp::from_unix_ms(oldest_ms)).await?);
+    if let Some(age_ms) = age_ms {
+        let oldest = Timestamp::from_unix_ms(now_ms.saturating_sub(age_ms));
+        last = last.max(history::seq_before(store, oldest).await?);
     }
-    if retention.unread {
+    if last >= first && retention.unread {
         last = last.min(slowest_position(store).await?.unwrap_or(last));
     }
     if last >= first {
         let trimmed = store.stream_trim(Trim::UpTo(last)).await?;
         tracing::debug!(trimmed, last, "the retention of the stream was applied");
     }
-    if let Some(age) = retention.age
-        && let Some(oldest) = store.stream(last + 1, Some(1)).await?.first()
-    {
-        let left_ms = oldest.time.unix_ms() + i64::try_from(age.as_millis()).unwrap_or(i64::MAX / 2) - now_ms;
+    let Some(age_ms) = age_ms else { return Ok(None) };
+    let oldest = store.stream(first.max(last + 1), Some(1)).await?;
+    Ok(oldest.first().and_then(|oldest| {
+        let left_ms = oldest.time.unix_ms().saturating_add(age_ms).saturating_sub(now_ms);
         let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).max(limits::RETENTION_INTERVAL);
-        schedule.due = begun.checked_add(left);
-    }
-    Ok(schedule)
+        begun.checked_add(left)
+    }))
 }
 
 /// The position of the consumer that is farthest behind; none without any consumer.
