@@ -14,11 +14,18 @@ use crate::support::{Site, json, postgres, runtime, skipped};
 /// Within this something has come by itself, and not because somebody looked for it.
 const PROMPT: Duration = limits::POSTGRES_LOOK_INTERVAL.checked_div(4).unwrap();
 
-/// Both daemons, on a store that is there.
+/// Both daemons, on a store that is there. Each has connected to the database before the store was made, and has to be told
+/// of what the other one commits all the same.
 fn both(site: &Site) -> [OwnDaemon; 2] {
     let url = site.database().url();
     let daemons = [OwnDaemon::start(&url), OwnDaemon::start(&url)];
-    runtime().block_on(async { daemons[0].client().await.init().await.unwrap() });
+    runtime().block_on(async {
+        for daemon in &daemons {
+            let refused = daemon.client().await.put(Put::new("early", json("1"))).await.unwrap_err();
+            assert_eq!(refused.code, Code::NotInitialized);
+        }
+        daemons[0].client().await.init().await.unwrap();
+    });
     daemons
 }
 

@@ -14,8 +14,8 @@ use crate::store::error::Result;
 pub(super) struct Listener(Mutex<Option<Listening>>);
 
 struct Listening {
-    /// Kept because the connection ends with it.
-    _session: Session,
+    /// The connection ends with it.
+    session: Session,
     notifications: Notifications,
 }
 
@@ -24,7 +24,7 @@ impl Listener {
     pub(super) async fn changed(&self, core: &Arc<Core>) -> Result<()> {
         let mut listening = self.0.lock().await;
         #[cfg(feature = "planted-defects")]
-        if let Some(Listening { _session: session, .. }) = &*listening
+        if let Some(Listening { session, .. }) = &*listening
             && super::planted::is_planted("late_listen")
         {
             session.send(&format!("listen \"{}\"", session.channel));
@@ -33,7 +33,7 @@ impl Listener {
             return match listen(core).await {
                 Ok(begun) => {
                     // What was committed before is not known, so it is to be looked for now.
-                    *listening = Some(begun);
+                    *listening = Some(begun).filter(|begun| !begun.session.is_too_early());
                     Ok(())
                 }
                 Err(error) => {
@@ -70,10 +70,10 @@ async fn listen(core: &Core) -> Result<Listening> {
     let (session, notifications) = core.sessions.connect().await?;
     #[cfg(feature = "planted-defects")]
     if super::planted::is_planted("late_listen") {
-        return Ok(Listening { _session: session, notifications });
+        return Ok(Listening { session, notifications });
     }
     let text = format!("listen \"{}\"", session.channel);
     let listened = in_time(async { Ok(session.client.batch_execute(&text).await?) }).await;
     listened.map_err(|trouble: super::error::Trouble| trouble.describe(&core.sessions.place))?;
-    Ok(Listening { _session: session, notifications })
+    Ok(Listening { session, notifications })
 }

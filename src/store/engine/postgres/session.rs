@@ -26,7 +26,7 @@ pub(super) struct Session {
     pub(super) process: i32,
     /// The schema of the tables; none when there is none by the name.
     pub(super) schema: Option<String>,
-    /// The channel on which commits to these tables are notified.
+    /// The channel on which commits to these tables are notified; without a schema that of none.
     pub(super) channel: String,
     /// What `kv.session` is set to on it.
     mark: String,
@@ -53,6 +53,12 @@ impl Session {
     /// Whether the connection is known to be lost.
     pub(super) fn is_lost(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Whether the session began before there was a schema, so that its channel is nobody's: a session that begins when there
+    /// is one replaces it.
+    pub(super) fn is_too_early(&self) -> bool {
+        self.schema.is_none()
     }
 
     /// Checks what `mark!` gave: whether this is still the session that was set up. Behind a pooler that hands sessions out

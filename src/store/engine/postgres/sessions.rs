@@ -99,7 +99,9 @@ impl Sessions {
     /// # Errors
     /// Those of [`connect`](Sessions::connect).
     pub(super) async fn take_writer(&self, place: &mut Option<Session>) -> Result<Session> {
-        match place.take().filter(|session| !session.is_lost() && self.is_current(session)) {
+        let is_of_use =
+            |session: &Session| !session.is_lost() && !session.is_too_early() && self.is_current(session);
+        match place.take().filter(is_of_use) {
             Some(session) => Ok(session),
             None => Ok(self.connect().await?.0),
         }
