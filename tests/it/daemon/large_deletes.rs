@@ -47,7 +47,8 @@ fn deleting(kv: &Kv, records: u64, text: &str) -> Child {
 #[test]
 fn a_lock_is_kept_and_puts_are_answered_while_a_large_range_is_deleted() {
     let kv = filled(300_000);
-    let printed = kv.ok("kv lock run l --duration 600ms -- bash -c '
+    // Longer than a slice takes on a busy machine, and shorter than the whole delete.
+    let printed = kv.ok("kv lock run l --duration 1500ms -- bash -c '
             kv delete prefix p/ --fence $KV_LOCK_NAME:$KV_LOCK_FENCE & deleting=$!
             while kill -0 $deleting 2> /dev/null; do kv put q --value 1 && echo put >> puts; done &
             while kill -0 $deleting 2> /dev/null; do kv lock status l | jq .held >> held; done
