@@ -24,6 +24,7 @@ mod expire;
 mod format;
 mod get;
 mod help;
+mod hint;
 mod incr;
 mod input;
 mod jq;
@@ -266,11 +267,12 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         command => {
             let settings = Settings::resolve(&arguments.store)?;
             output::use_color(settings.color.value);
-            match command {
+            let done = match command {
                 Command::Config(command) => command.run(&settings).map(ok),
                 Command::Import(command) => connect::block_on(command.run(&settings, &arguments.store)),
                 command => connect::block_on(execute(command, &settings)),
-            }
+            };
+            done.map_err(|error| hint::for_store(error, &settings))
         }
     }
 }
