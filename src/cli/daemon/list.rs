@@ -125,12 +125,12 @@ impl List {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::word("STORE"),
+    Column::text("STORE"),
     Column::number("PID"),
     Column::word("VERSION").spare(2),
     Column::number("UPTIME"),
     Column::number("CLIENTS").spare(3),
-    Column::word("SOCKET").spare(1),
+    Column::text("SOCKET"),
 ];
 
 fn row(view: &DaemonView) -> Vec<String> {

@@ -10,8 +10,13 @@ use kv::limits;
 pub(in crate::cli) struct Column {
     heading: &'static str,
     is_number: bool,
+    /// Whether it is left out where none of the first rows has something in it.
+    is_sparse: bool,
     room: Room,
 }
+
+/// The cell of something that an item does not have.
+pub(in crate::cli) const NOTHING: &str = "-";
 
 /// How a column gets its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,22 +32,27 @@ enum Room {
 impl Column {
     /// A column of names or texts, which are cut where the terminal is too narrow.
     pub(in crate::cli) const fn text(heading: &'static str) -> Column {
-        Column { heading, is_number: false, room: Room::Shared }
+        Column { heading, is_number: false, is_sparse: false, room: Room::Shared }
     }
 
     /// A column of short words.
     pub(in crate::cli) const fn word(heading: &'static str) -> Column {
-        Column { heading, is_number: false, room: Room::Own }
+        Column { is_number: false, ..Column::number(heading) }
     }
 
     /// A column of numbers.
     pub(in crate::cli) const fn number(heading: &'static str) -> Column {
-        Column { heading, is_number: true, room: Room::Own }
+        Column { heading, is_number: true, is_sparse: false, room: Room::Own }
     }
 
     /// This column, left out where the terminal is too narrow: of several such ones that with the highest number first.
     pub(in crate::cli) const fn spare(self, order: u8) -> Column {
         Column { room: Room::Spare(order), ..self }
+    }
+
+    /// This column, left out where none of the first rows has something in it.
+    pub(in crate::cli) const fn sparse(self) -> Column {
+        Column { is_sparse: true, ..self }
     }
 }
 
@@ -163,7 +173,10 @@ fn layout(columns: &[Column], rows: &[Vec<String>], screen: Option<usize>) -> Ve
         let width = cells.chain([width(column.heading)]).max().unwrap_or_default();
         Shown { index, width, is_narrow: false }
     };
-    let mut shown: Vec<Shown> = columns.iter().enumerate().map(natural).collect();
+    let is_used = |(index, column): &(usize, &Column)| {
+        !column.is_sparse || rows.iter().any(|row| row[*index] != NOTHING)
+    };
+    let mut shown: Vec<Shown> = columns.iter().enumerate().filter(is_used).map(natural).collect();
     let Some(screen) = screen else { return shown };
     let is_shared = |shown: &Shown| columns[shown.index].room == Room::Shared;
     loop {
