@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use kv::limits;
 use kv::store::{Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe};
 use tokio::time::Instant;
 
 use super::arguments::usage;
 use super::jq::Expression;
 use super::signals::{self, Signals};
-use super::watch::reached;
-use super::{exit_code, output};
+use super::{exit_code, get, output, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct Wait {
@@ -24,6 +24,9 @@ pub(super) struct Wait {
     /// Print the stored text as it is, in one line
     #[arg(long, conflicts_with = "absent")]
     raw: bool,
+    /// Print a string without its quotes
+    #[arg(long, conflicts_with_all = ["absent", "raw"])]
+    text: bool,
 }
 
 /// What is waited for; a record, whatever its value is, unless one of these is given.
@@ -76,22 +79,45 @@ impl State {
     }
 }
 
+impl State {
+    /// What is there instead, in words.
+    fn contradiction(&self, key: &str, record: Option<&Record>) -> String {
+        let value = |record: &Record| output::cut(record.value.get(), limits::VALUE_TOLD_COLUMNS);
+        match (self, record) {
+            (State::Absent, _) => format!("{key:?} is still there"),
+            (_, None) => format!("there is no key {key:?}"),
+            (State::Value(wanted), Some(record)) => {
+                let wanted = output::cut(wanted.get(), limits::VALUE_TOLD_COLUMNS);
+                format!("the value of {key:?} is {}, not {wanted}", value(record))
+            }
+            (_, Some(record)) => {
+                format!("the value of {key:?} is {}, for which the expression does not hold", value(record))
+            }
+        }
+    }
+}
+
 impl Wait {
     pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
         let state = self.state.state()?;
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut signals = Signals::new()?;
-        let record = tokio::select! {
+        let mut seen = None;
+        let reached = tokio::select! {
             biased;
-            record = wait(store, &self.key, &state) => record?,
+            reached = wait(store, &self.key, &state, &mut seen) => reached,
             signal = signals.end() => return Ok(signals::exit_code(signal)),
-            () = reached(deadline) => {
-                let message = format!("{:?} is not as wanted within the time", self.key);
-                return Err(Error::new(Code::Timeout, message).hint("give it more time with --timeout"));
-            }
+            () = watch::reached(deadline) => match seen {
+                Some(record) => {
+                    return Ok(watch::tell_late(&state.contradiction(&self.key, record.as_ref())));
+                }
+                None => return Err(Error::new(Code::Timeout, "the store did not answer within the time")),
+            },
         };
-        match record {
+        reached?;
+        match seen.flatten() {
             Some(record) if self.raw => output::print_line(record.value.get())?,
+            Some(record) if self.text => output::print_line(&get::text_of(&record)?)?,
             Some(record) => output::print_line(&record.value.pretty())?,
             None => {}
         }
@@ -99,22 +125,22 @@ impl Wait {
     }
 }
 
-/// Waits until the record is in this state, and answers it.
-async fn wait(store: &impl Store, key: &str, state: &State) -> Result<Option<Record>> {
+/// Waits until the record is in this state. `seen` is what was seen of it last: nothing so far, or whether it is there.
+async fn wait(store: &impl Store, key: &str, state: &State, seen: &mut Option<Option<Record>>) -> Result<()> {
     // What is committed between the two calls is seen by both.
     let start = Some(Start::Now);
     let wanted = Subscribe { start, filter: Filter::key(key), ..Subscribe::default() };
     let mut subscription = store.subscribe(wanted).await?;
-    let mut record = store.get(key).await?;
-    let seen = record.as_ref().map_or(0, |record| record.revision);
+    let record = seen.insert(store.get(key).await?);
+    let revision = record.as_ref().map_or(0, |record| record.revision);
     while !state.is_reached(record.as_ref()).await? {
-        record = loop {
+        *record = loop {
             if let Event::Change(change) = subscription.next().await?
-                && change.seq > seen
+                && change.seq > revision
             {
                 break change.remaining();
             }
         };
     }
-    Ok(record)
+    Ok(())
 }
