@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod connect;
 mod consumer;
+mod consumer_get;
 mod consumer_stream;
 mod count;
 mod daemon;
@@ -200,8 +201,7 @@ enum Command {
     /// Print what a word of a command line can become
     #[command(hide = true)]
     Complete(complete::Complete),
-    /// Write the manual pages
-    #[command(hide = true)]
+    /// Write the manual pages into a directory
     Manual(manual::Manual),
 }
 
