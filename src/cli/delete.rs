@@ -10,12 +10,14 @@ use super::connect::OpenStore;
 use super::settings::Settings;
 use super::{WriteCommand, connect, number, output, progress};
 
-const FORMS: &str =
-    "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
+/// Words that select what to delete; `kv delete key KEY` removes a key of such a name.
+const KINDS: &[&str] = &["key", "prefix", "range"];
+
+const FORMS: &str = "its forms: kv delete KEY…, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "\
-kv delete [OPTIONS] KEY
+kv delete [OPTIONS] KEY...
        kv delete [OPTIONS] key KEY...
        kv delete [OPTIONS] prefix PREFIX
        kv delete [OPTIONS] range FROM TO
@@ -125,7 +127,7 @@ impl Delete {
                 Ok(Target::Selection(Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() }))
             }
             (["key", named @ ..], None, false) if !named.is_empty() => Ok(keys(named)),
-            ([key], None, false) if !matches!(*key, "key" | "prefix" | "range") => Ok(keys(&[key])),
+            (named @ [first, ..], None, false) if !KINDS.contains(first) => Ok(keys(named)),
             _ => Err(usage("kv delete does not understand these words", FORMS)),
         }
     }
