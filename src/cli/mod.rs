@@ -302,13 +302,10 @@ async fn on_store(command: Command, settings: &Settings) -> Result<u8> {
         _ => connect::open(settings).await?,
     };
     let outcome = match (request, as_write(&command)) {
-        (Some(request), Some(write)) => {
-            let reply = match &command {
-                Command::Delete(delete) => delete.call(request, &store, settings).await,
-                _ => store.call(request).await,
-            };
-            reply.and_then(|reply| write.print(reply)).map(ok)
-        }
+        (Some(request), Some(write)) => match &command {
+            Command::Delete(delete) => delete.run(request, &store, settings).await,
+            _ => store.call(request).await.and_then(|reply| write.print(reply)).map(ok),
+        },
         _ => read(command, &store, settings).await,
     };
     store.close().await;
