@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use kv::environment::variable;
 use kv::store::Result;
 use serde::Serialize;
 
 use super::arguments::{Engine, spelled};
 use super::format::{self, OutputFormat};
 use super::output::Column;
-use super::settings::{Origin, Setting, Settings};
+use super::settings::{Options, Origin, Setting, Settings};
 use super::{connect, output};
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +84,8 @@ pub(super) fn given(settings: &Settings) -> Vec<String> {
         // A file that holds the connection string is named instead of it.
         let is_read = view.name == "connection" && settings.connection_file.is_some();
         let is_other = is_read || ["color", "pager"].contains(&view.name);
-        view.from == Some(Origin::CommandLine.to_string()) && !is_other
+        let is_default = view.name == "type" && is_sqlite_anyway(settings);
+        view.from == Some(Origin::CommandLine.to_string()) && !is_other && !is_default
     };
     let words = |view: SettingView| {
         let value = view.value.unwrap_or_default();
@@ -95,6 +97,12 @@ pub(super) fn given(settings: &Settings) -> Vec<String> {
         [format!("--{}", view.name), value]
     };
     views(settings).into_iter().filter(is_given).flat_map(words).collect()
+}
+
+/// Whether a connection string on the command line is for SQLite without a word on the kind of the database.
+fn is_sqlite_anyway(settings: &Settings) -> bool {
+    let is_named = settings.connection.origin == Origin::CommandLine && settings.connection_file.is_none();
+    is_named && settings.engine.value == Engine::Sqlite && variable(&Options::variable_of("type")).is_none()
 }
 
 /// Each setting, without passwords.

@@ -73,7 +73,7 @@ impl Verdict {
     }
 }
 
-const COLUMNS: &[Column] = &[Column::word("VERDICT"), Column::word("ABOUT"), Column::word("FINDING")];
+const COLUMNS: &[Column] = &[Column::word("VERDICT"), Column::word("ABOUT"), Column::prose("FINDING")];
 
 impl Doctor {
     /// Answers the exit code: FAILURE when there is a problem.
