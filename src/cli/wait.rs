@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use kv::limits;
-use kv::store::{Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe};
+use kv::store::{
+    Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe, Subscription,
+};
 use tokio::time::Instant;
 
 use super::arguments::usage;
@@ -100,22 +102,28 @@ impl State {
 impl Wait {
     pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
         let state = self.state.state()?;
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let begun = Instant::now();
+        let deadline = self.timeout.map(|timeout| begun + timeout);
         let mut signals = Signals::new()?;
-        let mut seen = None;
+        // However short the time is, what is there is looked at once.
+        let patience = deadline.map(|deadline| deadline.max(begun + limits::END_GRACE));
+        let (mut record, mut subscription) = tokio::select! {
+            seen = look(store, &self.key) => seen?,
+            signal = signals.end() => return Ok(signals::exit_code(signal)),
+            () = watch::reached(patience) => {
+                return Err(Error::new(Code::Timeout, "the store did not answer within the time"));
+            }
+        };
         let reached = tokio::select! {
             biased;
-            reached = wait(store, &self.key, &state, &mut seen) => reached,
+            reached = wait(&mut subscription, &state, &mut record) => reached,
             signal = signals.end() => return Ok(signals::exit_code(signal)),
-            () = watch::reached(deadline) => match seen {
-                Some(record) => {
-                    return Ok(watch::tell_late(&state.contradiction(&self.key, record.as_ref())));
-                }
-                None => return Err(Error::new(Code::Timeout, "the store did not answer within the time")),
-            },
+            () = watch::reached(deadline) => {
+                return Ok(watch::tell_late(&state.contradiction(&self.key, record.as_ref())));
+            }
         };
         reached?;
-        match seen.flatten() {
+        match record {
             Some(record) if self.raw => output::print_line(record.value.get())?,
             Some(record) if self.text => output::print_line(&get::text_of(&record)?)?,
             Some(record) => output::print_line(&record.value.pretty())?,
@@ -125,18 +133,22 @@ impl Wait {
     }
 }
 
-/// Waits until the record is in this state. `seen` is what was seen of it last: nothing so far, or whether it is there.
-async fn wait(store: &impl Store, key: &str, state: &State, seen: &mut Option<Option<Record>>) -> Result<()> {
+/// The record as it is now, and a subscription to its changes from now on.
+async fn look(store: &impl Store, key: &str) -> Result<(Option<Record>, Subscription)> {
     // What is committed between the two calls is seen by both.
     let start = Some(Start::Now);
     let wanted = Subscribe { start, filter: Filter::key(key), ..Subscribe::default() };
-    let mut subscription = store.subscribe(wanted).await?;
-    let record = seen.insert(store.get(key).await?);
-    let revision = record.as_ref().map_or(0, |record| record.revision);
+    let subscription = store.subscribe(wanted).await?;
+    Ok((store.get(key).await?, subscription))
+}
+
+/// Waits until the record is in this state; it is then as it was seen last.
+async fn wait(subscription: &mut Subscription, state: &State, record: &mut Option<Record>) -> Result<()> {
+    let seen = record.as_ref().map_or(0, |record| record.revision);
     while !state.is_reached(record.as_ref()).await? {
         *record = loop {
             if let Event::Change(change) = subscription.next().await?
-                && change.seq > revision
+                && change.seq > seen
             {
                 break change.remaining();
             }
