@@ -227,8 +227,9 @@ fn internal(error: impl std::fmt::Display) -> Error {
 fn report(name: &str, workers: usize, elapsed: Duration, times_us: &Histogram<u64>) -> Result<()> {
     let quantile_ms = |quantile| times_us.value_at_quantile(quantile) as f64 / 1_000.0;
     output::print_line(&format!(
-        "{} {name} by {workers} workers in {:.2} s: {:.0} per second, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+        "{} {name} by {} in {:.2} s: {:.0} per second, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
         times_us.len(),
+        output::counted(workers, "worker", "workers"),
         elapsed.as_secs_f64(),
         times_us.len() as f64 / elapsed.as_secs_f64(),
         quantile_ms(0.5),

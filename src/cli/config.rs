@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::arguments::spelled;
 use clap::{Args, Subcommand};
+use kv::environment::variable;
 use kv::store::Result;
 use serde::Serialize;
 
+use super::arguments::{Engine, spelled};
 use super::format::{self, OutputFormat};
 use super::output::Column;
-use super::settings::{Origin, Setting, Settings};
+use super::settings::{Options, Origin, Setting, Settings};
 use super::{connect, output};
 
 #[derive(Debug, Subcommand)]
@@ -44,7 +45,7 @@ pub(super) struct SettingView {
     from: Option<String>,
 }
 
-const COLUMNS: &[Column] = &[Column::word("SETTING"), Column::word("VALUE"), Column::word("FROM")];
+const COLUMNS: &[Column] = &[Column::word("SETTING"), Column::text("VALUE"), Column::text("FROM")];
 
 impl Config {
     pub(super) fn run(self, settings: &Settings) -> Result<()> {
@@ -74,13 +75,34 @@ fn paths(paths: &[PathBuf]) -> String {
 }
 
 /// The options of this command line that say which store is meant and how to reach it, as words of another one. A password
-/// is left out.
+/// is left out. There are none when the connection string cannot be used: then nobody knows where a password is in it.
 pub(super) fn given(settings: &Settings) -> Vec<String> {
+    if connect::address(settings).is_err() {
+        return Vec::new();
+    }
     let is_given = |view: &SettingView| {
-        view.from == Some(Origin::CommandLine.to_string()) && !["color", "pager"].contains(&view.name)
+        // A file that holds the connection string is named instead of it.
+        let is_read = view.name == "connection" && settings.connection_file.is_some();
+        let is_other = is_read || ["color", "pager"].contains(&view.name);
+        let is_default = view.name == "type" && is_sqlite_anyway(settings);
+        view.from == Some(Origin::CommandLine.to_string()) && !is_other && !is_default
     };
-    let words = |view: SettingView| [format!("--{}", view.name), view.value.unwrap_or_default()];
+    let words = |view: SettingView| {
+        let value = view.value.unwrap_or_default();
+        // The name of a file has no password, and stays as the user wrote it.
+        let value = match (view.name, settings.engine.value, settings.connection.value.0.to_str()) {
+            ("connection", Engine::Sqlite, Some(typed)) => typed.to_owned(),
+            _ => value,
+        };
+        [format!("--{}", view.name), value]
+    };
     views(settings).into_iter().filter(is_given).flat_map(words).collect()
+}
+
+/// Whether a connection string on the command line is for SQLite without a word on the kind of the database.
+fn is_sqlite_anyway(settings: &Settings) -> bool {
+    let is_named = settings.connection.origin == Origin::CommandLine && settings.connection_file.is_none();
+    is_named && settings.engine.value == Engine::Sqlite && variable(&Options::variable_of("type")).is_none()
 }
 
 /// Each setting, without passwords.

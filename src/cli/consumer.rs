@@ -1,17 +1,15 @@
 //! `kv consumer`
 
 use clap::{Args, Subcommand};
-use kv::limits;
-use kv::store::{
-    Code, ConsumerCommit, ConsumerGet, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation,
-};
+use kv::store::{Code, ConsumerCommit, Error, NameList, Reply, Result, Start, Store, Write, WriteOperation};
 
 use super::arguments::FilterArguments;
+use super::consumer_get::Get;
 use super::consumer_stream::Stream;
 use super::environment::Environment;
 use super::format::{self, OutputFormat};
-use super::listing::{ConsumerAt, Rest};
-use super::output::{self, ListPrinter, NamedBody};
+use super::listing::ConsumerAt;
+use super::output::{self, ListPrinter};
 use super::settings::Settings;
 use super::{WriteCommand, exit_code, number, watch};
 
@@ -23,6 +21,9 @@ pub(super) enum Consumer {
     Status {
         /// Consumer
         name: String,
+        /// How the consumer is printed (default: a table on a terminal, otherwise json)
+        #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+        output: Option<OutputFormat>,
     },
     /// Advance the position of a consumer, create the consumer when it does not exist, and print the position
     Commit(Commit),
@@ -70,18 +71,6 @@ pub(super) struct Delete {
     name: String,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Get {
-    #[command(flatten)]
-    wanted: ConsumerArguments,
-    /// At most this many changes (default: 1000; -1 = as many as one page holds)
-    #[arg(value_parser = number::signed)]
-    limit: Option<i64>,
-    /// How changes are printed (default: a table on a terminal, otherwise json)
-    #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::NAMES))]
-    output: Option<OutputFormat>,
-}
-
 impl Consumer {
     pub(super) fn as_write(&self) -> Option<&dyn WriteCommand> {
         match self {
@@ -94,10 +83,8 @@ impl Consumer {
     pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<u8> {
         match self {
             Consumer::Get(get) => get.run(store, settings).await?,
-            Consumer::Status { name } => match store.consumer_status(&name).await? {
-                (head, Some(consumer)) => {
-                    output::print_item(&NamedBody::from(ConsumerAt { consumer, head }))?
-                }
+            Consumer::Status { name, output } => match store.consumer_status(&name).await? {
+                (head, Some(consumer)) => output::print_one(ConsumerAt { consumer, head }, output)?,
                 (_, None) => {
                     return Err(Error::new(Code::NotFound, format!("there is no consumer {name}")));
                 }
@@ -142,28 +129,6 @@ impl WriteCommand for Delete {
     fn print(&self, reply: Reply) -> Result<()> {
         if let Reply::Forgotten { deleted: false } = reply {
             output::note("there was no such consumer");
-        }
-        Ok(())
-    }
-}
-
-impl Get {
-    async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
-        let limit = self.limit.unwrap_or(limits::PAGE_RECORDS as i64);
-        let ConsumerArguments { name, from, filter: options } = self.wanted;
-        let get = ConsumerGet {
-            name: name.clone(),
-            start: from,
-            limit: u64::try_from(limit).ok(),
-            filter: options.filter(None),
-        };
-        let (changes, position) = store.consumer_get(get).await?;
-        let done = changes.next - 1;
-        let mut page = Some(changes.changes);
-        let _reader = ListPrinter::new(self.output, settings).print(async || Ok(page.take())).await?;
-        if done > position {
-            let commit = options.tell(Rest::of("consumer commit", &[&name, &done.to_string()]));
-            commit.tell_when("when they are dealt with", settings);
         }
         Ok(())
     }

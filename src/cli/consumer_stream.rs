@@ -52,9 +52,21 @@ impl Stream {
         };
         let retry = self.retry;
         let last = Instant::now();
-        let mut session =
-            Session { store, name, retry, sink, subscription, done: 0, seq: 0, committed: 0, last };
-        session.run().await
+        let mut session = Session {
+            store,
+            name,
+            retry,
+            sink,
+            subscription,
+            done: 0,
+            seq: 0,
+            committed: 0,
+            last,
+            given_up: 0,
+        };
+        let ended = session.run().await;
+        session.tell_of_dead_letters();
+        ended
     }
 }
 
@@ -74,6 +86,8 @@ struct Session<'a, S> {
     committed: u64,
     /// The time of the last commit.
     last: Instant,
+    /// How many changes were given up and kept as dead letters.
+    given_up: u64,
 }
 
 impl<S: Store> Session<'_, S> {
@@ -132,7 +146,8 @@ impl<S: Store> Session<'_, S> {
 
     /// Processes a change, again when that fails and the user wants it.
     async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
-        let mut attempts = 0;
+        let (seq, changed) = (change.seq, change.record.key.clone());
+        let mut attempts = 0_u32;
         loop {
             attempts += 1;
             let code = match self.sink.deal_with(change.clone()).await? {
@@ -142,14 +157,22 @@ impl<S: Store> Session<'_, S> {
             };
             let Some(pause) = self.retry.pause(attempts) else {
                 let given_up = self.retry.give_up(self.store, &self.name, change, attempts, code).await?;
+                let times = output::counted(attempts, "time", "times");
                 return Ok(match given_up {
                     Some(key) => {
+                        self.given_up += 1;
                         output::note(&format!(
-                            "the command failed {attempts} times for a change: it is kept as {key}"
+                            "the command failed {times} for change {seq}, of {changed}: it is kept as {key}"
                         ));
                         Outcome::Next
                     }
-                    None => Outcome::Failed(code, None),
+                    None => {
+                        output::note(&format!(
+                            "the command failed {times} for change {seq}, of {changed}: {} begins with it again",
+                            self.name
+                        ));
+                        Outcome::Failed(code, None)
+                    }
                 });
             };
             // What was processed before is not to come again, if this process is killed in the meantime.
@@ -162,6 +185,14 @@ impl<S: Store> Session<'_, S> {
                     return Ok(Outcome::Failed(signals::exit_code(signal), Some(signal)));
                 }
             }
+        }
+    }
+
+    /// Says at the end how many changes were given up, and where they are.
+    fn tell_of_dead_letters(&self) {
+        if let Some(place) = self.retry.place_of(&self.name).filter(|_| self.given_up > 0) {
+            let kept = output::counted(self.given_up, "change was", "changes were");
+            output::note(&format!("{kept} given up: they are kept under {place}"));
         }
     }
 

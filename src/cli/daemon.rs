@@ -20,7 +20,7 @@ use self::status::StatusArguments;
 use super::arguments::StoreArguments;
 use super::logs::Logs;
 use super::settings::Settings;
-use super::{connect, output};
+use super::{connect, hint, output};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Daemon {
@@ -52,22 +52,32 @@ pub(super) enum Daemon {
 
 impl Daemon {
     pub(super) fn run(self, arguments: &StoreArguments) -> Result<()> {
-        // Not all need a store: what a spawned daemon needs comes by the handover.
-        let settings = || Settings::resolve(arguments);
         match self {
+            // Not all need a store: what a spawned daemon needs comes by the handover.
             Daemon::Run(run) if run.is_launched() => serve::as_spawned(),
             Daemon::Run(run) if run.is_spawned() => serve::launch(),
-            Daemon::Run(run) => serve::in_foreground(&settings()?, run),
-            Daemon::Start => connect::block_on(start(&settings()?)),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
-            Daemon::Stop { all: false } => connect::block_on(stop(&settings()?)),
-            Daemon::Restart => connect::block_on(restart(&settings()?)),
-            Daemon::Status(status) => connect::block_on(status.run(&settings()?)),
-            Daemon::Metrics => connect::block_on(metrics::run(&settings()?)),
             Daemon::List(list) => connect::block_on(list.run()),
-            Daemon::Logs(logs) => connect::block_on(logs.run(&settings()?)),
-            Daemon::Install(install) => install.run(&settings()?),
             Daemon::Uninstall(uninstall) => uninstall.run(),
+            command => {
+                let settings = Settings::resolve(arguments)?;
+                command.run_for(&settings).map_err(|error| hint::for_store(error, &settings))
+            }
+        }
+    }
+
+    /// Runs a command for the daemon of the store that the settings name.
+    fn run_for(self, settings: &Settings) -> Result<()> {
+        match self {
+            Daemon::Run(run) => serve::in_foreground(settings, run),
+            Daemon::Start => connect::block_on(start(settings)),
+            Daemon::Stop { .. } => connect::block_on(stop(settings)),
+            Daemon::Restart => connect::block_on(restart(settings)),
+            Daemon::Status(status) => connect::block_on(status.run(settings)),
+            Daemon::Metrics => connect::block_on(metrics::run(settings)),
+            Daemon::Logs(logs) => connect::block_on(logs.run(settings)),
+            Daemon::Install(install) => install.run(settings),
+            Daemon::List(_) | Daemon::Uninstall(_) => Ok(()),
         }
     }
 }

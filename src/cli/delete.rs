@@ -1,21 +1,26 @@
 //! `kv delete`
 
 use std::io::{self, IsTerminal as _};
+use std::pin::pin;
 
 use clap::Args;
-use kv::store::{self, Mutation, Reply, Request, Result, Selector, Store, Target, Write};
+use kv::limits;
+use kv::store::{self, Error, Mutation, Reply, Request, Result, Selector, Store, Target, Write};
 
 use super::arguments::{ConditionArguments, GuardArguments, usage};
 use super::connect::OpenStore;
 use super::settings::Settings;
-use super::{WriteCommand, connect, number, output, progress};
+use super::signals::{self, Signals};
+use super::{WriteCommand, connect, exit_code, hint, number, output, progress};
 
-const FORMS: &str =
-    "kv delete KEY, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
+/// Words that select what to delete; `kv delete key KEY` removes a key of such a name.
+const KINDS: &[&str] = &["key", "prefix", "range"];
+
+const FORMS: &str = "its forms: kv delete KEY…, kv delete key KEY…, kv delete prefix P, kv delete range FROM TO, kv delete --all";
 
 #[derive(Debug, Args)]
 #[command(override_usage = "\
-kv delete [OPTIONS] KEY
+kv delete [OPTIONS] KEY...
        kv delete [OPTIONS] key KEY...
        kv delete [OPTIONS] prefix PREFIX
        kv delete [OPTIONS] range FROM TO
@@ -79,14 +84,49 @@ impl Delete {
         output::print_line(&self.reached(present).to_string())
     }
 
-    /// Sends the delete and waits for its answer. That of a large range takes long, so a terminal is told how far it is.
-    pub(super) async fn call(
+    /// Runs the delete and answers the exit code. That of a prefix or range may take long: who interrupts it is told how far
+    /// it is.
+    pub(super) async fn run(&self, request: Request, store: &OpenStore, settings: &Settings) -> Result<u8> {
+        let Target::Selection(selector) = self.target()? else {
+            return store.call(request).await.and_then(|reply| self.print(reply)).map(|()| exit_code::OK);
+        };
+        let mut signals = Signals::new()?;
+        let mut answer = pin!(self.answer(request, store, settings, &selector));
+        let signal = tokio::select! {
+            reply = &mut answer => return self.print(reply?).map(|()| exit_code::OK),
+            signal = signals.end() => signal,
+        };
+        match store {
+            OpenStore::Local(local) => {
+                local.break_off();
+                let reply = tokio::select! {
+                    reply = answer => reply,
+                    signal = signals.end() => return Ok(signals::exit_code(signal)),
+                };
+                match reply {
+                    Ok(reply) => self.print(reply)?,
+                    Err(error) => output::print_error(&hint::for_store(interrupted(error), settings)),
+                }
+            }
+            OpenStore::Remote(_) => {
+                let left = tokio::time::timeout(limits::END_GRACE, left(&selector, settings)).await;
+                let left = left.ok().and_then(Result::ok).map_or_else(String::new, |left| {
+                    format!("; {} left of what it covers", output::counted(left, "record is", "records are"))
+                });
+                output::note(&format!("interrupted: the daemon goes on with the delete{left}"));
+            }
+        }
+        Ok(signals::exit_code(signal))
+    }
+
+    /// Sends the delete and waits for its answer. A terminal is told meanwhile how far it is.
+    async fn answer(
         &self,
         request: Request,
         store: &OpenStore,
         settings: &Settings,
+        selector: &Selector,
     ) -> Result<Reply> {
-        let Target::Selection(selector) = self.target()? else { return store.call(request).await };
         if !io::stderr().is_terminal() {
             return store.call(request).await;
         }
@@ -125,8 +165,22 @@ impl Delete {
                 Ok(Target::Selection(Selector::Range { from: (*from).to_owned(), to: (*to).to_owned() }))
             }
             (["key", named @ ..], None, false) if !named.is_empty() => Ok(keys(named)),
-            ([key], None, false) if !matches!(*key, "key" | "prefix" | "range") => Ok(keys(&[key])),
+            (named @ [first, ..], None, false) if !KINDS.contains(first) => Ok(keys(named)),
             _ => Err(usage("kv delete does not understand these words", FORMS)),
         }
     }
+}
+
+/// How many records are left, asked on a connection of its own: that of the delete answers in order.
+async fn left(selector: &Selector, settings: &Settings) -> Result<u64> {
+    let store = connect::open(settings).await?;
+    let left = store.count_of(selector.clone()).await;
+    store.close().await;
+    left
+}
+
+/// The error of a delete that the user has interrupted.
+fn interrupted(error: Error) -> Error {
+    let message = format!("interrupted: {}", error.message);
+    Error { message, ..error }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::format::{self, OutputFormat};
 use super::output::Column;
 use super::settings::Settings;
-use super::{exit_code, output};
+use super::{exit_code, hint, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -73,12 +73,17 @@ impl Verdict {
     }
 }
 
-const COLUMNS: &[Column] = &[Column::word("VERDICT"), Column::word("ABOUT"), Column::word("FINDING")];
+const COLUMNS: &[Column] = &[Column::word("VERDICT"), Column::word("ABOUT"), Column::prose("FINDING")];
 
 impl Doctor {
     /// Answers the exit code: FAILURE when there is a problem.
     pub(super) async fn run(self, settings: Result<Settings>) -> Result<u8> {
-        let findings = findings(&settings).await;
+        let mut findings = findings(&settings).await;
+        if let Ok(settings) = &settings {
+            for hint in findings.iter_mut().filter_map(|finding| finding.hint.as_mut()) {
+                *hint = hint::repeated(hint, settings);
+            }
+        }
         if self.report {
             output::print_line(&report::text(&findings, settings.as_ref().ok()).await)?;
         } else {

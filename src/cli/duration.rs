@@ -1,22 +1,22 @@
-//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`, and seconds without a unit.
+//! Durations as people write them: `10m`, `1h30m`, `1.5h`, `500ms`, `7d`, and seconds without a unit.
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo};
 use kv::limits;
 use kv::store::{Clock, ExpiryChange, Timestamp};
 
 use super::number;
 
-/// Reads a duration in the notation of Go, or a whole number of seconds.
+/// Reads a duration: a whole number of seconds, or numbers with the units ms, s, m, h, d and w. A day has 24 hours.
 fn any(text: &str) -> std::result::Result<Duration, String> {
-    number::count(text).map(Duration::from_secs).or_else(|_| with_unit(text))
-}
-
-/// Reads a duration in the notation of Go.
-fn with_unit(text: &str) -> std::result::Result<Duration, String> {
-    let form = |_| format!("{text:?} is not a duration: write 10 (seconds), 10m, 1h30m, 1.5h or 500ms");
-    let duration: jiff::SignedDuration = text.parse().map_err(form)?;
+    if let Ok(seconds) = number::count(text) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let span = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    let duration =
+        span.map_err(|_| format!("{text:?} is not a duration: write 10 (seconds), 10m, 1h30m, 500ms or 7d"))?;
     Duration::try_from(duration).map_err(|_| "a duration is not negative".to_owned())
 }
 
@@ -68,22 +68,16 @@ pub(super) fn pause(text: &str) -> std::result::Result<Duration, String> {
     if pause >= limits::STATUS_PAUSE_MIN { Ok(pause) } else { Err("a pause is at least 100ms".to_owned()) }
 }
 
-/// Reads the age up to which something is kept, also in days and weeks.
+/// Reads the age up to which something is kept.
 pub(super) fn age(text: &str) -> std::result::Result<Duration, String> {
-    let age = text
-        .parse::<jiff::Span>()
-        .and_then(|span| span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()));
-    match age.ok().and_then(|age| Duration::try_from(age).ok()) {
-        Some(age) if !age.is_zero() => Ok(age),
-        _ => Err(format!("{text:?} is not an age: write 30d, 2w, 12h or 10m")),
-    }
+    let age = any(text)?;
+    if age.is_zero() { Err("an age is more than nothing".to_owned()) } else { Ok(age) }
 }
 
 /// Reads an instant of the past: how long ago it was, a time in RFC 3339, or a date with or without a time of this place.
 pub(super) fn moment(text: &str) -> std::result::Result<Timestamp, String> {
     let of_ms = |instant: jiff::Timestamp| Timestamp::from_unix_ms(instant.as_millisecond());
-    // A number without a unit could be meant as a seq, or as a year.
-    if let Ok(ago) = with_unit(text) {
+    if let Ok(ago) = any(text) {
         let instant = jiff::Timestamp::now().checked_sub(ago);
         return instant.map(of_ms).map_err(|_| format!("{text} ago is before the calendar"));
     }
@@ -122,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_writes_them() {
+    fn durations_have_units_or_are_seconds() {
         for (text, expected_ms) in [
             ("10m", 600_000),
             ("1h30m", 5_400_000),
@@ -131,10 +125,12 @@ mod tests {
             ("1m0.5s", 60_500),
             ("5", 5_000),
             ("1_000", 1_000_000),
+            ("7d", 604_800_000),
+            ("1w1d12h", 734_400_000),
         ] {
             assert_eq!(lock(text), Ok(Duration::from_millis(expected_ms)), "{text}");
         }
-        for text in ["", "-5", "0", "1.5", "-1s", "0s", "1us", "ten minutes", "1h ago"] {
+        for text in ["", "-5", "0", "1.5", "-1s", "0s", "1us", "ten minutes", "1h ago", "1mo", "1y"] {
             assert!(lock(text).is_err(), "{text}");
         }
         assert_eq!(wait("0"), Ok(Duration::ZERO));
@@ -143,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn an_age_may_be_in_days() {
-        for (text, expected_s) in [("30d", 2_592_000), ("1w", 604_800), ("1d12h", 129_600), ("10m", 600)] {
+    fn an_age_is_a_duration_but_none() {
+        for (text, expected_s) in [("30d", 2_592_000), ("1w", 604_800), ("1d12h", 129_600), ("30", 30)] {
             assert_eq!(age(text), Ok(Duration::from_secs(expected_s)), "{text}");
         }
-        for text in ["", "30", "0s", "-1d", "1mo", "a month"] {
+        for text in ["", "0", "0s", "-1d", "1mo", "a month"] {
             assert!(age(text).is_err(), "{text}");
         }
     }
@@ -170,7 +166,8 @@ mod tests {
         assert!(
             (before_ms - 3_600_000..=jiff::Timestamp::now().as_millisecond() - 3_600_000).contains(&ago_ms)
         );
-        for text in ["", "yesterday", "2026-13-01", "-1h", "12"] {
+        assert!(ms("90").unwrap().abs_diff(before_ms - 90_000) < 10_000);
+        for text in ["", "yesterday", "2026-13-01", "-1h"] {
             assert!(moment(text).is_err(), "{text}");
         }
     }

@@ -5,6 +5,8 @@ use kv::store::{Code, Error};
 pub(super) const OK: u8 = 0;
 pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
+/// What the user waits for did not come within the time: a lock, a consumer, a value or a change.
+pub(super) const NOT_YET: u8 = 5;
 
 /// The exit code of an error.
 pub(super) fn of(error: &Error) -> u8 {
@@ -15,7 +17,7 @@ pub(super) fn of(error: &Error) -> u8 {
         Code::BadRequest | Code::UnknownOp | Code::UnknownField => USAGE,
         Code::NotFound => 3,
         Code::VersionMismatch | Code::PatchFailed | Code::Fenced => 4,
-        Code::Locked | Code::NotOwner | Code::ConsumerBusy => 5,
+        Code::Locked | Code::NotOwner | Code::ConsumerBusy => NOT_YET,
         Code::Unavailable
         | Code::NotInitialized
         | Code::Busy

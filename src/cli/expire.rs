@@ -1,7 +1,7 @@
 //! `kv expire` and `kv persist`
 
 use clap::Args;
-use kv::store::{self, Mutation, Reply, Result, Write};
+use kv::store::{self, ExpiryChange, Mutation, Reply, Result, Write};
 
 use super::WriteCommand;
 use super::arguments::{ConditionArguments, GuardArguments};
@@ -11,9 +11,9 @@ use super::put::print_version;
 pub(super) struct Expire {
     /// Key
     key: String,
-    /// Time after which the record is removed, as 30s, 10m or 24h
-    #[arg(value_name = "TIME", value_parser = super::duration::ttl)]
-    ttl: u64,
+    /// Time after which the record is removed, as 30s, 10m or 7d; none = it stays, as by persist
+    #[arg(value_name = "TIME", value_parser = super::duration::expiry)]
+    ttl: ExpiryChange,
     #[command(flatten)]
     how: How,
 }
@@ -47,7 +47,11 @@ impl How {
 
 impl WriteCommand for Expire {
     fn write(&self) -> Result<Write> {
-        self.how.write(&self.key, Some(self.ttl))
+        let ttl_ms = match self.ttl {
+            ExpiryChange::After(ttl_ms) => Some(ttl_ms),
+            ExpiryChange::Clear | ExpiryChange::Keep => None,
+        };
+        self.how.write(&self.key, ttl_ms)
     }
 
     fn print(&self, reply: Reply) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use kv::protocol::RecordBody;
-use kv::store::{Code, Error, Result, Selector, Store, history};
+use kv::store::{Code, Error, Record, Result, Selector, Store, history};
 
 use super::arguments::{spelled, usage};
 use super::batch::Batch;
@@ -15,8 +15,7 @@ use super::{number, output};
 /// Words that select what to get; `kv get key KEY` reads a key of such a name.
 const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
-const FORMS: &str =
-    "kv get KEY…, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T";
+const FORMS: &str = "its forms: kv get KEY…, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T";
 
 /// What one record, or several, can be printed as.
 const FORMATS: &[OutputFormat] = &[
@@ -62,6 +61,17 @@ pub(super) struct Get {
     /// Of one key: json is the value, text a string. Of several (default: a table on a terminal, otherwise json)
     #[arg(long, id = "listing_output", value_name = "FORMAT", value_parser = OutputFormat::one_of(FORMATS))]
     output: Option<OutputFormat>,
+}
+
+/// The string that a record holds.
+///
+/// # Errors
+/// `bad_request` when it holds something else.
+pub(super) fn text_of(record: &Record) -> Result<String> {
+    record
+        .value
+        .to()
+        .map_err(|_| usage(&format!("the value of {:?} is not a string", record.key), "use --raw"))
 }
 
 impl Get {
@@ -126,10 +136,7 @@ impl Get {
         } else if self.raw {
             record.value.get().to_owned()
         } else if self.text || self.output == Some(OutputFormat::Text) {
-            record.value.to::<String>().map_err(|_| {
-                Error::new(Code::BadRequest, format!("the value of {key:?} is not a string"))
-                    .hint("use --raw")
-            })?
+            text_of(&record)?
         } else if matches!(self.output, None | Some(OutputFormat::Json)) {
             record.value.pretty()
         } else {

@@ -4,6 +4,7 @@ use clap::Args;
 use kv::store::{Error, ExpiryChange, Increment, JsonText, Mutation, Reply, Result, Write, Written};
 
 use super::arguments::{ConditionArguments, GuardArguments};
+use super::put::print_version;
 use super::{WriteCommand, output};
 
 #[derive(Debug, Args)]
@@ -13,9 +14,12 @@ pub(super) struct Incr {
     /// Number to add, which may be negative or have decimals
     #[arg(default_value = "1", allow_negative_numbers = true)]
     by: String,
-    /// Remove the record after this time, as 30s, 10m or 24h; none = it stays (default: as it is)
+    /// Remove the record after this time, as 30s, 10m or 7d; none = it stays (default: as it is)
     #[arg(long, value_name = "TIME", value_parser = super::duration::expiry)]
     ttl: Option<ExpiryChange>,
+    /// Print the new version instead of the sum
+    #[arg(long)]
+    print_version: bool,
     #[command(flatten)]
     condition: ConditionArguments,
     #[command(flatten)]
@@ -35,8 +39,10 @@ impl WriteCommand for Incr {
 
     fn print(&self, reply: Reply) -> Result<()> {
         match reply {
-            Reply::Written(Written { value: Some(value), .. }) => output::print_line(value.get()),
-            _ => Ok(()),
+            Reply::Written(Written { value: Some(value), .. }) if !self.print_version => {
+                output::print_line(value.get())
+            }
+            reply => print_version(self.print_version, &reply),
         }
     }
 }

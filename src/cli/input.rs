@@ -66,11 +66,25 @@ fn unreadable(name: &str, error: &io::Error) -> Error {
     usage(&format!("{name} cannot be read: {error}"), "check the path, or give the value as a word")
 }
 
-/// Reads everything. White space is not stored, so the input may be longer than the largest value, but it is bounded.
+/// How much is read of the text of a value, in bytes: one more than it may have. White space is not stored, so the text may
+/// be longer than the largest value.
+pub(super) fn bytes_read() -> u64 {
+    limits::VALUE_TEXT_BYTES as u64 + 1
+}
+
+/// Reads everything, up to a bound.
 fn read(source: impl Read, name: &str) -> Result<String> {
-    let bytes_max = limits::VALUE_TEXT_BYTES;
     let mut bytes = Vec::new();
-    source.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
+    source.take(bytes_read()).read_to_end(&mut bytes).map_err(|error| unreadable(name, &error))?;
+    text(bytes, name)
+}
+
+/// The text that was read from a source, as far as [`bytes_read`].
+///
+/// # Errors
+/// `too_large` when there is more; `bad_request` when it is not UTF-8.
+pub(super) fn text(bytes: Vec<u8>, name: &str) -> Result<String> {
+    let bytes_max = limits::VALUE_TEXT_BYTES;
     if bytes.len() > bytes_max {
         return Err(Error::new(Code::TooLarge, format!("{name} holds more than {bytes_max} bytes")));
     }

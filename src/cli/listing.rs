@@ -10,7 +10,7 @@ use clap::Args;
 use kv::store::Result;
 
 pub(super) use self::rest::Rest;
-pub(super) use self::rows::{ConsumerAt, local};
+pub(super) use self::rows::{ConsumerAt, SECONDS, local};
 pub(super) use self::window::Window;
 use super::arguments::usage;
 use super::format::OutputFormat;

@@ -25,6 +25,9 @@ pub(super) enum Lock {
     Status {
         /// Lock
         name: String,
+        /// How the lock is printed (default: a table on a terminal, otherwise json)
+        #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+        output: Option<OutputFormat>,
     },
     /// Print the locks that are held
     List {
@@ -52,6 +55,9 @@ pub(super) struct Acquire {
     /// Only refresh the grant with this fence, even after it has expired
     #[arg(long, conflicts_with = "wait", value_parser = number::count)]
     fence: Option<u64>,
+    /// How the lock is printed (default: a table on a terminal, otherwise json)
+    #[arg(long, value_name = "FORMAT", value_parser = OutputFormat::one_of(format::REPORT))]
+    output: Option<OutputFormat>,
 }
 
 impl Acquire {
@@ -115,10 +121,13 @@ impl Lock {
 
     pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<u8> {
         let printed = match self {
-            Lock::Status { name } => {
-                let lock = store.lock_status(&name).await?;
-                output::print_item(&NamedBody { name, body: LockStateBody::from(lock) })
-            }
+            Lock::Status { name, output } => match store.lock_status(&name).await? {
+                Some(lock) => output::print_one(lock, output),
+                None if output.unwrap_or_else(OutputFormat::of_listing) == OutputFormat::Table => {
+                    output::print_line(&format!("nobody holds {}", output::escaped(&name)))
+                }
+                None => output::print_item(&NamedBody { name, body: LockStateBody::from(None) }),
+            },
             Lock::List { prefix, output } => {
                 let mut request = Some(NameList { prefix, after: None });
                 let printer = ListPrinter::new(output, settings);
@@ -154,7 +163,7 @@ impl WriteCommand for Acquire {
             fence: grant.fence,
             expires: grant.expires,
         };
-        output::print_item(&NamedBody::from(lock))
+        output::print_one(lock, self.output)
     }
 }
 

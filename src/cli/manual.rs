@@ -1,4 +1,4 @@
-//! `kv manual`, which packages are made with
+//! `kv manual`
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,6 +9,7 @@ use clap_mangen::Man;
 use kv::store::{Code, Error, Result};
 use roff::{Roff, bold, roman};
 
+use super::arguments::usage;
 use super::help::{self, Page};
 use super::settings::Options;
 
@@ -45,8 +46,13 @@ impl Manual {
         let mut kv = help::with_values_in_line(kv.disable_help_subcommand(true));
         kv.build();
         write_pages(&kv, "", &self.directory).map_err(|error| {
-            let directory = self.directory.display();
-            Error::new(Code::Internal, format!("the pages cannot be written to {directory}: {error}"))
+            let message = format!("the pages cannot be written to {}: {error}", self.directory.display());
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {
+                    usage(&message, "name a directory that exists, in which you may write")
+                }
+                _ => Error::new(Code::Unavailable, message),
+            }
         })
     }
 }

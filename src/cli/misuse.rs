@@ -59,8 +59,18 @@ fn advise(error: &mut Error, kv: &Command, words: &[String]) {
         ErrorKind::InvalidSubcommand if error.get(ContextKind::SuggestedSubcommand).is_none() => {
             text(ContextKind::InvalidSubcommand).and_then(|word| similar_command(kv, words, &word))
         }
-        ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
-            text(ContextKind::InvalidArg).and_then(|word| dash_tip(kv, words, &word))
+        ErrorKind::UnknownArgument => {
+            let unknown = text(ContextKind::InvalidArg).unwrap_or_default();
+            let suggested = text(ContextKind::SuggestedArg);
+            let own = unknown_tip(kv, words, &unknown, suggested.as_deref());
+            error.remove(ContextKind::Suggested);
+            if own.is_some() || !suggested.is_some_and(|option| is_similar(&option, &unknown)) {
+                // An option whose letters are others means something else, and the usage would show it.
+                error.remove(ContextKind::SuggestedArg);
+                let usage = addressed(kv, words).clone().render_usage();
+                error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+            }
+            own
         }
         ErrorKind::InvalidValue if error.get(ContextKind::SuggestedValue).is_none() => {
             let is_engine = text(ContextKind::InvalidArg).is_some_and(|option| option.starts_with("--type "));
@@ -92,7 +102,38 @@ fn similar_command(kv: &Command, words: &[String], unknown: &str) -> Option<Stri
     (distance <= limits::SIMILAR_EDITS).then(|| format!("a similar subcommand exists: '{name}'"))
 }
 
-/// The tip for a word that begins with a hyphen, and is no option.
+/// Whether two words have the same letters, or nearly.
+fn is_similar(one: &str, other: &str) -> bool {
+    strsim::damerau_levenshtein(one, other) <= limits::SIMILAR_EDITS
+}
+
+/// The tip for an option that a command does not have, or for a word too many; none when that of clap is right, or nobody
+/// can tell what is meant.
+fn unknown_tip(kv: &Command, words: &[String], unknown: &str, suggested: Option<&str>) -> Option<String> {
+    let command = addressed(kv, words);
+    let form = match (command.get_name(), unknown) {
+        ("list", "--prefix") => Some("kv list PREFIX".to_owned()),
+        (name @ ("get" | "delete" | "count"), "--prefix") => Some(format!("kv {name} prefix PREFIX")),
+        (name @ ("get" | "delete" | "count"), "--range") => Some(format!("kv {name} range FROM TO")),
+        (name @ ("get" | "count"), "--of-type") => Some(format!("kv {name} type TYPE")),
+        ("watch", word) if !word.starts_with('-') => Some("kv watch --prefix PREFIX".to_owned()),
+        ("history", word) if word == "--prefix" || !word.starts_with('-') => {
+            Some("kv stream get --prefix PREFIX".to_owned())
+        }
+        _ => None,
+    };
+    if let Some(form) = form {
+        return Some(format!("there is '{form}'"));
+    }
+    let is_known = suggested.is_some_and(|option| is_similar(option, unknown));
+    let has_program = command.get_positionals().any(Arg::is_last_set);
+    if is_known || has_program || !unknown.starts_with('-') {
+        return None;
+    }
+    dash_tip(kv, words, unknown)
+}
+
+/// The tip for a word that begins with a hyphen and is not an option.
 fn dash_tip(kv: &Command, words: &[String], unknown: &str) -> Option<String> {
     let position = words.iter().position(|word| word.starts_with(unknown))?;
     let (before, word) = (&words[..position], output::escaped(&words[position]));
@@ -105,13 +146,15 @@ fn dash_tip(kv: &Command, words: &[String], unknown: &str) -> Option<String> {
     Some(format!("to pass '{word}' as a value, use '-- {word}', behind all options"))
 }
 
+/// The command that these words name.
+fn addressed<'kv>(kv: &'kv Command, words: &[String]) -> &'kv Command {
+    words.iter().fold(kv, |command, word| command.find_subcommand(word).unwrap_or(command))
+}
+
 /// Whether a word is an option of the command that has a value.
 fn is_with_value(kv: &Command, words: &[String], option: &str) -> bool {
     let Some(name) = option.strip_prefix("--") else { return false };
-    let mut command = kv;
-    for word in words {
-        command = command.find_subcommand(word).unwrap_or(command);
-    }
+    let command = addressed(kv, words);
     let is_it = |argument: &&Arg| argument.get_long() == Some(name) && argument.get_action().takes_values();
     command.get_arguments().find(is_it).is_some()
 }

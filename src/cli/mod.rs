@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod connect;
 mod consumer;
+mod consumer_get;
 mod consumer_stream;
 mod count;
 mod daemon;
@@ -24,6 +25,7 @@ mod expire;
 mod format;
 mod get;
 mod help;
+mod hint;
 mod incr;
 mod input;
 mod jq;
@@ -199,8 +201,7 @@ enum Command {
     /// Print what a word of a command line can become
     #[command(hide = true)]
     Complete(complete::Complete),
-    /// Write the manual pages
-    #[command(hide = true)]
+    /// Write the manual pages into a directory
     Manual(manual::Manual),
 }
 
@@ -266,11 +267,12 @@ fn dispatch(arguments: Arguments) -> Result<u8> {
         command => {
             let settings = Settings::resolve(&arguments.store)?;
             output::use_color(settings.color.value);
-            match command {
+            let done = match command {
                 Command::Config(command) => command.run(&settings).map(ok),
                 Command::Import(command) => connect::block_on(command.run(&settings, &arguments.store)),
                 command => connect::block_on(execute(command, &settings)),
-            }
+            };
+            done.map_err(|error| hint::for_store(error, &settings))
         }
     }
 }
@@ -300,13 +302,10 @@ async fn on_store(command: Command, settings: &Settings) -> Result<u8> {
         _ => connect::open(settings).await?,
     };
     let outcome = match (request, as_write(&command)) {
-        (Some(request), Some(write)) => {
-            let reply = match &command {
-                Command::Delete(delete) => delete.call(request, &store, settings).await,
-                _ => store.call(request).await,
-            };
-            reply.and_then(|reply| write.print(reply)).map(ok)
-        }
+        (Some(request), Some(write)) => match &command {
+            Command::Delete(delete) => delete.run(request, &store, settings).await,
+            _ => store.call(request).await.and_then(|reply| write.print(reply)).map(ok),
+        },
         _ => read(command, &store, settings).await,
     };
     store.close().await;

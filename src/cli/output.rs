@@ -18,8 +18,8 @@ use rustix::pipe::PIPE_BUF;
 use serde::Serialize;
 
 pub(super) use self::display::{cut, escaped};
-pub(super) use self::pages::{ListPrinter, Listed, print_items};
-pub(super) use self::table::Column;
+pub(super) use self::pages::{ListPrinter, Listed, print_items, print_one};
+pub(super) use self::table::{Column, NOTHING};
 use self::table::{Screen, Table};
 use super::arguments::ColorMode;
 

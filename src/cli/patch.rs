@@ -27,7 +27,7 @@ pub(super) struct Patch {
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
-    /// Remove the record after this time, as 30s, 10m or 24h; none = it stays (default: as it is)
+    /// Remove the record after this time, as 30s, 10m or 7d; none = it stays (default: as it is)
     #[arg(long, value_name = "TIME", value_parser = super::duration::expiry)]
     ttl: Option<ExpiryChange>,
     /// Print the new version

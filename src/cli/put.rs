@@ -23,9 +23,9 @@ pub(super) struct Put {
     /// Give the record this type
     #[arg(long = "of-type", value_name = "TYPE")]
     of_type: Option<String>,
-    /// Remove the record after this time, as 30s, 10m or 24h (default: it stays)
-    #[arg(long, value_name = "TIME", value_parser = super::duration::ttl)]
-    ttl: Option<u64>,
+    /// Remove the record after this time, as 30s, 10m or 7d; none = it stays, which is the default
+    #[arg(long, value_name = "TIME", value_parser = super::duration::expiry)]
+    ttl: Option<ExpiryChange>,
     /// Keep the expiry of the record
     #[arg(long, conflicts_with = "ttl")]
     keep_ttl: bool,
@@ -56,7 +56,10 @@ impl WriteCommand for Put {
     fn write(&self) -> Result<Write> {
         let mut put = store::Put::new(self.key.key(), self.read_value()?);
         put.condition = self.condition.condition()?;
-        put.expiry = if self.keep_ttl { ExpiryChange::Keep } else { self.ttl.into() };
+        put.expiry = match self.keep_ttl {
+            true => ExpiryChange::Keep,
+            false => self.ttl.unwrap_or(ExpiryChange::Clear),
+        };
         if let Some(record_type) = &self.of_type {
             put = put.of_type(record_type);
         }

@@ -5,6 +5,7 @@ use kv::store::{Check, Code, Condition, Delete, Error, Mutation, Put, Record, Re
 
 use super::arguments::usage;
 use super::duration;
+use super::put::print_version;
 
 #[derive(Debug, Args)]
 pub(super) struct Keys {
@@ -15,6 +16,9 @@ pub(super) struct Keys {
     /// Replace the record under that key, if there is one
     #[arg(long)]
     overwrite: bool,
+    /// Print the version of the record under that key
+    #[arg(long)]
+    print_version: bool,
 }
 
 /// What becomes of the record under the old key.
@@ -44,7 +48,11 @@ impl Keys {
                         Error::new(Code::VersionMismatch, message).hint("replace it with --overwrite")
                     );
                 }
-                Ok(_) => return Ok(()),
+                Ok(results) => {
+                    // The check comes before it.
+                    let put = results.into_iter().nth(1);
+                    return put.map_or(Ok(()), |put| print_version(self.print_version, &put.into()));
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
 //! `kv revert`: a record becomes again what it was.
 
 use clap::Args;
-use kv::store::{Code, Condition, Delete, Put, Result, Store, history};
+use kv::store::{Code, Condition, Delete, Put, Reply, Result, Store, history};
 
 use super::number;
+use super::put::print_version;
 
 #[derive(Debug, Args)]
 pub(super) struct Revert {
@@ -12,6 +13,9 @@ pub(super) struct Revert {
     /// The revision of the store to which the record goes back, as kv history shows it
     #[arg(long, value_name = "REVISION", value_parser = number::count)]
     to: u64,
+    /// Print the new version; nothing when the key is removed
+    #[arg(long)]
+    print_version: bool,
 }
 
 impl Revert {
@@ -25,15 +29,16 @@ impl Revert {
                 Some(record) => {
                     let record_type = record.record_type.into();
                     let put = Put { condition, record_type, ..Put::new(&self.key, record.value).keep_ttl() };
-                    store.put(put).await.map(drop)
+                    store.put(put).await.map(Some)
                 }
-                None if present.is_none() => Ok(()),
-                None => store.delete(Delete { condition, ..Delete::keys([&self.key]) }).await.map(drop),
+                None if present.is_none() => Ok(None),
+                None => store.delete(Delete { condition, ..Delete::keys([&self.key]) }).await.map(|_| None),
             };
             match written {
                 // Another writer was faster.
                 Err(error) if error.code == Code::VersionMismatch => {}
-                written => return written,
+                Ok(Some(written)) => return print_version(self.print_version, &Reply::Written(written)),
+                written => return written.map(drop),
             }
         }
     }

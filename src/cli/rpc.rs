@@ -27,7 +27,10 @@ pub(super) async fn run(settings: &Settings) -> Result<()> {
     let SentLines { lines, behind_bye, is_over, is_all, unsubscribed, .. } = sent.into_inner();
     let gone = |message: String| Error::new(Code::Unavailable, message).hint("see its log: kv daemon logs");
     if answered < lines {
-        let message = format!("the daemon answered {answered} of {lines} lines before it went away");
+        let message = format!(
+            "the daemon answered {answered} of {} before it went away",
+            output::counted(lines, "line", "lines")
+        );
         return Err(gone(message).unknown());
     }
     if behind_bye > 0 {

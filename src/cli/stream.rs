@@ -7,6 +7,8 @@ use kv::protocol::RetentionFields;
 use kv::store::{self, Reply, Request, Result, Retention, Store, Write, WriteOperation, slowest_position};
 
 use super::arguments::GuardArguments;
+use super::format::{self, OutputFormat};
+use super::output::Column;
 use super::settings::Settings;
 use super::stream_get::Get;
 use super::{WriteCommand, duration, number, output};
@@ -71,6 +73,22 @@ struct Retain {
     /// Keep every change
     #[arg(long, conflicts_with_all = ["age", "count", "keep_for_consumers"])]
     forever: bool,
+    /// How the present rule is printed (default: a table on a terminal, otherwise json)
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["age", "count", "keep_for_consumers", "forever"],
+        value_parser = OutputFormat::one_of(format::REPORT))]
+    output: Option<OutputFormat>,
+}
+
+/// The rule of a store as a row for people.
+const COLUMNS: &[Column] =
+    &[Column::number("AGE"), Column::number("COUNT"), Column::word("KEPT FOR CONSUMERS")];
+
+fn row(Retention { age, count, unread }: Retention) -> Vec<String> {
+    let all = || "any".to_owned();
+    let age = age.map(|age| duration::shown(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    let count = count.map(|count| count.to_string());
+    let unread = if unread { "yes" } else { "no" };
+    vec![age.unwrap_or_else(all), count.unwrap_or_else(all), unread.to_owned()]
 }
 
 impl WriteCommand for Trim {
@@ -99,10 +117,13 @@ impl Trim {
 
 impl Retain {
     async fn run(self, store: &impl Store) -> Result<()> {
-        let Retain { age, count, keep_for_consumers: unread, forever } = self;
+        let Retain { age, count, keep_for_consumers: unread, forever, output } = self;
         if age.is_none() && count.is_none() && !unread && !forever {
             let retention = store.stream_retention().await?;
-            return output::print_item(&RetentionFields::from(retention));
+            return match output.unwrap_or_else(OutputFormat::of_listing) {
+                OutputFormat::Table => output::print_table(COLUMNS, vec![row(retention)]),
+                _ => output::print_item(&RetentionFields::from(retention)),
+            };
         }
         store.stream_retain(Retention { age, count, unread }).await
     }

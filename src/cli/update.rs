@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::process::Stdio;
 
 use clap::Args;
-use kv::limits;
 use kv::store::{Code, Error, JsonText, Put, Record, Result, Store};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
@@ -14,7 +13,7 @@ use super::arguments::usage;
 use super::child::Program;
 use super::environment::Environment;
 use super::signals::{self, Signals};
-use super::{exit_code, output};
+use super::{exit_code, input, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Update {
@@ -27,6 +26,9 @@ pub(super) struct Update {
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
+
+/// How messages call what a program writes.
+const OUTPUT: &str = "the output of the command";
 
 /// What a program made of a value.
 enum Outcome {
@@ -107,12 +109,12 @@ fn exchange(child: &mut Child, text: String) -> impl Future<Output = Result<Vec<
         let mut bytes = Vec::new();
         let reading = async {
             let Some(mut stdout) = stdout else { return Ok(0) };
-            (&mut stdout).take(limits::VALUE_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes).await?;
+            (&mut stdout).take(input::bytes_read()).read_to_end(&mut bytes).await?;
             // What is too much for a value is read all the same, so that the program comes to its end.
             tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await
         };
         let (_, read) = tokio::join!(feeding, reading);
-        read.map_err(|error| Error::new(Code::Internal, format!("the output of the command: {error}")))?;
+        read.map_err(|error| Error::new(Code::Internal, format!("{OUTPUT}: {error}")))?;
         Ok(bytes)
     }
 }
@@ -120,10 +122,6 @@ fn exchange(child: &mut Child, text: String) -> impl Future<Output = Result<Vec<
 /// The value that a program wrote.
 fn read(bytes: Vec<u8>) -> Result<JsonText> {
     let hint = "the command writes the new value to its stdout, as JSON; nothing was stored";
-    if bytes.len() > limits::VALUE_TEXT_BYTES {
-        let message = format!("the command wrote more than {} bytes", limits::VALUE_TEXT_BYTES);
-        return Err(Error::new(Code::TooLarge, message).hint(hint));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| usage("the output of the command is not UTF-8", hint))?;
-    JsonText::parse(&text).map_err(|error| usage(&format!("the output of the command: {error}"), hint))
+    let text = input::text(bytes, OUTPUT).map_err(|error| error.hint(hint))?;
+    JsonText::parse(&text).map_err(|error| usage(&format!("{OUTPUT}: {error}"), hint))
 }

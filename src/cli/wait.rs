@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use kv::store::{Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe};
+use kv::limits;
+use kv::store::{
+    Code, Error, Event, Filter, JsonText, Record, Result, Start, Store, Subscribe, Subscription,
+};
 use tokio::time::Instant;
 
 use super::arguments::usage;
 use super::jq::Expression;
 use super::signals::{self, Signals};
-use super::watch::reached;
-use super::{exit_code, output};
+use super::{exit_code, get, output, watch};
 
 #[derive(Debug, Args)]
 pub(super) struct Wait {
@@ -24,6 +26,9 @@ pub(super) struct Wait {
     /// Print the stored text as it is, in one line
     #[arg(long, conflicts_with = "absent")]
     raw: bool,
+    /// Print a string without its quotes
+    #[arg(long, conflicts_with_all = ["absent", "raw"])]
+    text: bool,
 }
 
 /// What is waited for; a record, whatever its value is, unless one of these is given.
@@ -76,22 +81,51 @@ impl State {
     }
 }
 
+impl State {
+    /// What is there instead, in words.
+    fn contradiction(&self, key: &str, record: Option<&Record>) -> String {
+        let value = |record: &Record| output::cut(record.value.get(), limits::VALUE_TOLD_COLUMNS);
+        match (self, record) {
+            (State::Absent, _) => format!("{key:?} is still there"),
+            (_, None) => format!("there is no key {key:?}"),
+            (State::Value(wanted), Some(record)) => {
+                let wanted = output::cut(wanted.get(), limits::VALUE_TOLD_COLUMNS);
+                format!("the value of {key:?} is {}, not {wanted}", value(record))
+            }
+            (_, Some(record)) => {
+                format!("the value of {key:?} is {}, for which the expression does not hold", value(record))
+            }
+        }
+    }
+}
+
 impl Wait {
     pub(super) async fn run(self, store: &impl Store) -> Result<u8> {
         let state = self.state.state()?;
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let begun = Instant::now();
+        let deadline = self.timeout.map(|timeout| begun + timeout);
         let mut signals = Signals::new()?;
-        let record = tokio::select! {
-            biased;
-            record = wait(store, &self.key, &state) => record?,
+        // However short the time is, what is there is looked at once.
+        let patience = deadline.map(|deadline| deadline.max(begun + limits::END_GRACE));
+        let (mut record, mut subscription) = tokio::select! {
+            seen = look(store, &self.key) => seen?,
             signal = signals.end() => return Ok(signals::exit_code(signal)),
-            () = reached(deadline) => {
-                let message = format!("{:?} is not as wanted within the time", self.key);
-                return Err(Error::new(Code::Timeout, message).hint("give it more time with --timeout"));
+            () = watch::reached(patience) => {
+                return Err(Error::new(Code::Timeout, "the store did not answer within the time"));
             }
         };
+        let reached = tokio::select! {
+            biased;
+            reached = wait(&mut subscription, &state, &mut record) => reached,
+            signal = signals.end() => return Ok(signals::exit_code(signal)),
+            () = watch::reached(deadline) => {
+                return Ok(watch::tell_late(&state.contradiction(&self.key, record.as_ref())));
+            }
+        };
+        reached?;
         match record {
             Some(record) if self.raw => output::print_line(record.value.get())?,
+            Some(record) if self.text => output::print_line(&get::text_of(&record)?)?,
             Some(record) => output::print_line(&record.value.pretty())?,
             None => {}
         }
@@ -99,16 +133,20 @@ impl Wait {
     }
 }
 
-/// Waits until the record is in this state, and answers it.
-async fn wait(store: &impl Store, key: &str, state: &State) -> Result<Option<Record>> {
+/// The record as it is now, and a subscription to its changes from now on.
+async fn look(store: &impl Store, key: &str) -> Result<(Option<Record>, Subscription)> {
     // What is committed between the two calls is seen by both.
     let start = Some(Start::Now);
     let wanted = Subscribe { start, filter: Filter::key(key), ..Subscribe::default() };
-    let mut subscription = store.subscribe(wanted).await?;
-    let mut record = store.get(key).await?;
+    let subscription = store.subscribe(wanted).await?;
+    Ok((store.get(key).await?, subscription))
+}
+
+/// Waits until the record is in this state; it is then as it was seen last.
+async fn wait(subscription: &mut Subscription, state: &State, record: &mut Option<Record>) -> Result<()> {
     let seen = record.as_ref().map_or(0, |record| record.revision);
     while !state.is_reached(record.as_ref()).await? {
-        record = loop {
+        *record = loop {
             if let Event::Change(change) = subscription.next().await?
                 && change.seq > seen
             {
@@ -116,5 +154,5 @@ async fn wait(store: &impl Store, key: &str, state: &State) -> Result<Option<Rec
             }
         };
     }
-    Ok(record)
+    Ok(())
 }

@@ -7,7 +7,7 @@ mod sink;
 use std::time::Duration;
 
 use clap::Args;
-use kv::store::{Event, Result, Start, Store, Subscribe, Subscription};
+use kv::store::{Code, Error, Event, Result, Start, Store, Subscribe, Subscription};
 use tokio::time::{Instant, sleep_until};
 
 use self::position::StartArguments;
@@ -69,7 +69,7 @@ impl Watch {
             let delivery = tokio::select! {
                 delivery = source.next() => delivery?,
                 code = sink.ended() => return Ok(code),
-                () = reached(deadline) => return sink.is_late(done),
+                () = reached(deadline) => return Ok(sink.late(done)),
             };
             match sink.deal_with(delivery).await? {
                 Outcome::Next => {}
@@ -111,6 +111,12 @@ impl<S: Store> Source<'_, S> {
             }
         }
     }
+}
+
+/// Reports what is not as wanted at the end of the time that the user gave, and answers the exit code.
+pub(super) fn tell_late(message: &str) -> u8 {
+    output::print_error(&Error::new(Code::Timeout, message).hint("give it more time with --timeout"));
+    exit_code::NOT_YET
 }
 
 /// Waits until this time; for ever without one.

@@ -65,8 +65,8 @@ pub const IMPORT_BATCH_BYTES: usize = 1_024 * 1_024;
 /// The most batches of an import that are sent and not yet answered: the next ones are read and sent while the store commits.
 pub const IMPORT_BATCHES: usize = 4;
 
-/// The most columns of a value that `kv diff` shows on a terminal.
-pub const DIFF_VALUE_COLUMNS: usize = 40;
+/// The most columns of a value in a line of `kv diff` on a terminal, and in a message.
+pub const VALUE_TOLD_COLUMNS: usize = 40;
 
 /// The most keys that `kv copy` names when they differ; behind them it tells how many there are.
 pub const DIFFERENCES_NAMED: usize = 10;

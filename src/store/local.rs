@@ -136,9 +136,8 @@ impl LocalStore {
     }
 
     /// Ends each delete of a large range after its present slice. To be called when the store is about to be closed while
-    /// it is still in use.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a daemon does that"))]
-    pub(crate) fn break_off(&self) {
+    /// it is still in use. The caller of such a delete gets an error that tells how many records are gone.
+    pub fn break_off(&self) {
         self.batcher.break_off();
     }
 

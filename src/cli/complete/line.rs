@@ -63,6 +63,8 @@ struct Position<'a> {
     path: String,
     /// How many arguments that are neither options nor commands stand before.
     arguments: usize,
+    /// The first of these.
+    first: Option<String>,
     /// The option whose value it is.
     option: Option<&'a Arg>,
     /// Whether a `--` stands before: nothing is an option any more.
@@ -94,7 +96,11 @@ pub(super) fn complete(kv: &Command, words: &[String]) -> Option<(Wanted, Candid
     if position.arguments == 0 {
         for command in position.command.get_subcommands().filter(|command| !command.is_hide_set()) {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            candidates.add(command.get_name(), about);
+            // Who has typed nothing is not shown a command twice.
+            let aliases = command.get_visible_aliases().filter(|_| !candidates.start.is_empty());
+            for name in std::iter::once(command.get_name()).chain(aliases.collect::<Vec<_>>()) {
+                candidates.add(name, about.clone());
+            }
         }
     }
     let wanted = match position.argument() {
@@ -111,6 +117,7 @@ impl<'a> Position<'a> {
             command: kv,
             path: String::new(),
             arguments: 0,
+            first: None,
             option: None,
             is_behind_dashes: false,
         };
@@ -138,8 +145,10 @@ impl<'a> Position<'a> {
             self.option = short.filter(|option| takes_next_word(option));
         } else if let Some(command) = self.command.find_subcommand(word).filter(|_| self.arguments == 0) {
             self.command = command;
-            self.path = format!("{} {word}", self.path).trim_start().to_owned();
+            // An alias is the same command.
+            self.path = format!("{} {}", self.path, command.get_name()).trim_start().to_owned();
         } else {
+            self.first.get_or_insert_with(|| word.to_owned());
             self.arguments += 1;
         }
     }
@@ -174,7 +183,8 @@ impl<'a> Position<'a> {
         }
         let hint = argument.get_value_hint();
         candidates.is_file = matches!(hint, ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath);
-        let kind = names::kind_of(&self.path, argument.get_id().as_str());
+        let selected = self.first.as_deref().filter(|_| argument.is_positional());
+        let kind = names::kind_of(&self.path, argument.get_id().as_str(), selected);
         if argument.is_positional() && self.arguments == 0 {
             names::words_of(&self.path).iter().for_each(|word| candidates.add(word, String::new()));
         }

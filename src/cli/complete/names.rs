@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use clap::{Command, FromArgMatches as _};
 use kv::client::{Client, Target};
 use kv::limits;
-use kv::store::{Clock, List, LocalStore, NameList, Result, Selector, Store};
+use kv::store::{Clock, List, LocalStore, Lock, NameList, Result, Selector, Store};
 
 use crate::cli::arguments::{DaemonMode, StoreArguments};
 use crate::cli::connect;
@@ -15,14 +15,24 @@ use crate::cli::settings::Settings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Key,
+    Type,
     Lock,
+    Owner,
+    /// A lock with its fencing token, as `--fence` takes it.
+    Fence,
     Consumer,
     Profile,
 }
 
-/// What an argument names, by the command to which it belongs and its id.
-pub(super) fn kind_of(command: &str, argument: &str) -> Option<Kind> {
+/// What an argument names, by the command to which it belongs and its id, and by the word that stands before it.
+pub(super) fn kind_of(command: &str, argument: &str, first: Option<&str>) -> Option<Kind> {
     match (command, argument) {
+        (_, "of_type") => Some(Kind::Type),
+        ("get" | "count", "words") if first == Some("type") => Some(Kind::Type),
+        ("rename" | "copy-key", "from" | "to") => Some(Kind::Key),
+        ("lock acquire" | "lock release", "owner") => Some(Kind::Owner),
+        ("lock acquire", "fence") => None,
+        (_, "fence") => Some(Kind::Fence),
         (_, "profile") => Some(Kind::Profile),
         ("consumer list", "prefix") => Some(Kind::Consumer),
         ("lock list", "prefix") => Some(Kind::Lock),
@@ -104,12 +114,31 @@ async fn page(kind: Kind, store: &impl Store, start: &str) -> Result<Vec<String>
             };
             store.keys(list).await?.items
         }
+        // There is no index of types: those of the first page are offered.
+        Kind::Type => {
+            let records = store.page(List::default()).await?.items;
+            records.into_iter().filter_map(|record| record.record_type).collect()
+        }
         Kind::Lock => store.locks(list).await?.items.into_iter().map(|lock| lock.name).collect(),
+        Kind::Owner => locks(store).await?.into_iter().map(|lock| lock.owner).collect(),
+        Kind::Fence => {
+            locks(store).await?.into_iter().map(|lock| format!("{}:{}", lock.name, lock.fence)).collect()
+        }
         Kind::Consumer => {
             store.consumers(list).await?.items.into_iter().map(|consumer| consumer.name).collect()
         }
         Kind::Profile => Vec::new(),
     };
+    if matches!(kind, Kind::Type | Kind::Owner) {
+        names.sort_unstable();
+        names.dedup();
+    }
+    names.retain(|name| name.starts_with(start));
     names.truncate(limits::COMPLETION_NAMES);
     Ok(names)
+}
+
+/// The first locks, whatever their names are.
+async fn locks(store: &impl Store) -> Result<Vec<Lock>> {
+    Ok(store.locks(NameList::default()).await?.items)
 }

@@ -54,6 +54,11 @@ impl RetryArguments {
         self.dead_letter.as_ref().and_then(rest).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// The prefix of all dead letters of a consumer; none when none are kept.
+    pub(super) fn place_of(&self, consumer: &str) -> Option<String> {
+        self.dead_letter.as_ref().map(|prefix| format!("{prefix}/{consumer}/"))
+    }
+
     /// Stores a change that is given up after this many attempts; answers its key, or none when nothing is to be stored.
     /// Storing it again after a crash replaces it.
     ///
@@ -67,8 +72,8 @@ impl RetryArguments {
         attempts: u32,
         exit_code: u8,
     ) -> Result<Option<String>> {
-        let Some(prefix) = &self.dead_letter else { return Ok(None) };
-        let key = format!("{prefix}/{consumer}/{}", change.seq);
+        let Some(place) = self.place_of(consumer) else { return Ok(None) };
+        let key = format!("{place}{}", change.seq);
         let letter = |change: Change| {
             let change = &ChangeBody::from(change);
             JsonText::of(&DeadLetter { consumer, attempts, exit_code, change })

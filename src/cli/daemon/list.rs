@@ -125,12 +125,12 @@ impl List {
 }
 
 const COLUMNS: &[Column] = &[
-    Column::word("STORE"),
+    Column::path("STORE"),
     Column::number("PID"),
-    Column::word("VERSION").spare(2),
+    Column::word("VERSION").spare(1),
     Column::number("UPTIME"),
-    Column::number("CLIENTS").spare(3),
-    Column::word("SOCKET").spare(1),
+    Column::number("CLIENTS").spare(2),
+    Column::word("SOCKET").spare(3),
 ];
 
 fn row(view: &DaemonView) -> Vec<String> {

@@ -105,9 +105,9 @@ fn text(status: &Status, client: &Client, before: Option<&Status>) -> String {
         row(
             "commits",
             &format!(
-                "{} with {} writes, {}",
+                "{} with {}, {}",
                 commits.count,
-                commits.writes,
+                output::counted(commits.writes, "write", "writes"),
                 rate(&commits.recent, since(before, status, |status| status.commits.count))
             ),
         ),
@@ -117,8 +117,9 @@ fn text(status: &Status, client: &Client, before: Option<&Status>) -> String {
             &match commits.recent.count {
                 0 => "-".to_owned(),
                 _ => format!(
-                    "half have up to {} writes, the largest {}",
-                    commits.recent_writes_p50, commits.recent_writes_max
+                    "half have up to {}, the largest {}",
+                    output::counted(commits.recent_writes_p50, "write", "writes"),
+                    commits.recent_writes_max
                 ),
             },
         ),

@@ -3,13 +3,16 @@
 use indicatif::HumanBytes;
 use jiff::tz::TimeZone;
 use kv::protocol::{ChangeBody, ConsumerStatusBody, LockStateBody, RecordBody};
-use kv::store::{Change, Consumer, Lock, Record, Timestamp};
+use kv::store::{Change, Consumer, Filter, Lock, Record, Timestamp};
 
 use crate::cli::duration;
-use crate::cli::output::{Column, Listed, NamedBody};
+use crate::cli::output::{Column, Listed, NOTHING, NamedBody};
 
-/// A time in tables: they have little room.
+/// A time in a table that has little room.
 const MINUTES: &str = "%Y-%m-%d %H:%M";
+
+/// The time of a change: several of them come in one minute.
+pub(in crate::cli) const SECONDS: &str = "%Y-%m-%d %H:%M:%S";
 
 impl Listed for Record {
     type Body = RecordBody;
@@ -19,7 +22,8 @@ impl Listed for Record {
         Column::number("VERSION").spare(1),
         Column::word("UPDATED").spare(2),
         Column::word("TYPE").spare(3),
-        Column::number("SIZE").spare(4),
+        Column::number("SIZE").spare(5),
+        Column::number("EXPIRES").spare(4).sparse(),
         Column::text("VALUE"),
     ];
 
@@ -30,6 +34,7 @@ impl Listed for Record {
             local(self.updated, MINUTES),
             or_dash(self.record_type.as_ref()),
             HumanBytes(self.value.get().len() as u64).to_string(),
+            or_dash(self.expires.map(until).as_ref()),
             self.value.get().to_owned(),
         ]
     }
@@ -58,7 +63,7 @@ impl Listed for Change {
             self.action.as_str().to_owned(),
             self.record.key.clone(),
             self.record.version.to_string(),
-            local(self.time, MINUTES),
+            local(self.time, SECONDS),
             or_dash(self.record.record_type.as_ref()),
             self.record.value.get().to_owned(),
         ]
@@ -125,10 +130,11 @@ impl Listed for ConsumerAt {
         Column::number("AGE"),
         Column::number("EXPIRES").spare(1),
         Column::text("HOLDER"),
+        Column::text("FILTER").sparse(),
     ];
 
     fn cells(&self) -> Vec<String> {
-        let Consumer { name, position, filter: _, waiting_since, holder, expires } = &self.consumer;
+        let Consumer { name, position, filter, waiting_since, holder, expires } = &self.consumer;
         vec![
             name.clone(),
             position.to_string(),
@@ -136,6 +142,7 @@ impl Listed for ConsumerAt {
             or_dash(waiting_since.map(ago).as_ref()),
             or_dash(expires.map(until).as_ref()),
             or_dash(holder.as_ref()),
+            or_dash(Some(wanted(filter)).filter(|words| !words.is_empty()).as_ref()),
         ]
     }
 
@@ -151,8 +158,15 @@ impl From<ConsumerAt> for NamedBody<ConsumerStatusBody> {
     }
 }
 
+/// What a filter wants, in the fewest words; none when that is every change.
+fn wanted(Filter { key, prefix, record_type }: &Filter) -> String {
+    let parts = [("key", key), ("prefix", prefix), ("type", record_type)];
+    let words = parts.into_iter().filter_map(|(name, text)| Some(format!("{name} {}", text.as_ref()?)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 fn or_dash(text: Option<&String>) -> String {
-    text.cloned().unwrap_or_else(|| "-".to_owned())
+    text.cloned().unwrap_or_else(|| NOTHING.to_owned())
 }
 
 /// A time on the clock of the user, in this form of strftime.

@@ -102,7 +102,7 @@ fn member(record: &Record, name: &str) -> String {
         _ => or_none(record.expires.map(|expires| expires.to_string())),
     };
     output::escaped(&if output::is_terminal() {
-        output::cut(&text, limits::DIFF_VALUE_COLUMNS)
+        output::cut(&text, limits::VALUE_TOLD_COLUMNS)
     } else {
         text
     })

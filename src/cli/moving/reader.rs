@@ -14,6 +14,7 @@ use super::batch::Batch;
 use super::lines::{Line, Trailer};
 use crate::cli::arguments::usage;
 use crate::cli::backup::STREAM;
+use crate::cli::output;
 
 /// What an import takes of its lines, and as what.
 #[derive(Debug, Clone)]
@@ -206,8 +207,9 @@ impl Reader {
         self.send();
         Err(usage(
             &format!(
-                "the export should have {} records and {} changes, and has {records} and {changes}",
-                expected.0, expected.1
+                "the export should have {} and {}, and has {records} and {changes}",
+                output::counted(expected.0, "record", "records"),
+                output::counted(expected.1, "change", "changes"),
             ),
             "what is there was imported; export it again for the rest",
         ))

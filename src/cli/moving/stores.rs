@@ -1,11 +1,14 @@
 //! The stores that the words of a command name.
 
-use kv::store::{Address, Result, Store as _};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kv::store::{Address, Grant, LockAcquire, Reply, Request, Result, Store, Subscribe, Subscription};
 
 use crate::cli::arguments::{StoreArguments, usage};
 use crate::cli::connect::{self, OpenStore};
-use crate::cli::output;
 use crate::cli::settings::Settings;
+use crate::cli::{hint, output};
 
 /// A store that a word names: a connection string, a path or a profile.
 pub(super) struct Named {
@@ -22,13 +25,18 @@ impl Named {
     }
 
     /// Opens the store, as every command opens one.
-    pub(super) async fn open(&self) -> Result<OpenStore> {
-        connect::open(&self.settings).await
+    pub(super) async fn open(&self) -> Result<NamedStore<'_>> {
+        self.opened(connect::open(&self.settings).await)
+    }
+
+    fn opened(&self, opened: Result<OpenStore>) -> Result<NamedStore<'_>> {
+        let store = opened.map_err(|error| hint::for_store(error, &self.settings))?;
+        Ok(NamedStore { store, settings: &self.settings })
     }
 
     /// Opens the store, and creates it when it is not there.
-    pub(super) async fn open_or_create(&self) -> Result<OpenStore> {
-        let store = connect::open_for_init(&self.settings).await?;
+    pub(super) async fn open_or_create(&self) -> Result<NamedStore<'_>> {
+        let store = self.opened(connect::open_for_init(&self.settings).await)?;
         if store.init().await? {
             let place = self
                 .address
@@ -37,6 +45,35 @@ impl Named {
             output::note(&format!("the store {place} was created"));
         }
         Ok(store)
+    }
+}
+
+/// A store of several that a command uses: hints name the one that an error comes from.
+pub(super) struct NamedStore<'s> {
+    store: OpenStore,
+    settings: &'s Settings,
+}
+
+impl NamedStore<'_> {
+    /// As [`OpenStore::close`].
+    pub(super) async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+#[async_trait]
+impl Store for NamedStore<'_> {
+    async fn call(&self, request: Request) -> Result<Reply> {
+        self.store.call(request).await.map_err(|error| hint::for_store(error, self.settings))
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription> {
+        self.store.subscribe(subscribe).await.map_err(|error| hint::for_store(error, self.settings))
+    }
+
+    async fn lock_acquire_within(&self, acquire: LockAcquire, wait: Duration) -> Result<Grant> {
+        let granted = self.store.lock_acquire_within(acquire, wait).await;
+        granted.map_err(|error| hint::for_store(error, self.settings))
     }
 }
 

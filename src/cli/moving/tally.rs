@@ -55,6 +55,10 @@ impl fmt::Display for Tally {
             f,
             "{created} created, {updated} updated, {unchanged} unchanged, {skipped} skipped, {expired} expired"
         )?;
-        if *repeated > 0 { write!(f, ", {repeated} changes repeated") } else { Ok(()) }
+        if *repeated > 0 {
+            write!(f, ", {} repeated", output::counted(*repeated, "change", "changes"))
+        } else {
+            Ok(())
+        }
     }
 }

@@ -54,6 +54,39 @@ pub(in crate::cli) fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
+/// As [`cut`], but of a text that is longer the begin is left out.
+pub(super) fn cut_begin(text: &str, columns: usize) -> String {
+    let clusters: Vec<&str> = text.graphemes(true).collect();
+    let mut left = width(text);
+    if left <= columns {
+        return text.to_owned();
+    }
+    let mut kept = clusters.as_slice();
+    while let [first, rest @ ..] = kept
+        && left >= columns
+    {
+        left -= width(first);
+        kept = rest;
+    }
+    format!("…{}", kept.concat())
+}
+
+/// The lines of a text that is broken between words. A longer word has a line of its own.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +115,7 @@ mod tests {
         ] {
             assert_eq!(cut(text, columns), expected, "{text} in {columns}");
             assert!(width(&cut(text, columns)) <= columns, "{text} in {columns}");
+            assert!(width(&cut_begin(text, columns)) <= columns, "{text} in {columns}");
         }
     }
 }

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::pager::Pager;
 use super::table::{Column, Table};
-use super::{is_terminal, print_bytes, print_line, reader_is_gone, screen, unprintable};
+use super::{
+    is_terminal, print_bytes, print_item, print_line, print_table, reader_is_gone, screen, unprintable,
+};
 use crate::cli::format::OutputFormat;
 use crate::cli::settings::Settings;
 
@@ -80,6 +82,14 @@ pub(in crate::cli) fn print_items(items: &[impl Serialize], format: OutputFormat
         printer.add_json(&mut text, item)?;
     }
     if print_bytes(&text)?.is_break() { Ok(()) } else { printer.finish() }
+}
+
+/// Prints one item: as a row of a table for people, or as a line of JSON for programs.
+pub(in crate::cli) fn print_one<T: Listed>(item: T, format: Option<OutputFormat>) -> Result<()> {
+    match format.unwrap_or_else(OutputFormat::of_listing) {
+        OutputFormat::Table => print_table(T::COLUMNS, vec![item.cells()]),
+        _ => print_item(&T::Body::from(item)),
+    }
 }
 
 /// Prints items in order, with what stands between them.

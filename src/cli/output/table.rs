@@ -2,7 +2,7 @@
 
 use anstyle::{Effects, Style};
 
-use super::display::{cut, escaped, width};
+use super::display::{cut, cut_begin, escaped, width, wrap};
 use kv::limits;
 
 /// A column of a table.
@@ -10,8 +10,25 @@ use kv::limits;
 pub(in crate::cli) struct Column {
     heading: &'static str,
     is_number: bool,
+    /// Whether it is left out where none of the first rows has something in it.
+    is_sparse: bool,
+    excess: Excess,
     room: Room,
 }
+
+/// What becomes of a cell that is wider than its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Excess {
+    /// Its end is cut.
+    End,
+    /// Its begin is cut.
+    Begin,
+    /// It goes on in rows below.
+    Wrapped,
+}
+
+/// The cell of something that an item does not have.
+pub(in crate::cli) const NOTHING: &str = "-";
 
 /// How a column gets its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,22 +44,37 @@ enum Room {
 impl Column {
     /// A column of names or texts, which are cut where the terminal is too narrow.
     pub(in crate::cli) const fn text(heading: &'static str) -> Column {
-        Column { heading, is_number: false, room: Room::Shared }
+        Column { room: Room::Shared, ..Column::word(heading) }
+    }
+
+    /// A column of paths, which differ at their ends.
+    pub(in crate::cli) const fn path(heading: &'static str) -> Column {
+        Column { excess: Excess::Begin, ..Column::text(heading) }
+    }
+
+    /// A last column of sentences, which go on below where the terminal is too narrow.
+    pub(in crate::cli) const fn prose(heading: &'static str) -> Column {
+        Column { excess: Excess::Wrapped, ..Column::text(heading) }
     }
 
     /// A column of short words.
     pub(in crate::cli) const fn word(heading: &'static str) -> Column {
-        Column { heading, is_number: false, room: Room::Own }
+        Column { is_number: false, ..Column::number(heading) }
     }
 
     /// A column of numbers.
     pub(in crate::cli) const fn number(heading: &'static str) -> Column {
-        Column { heading, is_number: true, room: Room::Own }
+        Column { heading, is_number: true, is_sparse: false, excess: Excess::End, room: Room::Own }
     }
 
     /// This column, left out where the terminal is too narrow: of several such ones that with the highest number first.
     pub(in crate::cli) const fn spare(self, order: u8) -> Column {
         Column { room: Room::Spare(order), ..self }
+    }
+
+    /// This column, left out where none of the first rows has something in it.
+    pub(in crate::cli) const fn sparse(self) -> Column {
+        Column { is_sparse: true, ..self }
     }
 }
 
@@ -89,9 +121,29 @@ impl Table {
             rows.into_iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
         let mut text = self.headings(&rows);
         for row in &rows {
-            self.add_line(&mut text, row);
+            for line in self.wrapped(row) {
+                self.add_line(&mut text, &line);
+            }
         }
         text
+    }
+
+    /// The rows that show a row: several, when a sentence at its end does not fit.
+    fn wrapped(&self, row: &[String]) -> Vec<Vec<String>> {
+        let last = self.shown.as_deref().and_then(<[Shown]>::last);
+        let Some(Shown { index, width, .. }) = last.filter(|last| {
+            self.columns[last.index].excess == Excess::Wrapped && self.screen.columns.is_some()
+        }) else {
+            return vec![row.to_vec()];
+        };
+        let pieces = wrap(&row[*index], *width).into_iter().enumerate();
+        let line = |(number, piece)| {
+            let other = |cell: &String| if number == 0 { cell.clone() } else { String::new() };
+            let mut line: Vec<String> = row.iter().map(other).collect();
+            line[*index] = piece;
+            line
+        };
+        pieces.map(line).collect()
     }
 
     /// The headings of a table that has no row.
@@ -131,6 +183,7 @@ impl Table {
                 (false, false) => column + spare - given,
             };
             let cell = match self.screen.columns {
+                Some(_) if self.columns[index].excess == Excess::Begin => cut_begin(&row[index], room),
                 Some(_) => cut(&row[index], room),
                 None => row[index].clone(),
             };
@@ -163,7 +216,10 @@ fn layout(columns: &[Column], rows: &[Vec<String>], screen: Option<usize>) -> Ve
         let width = cells.chain([width(column.heading)]).max().unwrap_or_default();
         Shown { index, width, is_narrow: false }
     };
-    let mut shown: Vec<Shown> = columns.iter().enumerate().map(natural).collect();
+    let is_used = |(index, column): &(usize, &Column)| {
+        !column.is_sparse || rows.iter().any(|row| row[*index] != NOTHING)
+    };
+    let mut shown: Vec<Shown> = columns.iter().enumerate().filter(is_used).map(natural).collect();
     let Some(screen) = screen else { return shown };
     let is_shared = |shown: &Shown| columns[shown.index].room == Room::Shared;
     loop {
@@ -265,6 +321,19 @@ mod tests {
         let long = "k".repeat(100);
         let line = table.lines(rows(&[[&long, "1", "-", &long]]));
         assert!(width(line.trim_end()) <= 60 && line.matches('…').count() == 2, "{line}");
+    }
+
+    #[test]
+    fn paths_are_cut_at_their_begin_and_sentences_go_on_below() {
+        const COLUMNS: &[Column] =
+            &[Column::path("STORE"), Column::number("LAG").sparse(), Column::prose("FINDING")];
+        let mut table = Table::new(COLUMNS, Screen { columns: Some(30), is_coloured: false });
+        let row = ["/var/lib/store/data.db", NOTHING, "it answers after a while"].map(str::to_owned).to_vec();
+        let printed = table.lines(vec![row]);
+        assert_eq!(
+            printed,
+            "STORE           FINDING\n…tore/data.db   it answers\n                after a while\n",
+        );
     }
 
     #[test]

@@ -5,16 +5,17 @@ use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
 use kv::protocol::{ChangeBody, RecordBody};
-use kv::store::{Change, Code, Error, Record, Result, Timestamp};
+use kv::store::{Change, Record, Result, Timestamp};
 use rustix::process::Signal;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::super::child::Program;
 use super::super::environment::Environment;
-use super::super::listing::local;
+use super::super::listing::{SECONDS, local};
 use super::super::signals::{self, Signals};
 use super::super::{exit_code, number, output};
+use super::tell_late;
 
 /// The output of changes.
 #[derive(Debug, Args)]
@@ -94,7 +95,7 @@ impl Delivery {
             Delivery::Change(change) => (&change.record, change.action.as_str(), change.time),
             Delivery::Present(record) => (record, PRESENT, record.updated),
         };
-        let (time, version) = (local(time, "%Y-%m-%d %H:%M:%S"), record.version);
+        let (time, version) = (local(time, SECONDS), record.version);
         output::fitted(&format!("{time}  {action:7}  {}  v{version}  {}", record.key, record.value.get()))
     }
 
@@ -158,18 +159,12 @@ impl Sink {
         self.limit.is_some_and(|limit| done >= limit)
     }
 
-    /// The exit code when the time is over after this number of changes.
-    ///
-    /// # Errors
-    /// `timeout` when the user wanted more of them.
-    pub(in crate::cli) fn is_late(&self, done: u64) -> Result<u8> {
-        match self.limit {
-            Some(limit) => {
-                let message = format!("{done} of {limit} changes came within the time");
-                Err(Error::new(Code::Timeout, message).hint("give it more time with --timeout"))
-            }
-            None => Ok(exit_code::OK),
-        }
+    /// The exit code when the time is over after this number of changes. The user is told when there should be more.
+    pub(super) fn late(&self, done: u64) -> u8 {
+        let changes = |limit| output::counted(limit, "change", "changes");
+        self.limit.map_or(exit_code::OK, |limit| {
+            tell_late(&format!("{done} of {} came within the time", changes(limit)))
+        })
     }
 
     /// Whether the output has no reader any more.

@@ -73,7 +73,8 @@ impl<P: Fn(Position)> Driver<'_, P> {
 
 /// The error of a delete of which a part is done.
 fn part_done(cause: Error, Progress { deleted, .. }: &Progress) -> Error {
-    let message = format!("{}; {deleted} records were deleted before", cause.message);
+    let records = if *deleted == 1 { "record was" } else { "records were" };
+    let message = format!("{}; {deleted} {records} deleted before", cause.message);
     let again = "delete again to remove the rest";
     let hint = cause.hint.as_ref().map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}"));
     Error { message, ..cause }.hint(hint).unknown()

@@ -87,7 +87,7 @@ fn package() -> (TempDir, std::path::PathBuf) {
     (directory, file)
 }
 
-const INSTALL: &str = "dpkg --install /root/kv.deb";
+const INSTALL: &str = "dpkg --install /var/tmp/kv.deb";
 
 #[test]
 fn the_package_is_installed_used_and_purged() {

@@ -86,7 +86,7 @@ pub(super) fn verify(connection: &Connection, place: &SqlitePlace, epoch: &str) 
     }
     let mut error = Error::new(Code::Unavailable, format!("{place} is not what was to be restored"));
     error.retry = false;
-    Err(error.hint("restore the backup again: another kv restore took its place"))
+    Err(error.hint("restore the backup again: another restore took its place"))
 }
 
 /// SQLite takes an empty file for a database too.
