@@ -38,7 +38,7 @@ enum ConflictMode {
     Fail,
     /// That record stays
     Skip,
-    /// It is replaced
+    /// It is replaced, and the version of the key grows
     Overwrite,
 }
 

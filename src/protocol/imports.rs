@@ -26,14 +26,18 @@ pub(super) struct ImportFields {
     /// Without it, or null: no type.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
-    /// The version that the record gets, at least 1.
-    version: u64,
-    /// RFC 3339; stored to the millisecond.
-    #[schemars(with = "String")]
-    created: Timestamp,
-    /// RFC 3339; stored to the millisecond.
-    #[schemars(with = "String")]
-    updated: Timestamp,
+    /// The version that the record gets, at least 1, or a later one in the place of another record. Without it, or null: the next
+    /// one of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// RFC 3339; stored to the millisecond. Without it, or null: `updated`, or as for a put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    created: Option<Timestamp>,
+    /// RFC 3339; stored to the millisecond. Without it, or null: `created`, or as for a put.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    updated: Option<Timestamp>,
     /// RFC 3339; stored to the millisecond. Without it, or null: the record stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]

@@ -22,6 +22,12 @@ pub(super) fn differences(one: &Record, other: &Record) -> Vec<&'static str> {
     members.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
+/// Whether one record is a copy of another one: the same, or with a later version, as a copy has that took the place of another
+/// record.
+pub(super) fn is_copy(copy: &Record, record: &Record) -> bool {
+    copy.version >= record.version && differences(copy, record).iter().all(|&name| name == "version")
+}
+
 /// What two stores have under one key, where that is not the same: at least one of them has a record.
 #[derive(Debug, Clone)]
 pub(super) struct Difference {
@@ -31,6 +37,11 @@ pub(super) struct Difference {
 }
 
 impl Difference {
+    /// Whether only the version differs, and that of the second store is the later one.
+    pub(super) fn is_later_version(&self) -> bool {
+        matches!((&self.one, &self.other), (Some(one), Some(other)) if is_copy(other, one))
+    }
+
     /// None when both have the same, or nothing.
     fn between(key: String, one: Option<Record>, other: Option<Record>) -> Option<Difference> {
         let is_same = match (&one, &other) {

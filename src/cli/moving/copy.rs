@@ -8,7 +8,7 @@ use kv::store::{Filter, Import, Mutation, OnConflict, Result, Store, Stream};
 
 use super::ConflictMode;
 use super::batch::Batch;
-use super::comparison::{Comparison, reread};
+use super::comparison::{Comparison, Difference, reread};
 use super::importer::Importer;
 use super::listing::Listing;
 use super::reconciliation::Reconciliation;
@@ -39,6 +39,8 @@ pub(in crate::cli) struct Copy {
 struct Verified {
     keys: u64,
     differences: u64,
+    /// The keys whose records are the same but for a later version in the target, where they took the place of other ones.
+    later: u64,
     /// The first differences, in words.
     named: Vec<String>,
 }
@@ -64,11 +66,11 @@ impl Copy {
         match outcome {
             Ok(Completion::Finished(verified)) => Ok(verified.tell()),
             Ok(Completion::Interrupted(code)) => {
-                tally.tell_so_far("interrupted");
+                tally.tell_so_far("interrupted", None);
                 Ok(code)
             }
             Err(error) => {
-                tally.tell_so_far("ended");
+                tally.tell_so_far("ended", Some(&error));
                 Err(error)
             }
         }
@@ -133,7 +135,11 @@ impl Copy {
             verified.keys = comparison.keys;
             // What differs may have changed since it was copied.
             pair.bring(suspects.clone(), importer).await?;
-            let differences = reread(pair.source, pair.target, suspects).await?;
+            let (later, differences): (Vec<_>, Vec<_>) = reread(pair.source, pair.target, suspects)
+                .await?
+                .into_iter()
+                .partition(Difference::is_later_version);
+            verified.later += later.len() as u64;
             verified.differences += differences.len() as u64;
             let room = limits::DIFFERENCES_NAMED.saturating_sub(verified.named.len());
             verified.named.extend(differences.iter().take(room).map(|difference| difference.line()));
@@ -147,6 +153,10 @@ impl Verified {
     /// Says what was found, and answers the exit code.
     fn tell(&self) -> u8 {
         let keys = output::counted(self.keys, "key", "keys");
+        if self.later > 0 {
+            let have = output::counted(self.later, "key has", "keys have");
+            output::note(&format!("{have} a later version in the target, having replaced other records"));
+        }
         if self.differences == 0 {
             output::note(&format!("verified: {keys}, both stores have the same"));
             return exit_code::OK;

@@ -52,11 +52,11 @@ impl Import {
                 Ok(exit_code::OK)
             }
             Ok(Completion::Interrupted(code)) => {
-                tally.tell_so_far(&format!("interrupted{up_to}"));
+                tally.tell_so_far(&format!("interrupted{up_to}"), None);
                 Ok(code)
             }
             Err(error) => {
-                tally.tell_so_far(&format!("ended{up_to}"));
+                tally.tell_so_far(&format!("ended{up_to}"), Some(&error));
                 Err(error)
             }
         }

@@ -81,6 +81,11 @@ impl<'s> Importer<'s> {
         self.applied.tally.skipped += 1;
     }
 
+    /// Counts a record that was removed.
+    pub(super) fn count_removed(&mut self) {
+        self.applied.tally.removed += 1;
+    }
+
     /// Sends a batch, after it has waited for room.
     ///
     /// # Errors
@@ -242,11 +247,11 @@ impl Applied {
     }
 }
 
-/// Removes the record of this revision, unless the key has changed since.
-pub(super) async fn remove(store: &dyn Store, key: &str, revision: u64) -> Result<()> {
+/// Removes the record of this revision, unless the key has changed since; answers whether it did.
+pub(super) async fn remove(store: &dyn Store, key: &str, revision: u64) -> Result<bool> {
     let condition = Condition { revision: Some(revision), ..Condition::default() };
     match store.delete(Delete { condition, ..Delete::keys([key]) }).await {
-        Err(error) if error.code != Code::VersionMismatch => Err(error),
-        _ => Ok(()),
+        Err(error) if error.code == Code::VersionMismatch => Ok(false),
+        deleted => deleted.map(|_| true),
     }
 }

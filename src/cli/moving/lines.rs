@@ -1,7 +1,7 @@
 //! The lines of an export: a header, records or changes, and a trailer, by which a cut file is told from a whole one.
 
 use kv::protocol::ChangeBody;
-use kv::store::{Change, Code, Error, JsonText, Record, Result, Timestamp};
+use kv::store::{Change, Code, Error, Import, JsonText, OnConflict, Record, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -71,19 +71,19 @@ struct Marker<'a> {
 #[derive(Debug)]
 pub(super) enum Line {
     Header,
-    Record(Record),
+    Record(Import),
     Change(Change),
     Trailer(Trailer),
 }
 
 impl Line {
-    /// Reads a line. A record without a time has that of `now`.
+    /// Reads a line.
     ///
     /// # Errors
     /// `bad_request` when it is none, with what is wrong.
-    pub(super) fn parse(text: &str, now: Timestamp) -> Result<Line> {
+    pub(super) fn parse(text: &str) -> Result<Line> {
         match serde_json::from_str::<RecordLine<'_>>(text) {
-            Ok(record) => record.into_record(now).map(Line::Record),
+            Ok(record) => record.into_import().map(Line::Record),
             Err(error) => Line::of_marker(text).unwrap_or_else(|| Err(unreadable(text, &error))),
         }
     }
@@ -106,17 +106,16 @@ impl Line {
 }
 
 impl RecordLine<'_> {
-    fn into_record(self, now: Timestamp) -> Result<Record> {
-        let created = self.created.or(self.updated).unwrap_or(now);
-        Ok(Record {
+    fn into_import(self) -> Result<Import> {
+        Ok(Import {
             key: self.key,
-            version: self.version.unwrap_or(1),
-            revision: 0,
-            record_type: self.record_type,
-            created,
-            updated: self.updated.unwrap_or(created),
-            expires: self.expires,
             value: JsonText::parse(self.value.get())?,
+            record_type: self.record_type,
+            version: self.version,
+            created: self.created,
+            updated: self.updated,
+            expires: self.expires,
+            on_conflict: OnConflict::Fail,
         })
     }
 }
@@ -148,26 +147,17 @@ fn unreadable(text: &str, error: &serde_json::Error) -> Error {
 mod tests {
     use super::*;
 
-    const NOW: &str = "2026-01-02T03:04:05.678Z";
-
-    fn parse(text: &str) -> Result<Line> {
-        Line::parse(text, NOW.parse().unwrap())
-    }
-
     #[test]
     fn a_record_needs_a_key_and_a_value() {
-        let Ok(Line::Record(record)) = parse(r#"{"value": {"b": 1, "a": 1E2}, "key": "k"}"#) else {
+        let Ok(Line::Record(import)) = Line::parse(r#"{"value": {"b": 1, "a": 1E2}, "key": "k"}"#) else {
             panic!()
         };
-        assert_eq!((record.key.as_str(), record.value.get(), record.version), ("k", r#"{"b":1,"a":1E2}"#, 1));
-        assert_eq!(
-            (record.created.to_string(), record.updated.to_string()),
-            (NOW.to_owned(), NOW.to_owned())
-        );
+        assert_eq!((import.key.as_str(), import.value.get()), ("k", r#"{"b":1,"a":1E2}"#));
+        assert_eq!((import.version, import.created, import.updated), (None, None, None));
         let full = r#"{"key":"k","version":7,"revision":9,"type":"T","created":"2020-01-01T00:00:00.000Z","updated":"2020-01-02T00:00:00+01:00","expires":null,"value":null}"#;
-        let Ok(Line::Record(record)) = parse(full) else { panic!() };
-        assert_eq!((record.version, record.record_type.as_deref(), record.expires), (7, Some("T"), None));
-        assert_eq!(record.updated.to_string(), "2020-01-01T23:00:00.000Z");
+        let Ok(Line::Record(import)) = Line::parse(full) else { panic!() };
+        assert_eq!((import.version, import.record_type.as_deref(), import.expires), (Some(7), Some("T"), None));
+        assert_eq!(import.updated.unwrap().to_string(), "2020-01-01T23:00:00.000Z");
     }
 
     #[test]
@@ -183,7 +173,7 @@ mod tests {
             (r#"{"kv_export":1}"#, "missing field `engine`"),
             (r#"{"change":{"seq":1}}"#, "missing field `tx`"),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = Line::parse(text).unwrap_err();
             assert!(error.message.contains(told), "{text}: {}", error.message);
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kv::limits;
 use kv::store::{
-    Action, Change, Clock, Code, Delete, Error, Import, Mutation, OnConflict, Record, Result, Timestamp,
+    Action, Change, Code, Delete, Error, Import, Mutation, OnConflict, Result,
 };
 use tokio::sync::mpsc;
 
@@ -67,7 +67,6 @@ struct Reader {
     selection: Selection,
     sender: mpsc::Sender<Result<Batch>>,
     batch: Batch,
-    now: Timestamp,
     /// The number of the line that is being read, from 1.
     line: u64,
     /// The records and changes since the last header; none outside of an export.
@@ -82,8 +81,7 @@ struct Counted {
 
 impl Reader {
     fn new(name: String, selection: Selection, sender: mpsc::Sender<Result<Batch>>) -> Reader {
-        let now = Timestamp::from_unix_ms(Clock::System.now_ms());
-        Reader { name, selection, sender, batch: Batch::default(), now, line: 0, export: None }
+        Reader { name, selection, sender, batch: Batch::default(), line: 0, export: None }
     }
 
     /// Reads to the end, or to the first line that cannot be used: the batch that it would be in is not sent.
@@ -141,7 +139,7 @@ impl Reader {
         if text.trim().is_empty() {
             return Ok(true);
         }
-        match Line::parse(text, self.now)? {
+        match Line::parse(text)? {
             Line::Header if self.export.is_some() => Err(usage(
                 "another export begins here, and the one before it has no last line",
                 "that one is cut: export it again",
@@ -150,10 +148,10 @@ impl Reader {
                 self.export = Some(Counted::default());
                 Ok(true)
             }
-            Line::Record(record) => {
+            Line::Record(import) => {
                 self.export.iter_mut().for_each(|counted| counted.records += 1);
                 let on_conflict = self.selection.on_conflict;
-                Ok(self.add_record(record, on_conflict, false))
+                Ok(self.add_import(import.on_conflict(on_conflict), false))
             }
             Line::Change(change) => {
                 self.export.iter_mut().for_each(|counted| counted.changes += 1);
@@ -164,16 +162,19 @@ impl Reader {
     }
 
     fn add_change(&mut self, change: Change) -> bool {
-        if change.action == Action::Delete {
-            let key = change.record.key;
-            return !self.selection.covers(&key) || self.add(Mutation::Delete(Delete::keys([key])), true);
+        match change.action {
+            Action::Delete | Action::Expire => {
+                let key = change.record.key;
+                !self.selection.covers(&key) || self.add(Mutation::Delete(Delete::keys([key])), true)
+            }
+            Action::Create | Action::Update => {
+                self.add_import(Import::of(change.record).on_conflict(OnConflict::Overwrite), true)
+            }
         }
-        self.add_record(change.record, OnConflict::Overwrite, true)
     }
 
-    fn add_record(&mut self, record: Record, on_conflict: OnConflict, is_in_order: bool) -> bool {
-        !self.selection.covers(&record.key)
-            || self.add(Mutation::Import(Import::of(record).on_conflict(on_conflict)), is_in_order)
+    fn add_import(&mut self, import: Import, is_in_order: bool) -> bool {
+        !self.selection.covers(&import.key) || self.add(Mutation::Import(import), is_in_order)
     }
 
     fn add(&mut self, mutation: Mutation, is_in_order: bool) -> bool {

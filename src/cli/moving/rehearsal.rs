@@ -6,7 +6,6 @@ use kv::store::{
     Clock, Code, Error, Import, ImportOutcome, Mutation, OnConflict, Record, Result, Store, Timestamp,
 };
 
-use super::comparison::differences;
 use super::tally::Tally;
 
 /// Counts what would become of these mutations, if nothing else changed the store.
@@ -28,7 +27,7 @@ pub(super) async fn rehearse(store: &dyn Store, mutations: &[Mutation], tally: &
         let outcome = match present.get(&import.key) {
             _ if import.expires.is_some_and(|expires| expires <= now) => ImportOutcome::Skipped,
             None => ImportOutcome::Created,
-            Some(present) if differences(present, &record_of(import)).is_empty() => ImportOutcome::Unchanged,
+            Some(present) if import.is_stored_as(present) => ImportOutcome::Unchanged,
             Some(present) => match import.on_conflict {
                 OnConflict::Skip => ImportOutcome::Skipped,
                 OnConflict::Overwrite => ImportOutcome::Updated,
@@ -49,10 +48,4 @@ pub(super) async fn rehearse(store: &dyn Store, mutations: &[Mutation], tally: &
 /// Records by their keys.
 pub(super) fn by_key(records: Vec<Record>) -> HashMap<String, Record> {
     records.into_iter().map(|record| (record.key.clone(), record)).collect()
-}
-
-fn record_of(import: &Import) -> Record {
-    let Import { key, value, record_type, version, created, updated, expires, on_conflict: _ } =
-        import.clone();
-    Record { key, version, revision: 0, record_type, created, updated, expires, value }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kv::store::{ImportOutcome, Timestamp};
+use kv::store::{Error, ImportOutcome, Timestamp};
 
 use crate::cli::output;
 
@@ -14,6 +14,8 @@ pub(super) struct Tally {
     pub(super) unchanged: u64,
     pub(super) skipped: u64,
     pub(super) expired: u64,
+    /// Copies of records that are no longer in the store which is copied.
+    pub(super) removed: u64,
     /// Changes that were repeated.
     pub(super) repeated: u64,
 }
@@ -30,10 +32,13 @@ impl Tally {
         } += 1;
     }
 
-    /// Says what was done before the end came, if anything was.
-    pub(super) fn tell_so_far(&self, end: &str) {
+    /// Says what was done before the end came, if anything was, and whether the same command again gets further: behind an error
+    /// only where that error may pass.
+    pub(super) fn tell_so_far(&self, end: &str, error: Option<&Error>) {
         if *self != Tally::default() {
-            output::note(&format!("{end}: {self}; the same command again goes on from there"));
+            let goes_on = error.is_none_or(|error| error.retry || error.maybe);
+            let further = if goes_on { "; the same command again goes on from there" } else { "" };
+            output::note(&format!("{end}: {self}{further}"));
         }
     }
 
@@ -44,21 +49,24 @@ impl Tally {
         self.unchanged += other.unchanged;
         self.skipped += other.skipped;
         self.expired += other.expired;
+        self.removed += other.removed;
         self.repeated += other.repeated;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { created, updated, unchanged, skipped, expired, repeated } = self;
+        let Tally { created, updated, unchanged, skipped, expired, removed, repeated } = self;
         write!(
             f,
             "{created} created, {updated} updated, {unchanged} unchanged, {skipped} skipped, {expired} expired"
         )?;
-        if *repeated > 0 {
-            write!(f, ", {} repeated", output::counted(*repeated, "change", "changes"))
-        } else {
-            Ok(())
+        if *removed > 0 {
+            write!(f, ", {removed} removed")?;
         }
+        if *repeated > 0 {
+            write!(f, ", {} repeated", output::counted(*repeated, "change", "changes"))?;
+        }
+        Ok(())
     }
 }

@@ -9,8 +9,11 @@ use crate::support::{START_MS, World, json};
 cases! {
     a_record_keeps_its_version_and_times_and_gets_a_revision_of_its_own,
     a_repeated_import_changes_nothing,
+    what_is_not_given_is_filled_in_and_not_compared,
+    one_time_stands_for_the_other,
     another_record_is_a_conflict_whatever_is_different,
     a_conflict_fails_or_is_left_or_replaced_as_the_import_says,
+    a_version_never_goes_back,
     a_record_whose_time_is_over_is_skipped,
     an_imported_version_is_counted_on,
     in_a_mutate_each_import_sees_those_before_it,
@@ -101,9 +104,67 @@ async fn a_conflict_fails_or_is_left_or_replaced_as_the_import_says(world: &Worl
     assert_eq!(world.store.get("a").await.unwrap(), Some(expected.clone()));
     let last = world.store.stream(3, None).await.unwrap().remove(0);
     assert_eq!((last.action, last.record), (Action::Update, expected));
-    // A version may go back: that of the record is what counts.
-    let older = Import::of(Record { version: 1, ..record("a") }).on_conflict(OnConflict::Overwrite);
-    assert_eq!(world.store.import(older).await.unwrap(), imported(1, 4, ImportOutcome::Updated));
+}
+
+/// Otherwise a condition on a version could hold for a record that its writer has never seen.
+async fn a_version_never_goes_back(world: &World) {
+    for _ in 0..9 {
+        world.put_all(&["a"]).await;
+    }
+    let replaced = world.store.import(import("a").on_conflict(OnConflict::Overwrite)).await.unwrap();
+    assert_eq!(replaced, imported(10, 10, ImportOutcome::Updated));
+    let error = world.store.put(Put::new("a", json("1")).if_version(9)).await.unwrap_err();
+    assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(10)));
+    // The record is there, at a later version: no import brings it once more, and none takes it for another one.
+    for on_conflict in [OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite] {
+        let told = world.store.import(import("a").on_conflict(on_conflict)).await.unwrap();
+        assert_eq!(told, imported(10, 10, ImportOutcome::Unchanged), "{on_conflict:?}");
+    }
+    let newer = Import::of(Record { version: 20, ..record("a") }).on_conflict(OnConflict::Overwrite);
+    assert_eq!(world.store.import(newer).await.unwrap(), imported(20, 11, ImportOutcome::Updated));
+}
+
+/// An import that gives a key and a value, as a line that somebody has written.
+fn plain(key: &str, value: &str) -> Import {
+    let (version, created, updated) = (None, None, None);
+    Import { value: json(value), record_type: None, version, created, updated, ..import(key) }
+}
+
+async fn what_is_not_given_is_filled_in_and_not_compared(world: &World) {
+    let told = world.store.import(plain("a", "1")).await.unwrap();
+    assert_eq!(told, imported(1, 1, ImportOutcome::Created));
+    world.clock.advance_ms(1_000);
+    for on_conflict in [OnConflict::Fail, OnConflict::Skip, OnConflict::Overwrite] {
+        let told = world.store.import(plain("a", "1").on_conflict(on_conflict)).await.unwrap();
+        assert_eq!(told, imported(1, 1, ImportOutcome::Unchanged), "{on_conflict:?}");
+    }
+    let error = world.store.import(plain("a", "2")).await.unwrap_err();
+    assert_eq!(error.code, Code::VersionMismatch);
+    let told = world.store.import(plain("a", "2").on_conflict(OnConflict::Overwrite)).await.unwrap();
+    assert_eq!(told, imported(2, 2, ImportOutcome::Updated));
+    let found = world.store.get("a").await.unwrap().unwrap();
+    assert_eq!((found.created.unix_ms(), found.updated.unix_ms()), (START_MS, START_MS + 1_000));
+    // What is given is compared.
+    for given in [
+        Import { version: Some(3), ..plain("a", "2") },
+        Import { created: Some(Timestamp::from_unix_ms(0)), ..plain("a", "2") },
+        Import { updated: Some(Timestamp::from_unix_ms(0)), ..plain("a", "2") },
+        Import { record_type: Some("T".to_owned()), ..plain("a", "2") },
+    ] {
+        assert_eq!(world.store.import(given).await.unwrap_err().code, Code::VersionMismatch);
+    }
+}
+
+async fn one_time_stands_for_the_other(world: &World) {
+    let time = Some(Timestamp::from_unix_ms(1_000));
+    let created = Import { created: time, ..plain("created", "1") };
+    let updated = Import { updated: time, ..plain("updated", "1") };
+    for import in [created, updated] {
+        world.store.import(import.clone()).await.unwrap();
+        let found = world.store.get(&import.key).await.unwrap().unwrap();
+        assert_eq!((Some(found.created), Some(found.updated)), (time, time), "{}", import.key);
+        assert_eq!(world.store.import(import).await.unwrap().outcome, ImportOutcome::Unchanged);
+    }
 }
 
 async fn a_record_whose_time_is_over_is_skipped(world: &World) {

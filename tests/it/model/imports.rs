@@ -6,16 +6,6 @@ use super::plain::{Model, Told, failure};
 
 impl Model {
     pub(super) fn import(&mut self, import: &Import, tx: u64, now_ms: i64) -> Told<Imported> {
-        let record = Record {
-            key: import.key.clone(),
-            version: import.version,
-            revision: self.head() + 1,
-            record_type: import.record_type.clone(),
-            created: import.created,
-            updated: import.updated,
-            expires: import.expires,
-            value: import.value.clone(),
-        };
         let present = self.records.get(&import.key).cloned();
         let told = |record: Option<&Record>, outcome| {
             let numbers = record.map_or((0, 0), |record| (record.version, record.revision));
@@ -25,7 +15,17 @@ impl Model {
             return told(present.as_ref(), ImportOutcome::Skipped);
         }
         if let Some(present) = &present {
-            if (Record { revision: present.revision, ..record.clone() }) == *present {
+            let expected = Record {
+                // What is not given is as it is, and a later version is as good as that which is given.
+                version: import.version.unwrap_or(0).max(present.version),
+                created: import.created.unwrap_or(present.created),
+                updated: import.updated.unwrap_or(present.updated),
+                record_type: import.record_type.clone(),
+                expires: import.expires,
+                value: import.value.clone(),
+                ..present.clone()
+            };
+            if expected == *present {
                 return told(Some(present), ImportOutcome::Unchanged);
             }
             match import.on_conflict {
@@ -37,11 +37,27 @@ impl Model {
                 OnConflict::Overwrite => {}
             }
         }
-        let (action, outcome) = match present {
-            None => (Action::Create, ImportOutcome::Created),
-            Some(_) => (Action::Update, ImportOutcome::Updated),
+        let time = Timestamp::from_unix_ms(self.time_ms(now_ms));
+        let (action, outcome, least_version, first_written) = match &present {
+            None => (Action::Create, ImportOutcome::Created, 1, time),
+            Some(present) => (Action::Update, ImportOutcome::Updated, present.version + 1, present.created),
         };
-        self.append(action, record.clone(), tx, Timestamp::from_unix_ms(self.time_ms(now_ms)));
+        let (created, updated) = match (import.created, import.updated) {
+            (None, None) => (first_written, time),
+            (Some(one), None) | (None, Some(one)) => (one, one),
+            (Some(created), Some(updated)) => (created, updated),
+        };
+        let record = Record {
+            key: import.key.clone(),
+            version: import.version.unwrap_or(0).max(least_version),
+            revision: self.head() + 1,
+            record_type: import.record_type.clone(),
+            created,
+            updated,
+            expires: import.expires,
+            value: import.value.clone(),
+        };
+        self.append(action, record.clone(), tx, time);
         self.records.insert(record.key.clone(), record.clone());
         told(Some(&record), outcome)
     }

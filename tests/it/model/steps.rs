@@ -164,9 +164,11 @@ fn import() -> impl Strategy<Value = Mutation> {
         1 => prop::sample::select(&[START_MS, START_MS + 500, START_MS + 3_600_000][..])
             .prop_map(|expires_ms| Some(Timestamp::from_unix_ms(expires_ms))),
     ];
-    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), 1_u64..3, time(), of_type, expires, conflict)
-        .prop_map(|(key, value, version, time, record_type, expires, on_conflict)| {
-            let (created, updated, value) = (time, time, json(value));
+    let version = prop::option::of(1_u64..4);
+    let times = (prop::option::of(time()), prop::option::of(time()));
+    (key(), prop::sample::select(&["7", "{\"x\":1}"][..]), version, times, of_type, expires, conflict)
+        .prop_map(|(key, value, version, (created, updated), record_type, expires, on_conflict)| {
+            let value = json(value);
             Mutation::Import(Import {
                 key,
                 value,

@@ -86,7 +86,17 @@ fn changes_are_repeated_in_order() {
     // Repeated once more they would be there twice.
     let (code, told) = kv.fails("kv --connection new.db import all.ndjson");
     assert_eq!((code, told.contains("the store has changes already")), (4, true), "{told}");
-    kv.ok("kv --connection new.db import --on-conflict overwrite all.ndjson; kv diff data.db new.db");
+    kv.ok("kv --connection new.db import --on-conflict overwrite all.ndjson");
+    // No version goes back, which is a difference and no reason to copy.
+    let output = kv.shell("kv diff data.db new.db");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "~ a: version 3 → 6\n");
+    let told = kv.ok("kv copy --from data.db --to new.db 2>&1");
+    assert_eq!(
+        told,
+        "copied: 0 created, 0 updated, 2 unchanged, 0 skipped, 0 expired\n\
+         1 key has a later version in the target, having replaced other records\n\
+         verified: 2 keys, both stores have the same\n"
+    );
 
     kv.ok("kv stream trim 3; kv export --stream rest.ndjson");
     assert_eq!(kv.ok("grep -c '^{\"key\":\"a\"' rest.ndjson; grep -c '^{\"change' rest.ndjson"), "1\n3\n");

@@ -16,8 +16,8 @@ pub(super) const PAGES: &[Page] = &[
     ]),
     Page::new("import", &["kv import records.ndjson", "kv import --dry-run <records.ndjson"])
         .notes(&[
-            "Records keep their versions, types, times and expiries; only their revisions are new. A line needs a key and a \
-             value. What kv list --output ndjson prints can be imported too. A line that cannot be used ends the import.",
+            "Records keep their versions, types, times and expiries; only their revisions are new, and a record that replaces \
+             another one gets a later version than that one. A line needs a key and a value. What kv list --output ndjson prints can be imported too. A line that cannot be used ends the import.",
             "A record that is there already, and is the same, is left as it is. So the same import again goes on where \
              another one ended, however that was.",
             "--from-go reads the database of the Go original, and writes nothing into it. Its records were updated when they \

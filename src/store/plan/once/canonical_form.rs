@@ -150,8 +150,10 @@ impl Form {
         }
     }
 
-    fn time(&mut self, number: u8, content: Timestamp) {
-        self.field(number, &content.unix_ms().to_be_bytes());
+    fn optional_time(&mut self, number: u8, content: Option<Timestamp>) {
+        if let Some(content) = content {
+            self.field(number, &content.unix_ms().to_be_bytes());
+        }
     }
 
     fn mutation(&mut self, mutation: &Mutation) {
@@ -226,12 +228,10 @@ impl Form {
         if let Some(record_type) = record_type {
             self.field(field::TYPE, record_type.as_bytes());
         }
-        self.number(field::VERSION, *version);
-        self.time(field::CREATED, *created);
-        self.time(field::UPDATED, *updated);
-        if let Some(expires) = expires {
-            self.time(field::EXPIRES, *expires);
-        }
+        self.optional_number(field::VERSION, *version);
+        self.optional_time(field::CREATED, *created);
+        self.optional_time(field::UPDATED, *updated);
+        self.optional_time(field::EXPIRES, *expires);
         match on_conflict {
             OnConflict::Fail => {}
             OnConflict::Skip => self.field(field::SKIP, b""),
