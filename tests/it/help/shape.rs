@@ -61,7 +61,7 @@ fn the_short_help_fits_on_a_screen() {
         let lines = match command.as_str() {
             "get" => 38,
             "put" | "watch" | "consumer stream" => 36,
-            "history" | "stream trim" => 26,
+            "history" | "stream trim" | "lock acquire" => 26,
             command if many.contains(&command) => 31,
             _ => 24,
         };
