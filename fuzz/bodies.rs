@@ -66,7 +66,7 @@ fn check_refusal(text: &str, error: &JsonTextError) {
 /// A merge gives what RFC 7396 says, in a text that is a value; what the patch does not name keeps its text
 /// and its place.
 ///
-/// The input is the target, a zero byte, and the patch; a target that is no value is a missing one.
+/// The input is the target, a zero byte, and the patch; a target that is not a value is a missing one.
 pub fn merge_patch(data: &[u8]) {
     let Some(middle) = data.iter().position(|&byte| byte == 0) else { return };
     let value = |data| judgeable(data).and_then(|text| JsonText::parse(text).ok());
@@ -137,7 +137,7 @@ pub fn request_line(data: &[u8]) {
     let sent = std::str::from_utf8(data).ok().and_then(members);
     match decode_request(data) {
         Ok(incoming) => {
-            let Some(sent) = sent else { panic!("taken, but it is no object") };
+            let Some(sent) = sent else { panic!("taken, but it is not an object") };
             assert_eq!(incoming.id.as_ref().map(Id::as_json), find(&sent, "id"));
             let timeout_ms = incoming.timeout_ms.map(|timeout_ms| timeout_ms.to_string());
             assert_eq!(timeout_ms.as_deref(), find(&sent, "timeout_ms"));

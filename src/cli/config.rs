@@ -77,17 +77,29 @@ fn paths(paths: &[PathBuf]) -> String {
 /// The options of this command line that say which store is meant and how to reach it, as words of another one. A password
 /// is left out. There are none when the connection string cannot be used: then nobody knows where a password is in it.
 pub(super) fn given(settings: &Settings) -> Vec<String> {
+    words(settings, &["color", "pager"])
+}
+
+/// As [`given`], but only the options that say which store is meant.
+pub(super) fn given_store(settings: &Settings) -> Vec<String> {
+    words(settings, &["daemon", "idle-timeout", "log-level", "color", "pager"])
+}
+
+/// The options of this command line, but for some, as words of another one.
+fn words(settings: &Settings, left_out: &[&str]) -> Vec<String> {
     if connect::address(settings).is_err() {
         return Vec::new();
     }
     let is_given = |view: &SettingView| {
-        // A file that holds the connection string is named instead of it.
-        let is_read = view.name == "connection" && settings.connection_file.is_some();
-        let is_other = is_read || ["color", "pager"].contains(&view.name);
-        let is_default = view.name == "type" && is_sqlite_anyway(settings);
-        view.from == Some(Origin::CommandLine.to_string()) && !is_other && !is_default
+        let is_needed = match view.name {
+            // A file that holds the connection string is named instead of it.
+            "connection" => settings.connection_file.is_none(),
+            "type" => !is_sqlite_anyway(settings),
+            name => !left_out.contains(&name),
+        };
+        is_needed && view.from == Some(Origin::CommandLine.to_string())
     };
-    let words = |view: SettingView| {
+    let option = |view: SettingView| {
         let value = view.value.unwrap_or_default();
         // The name of a file has no password, and stays as the user wrote it.
         let value = match (view.name, settings.engine.value, settings.connection.value.0.to_str()) {
@@ -96,7 +108,9 @@ pub(super) fn given(settings: &Settings) -> Vec<String> {
         };
         [format!("--{}", view.name), value]
     };
-    views(settings).into_iter().filter(is_given).flat_map(words).collect()
+    let config = settings.config.as_ref().filter(|config| config.origin == Origin::CommandLine);
+    let config = config.map(|config| ["--config".to_owned(), config.value.display().to_string()]);
+    config.into_iter().chain(views(settings).into_iter().filter(is_given).map(option)).flatten().collect()
 }
 
 /// Whether a connection string on the command line is for SQLite without a word on the kind of the database.

@@ -192,7 +192,7 @@ impl<S: Store> Session<'_, S> {
     fn tell_of_dead_letters(&self) {
         if let Some(place) = self.retry.place_of(&self.name).filter(|_| self.given_up > 0) {
             let kept = output::counted(self.given_up, "change was", "changes were");
-            output::note(&format!("{kept} given up: they are kept under {place}"));
+            output::note(&format!("{kept} given up, and kept under {place}"));
         }
     }
 

@@ -57,10 +57,17 @@ impl Daemon {
             Daemon::Run(run) if run.is_launched() => serve::as_spawned(),
             Daemon::Run(run) if run.is_spawned() => serve::launch(),
             Daemon::Stop { all: true } => connect::block_on(list::stop_all()),
-            Daemon::List(list) => connect::block_on(list.run()),
+            Daemon::List(list) => {
+                // It is about every store, so settings that cannot be used do not matter.
+                if let Ok(settings) = Settings::resolve(arguments) {
+                    output::use_color(settings.color.value);
+                }
+                connect::block_on(list.run())
+            }
             Daemon::Uninstall(uninstall) => uninstall.run(),
             command => {
                 let settings = Settings::resolve(arguments)?;
+                output::use_color(settings.color.value);
                 command.run_for(&settings).map_err(|error| hint::for_store(error, &settings))
             }
         }

@@ -80,6 +80,7 @@ impl Doctor {
     pub(super) async fn run(self, settings: Result<Settings>) -> Result<u8> {
         let mut findings = findings(&settings).await;
         if let Ok(settings) = &settings {
+            output::use_color(settings.color.value);
             for hint in findings.iter_mut().filter_map(|finding| finding.hint.as_mut()) {
                 *hint = hint::repeated(hint, settings);
             }

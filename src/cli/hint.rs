@@ -32,7 +32,7 @@ pub(super) fn for_store(error: Error, settings: &Settings) -> Error {
 
 /// A hint whose commands repeat the options that say which store is meant.
 pub(super) fn repeated(hint: &str, settings: &Settings) -> String {
-    let options = config::given(settings);
+    let options = config::given_store(settings);
     if options.is_empty() || FORMS.iter().any(|form| hint.starts_with(form)) {
         return hint.to_owned();
     }

@@ -13,7 +13,7 @@ use super::output;
 /// The word that stands for stdin.
 pub(super) const STDIN: &str = "-";
 
-/// What some editors put in front of UTF-8; it is no part of the text.
+/// What some editors put in front of UTF-8; it is not a part of the text.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A JSON text that is given as a word, which may stand for stdin.

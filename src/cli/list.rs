@@ -17,7 +17,7 @@ pub(super) const FORMATS: &[OutputFormat] =
 #[derive(Debug, Args)]
 #[command(override_usage = "kv list [OPTIONS] [PREFIX] [OFFSET [LIMIT]]")]
 pub(super) struct List {
-    /// Only keys that start with PREFIX, which is a word that is no number; and how many records are passed over, and printed at most
+    /// Only keys that start with PREFIX, which is a word that is not a number; and how many records are passed over, and printed at most
     #[arg(value_name = "WORD")]
     words: Vec<String>,
     #[command(flatten)]

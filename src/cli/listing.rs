@@ -69,7 +69,7 @@ impl ListingArguments {
     /// The part of the listing that is wanted. The words may be `[OFFSET [LIMIT]]`.
     ///
     /// # Errors
-    /// `bad_request` when a word is no number, or is given as an option too.
+    /// `bad_request` when a word is not a number, or is given as an option too.
     pub(super) fn window(&self, words: &[&str]) -> Result<Window> {
         if words.len() > 2 {
             return Err(usage("there are words after OFFSET and LIMIT", "for example: kv list 0 100"));
@@ -82,7 +82,7 @@ impl ListingArguments {
     /// The limit, which may be a word too; none = all.
     ///
     /// # Errors
-    /// `bad_request` when the word is no number, or there is an option too.
+    /// `bad_request` when the word is not a number, or there is an option too.
     pub(super) fn limit_word(&self, text: Option<&&str>) -> Result<Option<u64>> {
         let limit = word("LIMIT", text, number::signed, self.limit.is_some(), "--limit")?.or(self.limit);
         Ok(limit.and_then(|limit| u64::try_from(limit).ok()))

@@ -125,6 +125,10 @@ fn unknown_tip(kv: &Command, words: &[String], unknown: &str, suggested: Option<
     if let Some(form) = form {
         return Some(format!("there is '{form}'"));
     }
+    let position = words.iter().position(|word| word.starts_with(unknown));
+    if position.is_some_and(|position| words[..position].iter().any(|word| word == "--")) {
+        return Some("options stand in front of '--'".to_owned());
+    }
     let is_known = suggested.is_some_and(|option| is_similar(option, unknown));
     let has_program = command.get_positionals().any(Arg::is_last_set);
     if is_known || has_program || !unknown.starts_with('-') {
@@ -137,9 +141,6 @@ fn unknown_tip(kv: &Command, words: &[String], unknown: &str, suggested: Option<
 fn dash_tip(kv: &Command, words: &[String], unknown: &str) -> Option<String> {
     let position = words.iter().position(|word| word.starts_with(unknown))?;
     let (before, word) = (&words[..position], output::escaped(&words[position]));
-    if before.iter().any(|word| word == "--") {
-        return Some("options stand in front of '--'".to_owned());
-    }
     if let Some(option) = before.last().filter(|option| is_with_value(kv, before, option)) {
         return Some(format!("to pass '{word}' as a value, use '{option}={word}'"));
     }

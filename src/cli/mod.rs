@@ -97,7 +97,7 @@ impl Arguments {
     }
 }
 
-/// Lets every word that is no option be a negative number: a limit, or a key such as -5.
+/// Lets every word that is not an option be a negative number: a limit, or a key such as -5.
 fn with_negative_words(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| match argument.is_positional() && !argument.is_last_set() {
         true => argument.allow_negative_numbers(true),

@@ -34,6 +34,8 @@ pub(super) struct Setting<T> {
 /// by default says nothing about the store; and a profile that is named on the command line comes before the environment.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// The file of profiles that was named.
+    pub(super) config: Option<Setting<PathBuf>>,
     pub(super) engine: Setting<Engine>,
     /// Whether anything says which store is meant, besides its socket.
     pub(super) is_store_named: bool,
@@ -92,6 +94,7 @@ impl Settings {
             None => (connection::default(engine.value), None),
         };
         Ok(Settings {
+            config: pick(sources, |values| &values.config),
             is_store_named,
             connection,
             connection_file,

@@ -43,7 +43,7 @@ pub trait StoreExt: Store {
     /// Stores a value of the program as JSON, without a condition.
     ///
     /// # Errors
-    /// `bad_request` for what is not JSON, such as a map whose keys are no strings; otherwise those of [`Store::put`].
+    /// `bad_request` for what is not JSON, such as a map whose keys are not strings; otherwise those of [`Store::put`].
     fn put_json<T: Serialize + Sync + ?Sized>(
         &self,
         key: &str,

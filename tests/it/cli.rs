@@ -1,5 +1,6 @@
 //! The command line, by the real binary.
 
+mod hints;
 mod keys;
 mod listings;
 mod paging;
@@ -91,7 +92,7 @@ fn every_failure_has_its_exit_code_a_code_and_no_data_on_stdout() {
     for (text, exit_code, words) in [
         ("kv get a", 6, "not_initialized"),
         ("kv --daemon=never put a --value 1", 6, "kv init"),
-        ("kv --daemon=require --connection other.db get a", 6, "kv daemon start"),
+        ("kv --daemon=require --connection other.db get a", 6, "kv --connection other.db daemon start"),
     ] {
         let (code, stderr) = kv.fails(text);
         assert!(code == exit_code && stderr.contains(words), "{text}: {code} {stderr}");

@@ -102,7 +102,7 @@ fn delete_takes_a_prefix_a_range_or_everything_and_can_be_tried_first() {
     for (text, words) in [
         ("kv delete prefix ''", "--all"),
         ("kv delete", "Usage"),
-        ("kv delete a b", "kv delete key KEY"),
+        ("kv delete prefix a b", "kv delete key KEY"),
         ("kv delete range a", "kv delete range FROM TO"),
         ("kv delete --all a", "hint"),
         ("kv delete prefix a --version 1", "hint"),
@@ -219,7 +219,7 @@ fn a_record_is_told_to_expire_or_to_stay_and_what_is_left_is_printed() {
         ("kv persist b", 3),
         ("kv expire a 1h --version 1", 4),
         ("kv expire a 0s", 2),
-        ("kv put a --value 1 --ttl none", 2),
+        ("kv put a --value 1 --ttl never", 2),
         ("kv put a --value 1 --ttl 876001h", 2),
         ("kv put a --value 1 --if-absent", 4),
         ("kv put b --value 1 --if-present", 4),

@@ -135,7 +135,7 @@ impl<'a> Position<'a> {
         position
     }
 
-    /// Goes on behind a word that is no long option.
+    /// Goes on behind a word that is not a long option.
     fn step(&mut self, word: &str) {
         let short = word.strip_prefix('-').and_then(|letters| {
             let last = letters.chars().last()?;

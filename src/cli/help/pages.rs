@@ -42,6 +42,7 @@ pub(in crate::cli) const GENERAL: Page = Page {
     notes: &[
         "kv init creates a store. The first command that uses it starts its daemon, which commits the writes of many \
               commands together, pushes every change to those who follow, and ends when it is not used any more.",
+        "A TIME is a number of seconds, or has units: 500ms, 10s, 1h30m, 7d or 2w. A day has 24 hours.",
     ],
     examples: &[
         "kv init",
@@ -57,7 +58,7 @@ pub(in crate::cli) const GENERAL: Page = Page {
         (2, "wrong usage"),
         (3, "not found"),
         (4, "another version, a patch that does not fit, or fenced"),
-        (5, "locked, not the owner, or the consumer is busy"),
+        (5, "locked, not the owner, the consumer is busy, or not as wanted in time"),
         (6, "no store, or the store or its daemon is unavailable"),
         (7, "changes that were trimmed, or of another epoch"),
         (8, "the outcome is unknown"),

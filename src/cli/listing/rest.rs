@@ -18,7 +18,7 @@ pub(in crate::cli) struct Rest {
 }
 
 impl Rest {
-    /// The command with its words, which are no options.
+    /// The command with its words, which are not options.
     pub(in crate::cli) fn of(command: &'static str, words: &[&str]) -> Rest {
         let words = words.iter().map(|&word| word.to_owned()).collect();
         Rest { command, options: Vec::new(), words }

@@ -41,7 +41,7 @@ impl Diff {
         let printed = until_interrupted(async {
             let next_page = async || {
                 let Some(suspects) = comparison.next_suspects().await? else { return Ok(None) };
-                // What has changed between the two reads is no difference.
+                // What has changed between the two reads is not a difference.
                 let found = reread(&first, &second, suspects).await?;
                 count += found.len();
                 Ok(Some(found))

@@ -88,7 +88,7 @@ impl Line {
         }
     }
 
-    /// None when it is no line but one of a record.
+    /// None when it is the line of a record.
     fn of_marker(text: &str) -> Option<Result<Line>> {
         let marker: Marker<'_> = serde_json::from_str(text).ok()?;
         let format = marker.kv_export.or(marker.kv_end).unwrap_or(FORMAT);

@@ -332,7 +332,7 @@ mod tests {
         let printed = table.lines(vec![row]);
         assert_eq!(
             printed,
-            "STORE           FINDING\n…tore/data.db   it answers\n                after a while\n",
+            "STORE           FINDING\n…store/data.db  it answers\n                after a while\n",
         );
     }
 

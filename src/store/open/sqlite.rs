@@ -134,7 +134,7 @@ pub(super) fn parse(connection: &str) -> Result<SqlitePlace> {
 
 /// The connection string of a place: [`parse`] makes the same place of it, in every directory.
 ///
-/// Only what means something in a URI is encoded, and control characters, which are no good in a log.
+/// Only what means something in a URI is encoded, and control characters, which do harm in a log.
 pub(super) fn format(place: &SqlitePlace) -> String {
     let SqlitePlace::File { path, read_only } = place else {
         return "file::memory:?mode=memory&cache=shared".to_owned();

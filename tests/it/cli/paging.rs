@@ -232,3 +232,41 @@ fn an_error_in_the_middle_is_told_behind_what_was_printed() {
         assert_eq!(stderr_and_code(child), ("kv: the store is busy (busy)\n".to_owned(), 6));
     }
 }
+
+/// Also what a consumer has to do is printed as a whole, and by the filter that is kept with it.
+#[test]
+fn a_consumer_gets_everything_page_by_page() {
+    let kv = Kv::new();
+    kv.ok(r#"kv init; for part in k/ x/; do
+            seq 1250 | jq -c --arg part $part '{key: ($part + tostring), value: .}' | kv import - 2>/dev/null
+        done; kv consumer commit some 1 --prefix k/ >position"#);
+    for (options, count) in [
+        ("all", 2_500),
+        ("all --limit -1", 2_500),
+        ("all 1100", 1_100),
+        ("all --limit 1100", 1_100),
+        ("all --limit 0", 0),
+        ("all --prefix x/", 1_250),
+        ("new --from 2000", 500),
+        ("some", 1_249),
+        ("some --limit 1200", 1_200),
+    ] {
+        let printed = kv.ok(&format!("kv consumer get {options} 2>/dev/null | jq length"));
+        assert_eq!(printed, format!("{count}\n"), "{options}");
+    }
+    assert_eq!(
+        kv.ok("kv consumer get some --output ndjson 2>/dev/null | jq -r '.record.key[:2]' | uniq"),
+        "k/\n"
+    );
+    // Who commits what is told goes on behind what was printed.
+    let told = "kv consumer get all --limit 1100 2>&1 >/dev/null | sed 's/.*: //'";
+    assert_eq!(
+        kv.ok(&format!("eval \"$({told})\"; kv consumer get all 2>/dev/null | jq '.[0].seq'")),
+        "1100\n1101\n"
+    );
+    assert_eq!(
+        kv.ok("kv consumer get some 2>&1 >/dev/null"),
+        "when they are dealt with: kv consumer commit some 2500\n"
+    );
+    assert_eq!(kv.fails("kv consumer get all 5 --limit 5").0, 2);
+}

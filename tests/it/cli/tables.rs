@@ -100,6 +100,88 @@ fn locks_and_consumers_are_tables_with_times_that_are_left() {
 }
 
 #[test]
+fn expiries_and_filters_are_shown_where_there_are_some() {
+    let kv = prepared();
+    let headings = |command: &str| {
+        let shown = on_terminal(&kv, 120, &format!("kv --color never {command}"));
+        shown.lines().next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(!headings("list user/").contains(&"EXPIRES".to_owned()));
+    assert!(!headings("consumer list").contains(&"FILTER".to_owned()));
+    kv.ok("kv put user/2 1 --ttl 10m; kv consumer commit filtered 1 --prefix user/ --of-type User");
+    assert!(headings("list user/").contains(&"EXPIRES".to_owned()));
+    let shown = on_terminal(&kv, 120, "kv --color never list user/");
+    let cells = |shown: &str, key: &str| {
+        let line = shown.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split("  ")
+            .filter(|cell| !cell.is_empty())
+            .map(|cell| cell.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cells(&shown, "user/1")[5], "-", "{shown}");
+    assert!(["9m 5", "10m "].iter().any(|left| cells(&shown, "user/2")[5].starts_with(left)), "{shown}");
+    let shown = on_terminal(&kv, 120, "kv --color never consumer list");
+    assert_eq!(cells(&shown, "filtered").last().unwrap(), "prefix user/, type User", "{shown}");
+    assert_eq!(cells(&shown, "mailer").last().unwrap(), "-", "{shown}");
+}
+
+/// Several changes of a key come in one minute.
+#[test]
+fn the_time_of_a_change_has_seconds() {
+    let kv = prepared();
+    let shown = on_terminal(&kv, 100, "kv --color never history user/1");
+    let time = kv.ok("date -d \"$(kv history user/1 | jq -r '.[0].time')\" '+%Y-%m-%d %H:%M:%S'");
+    assert!(shown.contains(time.trim()), "{shown}");
+}
+
+#[test]
+fn a_terminal_shows_states_as_tables_and_a_pipe_gets_json() {
+    let kv = prepared();
+    for (command, table) in [
+        ("lock status deploy", "NAME    FENCE  EXPIRES  OWNER\ndeploy      1  "),
+        ("lock acquire deploy alice", "NAME    FENCE  EXPIRES  OWNER\ndeploy      1  "),
+        ("lock status nosuch", "nobody holds nosuch\n"),
+        ("consumer status mailer", "NAME    POSITION  LAG  "),
+        ("stream retain", "AGE  COUNT  KEPT FOR CONSUMERS\nany    any  no\n"),
+        ("stream retain --age 1h --count 5 --keep-for-consumers; kv stream retain", ""),
+    ] {
+        let shown = on_terminal(&kv, 80, &format!("kv {command}").replace("kv ", "kv --color never "));
+        assert!(shown.starts_with(table), "{command}: {shown}");
+        let piped = kv.ok(&format!("kv {command}"));
+        assert!(piped.starts_with('{') && piped.lines().count() == 1, "{command}: {piped}");
+        if !command.contains("--age") {
+            let explicit = on_terminal(&kv, 200, &format!("kv {command} --output json"));
+            assert!(explicit.starts_with('{'), "{command}: {explicit}");
+        }
+    }
+    let shown = on_terminal(&kv, 80, "kv --color never stream retain");
+    assert_eq!(shown, "AGE  COUNT  KEPT FOR CONSUMERS\n 1h      5  yes\n");
+}
+
+/// Whatever the paths and sentences in them are; a word alone may be wider.
+#[test]
+fn reports_fit_the_terminal() {
+    let kv = prepared();
+    let place = "a directory of a long name/and one below it of another long name";
+    kv.ok(&format!("mkdir -p '{place}'; kv --connection '{place}/data.db' init"));
+    for columns in [60, 80, 200] {
+        for command in
+            ["daemon list", "config show", "doctor", "consumer list", "lock list", "history user/1"]
+        {
+            let command = format!("kv --color never --connection '{place}/data.db' {command}");
+            let shown = on_terminal(&kv, columns, &format!("{command} 2>/dev/null"));
+            for line in shown.lines() {
+                let is_word = !line.trim().contains(' ');
+                assert!(width(line) <= columns || is_word, "{columns}: {line:?}\n{shown}");
+            }
+        }
+        let shown = on_terminal(&kv, columns, "kv --color never daemon list");
+        assert!(shown.lines().any(|line| line.contains("name/data.db ")), "{columns}: {shown}");
+    }
+    kv.ok(&format!("kv --connection '{place}/data.db' daemon stop"));
+}
+
+#[test]
 fn a_pipe_gets_the_same_bytes_as_ever() {
     let kv = prepared();
     for command in

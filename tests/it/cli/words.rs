@@ -100,6 +100,104 @@ fn commands_have_the_names_that_other_tools_gave_them() {
     assert!(!kv.fails("kv frobnicate").1.contains("tip:"));
 }
 
+/// A tip names what there is: neither an option of another meaning, nor -- where that begins a program.
+#[test]
+fn tips_do_not_mislead() {
+    let kv = Kv::new();
+    for (command, tip) in [
+        ("kv watch a b", Some("there is 'kv watch --prefix PREFIX'")),
+        ("kv history a b", Some("there is 'kv stream get --prefix PREFIX'")),
+        ("kv history a --prefix b", Some("there is 'kv stream get --prefix PREFIX'")),
+        ("kv get --prefix a", Some("there is 'kv get prefix PREFIX'")),
+        ("kv list --prefix a", Some("there is 'kv list PREFIX'")),
+        ("kv count --of-type a", Some("there is 'kv count type TYPE'")),
+        ("kv delete --range a b", Some("there is 'kv delete range FROM TO'")),
+        ("kv watch --prefx a", Some("a similar argument exists: '--prefix'")),
+        ("kv watch --frob", None),
+        ("kv ttl a b", None),
+    ] {
+        let (code, stderr) = kv.fails(command);
+        let tips: Vec<&str> = stderr.lines().filter_map(|line| line.trim().strip_prefix("tip: ")).collect();
+        assert!(code == 2 && tips == tip.as_slice(), "{command}: {stderr}");
+        assert!(!stderr.contains("--profile"), "{command}: {stderr}");
+    }
+}
+
+#[test]
+fn several_keys_are_several_words() {
+    let kv = Kv::new();
+    kv.ok("kv init; for key in a b c key prefix; do kv put --key $key 1; done");
+    assert_eq!(kv.ok("kv count; kv count all"), "5\n5\n");
+    assert_eq!(kv.ok("kv delete a b --dry-run 2>/dev/null; kv delete a b nosuch; kv rm c key"), "2\n2\n2\n");
+    assert_eq!(kv.ok("kv delete key prefix; kv count"), "1\n0\n");
+    for words in ["key", "prefix", "range a", "prefix a b", "a --all"] {
+        let (code, stderr) = kv.fails(&format!("kv delete {words}"));
+        assert!(code == 2 && stderr.contains("kv delete KEY…"), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn every_command_that_writes_one_record_prints_its_version_on_request() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a 1");
+    for (command, version) in [
+        ("kv put a 2", "2"),
+        ("kv patch a 3", "3"),
+        ("kv incr a", "4"),
+        ("kv expire a 1h", "5"),
+        ("kv persist a", "6"),
+        ("kv update a -- cat", "7"),
+        ("kv revert a --to 1", "8"),
+        ("kv rename a b", "1"),
+        ("kv copy-key b c", "1"),
+        ("kv copy-key b c --overwrite", "2"),
+    ] {
+        let command = command.replace(" --", " --print-version --");
+        let command =
+            if command.contains("--print") { command } else { format!("{command} --print-version") };
+        assert_eq!(kv.ok(&command), format!("{version}\n"), "{command}");
+    }
+}
+
+#[test]
+fn a_duration_has_one_notation_everywhere() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a 1 --ttl none; kv put n 1");
+    let accepted = [
+        "kv put a 1 --ttl",
+        "kv patch a 1 --ttl",
+        "kv incr n --ttl",
+        "kv expire a",
+        "kv lock acquire l o --duration",
+        "kv lock acquire l o --wait",
+        "kv stream retain --age",
+        "kv watch --limit 1 --first --since",
+        "kv --idle-timeout",
+    ];
+    for command in accepted {
+        let (command, end) = match command {
+            "kv --idle-timeout" => (command, " config show"),
+            command => (command, ""),
+        };
+        let command = command.replace(" --first", "");
+        for time in ["90", "90s", "1h30m", "1.5h"] {
+            kv.ok(&format!("{command} {time}{end}"));
+        }
+        if !command.contains("--wait") {
+            for time in ["7d", "1w"] {
+                kv.ok(&format!("{command} {time}{end}"));
+            }
+        }
+        for time in ["soon", "1mo", "-1s"] {
+            let (code, stderr) = kv.fails(&format!("{command} {time}{end}"));
+            assert_eq!(code, 2, "{command} {time}: {stderr}");
+        }
+    }
+    for command in ["kv put a 1 --ttl none", "kv patch a 1 --ttl none", "kv expire a none"] {
+        assert_eq!(kv.ok(&format!("kv expire a 1h; {command}; kv ttl a")), "none\n", "{command}");
+    }
+}
+
 #[test]
 fn a_key_may_look_like_an_option() {
     let kv = Kv::new();
@@ -185,7 +283,7 @@ fn a_terminal_is_told_what_a_command_waits_for() {
     ] {
         assert_eq!(on_terminal(&kv, 80, command, typed), shown, "{command}");
     }
-    // Nothing is told where nothing is read, or where it is no terminal.
+    // Nothing is told where nothing is read, or where it is not a terminal.
     assert_eq!(on_terminal(&kv, 80, "kv put k 1; echo 2 | kv put k", ""), "");
     assert!(on_terminal(&kv, 80, "kv watch --after 0 --limit 1", "").starts_with("watching from seq 1\n"));
     assert_eq!(kv.shell("kv watch --after 0 --limit 1").stderr, b"");

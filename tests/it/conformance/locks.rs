@@ -45,7 +45,7 @@ async fn a_lock_is_granted_until_its_expiry(world: &World) {
     let lock = world.store.lock_status("deploy").await.unwrap().unwrap();
     assert_eq!((lock.name.as_str(), lock.owner.as_str()), ("deploy", "a"));
     assert_eq!((lock.fence, lock.expires), (grant.fence, grant.expires));
-    // A lock is no record.
+    // A lock is not a record.
     assert_eq!((world.store.stream_seq().await.unwrap(), world.store.count().await.unwrap()), (0, 0));
 }
 
@@ -86,7 +86,7 @@ async fn the_last_owner_gets_a_new_fence_after_the_expiry(world: &World) {
     world.clock.advance_ms(MINUTE_MS);
     let second = world.store.lock_acquire("deploy", "a", Duration::from_millis(5)).await.unwrap();
     assert!(second.fence > first.fence);
-    // Shorter than the first grant would be by now: it is no refresh.
+    // Shorter than the first grant would be by now: it is not a refresh.
     assert_eq!(second.expires.unix_ms(), START_MS + MINUTE_MS + 5);
 }
 

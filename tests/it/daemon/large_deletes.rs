@@ -105,7 +105,7 @@ fn sigterm_ends_a_delete_behind_its_slice_and_a_repeat_does_the_rest() {
     assert!(0 < left && left < records, "{left}");
     assert_eq!(output.status.code(), Some(8), "{stderr}");
     assert!(stderr.contains(&format!("{} records were deleted before", records - left)), "{stderr}");
-    // What was put meanwhile is no part of the rest.
+    // What was put meanwhile is not a part of the rest.
     kv.ok("kv put p/000000 --value 1; kv put p/x --value 1");
     assert_eq!(kv.ok(delete), format!("{records}\n"));
     assert_eq!(kv.ok("kv get p/000000; kv get p/x; kv count all"), "1\n1\n2\n");
@@ -125,4 +125,31 @@ fn a_delete_with_an_id_goes_on_when_its_daemon_is_killed() {
     assert_eq!(count(&kv), 0);
     kv.ok("kv daemon stop");
     assert_sound(&address(kv.directory.path()));
+}
+
+/// Who presses Ctrl-C learns what became of the delete.
+#[test]
+fn an_interrupted_delete_tells_how_far_it_is() {
+    let records = 300_000;
+    let kv = filled(records);
+    let interrupted = |text: &str| {
+        let before = count(&kv);
+        let child = deleting(&kv, before, text);
+        kv.ok(&format!("kill -INT {}", child.id()));
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(130), &b""[..]), "{stderr}");
+        (before, stderr)
+    };
+    let (before, stderr) = interrupted("exec kv --daemon=never delete prefix p/");
+    let left = count(&kv);
+    assert!(0 < left && left < before, "{left}");
+    assert!(stderr.starts_with("kv: interrupted: "), "{stderr}");
+    assert!(stderr.contains(&format!("{} records were deleted before", before - left)), "{stderr}");
+    assert!(stderr.contains("delete again to remove the rest"), "{stderr}");
+    // A daemon does not end with the command that asked for it.
+    let (_, stderr) = interrupted("exec kv delete --all");
+    assert!(stderr.starts_with("interrupted: the daemon goes on with the delete; "), "{stderr}");
+    assert!(stderr.contains(" left of what it covers"), "{stderr}");
+    wait_until("the end of the delete", || count(&kv) == 0);
 }

@@ -205,7 +205,9 @@ fn a_file_without_tables_becomes_a_store() {
         for mode in ["never", "auto"] {
             let (code, stderr) = kv.fails(&format!("kv --daemon={mode} --connection {file} get a"));
             assert!(
-                code == 6 && stderr.contains("holds no store") && stderr.contains("kv init"),
+                code == 6
+                    && stderr.contains("holds no store")
+                    && stderr.contains(&format!("kv --connection {file} init")),
                 "{code} {stderr}"
             );
         }

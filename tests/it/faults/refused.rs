@@ -8,9 +8,11 @@ use crate::support::Kv;
 fn a_file_that_is_no_store_is_refused_and_untouched() {
     let kv = Kv::new();
     kv.ok("echo precious > text; sqlite3 foreign.db 'create table t (x)'; : > empty.db");
-    for (file, code, words) in
-        [("text", 1, "unsupported"), ("foreign.db", 1, "unsupported"), ("empty.db", 6, "kv init")]
-    {
+    for (file, code, words) in [
+        ("text", 1, "unsupported"),
+        ("foreign.db", 1, "unsupported"),
+        ("empty.db", 6, "kv --connection empty.db init"),
+    ] {
         let before = std::fs::read(kv.directory.path().join(file)).unwrap();
         for mode in ["auto", "never"] {
             let (exit_code, stderr) = kv.fails(&format!("kv --daemon={mode} --connection {file} get a"));

@@ -15,6 +15,7 @@ fn prepared() -> Kv {
         for key in user/1 user/2 'a b' 'q"x$y' "it's" 'x!y' 'zeit:1' 'zeit:2' 'mail@host' 'äpfel' '-dash' $'n\nl'; do
             kv --daemon=never put --key="$key" --text "value of $key"
         done
+        kv --daemon=never put typed --value 1 --of-type User
         kv --daemon=never lock acquire deploy alice >acquired
         kv --daemon=never consumer commit mailer 1 >committed
         kv --connection other.db --daemon=never init
@@ -36,7 +37,7 @@ fn typed(kv: &Kv, shell: &str, texts: &[&str]) -> Vec<String> {
 }
 
 /// What all shells make of the same text, before the cursor.
-const EVERYWHERE: [(&str, &str); 18] = [
+const EVERYWHERE: [(&str, &str); 27] = [
     ("kv ge\t", "kv get "),
     ("kv consumer com\t", "kv consumer commit "),
     ("kv get us\t", "kv get user/"),
@@ -55,6 +56,15 @@ const EVERYWHERE: [(&str, &str); 18] = [
     ("kv consumer status m\t", "kv consumer status mailer "),
     ("kv watch --prefix us\t", "kv watch --prefix user/"),
     ("kv --type=p\t", "kv --type=postgres "),
+    ("kv cop\t", "kv copy"),
+    ("kv de\t", "kv del"),
+    ("kv set us\t", "kv set user/"),
+    ("kv rm a\\ \t", "kv rm a\\ b "),
+    ("kv rename us\t", "kv rename user/"),
+    ("kv copy-key typed us\t", "kv copy-key typed user/"),
+    ("kv get type U\t", "kv get type User "),
+    ("kv put a --of-type U\t", "kv put a --of-type User "),
+    ("kv lock release deploy al\t", "kv lock release deploy alice "),
 ];
 
 #[track_caller]

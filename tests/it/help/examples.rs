@@ -15,7 +15,7 @@ const PREPARED: &str = r#"
     kv export records.ndjson
     echo '{"op":"put","key":"imported","value":1}' >mutations.ndjson
     echo '{"id":1,"op":"count"}' >requests.ndjson
-    mkdir -p .config/kv
+    mkdir -p .config/kv .local/share/man/man1
     echo '[profiles.notes]' >.config/kv/config.toml
     echo "connection = '$HOME/notes.db'" >>.config/kv/config.toml
 "#;

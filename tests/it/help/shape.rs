@@ -57,11 +57,11 @@ fn the_short_help_fits_on_a_screen() {
     for command in commands(&kv).iter().filter(|command| !command.is_empty()) {
         let help = kv.ok(&format!("COLUMNS=80 kv {command} -h"));
         // These have many forms, or many options.
-        let many = ["list", "stream get", "delete", "patch", "daemon"];
+        let many = ["list", "stream get", "delete", "patch", "incr", "daemon"];
         let lines = match command.as_str() {
             "get" => 38,
             "put" | "watch" | "consumer stream" => 36,
-            "history" | "stream trim" => 26,
+            "history" | "stream trim" | "lock acquire" => 26,
             command if many.contains(&command) => 31,
             _ => 24,
         };

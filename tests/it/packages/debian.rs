@@ -18,7 +18,7 @@ struct Root {
 }
 
 impl Root {
-    /// With a copy of a file in /root.
+    /// With a copy of a file in /var/tmp.
     fn with(file: &Path) -> Root {
         let directory = TempDir::new().unwrap();
         let mut run = command("tests/packages/root");

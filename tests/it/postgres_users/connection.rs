@@ -202,7 +202,7 @@ fn a_parameter_that_cannot_be_followed_is_named_and_its_value_is_not() {
         assert!(stderr.contains("hint: "), "{words}: {stderr}");
         assert!(!stderr.contains("canary"), "{words}: {stderr}");
     }
-    // What asks for nothing that kv lacks is no reason to refuse.
+    // What asks for nothing that kv lacks is not a reason to refuse.
     let (_, stderr) = kv.fails(
         "PGGSSENCMODE=disable kv --connection 'postgres://127.0.0.1:1/d?gssencmode=prefer&ssl_min_protocol_version=TLSv1.2' get x",
     );

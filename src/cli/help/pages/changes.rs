@@ -41,12 +41,17 @@ pub(super) const PAGES: &[Page] = &[
         SIGNALS,
         OTHER_CODES,
     ])
-    .exit_codes(&[TRIMMED]),
+    .exit_codes(&[(5, "fewer changes than --limit came within --timeout"), TRIMMED]),
     Page::new("wait", &["kv wait user/1", "kv wait user/1 --jq '.name == \"Ada\"' --timeout 10s"])
-        .notes(&["The value is printed as soon as it is as wanted, also when it is so already."]),
+        .notes(&[
+            "The value is printed as soon as it is as wanted, also when it is so already. With --timeout 0 it is looked at once.",
+        ])
+        .exit_codes(&[(5, "it was not so within --timeout")]),
     Page::new("consumer", &["kv consumer get mailer", "kv consumer list"]),
-    Page::new("consumer get", &["kv consumer get mailer 100", "kv consumer get mailer --prefix user/"])
-        .notes(&["The position stays where it is, until consumer commit."])
+    Page::new("consumer get", &["kv consumer get mailer --limit 100", "kv consumer get mailer --prefix user/"])
+        .notes(&[
+            "The position stays where it is, until consumer commit. Without a limit everything is printed, page by page.",
+        ])
         .exit_codes(&[TRIMMED]),
     Page::new("consumer status", &["kv consumer status mailer", "kv consumer status mailer | jq .lag"]),
     Page::new("consumer commit", &["kv consumer commit mailer 2", "kv consumer commit biller 1"])
@@ -81,7 +86,7 @@ pub(super) const PAGES: &[Page] = &[
     )
     .exit_codes(&[(5, "another owner holds it")]),
     Page::new("lock release", &["kv lock release deploy alice", "kv lock release nightly alice"])
-        .notes(&["A lock that nobody holds is no error."])
+        .notes(&["To release a lock that nobody holds is not an error."])
         .exit_codes(&[(5, "another owner holds it")]),
     Page::new(
         "lock run",

@@ -20,8 +20,9 @@ pub(super) const PAGES: &[Page] = &[
     Page::new("daemon logs", &["kv daemon logs", "kv daemon logs --lines 20"]),
     Page::new("daemon install", &["kv daemon install --dry-run", "kv daemon install --user --dry-run"]),
     Page::new("daemon uninstall", &["kv daemon uninstall --dry-run", "kv daemon uninstall --user --dry-run"]),
-    Page::new("socket", &["kv socket", "kv socket --daemon=never"])
-        .notes(&["The daemon is started when it does not run, unless --daemon says otherwise."]),
+    Page::new("socket", &["kv socket", "kv socket --daemon=require"])
+        .notes(&["The daemon is started when it does not run. With --daemon=require that is an error, and with --daemon=never the path \
+              is printed at which it would be, whether it runs or not."]),
     Page::new(
         "rpc",
         &["kv rpc <<<'{\"id\":1,\"op\":\"get\",\"key\":\"hello\"}'", "kv rpc <requests.ndjson"],
@@ -43,5 +44,8 @@ pub(super) const PAGES: &[Page] = &[
         "A shell reads the script from ~/.local/share/bash-completion/completions/kv, from a file _kv in a directory of \
          fpath in zsh, or from ~/.config/fish/completions/kv.fish. It can also be loaded at once: source <(kv completions \
          bash), also for zsh, and kv completions fish | source.",
+    ]),
+    Page::new("manual", &["kv manual .", "kv manual ~/.local/share/man/man1"]).notes(&[
+        "Writes kv.1, and a page such as kv-put.1 for each command; packages have them. DIRECTORY must exist.",
     ]),
 ];

@@ -37,7 +37,7 @@ pub(super) const PAGES: &[Page] = &[
         .notes(&[
             STORES,
             "A line for each difference: - is only in the first store, + only in the second, and ~ tells what differs. \
-             Revisions are not compared. What changes while it is read is no difference.",
+             Revisions are not compared. What changes while it is read is not a difference.",
         ])
         .exit_codes(&[(1, "the stores differ, or a failure")]),
 ];

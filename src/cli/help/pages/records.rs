@@ -44,24 +44,28 @@ pub(super) const PAGES: &[Page] = &[
         ],
     )
     .notes(&[
-        "A key that does not exist is created by a merge patch; JSON Patch begins with null then. \
+        "A key that does not exist is created by a merge patch; a JSON Patch of it fails. \
          Without a patch it is read from stdin. An array of operations needs --format.",
     ])
-    .exit_codes(&[(4, "another version or revision, a patch that does not fit, or fenced")]),
+    .exit_codes(&[
+        (3, "the key of a JSON Patch does not exist"),
+        (4, "another version or revision, a patch that does not fit, or fenced"),
+    ]),
     Page::new("history", &["kv history user/1", "kv history user/1 --reverse --limit 1"])
         .notes(&["Changes that were trimmed from the stream are not in it."])
         .exit_codes(&[(7, "the change that --after names was trimmed")]),
-    Page::new("revert", &["kv revert user/1 --to 1", "kv revert user/1 --to $(kv stream seq)"])
+    Page::new("revert", &["kv revert user/1 --to 1", "kv revert user/1 --to 2 --print-version"])
         .notes(&[
             "A key that did not exist at that revision is removed. The type comes back with the value, and the present expiry stays. The change is a new \
              one: nothing of the history is lost.",
         ])
         .exit_codes(&[(7, "the stream does not tell what the record was")]),
     Page::new("rename", &["kv rename user/1 user/one", "kv rename user/2 user/1 --overwrite"])
-        .notes(&["The value, the type and the expiry move in one transaction. The new record begins at version 1."])
+        .notes(&["The value, the type and the expiry move in one transaction. The new record begins at version 1; one that is \
+             replaced goes on from its version."])
         .exit_codes(&[(3, "there is no such key"), (4, "there is a record under the new key")]),
     Page::new("copy-key", &["kv copy-key user/1 user/9", "kv copy-key user/1 user/2 --overwrite"])
-        .notes(&["The new record begins at version 1."])
+        .notes(&["The new record begins at version 1; one that is replaced goes on from its version."])
         .exit_codes(&[(3, "there is no such key"), (4, "there is a record under the new key")]),
     Page::new("update", &["kv update visits -- jq '. + 1'", "kv update user/1 -- jq '.name = \"Eve\"'"]).notes(&[
         "COMMAND reads null for a key that does not exist. It finds KV_RECORD_KEY and KV_RECORD_VERSION in its environment. \
@@ -84,14 +88,15 @@ pub(super) const PAGES: &[Page] = &[
         ])
         .exit_codes(EXPIRY),
     Page::new("persist", &["kv persist user/1", "kv persist user/1 --print-version"]).exit_codes(EXPIRY),
-    Page::new("count", &["kv count all", "kv count prefix user/"]),
+    Page::new("count", &["kv count", "kv count prefix user/"]),
     Page::new("delete", &["kv delete hello", "kv delete prefix user/ --dry-run"])
         .notes(&[
-            "A key that is key, prefix or range itself is removed by delete key KEY. The number of records that were \
+            "A first key that is key, prefix or range itself is removed by delete key KEY. The number of records that were \
              removed is printed.",
             "A prefix or range of more than 20,000 records is removed in several transactions, so that others need not \
              wait for all of it. When something fails on its way, the error says how many records are gone; delete \
-             again to remove the rest. To interrupt this command does not interrupt a daemon.",
+             again to remove the rest. To interrupt this command does not interrupt a daemon; the command tells how much \
+             is left.",
         ])
         .exit_codes(CONDITION),
     Page::new(

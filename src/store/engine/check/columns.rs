@@ -78,7 +78,7 @@ impl<'r> Columns<'r> {
     pub(super) fn time(&mut self, column: &str) -> Option<i64> {
         let time = self.integer(column)?;
         if !limits::TIME_MS.contains(&time) {
-            self.problem(format!("{column} is {time} ms, which is no time"));
+            self.problem(format!("{column} is {time} ms, which is not a time"));
         }
         Some(time)
     }

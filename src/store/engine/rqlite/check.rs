@@ -61,7 +61,7 @@ impl Copy {
         let mut is_first = true;
         while let Some(chunk) = response.chunk().await.map_err(|error| told(Trouble::Lost(words(&error))))? {
             if std::mem::take(&mut is_first) && !SQLITE.starts_with(&chunk[..chunk.len().min(SQLITE.len())]) {
-                return Err(foreign(place, "its copy is no database"));
+                return Err(foreign(place, "its copy is not a database"));
             }
             file.write_all(&chunk).map_err(|error| failed(&copy.path, &error))?;
         }

@@ -199,7 +199,7 @@ fn this_machine_is_never_reached_by_a_proxy() {
     let variables = &[("http_proxy", "http://p:1")];
     assert_eq!(proxy("http://localhost,127.0.0.2:4003,[::1]", variables), None);
     assert!(proxy("http://localhost,h", variables).unwrap().1.contains("localhost"));
-    // One that kv could not use is no trouble where none is needed.
+    // One that kv could not use does no harm where none is needed.
     let unusable = |name: &str| (name == "http_proxy").then(|| "socks5://p".to_owned());
     assert!(parse_in("http://localhost", &unusable).is_ok());
     let error = parse_in("http://h", &unusable).unwrap_err();
