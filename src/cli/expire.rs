@@ -1,5 +1,7 @@
 //! `kv expire` and `kv persist`
 
+use std::time::Duration;
+
 use clap::Args;
 use kv::store::{self, Mutation, Reply, Result, Write};
 
@@ -13,7 +15,7 @@ pub(super) struct Expire {
     key: String,
     /// Time after which the record is removed, as 30s, 10m or 24h
     #[arg(value_name = "TIME", value_parser = super::duration::ttl)]
-    ttl: u64,
+    ttl: Duration,
     #[command(flatten)]
     how: How,
 }
@@ -39,9 +41,9 @@ struct How {
 }
 
 impl How {
-    fn write(&self, key: &str, ttl_ms: Option<u64>) -> Result<Write> {
+    fn write(&self, key: &str, ttl: Option<Duration>) -> Result<Write> {
         let (key, condition) = (key.to_owned(), self.condition.condition()?);
-        Ok(self.guard.write(Mutation::Expire(store::Expire { key, ttl_ms, condition })))
+        Ok(self.guard.write(Mutation::Expire(store::Expire { key, ttl, condition })))
     }
 }
 

@@ -1,10 +1,11 @@
 //! `kv put`
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use kv::quote::shell_word;
-use kv::store::json_text::JsonTextErrorKind;
+use kv::store::JsonTextErrorKind;
 use kv::store::{self, Error, ExpiryChange, JsonText, Mutation, Reply, Result, Write};
 
 use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};
@@ -25,7 +26,7 @@ pub(super) struct Put {
     of_type: Option<String>,
     /// Remove the record after this time, as 30s, 10m or 24h (default: it stays)
     #[arg(long, value_name = "TIME", value_parser = super::duration::ttl)]
-    ttl: Option<u64>,
+    ttl: Option<Duration>,
     /// Keep the expiry of the record
     #[arg(long, conflicts_with = "ttl")]
     keep_ttl: bool,

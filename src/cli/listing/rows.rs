@@ -128,7 +128,7 @@ impl Listed for ConsumerAt {
     ];
 
     fn cells(&self) -> Vec<String> {
-        let Consumer { name, position, filter: _, waiting_since, holder, expires } = &self.consumer;
+        let Consumer { name, position, filter: _, waiting_since, holder, expires, .. } = &self.consumer;
         vec![
             name.clone(),
             position.to_string(),

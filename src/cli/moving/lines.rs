@@ -108,23 +108,18 @@ impl Line {
 impl RecordLine<'_> {
     fn into_record(self, now: Timestamp) -> Result<Record> {
         let created = self.created.or(self.updated).unwrap_or(now);
-        Ok(Record {
-            key: self.key,
-            version: self.version.unwrap_or(1),
-            revision: 0,
-            record_type: self.record_type,
-            created,
-            updated: self.updated.unwrap_or(created),
-            expires: self.expires,
-            value: JsonText::parse(self.value.get())?,
-        })
+        let mut record = Record::new(self.key, JsonText::parse(self.value.get())?, created);
+        record.version = self.version.unwrap_or(record.version);
+        record.updated = self.updated.unwrap_or(created);
+        (record.record_type, record.expires) = (self.record_type, self.expires);
+        Ok(record)
     }
 }
 
 fn change_of(text: &str) -> Result<Change> {
-    let change: Change = read::<ChangeBody>(text)?.try_into()?;
-    let value = JsonText::parse(change.record.value.get())?;
-    Ok(Change { record: Record { value, ..change.record }, ..change })
+    let mut change: Change = read::<ChangeBody>(text)?.try_into()?;
+    change.record.value = JsonText::parse(change.record.value.get())?;
+    Ok(change)
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {

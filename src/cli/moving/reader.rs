@@ -57,7 +57,11 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Error {
     let message = format!("{} cannot be read: {error}", file.display());
     match error.kind() {
         std::io::ErrorKind::NotFound => usage(&message, "FILE is what kv export wrote; - reads stdin"),
-        _ => Error { retry: false, ..Error::new(Code::Unavailable, message) },
+        _ => {
+            let mut error = Error::new(Code::Unavailable, message);
+            error.retry = false;
+            error
+        }
     }
 }
 
@@ -121,9 +125,10 @@ impl Reader {
     }
 
     /// An error of the present line.
-    fn at_line(&self, error: Error) -> Error {
-        let message = format!("line {}: {}", self.line, error.message);
-        Error { code: Code::BadRequest, message, ..error }
+    fn at_line(&self, mut error: Error) -> Error {
+        error.message = format!("line {}: {}", self.line, error.message);
+        error.code = Code::BadRequest;
+        error
     }
 
     /// Takes a line; false when nobody wants more of them.

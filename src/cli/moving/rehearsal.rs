@@ -54,5 +54,8 @@ pub(super) fn by_key(records: Vec<Record>) -> HashMap<String, Record> {
 fn record_of(import: &Import) -> Record {
     let Import { key, value, record_type, version, created, updated, expires, on_conflict: _ } =
         import.clone();
-    Record { key, version, revision: 0, record_type, created, updated, expires, value }
+    let mut record = Record::new(key, value, created);
+    (record.version, record.record_type) = (version, record_type);
+    (record.updated, record.expires) = (updated, expires);
+    record
 }

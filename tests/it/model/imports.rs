@@ -2,20 +2,14 @@
 
 use kv::store::{Action, Code, Details, Import, ImportOutcome, Imported, OnConflict, Record, Timestamp};
 
-use super::plain::{Model, Told, failure};
+use super::plain::{Model, Told, failure_with};
 
 impl Model {
     pub(super) fn import(&mut self, import: &Import, tx: u64, now_ms: i64) -> Told<Imported> {
-        let record = Record {
-            key: import.key.clone(),
-            version: import.version,
-            revision: self.head() + 1,
-            record_type: import.record_type.clone(),
-            created: import.created,
-            updated: import.updated,
-            expires: import.expires,
-            value: import.value.clone(),
-        };
+        let mut record = Record::new(&import.key, import.value.clone(), import.created);
+        (record.version, record.revision) = (import.version, self.head() + 1);
+        record.record_type.clone_from(&import.record_type);
+        (record.updated, record.expires) = (import.updated, import.expires);
         let present = self.records.get(&import.key).cloned();
         let told = |record: Option<&Record>, outcome| {
             let numbers = record.map_or((0, 0), |record| (record.version, record.revision));
@@ -25,13 +19,15 @@ impl Model {
             return told(present.as_ref(), ImportOutcome::Skipped);
         }
         if let Some(present) = &present {
-            if (Record { revision: present.revision, ..record.clone() }) == *present {
+            let mut same = record.clone();
+            same.revision = present.revision;
+            if same == *present {
                 return told(Some(present), ImportOutcome::Unchanged);
             }
             match import.on_conflict {
                 OnConflict::Fail => {
-                    let details = Details { current: Some(present.version), ..Details::default() };
-                    return failure(Code::VersionMismatch, details);
+                    let set = |details: &mut Details| details.current = Some(present.version);
+                    return failure_with(Code::VersionMismatch, set);
                 }
                 OnConflict::Skip => return told(Some(present), ImportOutcome::Skipped),
                 OnConflict::Overwrite => {}
