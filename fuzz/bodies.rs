@@ -6,9 +6,9 @@ use std::fmt;
 
 use kv::limits::VALUE_DEPTH;
 use kv::protocol::{Id, Line, LineCodec, decode_reply, decode_request, encode_reply, encode_request};
-use kv::store::json_text::{JsonTextError, JsonTextErrorKind};
 use kv::store::merge_patch::merge_patch as merge;
 use kv::store::{Code, JsonText, Request, Timestamp};
+use kv::store::{JsonTextError, JsonTextErrorKind};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -59,6 +59,7 @@ fn check_refusal(text: &str, error: &JsonTextError) {
             let unit = rest.get(2..6).and_then(|digits| u16::from_str_radix(digits, 16).ok());
             rest.starts_with("\\u") && unit.is_some_and(|unit| (0xD800..0xE000).contains(&unit))
         }
+        other => panic!("{other:?} has no rule here"),
     };
     assert!(breaks, "{error}");
 }

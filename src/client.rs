@@ -36,7 +36,7 @@ use crate::store::{
 /// A connection to a daemon. Calls of concurrent callers share it, and are answered in order: what is called behind a
 /// [`Delete`](crate::store::Delete) of a large range waits for its end, so a lock is refreshed meanwhile by another client.
 ///
-/// When the daemon ends, the next call connects anew, and starts the next daemon where the [`Target`] says how. A call
+/// When the daemon ends, the next call connects anew, and starts the next daemon when the client was [`open`](Client::open)ed. A call
 /// that was under way is repeated when that is safe: when the daemon did not take it, when it is a read, and when it is a
 /// write that is applied [`once`](crate::store::Guarded::once). Any other write fails with `maybe`: its outcome is unknown.
 pub struct Client {
@@ -74,7 +74,8 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As [`connect_to`](Client::connect_to); `bad_request` for a store that has no daemon, because it is in memory.
+    /// As [`connect`](Client::connect), or the error that kept the daemon from starting; `bad_request` for a store that has no
+    /// daemon, because it is in memory.
     pub async fn open(connection: &str) -> Result<Client> {
         let address = Address::of(connection)?;
         if address.is_memory() {
@@ -100,6 +101,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`connect`](Client::connect), or the error that kept the daemon from starting.
+    #[doc(hidden)]
     pub async fn connect_to(target: Target) -> Result<Client> {
         let daemon = target.connect().await?;
         Ok(Client::of(target, daemon))
@@ -110,6 +112,7 @@ impl Client {
     ///
     /// # Errors
     /// `unavailable` when the daemon does not answer, serves another store, or should not be trusted by this user.
+    #[doc(hidden)]
     pub async fn find(target: Target) -> Result<Option<Client>> {
         let found = target.find(None).await?;
         Ok(found.map(|daemon| Client::of(target, daemon)))
@@ -125,6 +128,7 @@ impl Client {
     }
 
     /// The answer of the daemon to `hello` when this client connected: its version, process, store and limits.
+    #[doc(hidden)]
     #[must_use]
     pub fn hello(&self) -> Hello {
         self.last_daemon().hello.clone()
@@ -134,6 +138,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Store::call`].
+    #[doc(hidden)]
     pub async fn status(&self) -> Result<Status> {
         decode_own(&self.exchange(&Call::Status).await?)
     }
@@ -143,6 +148,7 @@ impl Client {
     ///
     /// # Errors
     /// `timeout` when it lives longer than [`limits::STOP_TIMEOUT`].
+    #[doc(hidden)]
     pub async fn end_daemon(&self) -> Result<()> {
         self.last_daemon().end_daemon().await
     }
@@ -157,6 +163,7 @@ impl Client {
     ///
     /// # Errors
     /// `unavailable` when the daemon has ended in the meantime.
+    #[doc(hidden)]
     pub async fn open_stream(&self) -> Result<UnixStream> {
         let socket = self.socket();
         connect::open(&socket).await?.ok_or_else(|| connect::no_daemon(&socket))

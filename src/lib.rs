@@ -1,12 +1,17 @@
 //! kv: a key-value store on SQLite, with a daemon that shares it.
 //!
 //! - [`store`]: the store in this process, and the contract [`store::Store`]
-//! - [`client`]: the same contract through a daemon, which is started when none runs
-//! - [`protocol`]: newline-delimited JSON, the only module that knows the wire format
-//! - `daemon`, with the feature `cli`: serves one store on a Unix socket
-//! - [`meeting`]: what a client and a daemon must agree on before they can connect
-//! - [`environment`]: the variables that kv reads
+//! - [`Client`]: the same contract through a daemon, which is started when none runs
 //! - [`limits`]: every bound
+//!
+//! What the documentation hides is no part of the interface: the program `kv`, which is another crate of the same package, needs
+//! it, and it changes without notice.
+//!
+//! - `client`: where a [`Client`] finds its daemon, and how it starts one
+//! - `protocol`: newline-delimited JSON, the only module that knows the wire format
+//! - `daemon`, with the feature `cli`: serves one store on a Unix socket
+//! - `meeting`: what a client and a daemon must agree on before they can connect
+//! - `environment`, `quote`: the variables that kv reads, and how messages quote
 
 #![forbid(unsafe_code)]
 // Parts of the store and the protocol that only the daemon uses.
@@ -19,16 +24,23 @@ struct Readme;
 
 #[cfg(feature = "cli")]
 mod actors;
+#[doc(hidden)]
 pub mod client;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod daemon;
+#[doc(hidden)]
 pub mod environment;
 pub mod limits;
+#[doc(hidden)]
 pub mod meeting;
+#[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
 pub mod quote;
 pub mod store;
 
+#[doc(inline)]
 pub use client::Client;
 
 /// Opens a store in this process: a path, or the connection string of a server, as [`Address::of`](store::Address::of) reads

@@ -162,12 +162,12 @@ pub const LOCK_ROW_KEPT_MS: i64 = 2 * LOCK_KEPT_MS;
 /// it can add, and few enough to cost nothing.
 pub const LOCK_SWEEP_ROWS: usize = 16;
 
-/// How long a session holds a consumer without renewing its lease, in milliseconds.
-pub const CONSUMER_LEASE_MS: u64 = 10_000;
+/// How long a session holds a consumer without renewing its lease.
+pub const CONSUMER_LEASE: Duration = Duration::from_secs(10);
 
-/// Interval at which a session renews its lease on a consumer: a third of [`CONSUMER_LEASE_MS`], so that two failed renewals
+/// Interval at which a session renews its lease on a consumer: a third of [`CONSUMER_LEASE`], so that two failed renewals
 /// lose nothing.
-pub const CONSUMER_RENEWAL: Duration = Duration::from_millis(CONSUMER_LEASE_MS / 3);
+pub const CONSUMER_RENEWAL: Duration = Duration::from_millis(CONSUMER_LEASE.as_millis() as u64 / 3);
 
 /// The longest time for which a request that waits for a lock or consumer sleeps before it compares the expiry with the
 /// clock again: clocks are set, and stand still while a machine sleeps.

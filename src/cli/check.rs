@@ -38,7 +38,7 @@ impl Check {
         });
         match work.await? {
             Completion::Interrupted(code) => Ok(code),
-            Completion::Finished(Checked { records, changes, findings }) => {
+            Completion::Finished(Checked { records, changes, findings, .. }) => {
                 let looked_at = format!(
                     "{} and {} were looked at",
                     output::counted(records, "record", "records"),
@@ -63,7 +63,7 @@ impl Check {
 }
 
 /// A finding as one line, whatever a damaged file holds.
-pub(super) fn line(Finding { table, row, problem }: &Finding) -> String {
+pub(super) fn line(Finding { table, row, problem, .. }: &Finding) -> String {
     // A seq is a number; all other fields are texts.
     let row = row.as_ref().map_or_else(String::new, |row| match row.parse::<i64>() {
         Ok(_) if *table == "kv_stream" => format!(" {row}"),

@@ -123,6 +123,7 @@ impl<S: Store> Session<'_, S> {
                     self.seq = self.seq.max(seq);
                     continue;
                 }
+                Ok(_) => continue,
                 Err(error) => return self.fail(error).await,
             };
             let seq = change.seq;

@@ -180,7 +180,7 @@ async fn left(selector: &Selector, settings: &Settings) -> Result<u64> {
 }
 
 /// The error of a delete that the user has interrupted.
-fn interrupted(error: Error) -> Error {
-    let message = format!("interrupted: {}", error.message);
-    Error { message, ..error }
+fn interrupted(mut error: Error) -> Error {
+    error.message = format!("interrupted: {}", error.message);
+    error
 }

@@ -26,16 +26,22 @@ pub(super) fn lock(text: &str) -> std::result::Result<Duration, String> {
     if duration.as_millis() > 0 { Ok(duration) } else { Err("a lock is held for at least 1ms".to_owned()) }
 }
 
-/// Reads a time to live, in milliseconds.
-pub(super) fn ttl(text: &str) -> std::result::Result<u64, String> {
-    match u64::try_from(any(text)?.as_millis()) {
-        Ok(ttl_ms @ 1..=limits::TTL_MS) => Ok(ttl_ms),
+/// Reads a time to live.
+pub(super) fn ttl(text: &str) -> std::result::Result<Duration, String> {
+    let ttl = any(text)?;
+    match u64::try_from(ttl.as_millis()) {
+        Ok(1..=limits::TTL_MS) => Ok(ttl),
         _ => Err("a time to live is at least 1ms and at most 100 years, which are 876000h".to_owned()),
     }
 }
 
-/// How much is left until a record expires that is there, in milliseconds by the clock of this machine: at least 1, whatever
-/// that clock says.
+/// How much is left until a record expires that is there, by the clock of this machine: at least 1 ms, whatever that clock
+/// says.
+pub(super) fn left(expires: Timestamp) -> Duration {
+    Duration::from_millis(left_ms(expires))
+}
+
+/// As [`left`], in milliseconds.
 pub(super) fn left_ms(expires: Timestamp) -> u64 {
     u64::try_from(expires.unix_ms() - Clock::System.now_ms()).unwrap_or(0).max(1)
 }
@@ -185,11 +191,11 @@ mod tests {
             (limits::TTL_MS, "876000h"),
         ] {
             assert_eq!(shown(ms), text);
-            assert_eq!(ttl(text).map(shown), Ok(text.to_owned()));
+            assert_eq!(ttl(text), Ok(Duration::from_millis(ms)));
         }
         assert_eq!(
             (expiry("none"), expiry("1m")),
-            (Ok(ExpiryChange::Clear), Ok(ExpiryChange::After(60_000)))
+            (Ok(ExpiryChange::Clear), Ok(ExpiryChange::After(Duration::from_secs(60))))
         );
         for text in ["0s", "1us", "-1s", "876001h", "none ", "never"] {
             assert!(expiry(text).is_err(), "{text}");

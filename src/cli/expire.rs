@@ -1,5 +1,7 @@
 //! `kv expire` and `kv persist`
 
+use std::time::Duration;
+
 use clap::Args;
 use kv::store::{self, ExpiryChange, Mutation, Reply, Result, Write};
 
@@ -39,19 +41,19 @@ struct How {
 }
 
 impl How {
-    fn write(&self, key: &str, ttl_ms: Option<u64>) -> Result<Write> {
+    fn write(&self, key: &str, ttl: Option<Duration>) -> Result<Write> {
         let (key, condition) = (key.to_owned(), self.condition.condition()?);
-        Ok(self.guard.write(Mutation::Expire(store::Expire { key, ttl_ms, condition })))
+        Ok(self.guard.write(Mutation::Expire(store::Expire { key, ttl, condition })))
     }
 }
 
 impl WriteCommand for Expire {
     fn write(&self) -> Result<Write> {
-        let ttl_ms = match self.ttl {
-            ExpiryChange::After(ttl_ms) => Some(ttl_ms),
-            ExpiryChange::Clear | ExpiryChange::Keep => None,
+        let ttl = match self.ttl {
+            ExpiryChange::After(ttl) => Some(ttl),
+            _ => None,
         };
-        self.how.write(&self.key, ttl_ms)
+        self.how.write(&self.key, ttl)
     }
 
     fn print(&self, reply: Reply) -> Result<()> {

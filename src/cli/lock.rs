@@ -62,12 +62,7 @@ pub(super) struct Acquire {
 
 impl Acquire {
     fn acquire(&self) -> LockAcquire {
-        LockAcquire {
-            name: self.name.clone(),
-            owner: self.owner.clone(),
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            fence: self.fence,
-        }
+        LockAcquire { fence: self.fence, ..LockAcquire::new(&self.name, &self.owner, self.duration) }
     }
 }
 
@@ -157,20 +152,13 @@ impl WriteCommand for Acquire {
 
     fn print(&self, reply: Reply) -> Result<()> {
         let Reply::Granted(grant) = reply else { return Ok(()) };
-        let lock = kv::store::Lock {
-            name: self.name.clone(),
-            owner: self.owner.clone(),
-            fence: grant.fence,
-            expires: grant.expires,
-        };
-        output::print_one(lock, self.output)
+        output::print_one(kv::store::Lock::new(&self.name, &self.owner, grant), self.output)
     }
 }
 
 impl WriteCommand for Release {
     fn write(&self) -> Result<Write> {
-        let (name, owner) = (self.name.clone(), self.owner.clone());
-        Ok(WriteOperation::LockRelease(LockRelease { name, owner, fence: None, refreshes: None }).into())
+        Ok(WriteOperation::LockRelease(LockRelease::new(&self.name, &self.owner)).into())
     }
 
     fn print(&self, reply: Reply) -> Result<()> {

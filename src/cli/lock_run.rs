@@ -30,13 +30,8 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(self, store: &impl Store, environment: Environment) -> Result<u8> {
-        let acquire = LockAcquire {
-            name: self.name.clone(),
-            // No two commands have the same owner, or they would share the lock.
-            owner: kv::store::session_name(),
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            fence: None,
-        };
+        // No two commands have the same owner, or they would share the lock.
+        let acquire = LockAcquire::new(&self.name, kv::store::session_name(), self.duration);
         let wait = self.wait.unwrap_or(Duration::from_millis(limits::TIMEOUT_MS));
         let mut signals = Signals::new()?;
         let mut program = Program::new(self.command, environment).await?;

@@ -30,7 +30,7 @@ pub(super) async fn watched<T: Send + 'static>(
     let heard = Arc::clone(&is_given_up);
     let mut working = tokio::task::spawn_blocking(move || {
         let bar = bar(what);
-        let done = work(&mut |Progress { done, total }| {
+        let done = work(&mut |Progress { done, total, .. }| {
             if total > 0 {
                 bar.set_length(total);
                 bar.set_position(done);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kv::quote::shell_word;
-use kv::store::json_text::JsonTextErrorKind;
+use kv::store::JsonTextErrorKind;
 use kv::store::{self, Error, ExpiryChange, JsonText, Mutation, Reply, Result, Write};
 
 use super::arguments::{ConditionArguments, GuardArguments, KeyArguments};

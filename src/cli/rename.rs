@@ -61,7 +61,7 @@ impl Keys {
         let at = |revision: u64| Condition { revision: Some(revision), ..Condition::default() };
         let unchanged = Check { key: self.from.clone(), condition: at(record.revision) };
         let put = Put {
-            expiry: record.expires.map(duration::left_ms).into(),
+            expiry: record.expires.map(duration::left).into(),
             condition: if self.overwrite { Condition::default() } else { at(0) },
             record_type: record.record_type.into(),
             ..Put::new(&self.to, record.value)

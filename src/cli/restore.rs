@@ -46,7 +46,7 @@ async fn put_in_place(store: &connect::OpenStore, staged: Staged, name: &str) ->
     let records = staged.checked.records;
     let (epoch, seq, schema_before) = (staged.epoch.clone(), staged.seq, staged.schema_before);
     let claim = staged.hand_over();
-    let Restored { replaced } = match store.restore(&epoch).await {
+    let Restored { replaced, .. } = match store.restore(&epoch).await {
         Ok(restored) => restored,
         Err(error) => {
             // When the outcome is unknown, the file may be the old store by now.

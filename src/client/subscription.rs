@@ -75,7 +75,7 @@ impl RemoteSubscription {
     async fn resume(&mut self) -> Result<()> {
         // When the daemon was killed, the lease of the last session stands until it expires.
         let lease = match self.request.consumer {
-            Some(_) => Duration::from_millis(limits::CONSUMER_LEASE_MS) + limits::CONSUMER_RENEWAL,
+            Some(_) => limits::CONSUMER_LEASE + limits::CONSUMER_RENEWAL,
             None => Duration::ZERO,
         };
         self.new_session(self.request.wait.max(lease), true).await.map(drop)

@@ -27,7 +27,7 @@ use crate::store::session_name_of;
 use crate::store::waiting::{Claim, Claimable};
 use crate::store::{
     Address, Code, ConsumerLeave, Error, Identity, LockRelease, Mutation, Read, Reply, Request, Result,
-    Subscribe, Timestamp, Write, WriteOperation,
+    Subscribe, Timestamp, Write, WriteOperation, whole_ms,
 };
 
 /// Which requests of a connection may run together.
@@ -234,7 +234,7 @@ impl Dispatch {
         let status = Status {
             hello,
             started: self.started.to_string(),
-            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: whole_ms(self.began.elapsed()),
             head,
             connections: self.clients.connections(),
             processes: self.clients.processes(),

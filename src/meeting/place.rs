@@ -23,8 +23,8 @@ pub use self::peer::{Admission, check_peer, is_system};
 use super::presence::is_alive;
 use crate::limits;
 use crate::quote::{shell_word, shown};
-use crate::store::error::{Code, Error, Result};
 use crate::store::files::beside;
+use crate::store::{Code, Error, Result};
 
 /// The directory in which a system service of kv listens; only root can create it.
 const SYSTEM_DIRECTORY: &str = "/run/kv";

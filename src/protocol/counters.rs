@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::records::{WithType, WrittenBody, ttl_field};
+use super::records::{WithType, WrittenBody, expiry_of, ttl_field};
 use super::request::{Operations, With};
 use super::writes::WithGuards;
 use crate::store::reply::present;
-use crate::store::{ExpiryChange, Increment, JsonText, Mutation, Result};
+use crate::store::{Increment, JsonText, Mutation, Result};
 
 pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<WithGuards<WithType<IncrementFields>>, WrittenBody>("increment", |increment| {
@@ -39,7 +39,7 @@ impl WithType<IncrementFields> {
             by: JsonText::parse(by)?,
             condition: condition.into_condition()?,
             record_type: record_type.into(),
-            expiry: fields.ttl_ms.map_or(ExpiryChange::Keep, ExpiryChange::from),
+            expiry: expiry_of(fields.ttl_ms),
         })
     }
 }

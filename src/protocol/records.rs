@@ -1,5 +1,7 @@
 //! Records, and the mutations `put`, `patch` and `delete`, by themselves or in a `mutate`.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,6 +12,7 @@ use super::request::{FieldGroup, Operations, With, limit, signed};
 use super::strict::name;
 use super::writes::WithGuards;
 use crate::store::reply::present;
+use crate::store::whole_ms;
 use crate::store::{
     Check, Condition, Delete, Deleted, Error, Expire, ExpiryChange, JsonText, Mutation, Patch, PatchFormat,
     Put, Record, Result, Selector, Target, Timestamp, TypeChange, Written,
@@ -222,7 +225,7 @@ impl WithType<PutFields> {
                 (Some(_), true) => {
                     return Err(Error::bad_field("keep_ttl", "put takes either ttl_ms or keep_ttl"));
                 }
-                (ttl_ms, false) => ttl_ms.into(),
+                (ttl_ms, false) => ttl_ms.map(Duration::from_millis).into(),
                 (None, true) => ExpiryChange::Keep,
             },
         })
@@ -241,7 +244,7 @@ impl WithType<PatchFields> {
             },
             condition: condition.into_condition()?,
             record_type: record_type.into(),
-            expiry: fields.ttl_ms.map_or(ExpiryChange::Keep, ExpiryChange::from),
+            expiry: expiry_of(fields.ttl_ms),
             return_value: fields.return_value,
         })
     }
@@ -283,13 +286,14 @@ impl WithCondition<DeleteFields> {
 impl WithCondition<ExpireFields> {
     pub(super) fn into_expire(self) -> Result<Expire> {
         let With { fields: ExpireFields { key, ttl_ms }, group: condition } = self;
-        Ok(Expire { key, ttl_ms, condition: condition.into_condition()? })
+        let ttl = ttl_ms.map(Duration::from_millis);
+        Ok(Expire { key, ttl, condition: condition.into_condition()? })
     }
 }
 
 impl From<&Expire> for WithCondition<ExpireFields> {
     fn from(expire: &Expire) -> WithCondition<ExpireFields> {
-        let fields = ExpireFields { key: expire.key.clone(), ttl_ms: expire.ttl_ms };
+        let fields = ExpireFields { key: expire.key.clone(), ttl_ms: expire.ttl.map(whole_ms) };
         With { fields, group: expire.condition.into() }
     }
 }
@@ -303,7 +307,7 @@ impl WithCondition<CheckFields> {
 
 impl From<&Put> for WithType<PutFields> {
     fn from(put: &Put) -> WithType<PutFields> {
-        let ttl_ms = if let ExpiryChange::After(ttl_ms) = put.expiry { Some(ttl_ms) } else { None };
+        let ttl_ms = put.expiry.ttl().map(whole_ms);
         let keep_ttl = put.expiry == ExpiryChange::Keep;
         let fields =
             PutFields { key: put.key.clone(), value: put.value.as_raw().to_owned(), ttl_ms, keep_ttl };
@@ -326,12 +330,17 @@ impl From<&Patch> for WithType<PatchFields> {
     }
 }
 
+/// The expiry of a write that keeps it without the field.
+pub(super) fn expiry_of(ttl_ms: Option<Option<u64>>) -> ExpiryChange {
+    ttl_ms.map_or(ExpiryChange::Keep, |ttl_ms| ttl_ms.map(Duration::from_millis).into())
+}
+
 /// The field of a write that keeps the expiry unless told otherwise.
 pub(super) fn ttl_field(change: ExpiryChange) -> Option<Option<u64>> {
     match change {
         ExpiryChange::Keep => None,
         ExpiryChange::Clear => Some(None),
-        ExpiryChange::After(ttl_ms) => Some(Some(ttl_ms)),
+        ExpiryChange::After(ttl) => Some(Some(whole_ms(ttl))),
     }
 }
 

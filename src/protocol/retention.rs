@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::store::Retention;
+use crate::store::{Retention, whole_ms};
 
 /// How much of the stream is kept: the fields of `stream.retain`.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +31,7 @@ impl From<RetentionFields> for Retention {
 
 impl From<Retention> for RetentionFields {
     fn from(Retention { age, count, unread }: Retention) -> RetentionFields {
-        let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let age_ms = age.map(whole_ms);
         RetentionFields { age_ms, count, keep_for_consumers: unread }
     }
 }

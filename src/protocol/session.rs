@@ -11,7 +11,7 @@ use super::reads::FilterFields;
 use super::request::{Acquire, Call, NoFields, Operations, With, outgoing};
 use super::{Hello, Id, Status, Subscribed, reads, writes};
 use crate::limits;
-use crate::store::{Error, Filter, LockAcquire, Request, Result, Start, Subscribe, WriteOperation};
+use crate::store::{Error, Filter, LockAcquire, Request, Result, Start, Subscribe, WriteOperation, whole_ms};
 
 pub(super) fn show(operations: &mut impl Operations) {
     operations.add::<NoFields, InitBody>("init", |_| Ok(Request::Init.into()));
@@ -156,7 +156,7 @@ fn wait(wait_ms: Option<u64>) -> Result<Duration> {
 }
 
 fn wait_ms(wait: Duration) -> Option<u64> {
-    (!wait.is_zero()).then(|| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    (!wait.is_zero()).then(|| whole_ms(wait))
 }
 
 impl From<AfterField> for Start {
@@ -200,7 +200,7 @@ impl From<&Subscribe> for SubscribeFields {
 impl AcquireFields {
     pub(super) fn into_call(self) -> Result<Call> {
         let AcquireFields { name, owner, duration_ms, wait_ms, session, fence } = self;
-        let acquire = LockAcquire { name, owner, duration_ms, fence };
+        let acquire = LockAcquire { name, owner, duration: Duration::from_millis(duration_ms), fence };
         Ok(match wait(wait_ms)? {
             Duration::ZERO if !session => WriteOperation::LockAcquire(acquire).into(),
             wait => Call::Acquire(Acquire { acquire, wait, session }),
@@ -211,8 +211,8 @@ impl AcquireFields {
 impl From<&Acquire> for AcquireFields {
     fn from(acquire: &Acquire) -> AcquireFields {
         let Acquire { acquire, wait, session } = acquire.clone();
-        let LockAcquire { name, owner, duration_ms, fence } = acquire;
-        AcquireFields { name, owner, duration_ms, wait_ms: wait_ms(wait), session, fence }
+        let LockAcquire { name, owner, duration, fence } = acquire;
+        AcquireFields { name, owner, duration_ms: whole_ms(duration), wait_ms: wait_ms(wait), session, fence }
     }
 }
 

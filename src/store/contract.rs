@@ -339,7 +339,7 @@ pub trait Store: Send + Sync {
     /// `locked` while another owner holds it, with the holder and the expiry. When the outcome is unknown
     /// ([`Error::maybe`]), regard the lock as not held; to find out, acquire it again as the same owner.
     async fn lock_acquire(&self, name: &str, owner: &str, duration: Duration) -> Result<Grant> {
-        let acquire = LockAcquire::new(name, owner, duration, None);
+        let acquire = LockAcquire::new(name, owner, duration);
         self.call(WriteOperation::LockAcquire(acquire).into()).await?.try_into()
     }
 
@@ -350,7 +350,7 @@ pub trait Store: Send + Sync {
     /// `not_owner` when another grant was made or the lock was released; then nothing is granted, and the same call will fail
     /// again.
     async fn lock_refresh(&self, name: &str, owner: &str, fence: u64, duration: Duration) -> Result<Grant> {
-        let acquire = LockAcquire::new(name, owner, duration, Some(fence));
+        let acquire = LockAcquire::new(name, owner, duration).refresh(fence);
         self.call(WriteOperation::LockAcquire(acquire).into()).await?.try_into()
     }
 
@@ -367,8 +367,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `not_owner` while another owner holds it.
     async fn lock_release(&self, name: &str, owner: &str) -> Result<bool> {
-        let release =
-            LockRelease { name: name.to_owned(), owner: owner.to_owned(), fence: None, refreshes: None };
+        let release = LockRelease::new(name, owner);
         let reply = self.call(WriteOperation::LockRelease(release).into()).await?;
         answer!(reply, Reply::Released { released } => released)
     }

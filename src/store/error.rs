@@ -16,6 +16,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// It may be stored in a database as the outcome of a write, so fields are only ever added to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct Error {
     /// What kind of failure this is.
     pub code: Code,
@@ -34,6 +35,7 @@ pub struct Error {
 /// Facts that some codes add to the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Details {
     /// `version_mismatch`: the present version (or revision, when that was the condition); 0 for a missing key.
     /// `fenced`: the present fence of the lock, if it was not released.

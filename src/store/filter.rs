@@ -13,7 +13,7 @@ use super::record::Record;
 /// ```
 /// use kv::store::{Filter, Subscribe};
 ///
-/// let users = Subscribe { filter: Filter::prefix("user/").of_type("User"), ..Subscribe::default() };
+/// let users = Subscribe::default().filter(Filter::prefix("user/").of_type("User"));
 /// # assert_eq!(users.filter.prefix.as_deref(), Some("user/"));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

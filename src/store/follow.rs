@@ -85,7 +85,7 @@ impl Follower {
                 let hold = ConsumerHold {
                     name: name.clone(),
                     holder: session,
-                    duration_ms: limits::CONSUMER_LEASE_MS,
+                    duration: limits::CONSUMER_LEASE,
                     start: wanted.start.take(),
                     filter: wanted.filter.clone(),
                     renew: false,

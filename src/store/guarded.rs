@@ -14,12 +14,11 @@ use super::subscription::{Subscribe, Subscription};
 ///
 /// ```
 /// # use std::time::Duration;
-/// use kv::store::{Address, Clock, Code, EngineKind, Guarded, JsonText, LocalStore, Put, Store};
+/// use kv::store::{Code, Guarded, JsonText, Put, Store};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kv::store::Result<()> {
-/// # let address = Address::parse(EngineKind::Sqlite, ":memory:")?;
-/// # let store = LocalStore::open(&address, Clock::System);
+/// # let store = kv::open(":memory:")?;
 /// # store.init().await?;
 /// let grant = store.lock_acquire("deploy", "me", Duration::from_secs(60)).await?;
 /// let fenced = Guarded::new(&store).fence("deploy", grant.fence);
@@ -29,14 +28,17 @@ use super::subscription::{Subscribe, Subscription};
 /// let refused = fenced.put(Put::new("version", JsonText::of(&8)?)).await;
 /// assert_eq!(refused.unwrap_err().code, Code::Fenced);
 ///
-/// // A write whose answer was lost can be repeated: it is applied once.
-/// let once = Guarded::new(&store).once("order-17");
-/// let put = Put::new("orders", JsonText::of(&1)?).if_version(0);
-/// assert_eq!(once.put(put.clone()).await?, once.put(put).await?);
+/// // A write whose answer was lost can be repeated: it is applied once. Each write has an id of its own.
+/// let guarded = Guarded::new(&store);
+/// let put = Put::new("orders/17", JsonText::of(&1)?).if_version(0);
+/// let first = guarded.once("order-17").put(put.clone()).await?;
+/// assert_eq!(guarded.once("order-17").put(put).await?, first);
+/// guarded.once("order-18").put(Put::new("orders/18", JsonText::of(&1)?)).await?;
 /// # store.close().await;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct Guarded<'a> {
     store: &'a dyn Store,
     once: Option<String>,
@@ -50,20 +52,18 @@ impl<'a> Guarded<'a> {
         Guarded { store, once: None, fence: None }
     }
 
-    /// Applies a write only while the lock has this token and was not released: see [`Fence`].
+    /// The store whose writes are applied only while the lock has this token and was not released: see [`Fence`].
     #[must_use]
-    pub fn fence(mut self, lock: impl Into<String>, token: u64) -> Guarded<'a> {
-        self.fence = Some(Fence { lock: lock.into(), token });
-        self
+    pub fn fence(&self, lock: impl Into<String>, token: u64) -> Guarded<'a> {
+        Guarded { fence: Some(Fence { lock: lock.into(), token }), ..self.clone() }
     }
 
-    /// Applies one write once, however often it is repeated within 24 h, and gives each repeat the first answer. The id
-    /// has 1 to 64 bytes; another write with the same id fails with `bad_request`. A
-    /// repeat of a large [`Delete`](super::Delete) that was interrupted continues it.
+    /// The store for one write with this id: it is applied once, however often it is repeated within 24 h, and each repeat gets
+    /// the first answer. The id has 1 to 64 bytes; another write with the same id fails with `bad_request`. A repeat of a large
+    /// [`Delete`](super::Delete) that was interrupted continues it.
     #[must_use]
-    pub fn once(mut self, id: impl Into<String>) -> Guarded<'a> {
-        self.once = Some(id.into());
-        self
+    pub fn once(&self, id: impl Into<String>) -> Guarded<'a> {
+        Guarded { once: Some(id.into()), ..self.clone() }
     }
 }
 

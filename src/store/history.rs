@@ -15,11 +15,11 @@ use super::time::Timestamp;
 /// The record under this key as it was when the store was at this revision; none when there was no such record.
 ///
 /// ```
-/// use kv::store::{Address, Clock, EngineKind, JsonText, LocalStore, Put, Store, history};
+/// use kv::store::{JsonText, Put, Store, history};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kv::store::Result<()> {
-/// # let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:")?, Clock::System);
+/// # let store = kv::open(":memory:")?;
 /// # store.init().await?;
 /// let first = store.put(Put::new("mode", JsonText::of("slow")?)).await?;
 /// store.put(Put::new("mode", JsonText::of("fast")?)).await?;

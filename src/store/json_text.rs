@@ -61,6 +61,7 @@ impl JsonText {
     /// # Errors
     ///
     /// When the text is not JSON or has more than one line.
+    #[doc(hidden)]
     pub fn from_stored(text: String) -> Result<Self, JsonTextError> {
         // Searching for whether there is one is much faster than for where it is.
         if text.as_bytes().contains(&b'\n') {
@@ -412,6 +413,7 @@ fn has_special(word: u64) -> bool {
 /// Why a text is not accepted as a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct JsonTextError {
     /// The rule that is broken, for programs.
     pub kind: JsonTextErrorKind,
@@ -438,6 +440,7 @@ impl From<serde_json::Error> for JsonTextError {
 
 /// The rules of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JsonTextErrorKind {
     /// It is not JSON (RFC 8259).
     Syntax,

@@ -46,7 +46,7 @@ impl<'a, S: Store + ?Sized> LockRequest<'a, S> {
 
     async fn acquire(self) -> Result<LockGuard<'a, S>> {
         let LockRequest { store, name, owner, duration, wait } = self;
-        let acquire = LockAcquire::new(&name, &owner, duration, None);
+        let acquire = LockAcquire::new(&name, &owner, duration);
         let grant = store.lock_acquire_within(acquire, wait).await?;
         let mut guard = LockGuard::granted(store, name, owner, grant, duration);
         // It may have been granted long before the answer came.
@@ -78,9 +78,8 @@ impl<'a, S: Store + ?Sized> IntoFuture for LockRequest<'a, S> {
 /// store.init().await?;
 /// let mut lock = store.lock("nightly").await?;
 /// // The store refuses a write that carries the fence, if another owner got the lock in the meantime.
-/// let fence = lock.fence();
+/// let fenced = lock.guarded();
 /// lock.run(async {
-///     let fenced = kv::store::Guarded::new(&store).fence(fence.lock, fence.token);
 ///     fenced.put(Put::new("report", JsonText::of("done")?)).await
 /// })
 /// .await??;
@@ -103,6 +102,7 @@ pub struct LockGuard<'a, S: ?Sized> {
 impl<'a, S: Store + ?Sized> LockGuard<'a, S> {
     /// The guard of a lock that was acquired just now, for so long.
     #[must_use]
+    #[doc(hidden)]
     pub fn granted(store: &'a S, name: String, owner: String, grant: Grant, duration: Duration) -> Self {
         LockGuard { store, name, owner, fence: grant.fence, duration, until: Instant::now() + duration / 2 }
     }
@@ -177,6 +177,7 @@ impl<'a, S: Store + ?Sized> LockGuard<'a, S> {
 
     /// The error for a lock that could not be renewed.
     #[must_use]
+    #[doc(hidden)]
     pub fn loss(&self, error: &Error) -> Error {
         Error::new(Code::Locked, format!("the lock {} was lost: {}", self.name, error.message))
     }

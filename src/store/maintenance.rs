@@ -31,6 +31,7 @@ use super::open::SqlitePlace;
 
 /// How far a piece of work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// What was dealt with.
     pub done: u64,
@@ -43,6 +44,7 @@ pub type Watcher<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backup {
     /// Its size.
     pub bytes: u64,
@@ -52,6 +54,7 @@ pub struct Backup {
 
 /// What is wrong with a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Finding {
     /// The table, or `database` for what SQLite itself finds.
     pub table: &'static str,
@@ -64,6 +67,7 @@ pub struct Finding {
 
 /// What was looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checked {
     /// How many records.
     pub records: u64,

@@ -9,9 +9,9 @@
 //! - `engine`: reads rows and applies a plan; one file for each kind of database
 //! - [`maintenance`]: copies and checks of a whole store
 //! - [`history`]: earlier states of the store, from its stream
-//! - [`original`]: databases of the Go original, whose records can be taken over
+//! - `original`: databases of the Go original, whose records can be taken over
 //! - `feed`, `follow`: wake subscriptions when the stream grows, and read it for them
-//! - [`request`], [`reply`], [`record`], [`keys`], [`json_text`], [`time`], [`error`]: the words of the contract
+//! - `request`, `reply`, `record`, `keys`, `json_text`, `time`, `error`: the words of the contract
 
 pub(crate) mod batcher;
 pub(crate) mod commit;
@@ -19,7 +19,7 @@ mod contract;
 mod damage;
 mod decimal;
 pub(crate) mod engine;
-pub mod error;
+mod error;
 pub(crate) mod expiry;
 mod extension;
 pub(crate) mod feed;
@@ -30,24 +30,27 @@ pub(crate) mod follow;
 mod guarded;
 pub mod history;
 mod json_patch;
-pub mod json_text;
+mod json_text;
+#[doc(hidden)]
 pub mod keys;
 mod lease;
 mod local;
 mod lock_guard;
 pub mod maintenance;
+#[doc(hidden)]
 pub mod merge_patch;
 mod open;
+#[doc(hidden)]
 pub mod original;
 pub(crate) mod page;
 pub(crate) mod plan;
 mod position;
-pub mod record;
-pub mod reply;
-pub mod request;
+mod record;
+pub(crate) mod reply;
+mod request;
 mod retention;
-pub mod subscription;
-pub mod time;
+pub(crate) mod subscription;
+mod time;
 pub(crate) mod waiting;
 mod work;
 
@@ -57,7 +60,8 @@ pub use error::{Code, Details, Error, Result};
 pub use extension::StoreExt;
 pub use filter::Filter;
 pub use guarded::Guarded;
-pub use json_text::JsonText;
+pub use json_text::{JsonText, JsonTextError, JsonTextErrorKind};
+#[doc(hidden)]
 pub use lease::session_name;
 pub(crate) use lease::session_name_of;
 pub use local::LocalStore;
@@ -77,4 +81,5 @@ pub use request::{
 };
 pub use retention::slowest_position;
 pub use subscription::{Event, Start, Subscribe, Subscription};
+pub(crate) use time::whole_ms;
 pub use time::{Clock, ManualClock, Timestamp};

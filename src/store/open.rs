@@ -28,6 +28,7 @@ compile_error!("name a kind of database: features = [\"sqlite\"], [\"rqlite\"] o
 
 /// The kinds of database a store can live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EngineKind {
     /// A file, or memory, of this process.
     Sqlite,
@@ -194,6 +195,7 @@ impl Address {
 
     /// The number of the newest schema that this version of kv knows for this kind of engine.
     #[must_use]
+    #[doc(hidden)]
     pub fn schema(&self) -> i64 {
         migrations::newest(self.place.migrations())
     }
@@ -213,6 +215,7 @@ impl Address {
 
     /// What makes two addresses the same store, for the name of its daemon's socket.
     #[must_use]
+    #[doc(hidden)]
     pub fn identity(&self) -> String {
         format!("{}\n{}", self.kind().as_str(), self.place.identity())
     }
@@ -220,6 +223,7 @@ impl Address {
     /// The file that one daemon at most should serve. One that only reads may stand beside it: the other would write
     /// for a caller who asked for `mode=ro`.
     #[must_use]
+    #[doc(hidden)]
     pub fn exclusive_file(&self) -> Option<&Path> {
         self.file().filter(|_| !self.is_read_only())
     }
@@ -256,6 +260,7 @@ impl Address {
 
     /// Whose file it is, when this process is root and the file is another user's.
     #[must_use]
+    #[doc(hidden)]
     pub fn foreign_owner(&self) -> Option<u32> {
         foreign_owner(self.file()?)
     }

@@ -27,9 +27,12 @@ pub(crate) use rows::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Plan, RangeDel
 use self::expiry::Expired;
 use self::mutate::Undo;
 use self::table::Table;
+use std::time::Duration;
+
 use super::error::Result;
 use super::reply::{MutationResult, Reply};
 use super::request::{Mutation, Retention, Trim, Write, WriteOperation};
+use super::time::whole_ms;
 use crate::limits;
 
 /// What one write is told.
@@ -114,9 +117,8 @@ impl Planner {
     }
 
     /// When something ends that lasts for so long from now on.
-    fn expires_ms(&self, duration_ms: u64) -> i64 {
-        let duration_ms = i64::try_from(duration_ms).unwrap_or(i64::MAX);
-        self.now_ms.saturating_add(duration_ms).min(*limits::TIME_MS.end())
+    fn expires_ms(&self, duration: Duration) -> i64 {
+        self.now_ms.saturating_add_unsigned(whole_ms(duration)).min(*limits::TIME_MS.end())
     }
 
     /// Whether the values that a request patches, or compares with its own, are in memory. One that is first in its batch is decided in any

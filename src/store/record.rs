@@ -8,6 +8,7 @@ use super::time::Timestamp;
 
 /// One key with its value, as it is stored or read into a type of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record<T = JsonText> {
     /// The key: 1 to 1,024 bytes of UTF-8 without NUL, ordered bytewise.
     pub key: String,
@@ -30,6 +31,7 @@ pub struct Record<T = JsonText> {
 
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Action {
     /// The key did not exist before.
     Create,
@@ -71,6 +73,7 @@ impl Action {
 
 /// One record of the stream: a committed change.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// The number of the change in the stream: 1, 2, 3, … without a hole, in commit order.
     pub seq: u64,
@@ -87,6 +90,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// A change that is a call of its own.
+    #[must_use]
+    pub fn new(seq: u64, action: Action, time: Timestamp, record: Record) -> Change {
+        Change { seq, tx: seq, tx_end: true, action, time, record }
+    }
+
     /// The record as it is after the change; none when the change removed it.
     #[must_use]
     pub fn remaining(self) -> Option<Record> {
@@ -94,6 +103,17 @@ impl Change {
             Action::Create | Action::Update => Some(self.record),
             Action::Delete | Action::Expire => None,
         }
+    }
+}
+
+impl<T> Record<T> {
+    /// The first version of a record, written at this time, without a type and an expiry, and with the revision 0, as it has none
+    /// before a store gives it one.
+    #[must_use]
+    pub fn new(key: impl Into<String>, value: T, written: Timestamp) -> Record<T> {
+        let (created, updated) = (written, written);
+        let key = key.into();
+        Record { key, version: 1, revision: 0, record_type: None, created, updated, expires: None, value }
     }
 }
 

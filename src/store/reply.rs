@@ -24,6 +24,7 @@ pub(super) use answer;
 /// The reply of a store to a request. Each reply to a read has `seq`, the head of the stream in the snapshot of the
 /// read.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reply {
     /// To `Init`.
     Init {
@@ -55,6 +56,7 @@ pub enum Reply {
         retention: Retention,
     },
     /// To `RemoveExpired`.
+    #[doc(hidden)]
     ExpiredRemoved {
         /// How many records were removed.
         removed: u64,
@@ -110,6 +112,7 @@ pub enum Reply {
         position: u64,
     },
     /// To `ConsumerHold`.
+    #[doc(hidden)]
     Held {
         /// The last seq that was dealt with.
         position: u64,
@@ -147,6 +150,7 @@ pub enum Reply {
 
 /// The result of one mutation of a mutate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum MutationResult {
     /// A put, a patch, an increment, or a change of the expiry.
     Written(Written),
@@ -171,6 +175,7 @@ impl From<MutationResult> for Reply {
 
 /// The numbers of a record that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Written {
     /// Its new version.
     pub version: u64,
@@ -179,6 +184,14 @@ pub struct Written {
     /// Its new value: of an increment, or when the patch asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub value: Option<JsonText>,
+}
+
+impl Written {
+    /// The numbers alone.
+    #[must_use]
+    pub fn new(version: u64, revision: u64) -> Written {
+        Written { version, revision, value: None }
+    }
 }
 
 /// The result of a delete.
@@ -217,17 +230,28 @@ pub enum ImportOutcome {
 
 /// The grant of a lock to its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// The fencing token: it grows with every grant of any lock of the store, and a refresh keeps it.
     pub fence: u64,
     /// How often this grant was refreshed, including this time; always 0 from a daemon.
+    #[doc(hidden)]
     pub refreshes: u64,
     /// When it expires, unless it is refreshed.
     pub expires: Timestamp,
 }
 
+impl Grant {
+    /// A grant that was not refreshed yet.
+    #[must_use]
+    pub fn new(fence: u64, expires: Timestamp) -> Grant {
+        Grant { fence, refreshes: 0, expires }
+    }
+}
+
 /// A lock that is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lock {
     /// Its name.
     pub name: String,
@@ -239,8 +263,17 @@ pub struct Lock {
     pub expires: Timestamp,
 }
 
+impl Lock {
+    /// The lock that was granted to this owner.
+    #[must_use]
+    pub fn new(name: impl Into<String>, owner: impl Into<String>, grant: Grant) -> Lock {
+        Lock { name: name.into(), owner: owner.into(), fence: grant.fence, expires: grant.expires }
+    }
+}
+
 /// A durable position in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Consumer {
     /// Its name.
     pub name: String,
@@ -254,6 +287,15 @@ pub struct Consumer {
     pub holder: Option<String>,
     /// When the hold of that session expires, unless it is renewed.
     pub expires: Option<Timestamp>,
+}
+
+impl Consumer {
+    /// A consumer that has dealt with everything up to this seq, wants every change, and that no session follows as.
+    #[must_use]
+    pub fn new(name: impl Into<String>, position: u64) -> Consumer {
+        let (filter, waiting_since) = (Filter::default(), None);
+        Consumer { name: name.into(), position, filter, waiting_since, holder: None, expires: None }
+    }
 }
 
 /// One page of a listing.
@@ -281,6 +323,7 @@ pub struct Changes {
 
 /// The ids of a store and of its history: a copy has the same `store_id`, and a restore begins a new `epoch`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Identity {
     /// The random id of the store, made by init.
     pub store_id: String,
@@ -290,6 +333,7 @@ pub struct Identity {
 
 /// The result of a compact. A reader that holds an old snapshot keeps some space until it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compacted {
     /// The size of the store on the disk before, with its log.
     pub bytes_before: u64,
@@ -299,6 +343,7 @@ pub struct Compacted {
 
 /// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
     /// The name of the file in the directory of the store that holds the old store; none when there was no store.
     pub replaced: Option<String>,
@@ -341,6 +386,7 @@ pub(super) fn unexpected(reply: &Reply) -> Error {
 
 /// What the servers behind a store tell of themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Servers {
     /// Each of them.
     pub servers: Vec<Server>,
@@ -361,6 +407,7 @@ impl Servers {
 
 /// One of the servers of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Server {
     /// What the servers call it.
     pub name: String,

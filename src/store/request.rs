@@ -23,6 +23,7 @@ pub use read::{ConsumerGet, List, NameList, Read, Selector, Stream};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Request {
     /// Creates the store, or brings its schema up to date.
     Init,
@@ -91,6 +92,7 @@ impl From<Mutation> for Write {
 
 /// The operations that change a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WriteOperation {
     /// One mutation.
     Apply(Mutation),
@@ -113,11 +115,14 @@ pub enum WriteOperation {
     },
     /// Makes a session the holder of a consumer. [`Store::subscribe`](super::Store::subscribe) is built on it; a client
     /// cannot send it to a daemon.
+    #[doc(hidden)]
     ConsumerHold(ConsumerHold),
     /// Ends the hold of a session on a consumer; a client cannot send it to a daemon either.
+    #[doc(hidden)]
     ConsumerLeave(ConsumerLeave),
     /// Removes some of the records that have expired, those first that expired first. Every write does, and an open store does it
     /// in time while nobody writes; a client cannot send it to a daemon either.
+    #[doc(hidden)]
     RemoveExpired,
 }
 
@@ -140,6 +145,24 @@ pub struct Fence {
 
 /// How much of the stream is kept: everything, unless there is a bound. The processes that write to the store apply it, up
 /// to a minute later.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use kv::store::{Retention, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// let month = Duration::from_secs(30 * 24 * 60 * 60);
+/// let retention = Retention { age: Some(month), unread: true, ..Retention::default() };
+/// store.stream_retain(retention).await?;
+/// assert_eq!(store.stream_retention().await?, retention);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Changes that are older than this are removed. From 1 ms to 100 years.
@@ -171,17 +194,24 @@ pub struct LockAcquire {
     pub name: String,
     /// The owner that acquires it, 1 to 256 bytes.
     pub owner: String,
-    /// How long it is held, in milliseconds: from 1 to [`limits::LOCK_DURATION_MS`](crate::limits::LOCK_DURATION_MS),
-    /// which is 100 years.
-    pub duration_ms: u64,
+    /// How long it is held, in whole milliseconds: from 1 ms to
+    /// [`limits::LOCK_DURATION_MS`](crate::limits::LOCK_DURATION_MS), which is 100 years.
+    pub duration: Duration,
     /// The fence of the grant to refresh; none = refresh a grant of this owner, or make a new one.
     pub fence: Option<u64>,
 }
 
 impl LockAcquire {
-    pub(super) fn new(name: &str, owner: &str, duration: Duration, fence: Option<u64>) -> LockAcquire {
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms, fence }
+    /// Acquires this lock for an owner, or refreshes the grant that the owner has.
+    #[must_use]
+    pub fn new(name: impl Into<String>, owner: impl Into<String>, duration: Duration) -> LockAcquire {
+        LockAcquire { name: name.into(), owner: owner.into(), duration, fence: None }
+    }
+
+    /// Only refreshes the grant with this fence.
+    #[must_use]
+    pub fn refresh(self, fence: u64) -> LockAcquire {
+        LockAcquire { fence: Some(fence), ..self }
     }
 }
 
@@ -196,7 +226,16 @@ pub struct LockRelease {
     pub fence: Option<u64>,
     /// Release only a grant that was refreshed this many times: the same owner may have refreshed it in the meantime.
     /// None = any number of times. A client cannot send it to a daemon.
+    #[doc(hidden)]
     pub refreshes: Option<u64>,
+}
+
+impl LockRelease {
+    /// Releases any grant of the owner.
+    #[must_use]
+    pub fn new(name: impl Into<String>, owner: impl Into<String>) -> LockRelease {
+        LockRelease { name: name.into(), owner: owner.into(), fence: None, refreshes: None }
+    }
 }
 
 /// Advances the position of a consumer. A `seq` below its position changes nothing; a consumer that does not exist is
@@ -215,14 +254,15 @@ pub struct ConsumerCommit {
 }
 
 /// Makes a session the holder of a consumer, or renews its hold.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerHold {
     /// The consumer; created when it does not exist.
     pub name: String,
     /// The session.
     pub holder: String,
-    /// How long the hold lasts unless it is renewed, in milliseconds.
-    pub duration_ms: u64,
+    /// How long the hold lasts unless it is renewed, in whole milliseconds.
+    pub duration: Duration,
     /// Where the consumer begins when it does not exist; none = with the first change that is kept.
     pub start: Option<Start>,
     /// The changes that the consumer wants; see [`ConsumerCommit::filter`].
@@ -233,6 +273,7 @@ pub struct ConsumerHold {
 }
 
 /// Ends the hold of a session.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerLeave {
     /// The consumer.

@@ -29,6 +29,7 @@ pub struct Subscribe {
 
 /// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// With the next change.
     Now,
@@ -49,6 +50,24 @@ impl Subscribe {
         Subscribe { consumer: Some(name.into()), ..Subscribe::default() }
     }
 
+    /// Of the changes only those that match this filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Subscribe {
+        Subscribe { filter, ..self }
+    }
+
+    /// Waits so long while another session follows as the consumer.
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> Subscribe {
+        Subscribe { wait, ..self }
+    }
+
+    /// Fails with `epoch_changed` unless the store has this epoch, to which the position belongs.
+    #[must_use]
+    pub fn epoch(self, epoch: impl Into<String>) -> Subscribe {
+        Subscribe { epoch: Some(epoch.into()), ..self }
+    }
+
     /// Checks that a store could answer the request.
     ///
     /// # Errors
@@ -65,6 +84,7 @@ impl Subscribe {
 
 /// An event of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// The next change that is wanted, in the order of the stream.
     Change(Change),
@@ -82,14 +102,13 @@ pub enum Event {
 /// It is a cursor, not a queue: a slow reader loses nothing, and costs the store nothing.
 ///
 /// ```
-/// use kv::store::{Address, Clock, EngineKind, Event, Filter, JsonText, LocalStore, Put, Store, Subscribe};
+/// use kv::store::{Event, Filter, JsonText, Put, Store, Subscribe};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> kv::store::Result<()> {
-/// # let store = LocalStore::open(&Address::parse(EngineKind::Sqlite, ":memory:")?, Clock::System);
+/// # let store = kv::open(":memory:")?;
 /// # store.init().await?;
-/// let mut jobs =
-///     store.subscribe(Subscribe { filter: Filter::prefix("jobs/"), ..Subscribe::default() }).await?;
+/// let mut jobs = store.subscribe(Subscribe::default().filter(Filter::prefix("jobs/"))).await?;
 /// store.put(Put::new("jobs/1", JsonText::of("run")?)).await?;
 /// if let Event::Change(change) = jobs.next().await? {
 ///     assert_eq!(change.record.key, "jobs/1");

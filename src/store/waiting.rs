@@ -288,7 +288,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn acquire(name: &str, owner: &str) -> LockAcquire {
-        LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 86_400_000, fence: None }
+        LockAcquire::new(name, owner, Duration::from_secs(86_400))
     }
 
     /// How many batches were written, and how often it was read until when something is held.

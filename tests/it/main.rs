@@ -32,4 +32,5 @@ mod runner;
 mod service;
 mod settings;
 mod support;
+mod surface;
 mod tidy;

@@ -124,7 +124,7 @@ fn expires(mutation: &Mutation) -> bool {
     match mutation {
         Mutation::Put(put) => matches!(put.expiry, ExpiryChange::After(_)),
         Mutation::Patch(patch) => matches!(patch.expiry, ExpiryChange::After(_)),
-        Mutation::Expire(expire) => expire.ttl_ms.is_some(),
+        Mutation::Expire(expire) => expire.ttl.is_some(),
         Mutation::Increment(increment) => matches!(increment.expiry, ExpiryChange::After(_)),
         Mutation::Import(import) => import.expires.is_some(),
         _ => false,
@@ -136,7 +136,7 @@ fn as_sent(reply: Reply) -> Reply {
     match reply {
         Reply::Get { record: None, .. } => Reply::Get { seq: 0, record: None },
         Reply::Consumer { consumer: None, .. } => Reply::Consumer { seq: 0, consumer: None },
-        Reply::Granted(grant) => Reply::Granted(Grant { refreshes: 0, ..grant }),
+        Reply::Granted(grant) => Reply::Granted(Grant::new(grant.fence, grant.expires)),
         reply => reply,
     }
 }

@@ -48,7 +48,7 @@ impl World {
 
 /// What a write without a value in its reply is told.
 pub(crate) fn written(version: u64, revision: u64) -> Written {
-    Written { version, revision, value: None }
+    Written::new(version, revision)
 }
 
 /// When the manual clock begins: 2023-11-14T22:13:20.000Z.
@@ -79,6 +79,7 @@ impl Site {
                 let directory = TempDir::new().unwrap();
                 Site { address, directory, database: None, _node: Some(node) }
             }),
+            other => panic!("there is no place on {other:?}"),
         }
     }
 

@@ -134,7 +134,7 @@ impl Listed for ConsumerAt {
     ];
 
     fn cells(&self) -> Vec<String> {
-        let Consumer { name, position, filter, waiting_since, holder, expires } = &self.consumer;
+        let Consumer { name, position, filter, waiting_since, holder, expires, .. } = &self.consumer;
         vec![
             name.clone(),
             position.to_string(),

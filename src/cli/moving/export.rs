@@ -147,7 +147,7 @@ async fn header(store: &OpenStore, settings: &Settings) -> Result<(Header, u64)>
     let Reply::Head { seq, first } = store.call(Read::StreamSeq.into()).await? else {
         return Err(Error::new(Code::Internal, "the store did not tell the head of its stream"));
     };
-    let Reply::Identity(Identity { store_id, epoch }) = store.call(Read::Identity.into()).await? else {
+    let Reply::Identity(Identity { store_id, epoch, .. }) = store.call(Read::Identity.into()).await? else {
         return Err(Error::new(Code::Internal, "the store did not tell its id"));
     };
     let engine = store.engine(settings)?;
@@ -186,9 +186,10 @@ impl Sink {
                 self.lines.clear();
             }
             None if output::print_aside(std::mem::take(&mut self.lines)).await?.is_break() => {
-                let error =
+                let mut error =
                     Error::new(Code::Unavailable, "stdout was closed: what was printed is not complete");
-                return Err(Error { retry: false, ..error });
+                error.retry = false;
+                return Err(error);
             }
             None => {}
         }

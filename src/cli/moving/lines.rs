@@ -1,7 +1,7 @@
 //! The lines of an export: a header, records or changes, and a trailer, by which a cut file is told from a whole one.
 
 use kv::protocol::ChangeBody;
-use kv::store::{Change, Code, Error, Import, JsonText, OnConflict, Record, Result, Timestamp};
+use kv::store::{Change, Code, Error, Import, JsonText, OnConflict, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -121,9 +121,9 @@ impl RecordLine<'_> {
 }
 
 fn change_of(text: &str) -> Result<Change> {
-    let change: Change = read::<ChangeBody>(text)?.try_into()?;
-    let value = JsonText::parse(change.record.value.get())?;
-    Ok(Change { record: Record { value, ..change.record }, ..change })
+    let mut change: Change = read::<ChangeBody>(text)?.try_into()?;
+    change.record.value = JsonText::parse(change.record.value.get())?;
+    Ok(change)
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
@@ -156,7 +156,10 @@ mod tests {
         assert_eq!((import.version, import.created, import.updated), (None, None, None));
         let full = r#"{"key":"k","version":7,"revision":9,"type":"T","created":"2020-01-01T00:00:00.000Z","updated":"2020-01-02T00:00:00+01:00","expires":null,"value":null}"#;
         let Ok(Line::Record(import)) = Line::parse(full) else { panic!() };
-        assert_eq!((import.version, import.record_type.as_deref(), import.expires), (Some(7), Some("T"), None));
+        assert_eq!(
+            (import.version, import.record_type.as_deref(), import.expires),
+            (Some(7), Some("T"), None)
+        );
         assert_eq!(import.updated.unwrap().to_string(), "2020-01-01T23:00:00.000Z");
     }
 

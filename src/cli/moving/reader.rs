@@ -5,9 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use kv::limits;
-use kv::store::{
-    Action, Change, Code, Delete, Error, Import, Mutation, OnConflict, Result,
-};
+use kv::store::{Change, Code, Delete, Error, Import, Mutation, OnConflict, Result};
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
@@ -58,7 +56,11 @@ fn unreadable(file: &Path, error: &std::io::Error) -> Error {
     let message = format!("{} cannot be read: {error}", file.display());
     match error.kind() {
         std::io::ErrorKind::NotFound => usage(&message, "FILE is what kv export wrote; - reads stdin"),
-        _ => Error { retry: false, ..Error::new(Code::Unavailable, message) },
+        _ => {
+            let mut error = Error::new(Code::Unavailable, message);
+            error.retry = false;
+            error
+        }
     }
 }
 
@@ -120,9 +122,10 @@ impl Reader {
     }
 
     /// An error of the present line.
-    fn at_line(&self, error: Error) -> Error {
-        let message = format!("line {}: {}", self.line, error.message);
-        Error { code: Code::BadRequest, message, ..error }
+    fn at_line(&self, mut error: Error) -> Error {
+        error.message = format!("line {}: {}", self.line, error.message);
+        error.code = Code::BadRequest;
+        error
     }
 
     /// Takes a line; false when nobody wants more of them.
@@ -162,14 +165,11 @@ impl Reader {
     }
 
     fn add_change(&mut self, change: Change) -> bool {
-        match change.action {
-            Action::Delete | Action::Expire => {
-                let key = change.record.key;
-                !self.selection.covers(&key) || self.add(Mutation::Delete(Delete::keys([key])), true)
-            }
-            Action::Create | Action::Update => {
-                self.add_import(Import::of(change.record).on_conflict(OnConflict::Overwrite), true)
-            }
+        if change.action.removes() {
+            let key = change.record.key;
+            !self.selection.covers(&key) || self.add(Mutation::Delete(Delete::keys([key])), true)
+        } else {
+            self.add_import(Import::of(change.record).on_conflict(OnConflict::Overwrite), true)
         }
     }
 

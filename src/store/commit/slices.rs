@@ -87,6 +87,8 @@ mod tests {
     use tokio::sync::{Notify, mpsc};
     use tokio_util::sync::CancellationToken;
 
+    use std::time::Duration;
+
     use super::super::write_lane;
     use super::*;
     use crate::limits;
@@ -295,7 +297,12 @@ mod tests {
     async fn a_fence_is_checked_in_each_slice() {
         let (name, owner) = ("l".to_owned(), "o".to_owned());
         let (fence, refreshes) = (None, None);
-        let acquire = LockAcquire { name: name.clone(), owner: owner.clone(), duration_ms: 1, fence };
+        let acquire = LockAcquire {
+            name: name.clone(),
+            owner: owner.clone(),
+            duration: Duration::from_millis(1),
+            fence,
+        };
         let release = LockRelease { name: name.clone(), owner, fence, refreshes };
         let fenced = Write { fence: Some(Fence { lock: name, token: 1 }), ..once() };
         let engine = filled();

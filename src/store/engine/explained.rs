@@ -27,7 +27,7 @@ fn requests() -> Vec<Request> {
         WriteOperation::LockAcquire(LockAcquire {
             name: name.clone(),
             owner: owner.clone(),
-            duration_ms: 1_000,
+            duration: Duration::from_secs(1),
             fence: None,
         })
         .into(),
@@ -35,7 +35,7 @@ fn requests() -> Vec<Request> {
         Mutation::Put(Put::new("b", json("{}"))).into(),
         Mutation::Patch(Patch::merge("a", json("{}"))).into(),
         Mutation::Delete(Delete::keys(["b", "c"])).into(),
-        Mutation::Expire(Expire::after("a", 1)).into(),
+        Mutation::Expire(Expire::after("a", Duration::from_millis(1))).into(),
         WriteOperation::RemoveExpired.into(),
         WriteOperation::Mutate(vec![
             Mutation::Put(Put::new("m", json("1"))),
@@ -113,7 +113,7 @@ pub(crate) async fn run_every_statement(store: &LocalStore) {
     let acquire = |owner: &str| LockAcquire {
         name: "n".to_owned(),
         owner: owner.to_owned(),
-        duration_ms: 60_000,
+        duration: Duration::from_secs(60),
         fence: None,
     };
     store.lock_acquire_within(acquire("a"), Duration::ZERO).await.unwrap();

@@ -14,6 +14,7 @@ use crate::store::files::{self, beside};
 /// A file that is written under a temporary name beside its path, which is removed unless the file is published. Its owner
 /// alone may read it.
 #[derive(Debug)]
+#[doc(hidden)]
 pub struct NewFile {
     temporary: PathBuf,
     target: PathBuf,

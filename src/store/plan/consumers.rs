@@ -37,7 +37,7 @@ impl ConsumerRow {
 impl Planner {
     /// Answers the position and the filter. They are those in the store, whatever the holder knows from before.
     pub(super) fn hold(&mut self, request: &ConsumerHold) -> Result<(u64, Filter)> {
-        let ConsumerHold { name, holder, duration_ms, start, filter, renew } = request;
+        let ConsumerHold { name, holder, duration, start, filter, renew } = request;
         let row = self.consumers.get(name);
         let present = row.and_then(|row| row.held(self.now_ms));
         if let Some(lease) = present.filter(|lease| lease.holder != *holder) {
@@ -53,7 +53,7 @@ impl Planner {
             Some(row) => row.position,
             None => first_position(start.as_ref(), self.meta.first, self.meta.head)?,
         };
-        let expires_ms = self.expires_ms(*duration_ms);
+        let expires_ms = self.expires_ms(*duration);
         self.meta.lock_seq += u64::from(is_new);
         let lease = Some(Lease { holder: holder.clone(), expires_ms });
         self.consumers.set(name, Some(ConsumerRow { position, filter: Some(filter.clone()), lease }));

@@ -61,16 +61,16 @@ impl Planner {
         match change {
             ExpiryChange::Keep => present.and_then(|row| row.expires_ms),
             ExpiryChange::Clear => None,
-            ExpiryChange::After(ttl_ms) => Some(self.expires_ms(ttl_ms)),
+            ExpiryChange::After(ttl) => Some(self.expires_ms(ttl)),
         }
     }
 
     pub(super) fn expire(&mut self, expire: &Expire, tx: u64) -> Result<Written> {
-        let Expire { key, ttl_ms, condition } = expire;
+        let Expire { key, ttl, condition } = expire;
         let Some(value) = self.value_to_change(key, *condition)? else {
             return Err(Error::new(Code::NotFound, format!("{key} is not there, so it cannot expire")));
         };
         self.spend_value_bytes(value.get().len(), false)?;
-        Ok(self.write(key, value, &TypeChange::Keep, (*ttl_ms).into(), tx))
+        Ok(self.write(key, value, &TypeChange::Keep, (*ttl).into(), tx))
     }
 }

@@ -60,8 +60,8 @@ impl Planner {
     /// somebody else may have held the lock in between. Whoever names the fence of a grant refreshes that grant or
     /// nothing: its row stays for a day, the next grant or the release, so it tells whether either happened.
     pub(super) fn acquire(&mut self, request: &LockAcquire) -> Result<Grant> {
-        let LockAcquire { name, owner, duration_ms, fence } = request;
-        let expires_ms = self.expires_ms(*duration_ms);
+        let LockAcquire { name, owner, duration, fence } = request;
+        let expires_ms = self.expires_ms(*duration);
         let present = self.lock(name);
         let row = match (present, fence) {
             (Some(lock), Some(fence)) if lock.owner == *owner && lock.fence == *fence => {

@@ -1,7 +1,5 @@
 //! Refuses what no store could answer, before anything is sent or queued; and what a request weighs.
 
-use std::time::Duration;
-
 use super::{
     ConsumerCommit, ConsumerHold, ConsumerLeave, LockAcquire, LockRelease, Mutation, Request, Retention,
     Write, WriteOperation,
@@ -10,6 +8,7 @@ use crate::limits;
 use crate::store::error::{Code, Error, Result};
 use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name, check_text};
+use crate::store::time::whole_ms;
 
 impl Request {
     /// Refuses what no store could answer, before anything is sent or queued.
@@ -43,21 +42,19 @@ impl Write {
             WriteOperation::Trim(_) => Ok(()),
             WriteOperation::Retain(Retention { age, count: _, unread: _ }) => {
                 self.check_unguarded()?;
-                let is_sound =
-                    |age: &Duration| (1..=limits::LOCK_DURATION_MS.into()).contains(&age.as_millis());
-                match age {
-                    Some(age) if !is_sound(age) => {
+                match age.map(whole_ms) {
+                    Some(age_ms) if !(1..=limits::LOCK_DURATION_MS).contains(&age_ms) => {
                         Err(Error::bad_field("age_ms", "changes are kept for 1 ms to 100 years"))
                     }
                     _ => Ok(()),
                 }
             }
             WriteOperation::RemoveExpired => self.check_unguarded(),
-            WriteOperation::LockAcquire(LockAcquire { name, owner, duration_ms, fence: _ }) => {
+            WriteOperation::LockAcquire(LockAcquire { name, owner, duration, fence: _ }) => {
                 self.check_unguarded()?;
                 check_name("name", name)?;
                 check_name("owner", owner)?;
-                match *duration_ms {
+                match whole_ms(*duration) {
                     1..=limits::LOCK_DURATION_MS => Ok(()),
                     _ => Err(Error::bad_field("duration_ms", "a lock is held for 1 ms to 100 years")),
                 }

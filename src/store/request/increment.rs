@@ -10,6 +10,22 @@ use crate::store::keys::check_key;
 /// Adds to the number under a key; an absent key counts as 0. Sums are exact, whatever the sizes of the numbers are, up to
 /// [`limits::NUMBER_CHARACTERS`](crate::limits::NUMBER_CHARACTERS) characters. The sum is stored in plain notation, with as many
 /// decimals as the number or what is added has: 0.10 + 0.2 is 0.30, and 1e3 + 1 is 1001.
+///
+/// ```
+/// use kv::store::{Increment, JsonText, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// let visits = Increment::by("visits", JsonText::of(&1)?);
+/// store.increment(visits.clone()).await?;
+/// let written = store.increment(visits).await?;
+/// assert_eq!(written.value, Some(JsonText::of(&2)?));
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Increment {
     /// The key.

@@ -1,5 +1,7 @@
 //! Changes of records: what a write, or one line of a mutate, asks for.
 
+use std::time::Duration;
+
 use super::check::{check_keys, check_value};
 use super::{Expire, ExpiryChange, Import, Increment, Selector};
 use crate::store::error::{Error, Result};
@@ -7,7 +9,32 @@ use crate::store::json_text::JsonText;
 use crate::store::keys::{check_key, check_name};
 
 /// A change of records, or a check of one.
+///
+/// ```
+/// use kv::store::{Check, Code, Condition, Delete, JsonText, Mutation, Put, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// store.put(Put::new("draft", JsonText::of("text")?)).await?;
+/// let publish = vec![
+///     Mutation::Check(Check::new("published", Condition { exists: Some(false), ..Condition::default() })),
+///     Mutation::Put(Put::new("published", JsonText::of("text")?)),
+///     Mutation::Delete(Delete::keys(["draft"])),
+/// ];
+/// store.mutate_all(publish.clone()).await?;
+/// assert_eq!(store.count().await?, 1);
+///
+/// // All or none: the check fails by now, so nothing is written.
+/// let error = store.mutate_all(publish).await.unwrap_err();
+/// assert_eq!((error.code, error.details.index), (Code::VersionMismatch, Some(0)));
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mutation {
     /// Stores a value.
     Put(Put),
@@ -69,10 +96,10 @@ impl Put {
         self
     }
 
-    /// Makes the record expire after so many milliseconds.
+    /// Makes the record expire after this time.
     #[must_use]
-    pub fn ttl_ms(mut self, ttl_ms: u64) -> Put {
-        self.expiry = ExpiryChange::After(ttl_ms);
+    pub fn ttl(mut self, ttl: Duration) -> Put {
+        self.expiry = ExpiryChange::After(ttl);
         self
     }
 
@@ -134,6 +161,7 @@ impl Patch {
 
 /// How a patch is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PatchFormat {
     /// JSON Merge Patch, RFC 7396. On a missing key it is applied to `{}`. What it does not touch keeps its text.
     #[default]
@@ -255,6 +283,14 @@ pub struct Check {
     pub key: String,
     /// What must hold.
     pub condition: Condition,
+}
+
+impl Check {
+    /// Fails unless this holds for the key.
+    #[must_use]
+    pub fn new(key: impl Into<String>, condition: Condition) -> Check {
+        Check { key: key.into(), condition }
+    }
 }
 
 impl Mutation {

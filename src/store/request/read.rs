@@ -9,6 +9,7 @@ use crate::store::subscription::Start;
 
 /// The operations that only read.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Read {
     /// One record.
     Get {
@@ -80,6 +81,7 @@ impl Read {
 
 /// Which records a listing, a count or a delete covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Selector {
     /// All of them.
     #[default]
@@ -100,6 +102,7 @@ pub enum Selector {
 impl Selector {
     /// The keys that can be selected.
     #[must_use]
+    #[doc(hidden)]
     pub fn key_range(&self) -> KeyRange {
         match self {
             Selector::All | Selector::Type(_) => KeyRange::all(),
@@ -130,7 +133,27 @@ impl Selector {
     }
 }
 
-/// A page of records in key order.
+/// A page of records in key order: a builder for [`page`](crate::store::Store::page), [`keys`](crate::store::Store::keys) and
+/// [`scan`](crate::store::StoreExt::scan).
+///
+/// ```
+/// use kv::store::{List, Store, StoreExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// for name in ["alice", "bob", "carol"] {
+///     store.put_json(&format!("user/{name}"), name).await?;
+/// }
+/// let page = store.keys(List::prefix("user/").limit(2)).await?;
+/// assert_eq!(page.items, ["user/alice", "user/bob"]);
+/// let rest = store.keys(List::prefix("user/").after("user/bob")).await?;
+/// assert_eq!((rest.items, rest.next), (vec!["user/carol".to_owned()], None));
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct List {
     /// Which records.
@@ -212,6 +235,30 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The changes from this seq on.
+    #[must_use]
+    pub fn from_seq(seq: u64) -> Stream {
+        Stream { seq, ..Stream::default() }
+    }
+
+    /// At most so many of them.
+    #[must_use]
+    pub fn limit(self, limit: u64) -> Stream {
+        Stream { limit: Some(limit), ..self }
+    }
+
+    /// From the newest change to the oldest.
+    #[must_use]
+    pub fn reverse(self) -> Stream {
+        Stream { reverse: true, ..self }
+    }
+
+    /// Of the changes only those that match this filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Stream {
+        Stream { filter, ..self }
+    }
+
     /// The request for what follows a page of the stream; none when nothing more is wanted, or nothing more is there.
     #[must_use]
     pub fn after_page(&self, page: &Changes) -> Option<Stream> {
@@ -235,6 +282,14 @@ pub struct ConsumerGet {
     pub filter: Filter,
 }
 
+impl ConsumerGet {
+    /// The changes that this consumer has not dealt with.
+    #[must_use]
+    pub fn of(name: impl Into<String>) -> ConsumerGet {
+        ConsumerGet { name: name.into(), ..ConsumerGet::default() }
+    }
+}
+
 /// A page of locks that are held, or of consumers. It ends at 1,000.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameList {
@@ -245,6 +300,12 @@ pub struct NameList {
 }
 
 impl NameList {
+    /// Those whose name starts with this.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> NameList {
+        NameList { prefix: prefix.into(), after: None }
+    }
+
     /// The request for what follows a page of this listing; none when nothing more is there.
     #[must_use]
     pub fn after_page<T>(&self, page: &Page<T>) -> Option<NameList> {

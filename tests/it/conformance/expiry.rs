@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use kv::store::{
     Action, Check, Code, Condition, Delete, Expire, ExpiryChange, List, Mutation, Patch, Put, Selector,
     Subscribe, Timestamp, TypeChange,
@@ -24,7 +26,7 @@ cases! {
 }
 
 fn lives(key: &str, ttl_ms: u64) -> Put {
-    Put::new(key, json("1")).ttl_ms(ttl_ms)
+    Put::new(key, json("1")).ttl(Duration::from_millis(ttl_ms))
 }
 
 fn at(ms: i64) -> Option<Timestamp> {
@@ -82,7 +84,11 @@ async fn a_record_is_gone_for_every_read_when_its_time_is_over(world: &World) {
 async fn pages_counts_and_limits_pass_over_what_has_expired(world: &World) {
     for number in 0..9 {
         let put = Put::new(format!("p/{number}"), json("1"));
-        world.store.put(if number % 3 == 1 { put } else { put.ttl_ms(10) }).await.unwrap();
+        world
+            .store
+            .put(if number % 3 == 1 { put } else { put.ttl(Duration::from_millis(10)) })
+            .await
+            .unwrap();
     }
     world.clock.advance_ms(10);
     let list = |offset, reverse| List { offset, limit: Some(2), reverse, ..List::default() };
@@ -133,7 +139,7 @@ async fn a_patch_keeps_the_expiry_unless_it_is_told_otherwise(world: &World) {
     world.clock.advance_ms(100);
     for (change, expires) in [
         (ExpiryChange::Keep, at(1_000)),
-        (ExpiryChange::After(5), at(105)),
+        (ExpiryChange::After(Duration::from_millis(5)), at(105)),
         (ExpiryChange::Clear, None),
         (ExpiryChange::Keep, None),
     ] {
@@ -146,11 +152,13 @@ async fn expire_changes_nothing_but_the_expiry(world: &World) {
     world.store.put(Put::new("a", json(r#"{"b":1.50,"b":2}"#)).of_type("T")).await.unwrap();
     let before = world.store.get("a").await.unwrap().unwrap();
     world.clock.advance_ms(100);
-    let written = world.store.expire(Expire::after("a", 50)).await.unwrap();
+    let written = world.store.expire(Expire::after("a", Duration::from_millis(50))).await.unwrap();
     assert_eq!((written.version, written.revision, &written.value), (2, 2, &None));
     let after = world.store.get("a").await.unwrap().unwrap();
     let updated = Timestamp::from_unix_ms(START_MS + 100);
-    let expected = kv::store::Record { version: 2, revision: 2, updated, expires: at(150), ..before };
+    let mut expected = before;
+    (expected.version, expected.revision) = (2, 2);
+    (expected.updated, expected.expires) = (updated, at(150));
     assert_eq!(after, expected);
     let last = world.store.stream(2, None).await.unwrap().remove(0);
     assert_eq!((last.action, last.record), (Action::Update, expected));
@@ -160,7 +168,11 @@ async fn expire_changes_nothing_but_the_expiry(world: &World) {
     let error = world.store.expire(Expire::never("b")).await.unwrap_err();
     assert_eq!((error.code, error.message.as_str()), (Code::NotFound, "b is not there, so it cannot expire"));
     let condition = Condition { version: Some(9), ..Condition::default() };
-    let error = world.store.expire(Expire { condition, ..Expire::after("a", 1) }).await.unwrap_err();
+    let error = world
+        .store
+        .expire(Expire { condition, ..Expire::after("a", Duration::from_millis(1)) })
+        .await
+        .unwrap_err();
     assert_eq!((error.code, error.details.current), (Code::VersionMismatch, Some(3)));
 }
 
@@ -182,7 +194,11 @@ async fn what_expired_leaves_with_any_write_those_first_that_expired_first(world
 async fn deletes_neither_remove_nor_count_what_has_expired(world: &World) {
     for number in 0..6 {
         let put = Put::new(format!("p/{number}"), json("1"));
-        world.store.put(if number % 2 == 0 { put.ttl_ms(10) } else { put }).await.unwrap();
+        world
+            .store
+            .put(if number % 2 == 0 { put.ttl(Duration::from_millis(10)) } else { put })
+            .await
+            .unwrap();
     }
     world.clock.advance_ms(10);
     let first = world.store.delete(Delete { limit: Some(1), ..Delete::prefix("p/") }).await.unwrap();
@@ -285,12 +301,13 @@ async fn more_than_a_batch_removes_are_gone_all_the_same(world: &World) {
 
 async fn a_time_to_live_out_of_its_bounds_is_refused(world: &World) {
     world.put_all(&["a"]).await;
-    for ttl_ms in [0, kv::limits::TTL_MS + 1, u64::MAX] {
-        let patch = Patch { expiry: ExpiryChange::After(ttl_ms), ..Patch::merge("a", json("{}")) };
+    let too_long = Duration::from_millis(kv::limits::TTL_MS + 1);
+    for ttl in [Duration::ZERO, Duration::from_micros(999), too_long, Duration::MAX] {
+        let patch = Patch { expiry: ExpiryChange::After(ttl), ..Patch::merge("a", json("{}")) };
         for mutation in [
-            Mutation::Put(lives("a", ttl_ms)),
+            Mutation::Put(Put::new("a", json("1")).ttl(ttl)),
             Mutation::Patch(patch),
-            Mutation::Expire(Expire::after("a", ttl_ms)),
+            Mutation::Expire(Expire::after("a", ttl)),
         ] {
             let error = world.store.mutate_all(vec![mutation]).await.unwrap_err();
             assert_eq!((error.code, error.details.field.as_deref()), (Code::BadRequest, Some("ttl_ms")));

@@ -23,16 +23,18 @@ cases! {
 }
 
 fn record(key: &str) -> Record {
-    Record {
-        key: key.to_owned(),
-        version: 7,
-        revision: 99,
-        record_type: Some("T".to_owned()),
-        created: Timestamp::from_unix_ms(1_000),
-        updated: Timestamp::from_unix_ms(START_MS + 1_000),
-        expires: None,
-        value: json(r#"{"b":1.50,"b":2}"#),
-    }
+    let mut record = Record::new(key, json(r#"{"b":1.50,"b":2}"#), Timestamp::from_unix_ms(1_000));
+    (record.version, record.revision) = (7, 99);
+    record.record_type = Some("T".to_owned());
+    record.updated = Timestamp::from_unix_ms(START_MS + 1_000);
+    record
+}
+
+/// The record under `a`, in one part otherwise.
+fn otherwise(set: impl FnOnce(&mut Record)) -> Record {
+    let mut record = record("a");
+    set(&mut record);
+    record
 }
 
 fn import(key: &str) -> Import {
@@ -47,7 +49,7 @@ async fn a_record_keeps_its_version_and_times_and_gets_a_revision_of_its_own(wor
     world.put_all(&["z"]).await;
     let told = world.store.import(import("a")).await.unwrap();
     assert_eq!(told, imported(7, 2, ImportOutcome::Created));
-    let expected = Record { revision: 2, ..record("a") };
+    let expected = otherwise(|record| record.revision = 2);
     assert_eq!(world.store.get("a").await.unwrap(), Some(expected.clone()));
     let change = world.store.stream(2, None).await.unwrap().remove(0);
     assert_eq!((change.seq, change.tx, change.tx_end, change.action), (2, 2, true, Action::Create));
@@ -76,13 +78,13 @@ async fn a_repeated_import_changes_nothing(world: &World) {
 async fn another_record_is_a_conflict_whatever_is_different(world: &World) {
     world.store.import(import("a")).await.unwrap();
     let others = [
-        Record { version: 8, ..record("a") },
-        Record { record_type: None, ..record("a") },
-        Record { created: Timestamp::from_unix_ms(1_001), ..record("a") },
-        Record { updated: Timestamp::from_unix_ms(1_001), ..record("a") },
-        Record { expires: Some(Timestamp::from_unix_ms(START_MS + 9_000)), ..record("a") },
+        otherwise(|record| record.version = 8),
+        otherwise(|record| record.record_type = None),
+        otherwise(|record| record.created = Timestamp::from_unix_ms(1_001)),
+        otherwise(|record| record.updated = Timestamp::from_unix_ms(1_001)),
+        otherwise(|record| record.expires = Some(Timestamp::from_unix_ms(START_MS + 9_000))),
         // The same value, spelled otherwise.
-        Record { value: json(r#"{"b":1.5,"b":2}"#), ..record("a") },
+        otherwise(|record| record.value = json(r#"{"b":1.5,"b":2}"#)),
     ];
     for other in others {
         let error = world.store.import(Import::of(other.clone())).await.unwrap_err();
@@ -100,7 +102,7 @@ async fn a_conflict_fails_or_is_left_or_replaced_as_the_import_says(world: &Worl
     assert_eq!(world.store.get("a").await.unwrap().unwrap().value, json("1"));
     let replaced = world.store.import(import("a").on_conflict(OnConflict::Overwrite)).await.unwrap();
     assert_eq!(replaced, imported(7, 3, ImportOutcome::Updated));
-    let expected = Record { revision: 3, ..record("a") };
+    let expected = otherwise(|record| record.revision = 3);
     assert_eq!(world.store.get("a").await.unwrap(), Some(expected.clone()));
     let last = world.store.stream(3, None).await.unwrap().remove(0);
     assert_eq!((last.action, last.record), (Action::Update, expected));
@@ -120,7 +122,7 @@ async fn a_version_never_goes_back(world: &World) {
         let told = world.store.import(import("a").on_conflict(on_conflict)).await.unwrap();
         assert_eq!(told, imported(10, 10, ImportOutcome::Unchanged), "{on_conflict:?}");
     }
-    let newer = Import::of(Record { version: 20, ..record("a") }).on_conflict(OnConflict::Overwrite);
+    let newer = Import::of(otherwise(|record| record.version = 20)).on_conflict(OnConflict::Overwrite);
     assert_eq!(world.store.import(newer).await.unwrap(), imported(20, 11, ImportOutcome::Updated));
 }
 
@@ -170,7 +172,7 @@ async fn one_time_stands_for_the_other(world: &World) {
 async fn a_record_whose_time_is_over_is_skipped(world: &World) {
     let at = |expires_ms| {
         let expires = Some(Timestamp::from_unix_ms(expires_ms));
-        Import::of(Record { expires, ..record("a") }).on_conflict(OnConflict::Overwrite)
+        Import::of(otherwise(|record| record.expires = expires)).on_conflict(OnConflict::Overwrite)
     };
     for expires_ms in [0, START_MS - 1, START_MS] {
         let told = world.store.import(at(expires_ms)).await.unwrap();
@@ -186,7 +188,7 @@ async fn a_record_whose_time_is_over_is_skipped(world: &World) {
 }
 
 async fn an_imported_version_is_counted_on(world: &World) {
-    let largest = Record { version: limits::IMPORTED_VERSION, ..record("a") };
+    let largest = otherwise(|record| record.version = limits::IMPORTED_VERSION);
     world.store.import(Import::of(largest)).await.unwrap();
     let next = limits::IMPORTED_VERSION + 1;
     let written = world.store.put(Put::new("a", json("1")).if_version(next - 1)).await.unwrap();
@@ -197,7 +199,7 @@ async fn an_imported_version_is_counted_on(world: &World) {
 }
 
 async fn in_a_mutate_each_import_sees_those_before_it(world: &World) {
-    let newer = Import::of(Record { version: 8, ..record("a") });
+    let newer = Import::of(otherwise(|record| record.version = 8));
     let mutations = vec![
         Mutation::Import(import("a")),
         Mutation::Import(import("a")),
@@ -253,13 +255,13 @@ async fn a_thousand_are_one_call(world: &World) {
 async fn what_no_store_could_hold_is_refused(world: &World) {
     let beyond = Timestamp::from_unix_ms(limits::TIME_MS.end() + 1);
     let wrong = [
-        ("key", Record { key: String::new(), ..record("a") }),
-        ("type", Record { record_type: Some(String::new()), ..record("a") }),
-        ("version", Record { version: 0, ..record("a") }),
-        ("version", Record { version: limits::IMPORTED_VERSION + 1, ..record("a") }),
-        ("created", Record { created: beyond, ..record("a") }),
-        ("updated", Record { updated: beyond, ..record("a") }),
-        ("expires", Record { expires: Some(beyond), ..record("a") }),
+        ("key", otherwise(|record| record.key = String::new())),
+        ("type", otherwise(|record| record.record_type = Some(String::new()))),
+        ("version", otherwise(|record| record.version = 0)),
+        ("version", otherwise(|record| record.version = limits::IMPORTED_VERSION + 1)),
+        ("created", otherwise(|record| record.created = beyond)),
+        ("updated", otherwise(|record| record.updated = beyond)),
+        ("expires", otherwise(|record| record.expires = Some(beyond))),
     ];
     for (field, record) in wrong {
         let error = world.store.import(Import::of(record)).await.unwrap_err();

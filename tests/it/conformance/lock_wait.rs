@@ -27,7 +27,7 @@ cases! {
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn acquire(name: &str, owner: &str) -> LockAcquire {
-    LockAcquire { name: name.to_owned(), owner: owner.to_owned(), duration_ms: 60_000, fence: None }
+    LockAcquire::new(name, owner, Duration::from_secs(60))
 }
 
 async fn wait_for(world: &World, owner: &str) -> Result<Grant> {
@@ -217,9 +217,11 @@ async fn many_locks_are_waited_for_at_once(world: &World) {
 }
 
 async fn a_request_that_makes_no_sense_is_refused_at_once(world: &World) {
-    for wrong in
-        [acquire("", "a"), acquire("deploy", ""), LockAcquire { duration_ms: 0, ..acquire("deploy", "a") }]
-    {
+    for wrong in [
+        acquire("", "a"),
+        acquire("deploy", ""),
+        LockAcquire { duration: Duration::ZERO, ..acquire("deploy", "a") },
+    ] {
         let error = world.store.lock_acquire_within(wrong, MINUTE).await.unwrap_err();
         assert_eq!(error.code, Code::BadRequest);
     }

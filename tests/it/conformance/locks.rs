@@ -289,7 +289,7 @@ async fn a_refresh_by_its_fence_waits_for_nobody(world: &World) {
     let refresh = |owner: &str| LockAcquire {
         name: "deploy".to_owned(),
         owner: owner.to_owned(),
-        duration_ms: 60_000,
+        duration: Duration::from_secs(60),
         fence: Some(first.fence),
     };
     world.clock.advance_ms(MINUTE_MS);

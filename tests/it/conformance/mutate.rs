@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use kv::store::{
     Action, Check, Code, Condition, Delete, Deleted, Guarded, Mutation, MutationResult, Patch, Put,
-    Store as _, Written,
+    Store as _,
 };
 
 use crate::support::{World, json, written};
@@ -57,11 +57,13 @@ async fn mutations_are_applied_in_order_as_one_call(world: &World) {
         ])
         .await
         .unwrap();
+    let mut with_value = written(1, 3);
+    with_value.value = Some(json(r#"{"x":1}"#));
     assert_eq!(
         results,
         [
             MutationResult::Written(written(1, 2)),
-            MutationResult::Written(Written { value: Some(json(r#"{"x":1}"#)), ..written(1, 3) }),
+            MutationResult::Written(with_value),
             MutationResult::Deleted(Deleted { deleted: 1, revision: Some(4) }),
         ]
     );

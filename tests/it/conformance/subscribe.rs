@@ -273,7 +273,7 @@ async fn who_falls_behind_a_trim_is_told_and_never_passes_over_a_change(world: &
     for expected in 2.. {
         match subscription.next().await {
             Ok(Event::Change(change)) => assert_eq!(change.seq, expected),
-            Ok(Event::Progress { .. }) => {}
+            Ok(_) => {}
             Err(error) => {
                 assert_eq!((error.code, error.details.first), (Code::Trimmed, Some(100)));
                 break;

@@ -1,15 +1,17 @@
 //! Consumers, as one would explain them.
 
 use kv::store::{
-    Changes, Code, Consumer, ConsumerGet, Details, Filter, NameList, Page, Reply, Start, Stream, Timestamp,
+    Code, Consumer, ConsumerGet, Details, Filter, NameList, Page, Reply, Start, Stream, Timestamp,
     WriteOperation,
 };
 
-use super::plain::{Model, Told, failure};
+use super::plain::{Model, Told, failure, failure_with};
 
 fn busy<T>(consumer: &Consumer) -> Told<T> {
-    let expires_ms = consumer.expires.map(Timestamp::unix_ms);
-    failure(Code::ConsumerBusy, Details { holder: consumer.holder.clone(), expires_ms, ..Details::default() })
+    failure_with(Code::ConsumerBusy, |details| {
+        details.holder.clone_from(&consumer.holder);
+        details.expires_ms = consumer.expires.map(Timestamp::unix_ms);
+    })
 }
 
 impl Model {
@@ -32,16 +34,10 @@ impl Model {
                     Some(consumer) => consumer.position,
                     None => self.first_position(hold.start.as_ref())?,
                 };
-                let expires = Some(Timestamp::from_unix_ms(now_ms + hold.duration_ms as i64));
+                let expires = Some(Timestamp::from_unix_ms(now_ms + hold.duration.as_millis() as i64));
                 let (name, holder) = (hold.name.clone(), Some(hold.holder.clone()));
-                let consumer = Consumer {
-                    name: name.clone(),
-                    position,
-                    filter: filter.clone(),
-                    waiting_since: None,
-                    holder,
-                    expires,
-                };
+                let mut consumer = Consumer::new(&name, position);
+                (consumer.filter, consumer.holder, consumer.expires) = (filter.clone(), holder, expires);
                 self.filters.insert(name.clone(), filter.clone());
                 self.consumers.insert(name, consumer);
                 Ok(Reply::Held { position, filter })
@@ -76,14 +72,7 @@ impl Model {
                 if commit.filter != Filter::default() {
                     self.filters.insert(commit.name.clone(), filter);
                 }
-                let new = Consumer {
-                    name: commit.name.clone(),
-                    position: 0,
-                    filter: Filter::default(),
-                    waiting_since: None,
-                    holder: None,
-                    expires: None,
-                };
+                let new = Consumer::new(&commit.name, 0);
                 let consumer = self.consumers.entry(commit.name.clone()).or_insert(new);
                 consumer.position = consumer.position.max(commit.seq);
                 Ok(Reply::Position { position: consumer.position })
@@ -114,9 +103,10 @@ impl Model {
             Some(Start::Now) => Ok(self.head()),
             Some(Start::After(seq)) if *seq > self.head() => failure(Code::Future, Details::default()),
             Some(Start::After(seq)) if *seq < self.trimmed => {
-                failure(Code::Trimmed, Details { first: Some(self.trimmed + 1), ..Details::default() })
+                failure_with(Code::Trimmed, |details| details.first = Some(self.trimmed + 1))
             }
             Some(Start::After(seq)) => Ok(*seq),
+            Some(other) => unreachable!("{other:?}"),
         }
     }
 
@@ -148,9 +138,7 @@ impl Model {
         };
         let limit = get.limit;
         match self.stream(&Stream { seq: position + 1, limit, filter, reverse: false })? {
-            Reply::Changes(Changes { seq, changes, next }) => {
-                Ok(Reply::Consumed { changes: Changes { seq, changes, next }, position })
-            }
+            Reply::Changes(changes) => Ok(Reply::Consumed { changes, position }),
             other => unreachable!("{other:?}"),
         }
     }

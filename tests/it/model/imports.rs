@@ -2,7 +2,7 @@
 
 use kv::store::{Action, Code, Details, Import, ImportOutcome, Imported, OnConflict, Record, Timestamp};
 
-use super::plain::{Model, Told, failure};
+use super::plain::{Model, Told, failure_with};
 
 impl Model {
     pub(super) fn import(&mut self, import: &Import, tx: u64, now_ms: i64) -> Told<Imported> {
@@ -15,23 +15,21 @@ impl Model {
             return told(present.as_ref(), ImportOutcome::Skipped);
         }
         if let Some(present) = &present {
-            let expected = Record {
-                // What is not given is as it is, and a later version is as good as that which is given.
-                version: import.version.unwrap_or(0).max(present.version),
-                created: import.created.unwrap_or(present.created),
-                updated: import.updated.unwrap_or(present.updated),
-                record_type: import.record_type.clone(),
-                expires: import.expires,
-                value: import.value.clone(),
-                ..present.clone()
-            };
+            let mut expected = present.clone();
+            // What is not given is as it is, and a later version is as good as that which is given.
+            expected.version = import.version.unwrap_or(0).max(present.version);
+            expected.created = import.created.unwrap_or(present.created);
+            expected.updated = import.updated.unwrap_or(present.updated);
+            expected.record_type.clone_from(&import.record_type);
+            expected.expires = import.expires;
+            expected.value = import.value.clone();
             if expected == *present {
                 return told(Some(present), ImportOutcome::Unchanged);
             }
             match import.on_conflict {
                 OnConflict::Fail => {
-                    let details = Details { current: Some(present.version), ..Details::default() };
-                    return failure(Code::VersionMismatch, details);
+                    let set = |details: &mut Details| details.current = Some(present.version);
+                    return failure_with(Code::VersionMismatch, set);
                 }
                 OnConflict::Skip => return told(Some(present), ImportOutcome::Skipped),
                 OnConflict::Overwrite => {}
@@ -47,16 +45,11 @@ impl Model {
             (Some(one), None) | (None, Some(one)) => (one, one),
             (Some(created), Some(updated)) => (created, updated),
         };
-        let record = Record {
-            key: import.key.clone(),
-            version: import.version.unwrap_or(0).max(least_version),
-            revision: self.head() + 1,
-            record_type: import.record_type.clone(),
-            created,
-            updated,
-            expires: import.expires,
-            value: import.value.clone(),
-        };
+        let mut record = Record::new(&import.key, import.value.clone(), created);
+        record.version = import.version.unwrap_or(0).max(least_version);
+        record.revision = self.head() + 1;
+        record.record_type.clone_from(&import.record_type);
+        (record.updated, record.expires) = (updated, import.expires);
         self.append(action, record.clone(), tx, time);
         self.records.insert(record.key.clone(), record.clone());
         told(Some(&record), outcome)

@@ -25,6 +25,13 @@ pub(super) fn failure<T>(code: Code, details: Details) -> Told<T> {
     Err(Failure { code, details })
 }
 
+/// The failure with some details.
+pub(super) fn failure_with<T>(code: Code, set: impl FnOnce(&mut Details)) -> Told<T> {
+    let mut details = Details::default();
+    set(&mut details);
+    failure(code, details)
+}
+
 fn is_over(record: &Record, now_ms: i64) -> bool {
     record.expires.is_some_and(|expires| expires.unix_ms() <= now_ms)
 }
@@ -87,7 +94,7 @@ impl Model {
             Request::Init => Ok(Reply::Init { created: false }),
             Request::Write(write) => self.write(write, now_ms),
             Request::Read(read) => self.at(now_ms).read(read, now_ms),
-            Request::Compact | Request::Restore { .. } => panic!("the model has no files"),
+            other => panic!("the model has no files: {other:?}"),
         }
     }
 
@@ -98,10 +105,7 @@ impl Model {
             if *operation == write.operation {
                 return told.clone();
             }
-            return failure(
-                Code::BadRequest,
-                Details { field: Some("once".to_owned()), ..Details::default() },
-            );
+            return failure_with(Code::BadRequest, |details| details.field = Some("once".to_owned()));
         }
         let told = self.write_now(write, now_ms);
         self.once.retain(|_, kept| now_ms - kept.0 < 86_400_000);
@@ -113,7 +117,7 @@ impl Model {
         if let Some(fence) = &write.fence {
             let current = self.last_grant(&fence.lock, now_ms).map(|lock| lock.fence);
             if current != Some(fence.token) {
-                return failure(Code::Fenced, Details { current, ..Details::default() });
+                return failure_with(Code::Fenced, |details| details.current = current);
             }
         }
         let tx = self.head() + 1;
@@ -131,7 +135,7 @@ impl Model {
                 Ok(Reply::Trimmed { trimmed: self.trimmed - before })
             }
             WriteOperation::LockAcquire(acquire) => {
-                let expires = Timestamp::from_unix_ms(now_ms + acquire.duration_ms as i64);
+                let expires = Timestamp::from_unix_ms(now_ms + acquire.duration.as_millis() as i64);
                 self.acquire(acquire, expires, now_ms).map(Reply::Granted)
             }
             WriteOperation::LockRelease(release) => {
@@ -173,9 +177,10 @@ impl Model {
             Mutation::Patch(patch) => {
                 self.check(&patch.key, patch.condition)?;
                 let value = self.patched(patch)?;
-                let written =
+                let mut written =
                     self.store(&patch.key, value.clone(), &patch.record_type, patch.expiry, tx, now_ms);
-                Ok(MutationResult::Written(Written { value: patch.return_value.then_some(value), ..written }))
+                written.value = patch.return_value.then_some(value);
+                Ok(MutationResult::Written(written))
             }
             Mutation::Delete(delete) => self.delete(delete, tx, now_ms).map(MutationResult::Deleted),
             Mutation::Increment(increment) => {
@@ -188,8 +193,9 @@ impl Model {
                 let sum = (number + increment.by.get().parse::<i64>().unwrap()).to_string();
                 let value = JsonText::parse(&sum).unwrap();
                 let Increment { key, record_type, expiry, .. } = increment;
-                let written = self.store(key, value.clone(), record_type, *expiry, tx, now_ms);
-                Ok(MutationResult::Written(Written { value: Some(value), ..written }))
+                let mut written = self.store(key, value.clone(), record_type, *expiry, tx, now_ms);
+                written.value = Some(value);
+                Ok(MutationResult::Written(written))
             }
             Mutation::Expire(expire) => {
                 self.check(&expire.key, expire.condition)?;
@@ -197,7 +203,7 @@ impl Model {
                     return failure(Code::NotFound, Details::default());
                 };
                 let value = present.value.clone();
-                let change = expire.ttl_ms.into();
+                let change = expire.ttl.into();
                 let written = self.store(&expire.key, value, &TypeChange::Keep, change, tx, now_ms);
                 Ok(MutationResult::Written(written))
             }
@@ -205,6 +211,7 @@ impl Model {
             Mutation::Check(check) => {
                 self.check(&check.key, check.condition).map(|()| MutationResult::Checked)
             }
+            other => unreachable!("{other:?}"),
         }
     }
 
@@ -213,13 +220,11 @@ impl Model {
         let version = present.map_or(0, |record| record.version);
         let revision = present.map_or(0, |record| record.revision);
         if condition.exists.is_some_and(|exists| exists != present.is_some()) {
-            let details = Details { current: Some(version), ..Details::default() };
-            return failure(Code::VersionMismatch, details);
+            return failure_with(Code::VersionMismatch, |details| details.current = Some(version));
         }
         for (expected, current) in [(condition.version, version), (condition.revision, revision)] {
             if expected.is_some_and(|expected| expected != current) {
-                let details = Details { current: Some(current), ..Details::default() };
-                return failure(Code::VersionMismatch, details);
+                return failure_with(Code::VersionMismatch, |details| details.current = Some(current));
             }
         }
         Ok(())
@@ -241,34 +246,31 @@ impl Model {
     ) -> Written {
         let time = Timestamp::from_unix_ms(self.time_ms(now_ms));
         let before = self.records.get(key);
-        let record = Record {
-            key: key.to_owned(),
-            version: before.map_or(1, |record| record.version + 1),
-            revision: self.head() + 1,
-            record_type: match record_type {
-                TypeChange::Keep => before.and_then(|record| record.record_type.clone()),
-                TypeChange::Clear => None,
-                TypeChange::Set(name) => Some(name.clone()),
-            },
-            created: before.map_or(time, |record| record.created),
-            updated: time,
-            expires: match expiry {
-                ExpiryChange::Keep => before.and_then(|record| record.expires),
-                ExpiryChange::Clear => None,
-                ExpiryChange::After(ttl_ms) => Some(Timestamp::from_unix_ms(now_ms + ttl_ms as i64)),
-            },
-            value,
+        let mut record = Record::new(key, value, time);
+        record.version = before.map_or(1, |record| record.version + 1);
+        record.revision = self.head() + 1;
+        record.created = before.map_or(time, |record| record.created);
+        record.record_type = match record_type {
+            TypeChange::Keep => before.and_then(|record| record.record_type.clone()),
+            TypeChange::Clear => None,
+            TypeChange::Set(name) => Some(name.clone()),
+        };
+        record.expires = match expiry {
+            ExpiryChange::Keep => before.and_then(|record| record.expires),
+            ExpiryChange::Clear => None,
+            ExpiryChange::After(ttl) => Some(Timestamp::from_unix_ms(now_ms + ttl.as_millis() as i64)),
         };
         let action = if before.is_some() { Action::Update } else { Action::Create };
         self.append(action, record.clone(), tx, time);
-        let written = Written { version: record.version, revision: record.revision, value: None };
+        let written = Written::new(record.version, record.revision);
         self.records.insert(key.to_owned(), record);
         written
     }
 
     pub(super) fn append(&mut self, action: Action, record: Record, tx: u64, time: Timestamp) {
-        let seq = self.head() + 1;
-        self.changes.push(Change { seq, tx, tx_end: false, action, time, record });
+        let mut change = Change::new(self.head() + 1, action, time, record);
+        (change.tx, change.tx_end) = (tx, false);
+        self.changes.push(change);
     }
 
     fn patched(&self, patch: &Patch) -> Told<JsonText> {
@@ -283,6 +285,7 @@ impl Model {
                 };
                 patched
             }
+            other => unreachable!("{other:?}"),
         };
         Ok(JsonText::parse(&patched.to_string()).unwrap())
     }
@@ -331,15 +334,16 @@ impl Model {
         }
         let refreshes = held.as_ref().map_or(0, |_| self.refreshes[name] + 1);
         self.refreshes.insert(name.clone(), refreshes);
-        let lock = match held {
-            Some(mine) => Lock { expires: mine.expires.max(expires), ..mine },
+        let mut grant = match held {
+            Some(mine) => Grant::new(mine.fence, mine.expires.max(expires)),
             None => {
                 self.grants += 1;
-                Lock { name: name.clone(), owner: owner.clone(), fence: self.grants, expires }
+                Grant::new(self.grants, expires)
             }
         };
-        self.locks.insert(name.clone(), lock.clone());
-        Ok(Grant { fence: lock.fence, refreshes, expires: lock.expires })
+        self.locks.insert(name.clone(), Lock::new(name, owner, grant));
+        grant.refreshes = refreshes;
+        Ok(grant)
     }
 
     fn release(&mut self, release: &LockRelease, now_ms: i64) -> Told<bool> {
@@ -398,7 +402,7 @@ impl Model {
             Read::ConsumerStatus { name } => Reply::Consumer { seq, consumer: self.consumer(name, now_ms) },
             Read::ConsumerList(list) => self.consumer_list(list, now_ms),
             Read::ConsumerGet(get) => return self.consumer_get(get),
-            Read::Identity => unreachable!("the identity is random"),
+            other => unreachable!("the identity is random: {other:?}"),
         })
     }
 
@@ -432,11 +436,10 @@ pub(super) fn cut<T>(items: Vec<T>, offset: u64, limit: Option<u64>) -> Vec<T> {
 }
 
 fn holder(lock: &Lock) -> Details {
-    Details {
-        holder: Some(lock.owner.clone()),
-        expires_ms: Some(lock.expires.unix_ms()),
-        ..Details::default()
-    }
+    let mut details = Details::default();
+    details.holder = Some(lock.owner.clone());
+    details.expires_ms = Some(lock.expires.unix_ms());
+    details
 }
 
 fn selects(selector: &Selector, record: &Record) -> bool {
@@ -445,6 +448,7 @@ fn selects(selector: &Selector, record: &Record) -> bool {
         Selector::Prefix(prefix) => record.key.starts_with(prefix),
         Selector::Range { from, to } => record.key >= *from && record.key < *to,
         Selector::Type(name) => record.record_type.as_ref() == Some(name),
+        other => unreachable!("{other:?}"),
     }
 }
 

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::support::{START_MS, json};
 
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a test holds few of them")]
 pub(super) enum Step {
     Call {
         request: Request,
@@ -120,8 +121,13 @@ fn put() -> impl Strategy<Value = Mutation> {
     )
 }
 
-fn ttl() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![3 => Just(None), 1 => prop::sample::select(&[1_u64, 10, 600, 4_000_000][..]).prop_map(Some)]
+/// One of these numbers of milliseconds.
+fn duration(of_ms: &'static [u64]) -> impl Strategy<Value = Duration> {
+    prop::sample::select(of_ms).prop_map(Duration::from_millis)
+}
+
+fn ttl() -> impl Strategy<Value = Option<Duration>> {
+    prop_oneof![3 => Just(None), 1 => duration(&[1, 10, 600, 4_000_000]).prop_map(Some)]
 }
 
 fn expiry() -> impl Strategy<Value = ExpiryChange> {
@@ -139,7 +145,7 @@ fn increment() -> impl Strategy<Value = Mutation> {
 
 fn expire() -> impl Strategy<Value = Mutation> {
     (key(), ttl(), condition())
-        .prop_map(|(key, ttl_ms, condition)| Mutation::Expire(Expire { key, ttl_ms, condition }))
+        .prop_map(|(key, ttl, condition)| Mutation::Expire(Expire { key, ttl, condition }))
 }
 
 fn patch() -> impl Strategy<Value = Mutation> {
@@ -231,9 +237,9 @@ fn write() -> impl Strategy<Value = Write> {
         1 => (lock(), 1_u64..5).prop_map(|(lock, token)| Some(Fence { lock, token })),
     ];
     let locks = prop_oneof![
-        3 => (lock(), owner(), prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]), named_fence())
-            .prop_map(|(name, owner, duration_ms, fence)| WriteOperation::LockAcquire(LockAcquire {
-                name, owner, duration_ms, fence
+        3 => (lock(), owner(), duration(&[1, 10, 1_000, 7_200_000]), named_fence())
+            .prop_map(|(name, owner, duration, fence)| WriteOperation::LockAcquire(LockAcquire {
+                name, owner, duration, fence
             })),
         1 => (lock(), owner(), prop::option::of(1_u64..4), prop::option::of(0_u64..2)).prop_map(
             |(name, owner, fence, refreshes)| WriteOperation::LockRelease(LockRelease {
@@ -267,11 +273,11 @@ fn start() -> impl Strategy<Value = Option<Start>> {
 }
 
 fn consumers() -> impl Strategy<Value = WriteOperation> {
-    let duration_ms = prop::sample::select(&[1_u64, 10, 1_000, 7_200_000][..]);
+    let duration = duration(&[1, 10, 1_000, 7_200_000]);
     prop_oneof![
-        4 => (consumer(), owner(), duration_ms, start(), kept_filter(), any::<bool>()).prop_map(
-            |(name, holder, duration_ms, start, filter, renew)| {
-                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration_ms, start, filter, renew })
+        4 => (consumer(), owner(), duration, start(), kept_filter(), any::<bool>()).prop_map(
+            |(name, holder, duration, start, filter, renew)| {
+                WriteOperation::ConsumerHold(ConsumerHold { name, holder, duration, start, filter, renew })
             }
         ),
         1 => (consumer(), owner())

@@ -1,14 +1,14 @@
 //! The stream, as one would explain it.
 
-use kv::store::{Change, Changes, Code, Details, Filter, Reply, Stream};
+use kv::store::{Change, Changes, Code, Filter, Reply, Stream};
 
-use super::plain::{Model, Told, cut, failure};
+use super::plain::{Model, Told, cut, failure_with};
 
 impl Model {
     pub(super) fn stream(&self, stream: &Stream) -> Told<Reply> {
         let first = self.trimmed + 1;
         if stream.seq > 0 && stream.seq < first {
-            return failure(Code::Trimmed, Details { first: Some(first), ..Details::default() });
+            return failure_with(Code::Trimmed, |details| details.first = Some(first));
         }
         let Filter { key, prefix, record_type } = &stream.filter;
         let is_wanted = |change: &&Change| {

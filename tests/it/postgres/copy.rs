@@ -119,16 +119,10 @@ impl Copy {
     fn written(&mut self, change: Option<Change>, key: &str, value: JsonText) {
         let change = change.unwrap_or_else(|| panic!("the change of {key} is missing"));
         let before = self.records.get(key);
-        let record = Record {
-            key: key.to_owned(),
-            version: before.map_or(1, |before| before.version + 1),
-            revision: change.seq,
-            record_type: None,
-            created: before.map_or(change.time, |before| before.created),
-            updated: change.time,
-            expires: None,
-            value,
-        };
+        let mut record = Record::new(key, value, change.time);
+        record.version = before.map_or(1, |before| before.version + 1);
+        record.revision = change.seq;
+        record.created = before.map_or(change.time, |before| before.created);
         let action = if before.is_some() { Action::Update } else { Action::Create };
         assert_eq!((change.action, &change.record), (action, &record), "at {}", change.seq);
         self.records.insert(record.key.clone(), record);

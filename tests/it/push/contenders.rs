@@ -26,8 +26,7 @@ async fn contend(store: Rc<dyn Store>, number: u64, grants: u32, counts: Rc<Coun
     let mut random = Random(number);
     while counts.grants.get() < grants {
         let owner = format!("{number}/{}", random.0);
-        let acquire =
-            LockAcquire { name: "counter".to_owned(), owner: owner.clone(), duration_ms: 50, fence: None };
+        let acquire = LockAcquire::new("counter", &owner, Duration::from_millis(50));
         let grant = store.lock_acquire_within(acquire, Duration::from_secs(60)).await.unwrap();
         counts.grants.set(counts.grants.get() + 1);
         let fenced = Guarded::new(&*store).fence("counter", grant.fence);

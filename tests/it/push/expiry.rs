@@ -1,5 +1,7 @@
 //! Records that expire while several processes have the store, and while none has.
 
+use std::time::Duration;
+
 use std::collections::BTreeMap;
 
 use kv::Client;
@@ -37,7 +39,7 @@ fn of_two_processes_one_removes_each_record(engine: EngineKind, name: &str) {
         for part in 0..10 {
             let puts = (0..RECORDS / 10).map(|number| {
                 let key = format!("{}", part * RECORDS / 10 + number);
-                Mutation::Put(Put::new(key, json("1")).ttl_ms(50 + number as u64))
+                Mutation::Put(Put::new(key, json("1")).ttl(Duration::from_millis(50 + number as u64)))
             });
             let writer: &dyn Store = if part % 2 == 0 { &client } else { &store };
             writer.mutate_all(puts.collect()).await.unwrap();

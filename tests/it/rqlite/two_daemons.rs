@@ -84,7 +84,7 @@ fn a_lock_has_one_holder_and_its_fences_grow() {
                 let wanted = LockAcquire {
                     name: "deploy".to_owned(),
                     owner: owner.clone(),
-                    duration_ms: 60_000,
+                    duration: Duration::from_secs(60),
                     fence: None,
                 };
                 let grant = client.lock_acquire_within(wanted, Duration::from_secs(60)).await.unwrap();

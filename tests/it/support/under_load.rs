@@ -186,7 +186,7 @@ pub(crate) async fn follow(
                     seq = change.seq;
                     sees(change);
                 }
-                Ok(Event::Progress { .. }) => {}
+                Ok(_) => {}
                 Err(error) => assert!(error.retry && !error.maybe, "{error:?}"),
             },
             changed = end.changed() => changed.expect("those who write have failed"),

@@ -10,7 +10,7 @@ use crate::store::plan::{ConsumerRow, Lease, LockRow, Meta, OnceRow, Row, Stream
 use crate::store::position::Position;
 use crate::store::record::{Action, Change, Record};
 use crate::store::request::Retention;
-use crate::store::time::Timestamp;
+use crate::store::time::{Timestamp, whole_ms};
 
 /// The columns of a table, or of a part of it, as a literal for `concat!`. The functions of the same names read them, and
 /// those with `_values` give what is written into them.
@@ -242,7 +242,7 @@ pub(crate) fn retention(row: &(impl Cells + ?Sized)) -> Result<Retention> {
 /// What [`retention`] reads.
 pub(crate) fn retention_values(retention: &Retention) -> [Value<'static>; 3] {
     let Retention { age, count, unread } = retention;
-    let age = age.map_or(Value::Null, |age| Value::count(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
+    let age = age.map_or(Value::Null, |age| Value::count(whole_ms(age)));
     [age, count.map_or(Value::Null, Value::count), Value::Integer(i64::from(*unread))]
 }
 

@@ -21,7 +21,7 @@ use crate::store::request::{
     Check, Condition, Delete, Expire, ExpiryChange, Import, Increment, Mutation, OnConflict, Patch,
     PatchFormat, Put, Selector, Target, Trim, TypeChange, WriteOperation,
 };
-use crate::store::time::Timestamp;
+use crate::store::time::{Timestamp, whole_ms};
 
 /// The version of the form, which is its first byte and stands before the hash too.
 const VERSION: u8 = 1;
@@ -167,7 +167,7 @@ impl Form {
                 // The form of a put whose record stays is older than expiries.
                 match *expiry {
                     ExpiryChange::Clear => {}
-                    ExpiryChange::After(ttl_ms) => self.number(field::TTL, ttl_ms),
+                    ExpiryChange::After(ttl) => self.number(field::TTL, whole_ms(ttl)),
                     ExpiryChange::Keep => self.field(field::KEEP_EXPIRY, b""),
                 }
             }
@@ -205,10 +205,10 @@ impl Form {
                 self.type_change(record_type);
                 self.expiry_change(*expiry);
             }
-            Mutation::Expire(Expire { key, ttl_ms, condition }) => {
+            Mutation::Expire(Expire { key, ttl, condition }) => {
                 self.begin(operation::EXPIRE);
                 self.field(field::KEY, key.as_bytes());
-                self.optional_number(field::TTL, *ttl_ms);
+                self.optional_number(field::TTL, ttl.map(whole_ms));
                 self.condition(*condition);
             }
             Mutation::Check(Check { key, condition }) => {
@@ -261,7 +261,7 @@ impl Form {
         match change {
             ExpiryChange::Keep => {}
             ExpiryChange::Clear => self.field(field::CLEAR_EXPIRY, b""),
-            ExpiryChange::After(ttl_ms) => self.number(field::TTL, ttl_ms),
+            ExpiryChange::After(ttl) => self.number(field::TTL, whole_ms(ttl)),
         }
     }
 
