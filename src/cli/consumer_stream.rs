@@ -123,6 +123,7 @@ impl<S: Store> Session<'_, S> {
                     self.seq = self.seq.max(seq);
                     continue;
                 }
+                // An event of a kind that this command knows nothing of.
                 Ok(_) => continue,
                 Err(error) => return self.fail(error).await,
             };

@@ -394,7 +394,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Those of [`call`](Store::call).
     async fn lock_list(&self, prefix: &str) -> Result<Vec<Lock>> {
-        let mut list = NameList { prefix: prefix.to_owned(), after: None };
+        let mut list = NameList::prefix(prefix);
         let mut locks = Vec::new();
         loop {
             let page = self.locks(list.clone()).await?;

@@ -71,8 +71,9 @@ impl<'a> Guarded<'a> {
 impl Store for Guarded<'_> {
     async fn call(&self, mut request: Request) -> Result<Reply> {
         if let Request::Write(write) = &mut request {
-            write.once.clone_from(&self.once);
-            write.fence.clone_from(&self.fence);
+            // An id is that of one write, so one that it has already stands.
+            write.once = write.once.take().or_else(|| self.once.clone());
+            write.fence = self.fence.clone().or_else(|| write.fence.take());
         }
         self.store.call(request).await
     }

@@ -11,6 +11,33 @@ use super::record::Change;
 use super::reply::Identity;
 
 /// The changes that a subscription wants, and where it starts.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use futures_util::{StreamExt as _, TryStreamExt as _};
+/// use kv::store::{List, Store, StoreExt, Subscribe};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// // What a page of a listing holds is kept up to date by the changes behind it, in the same history of the store.
+/// let epoch = store.identity().await?.epoch;
+/// let page = store.page(List::default()).await?;
+/// let changes = store.subscribe(Subscribe::after(page.seq).epoch(epoch)).await?.changes();
+/// store.put_json("a", &1).await?;
+/// let keys = changes.take(1).map_ok(|change| change.record.key);
+/// assert_eq!(keys.try_collect::<Vec<String>>().await?, ["a"]);
+///
+/// // The store keeps the position of a consumer.
+/// let mut consumer = store.subscribe(Subscribe::consumer("jobs").wait(Duration::from_secs(10))).await?;
+/// consumer.next().await?;
+/// assert_eq!(consumer.commit(1).await?, 1);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscribe {
     /// Where to start; none = with the next change, for a consumer with the first change that is kept. A consumer that

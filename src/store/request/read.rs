@@ -221,7 +221,26 @@ fn left(limit: Option<u64>, items: usize) -> Option<u64> {
     limit.map(|limit| limit.saturating_sub(items as u64))
 }
 
-/// A page of the stream.
+/// A page of the stream: a builder for [`changes`](crate::store::Store::changes).
+///
+/// ```
+/// use kv::store::{Filter, Store, StoreExt, Stream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> kv::store::Result<()> {
+/// # let store = kv::open(":memory:")?;
+/// # store.init().await?;
+/// for value in 1..=3 {
+///     store.put_json("a", &value).await?;
+///     store.put_json("b", &value).await?;
+/// }
+/// let newest = Stream::from_seq(5).reverse().filter(Filter::key("a")).limit(2);
+/// let page = store.changes(newest).await?;
+/// assert_eq!(page.changes.iter().map(|change| change.seq).collect::<Vec<u64>>(), [5, 3]);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stream {
     /// The first seq to look at; 0 = the first that is kept, in reverse the last one.

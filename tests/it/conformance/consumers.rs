@@ -38,7 +38,7 @@ cases! {
 }
 
 fn get(name: &str) -> ConsumerGet {
-    ConsumerGet { name: name.to_owned(), ..ConsumerGet::default() }
+    ConsumerGet::of(name)
 }
 
 async fn next_seq(subscription: &mut Subscription) -> u64 {
