@@ -25,6 +25,7 @@ pub mod daemon;
 pub mod environment;
 pub mod limits;
 pub mod meeting;
+pub mod plain_words;
 pub mod protocol;
 pub mod quote;
 pub mod store;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum, ValueHint};
-use kv::store::{Fence, Filter, Write};
+use kv::store::{EngineKind, Fence, Filter, Write};
 
 use super::listing::Rest;
 
@@ -35,7 +35,7 @@ pub(super) struct StoreArguments {
     /// Profile of these files that says where the store is
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// Kind of database (default: sqlite)
+    /// Kind of database (default: what the scheme of the store tells, or sqlite)
     #[arg(long = "type", global = true, value_name = "ENGINE")]
     pub(super) engine: Option<Engine>,
     /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc),
@@ -125,6 +125,16 @@ pub(super) enum Engine {
     Sqlite,
     Rqlite,
     Postgres,
+}
+
+impl From<EngineKind> for Engine {
+    fn from(kind: EngineKind) -> Engine {
+        match kind {
+            EngineKind::Sqlite => Engine::Sqlite,
+            EngineKind::Rqlite => Engine::Rqlite,
+            EngineKind::Postgres => Engine::Postgres,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -230,6 +230,11 @@ trait WriteCommand {
 
     /// Prints the answer to the write.
     fn print(&self, reply: Reply) -> Result<()>;
+
+    /// The error that the write was answered with, as it is told on the command line.
+    fn explain(&self, error: kv::store::Error) -> kv::store::Error {
+        error
+    }
 }
 
 fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
@@ -303,7 +308,7 @@ async fn on_store(command: Command, settings: &Settings) -> Result<u8> {
         (Some(request), Some(write)) => {
             let reply = match &command {
                 Command::Delete(delete) => delete.call(request, &store, settings).await,
-                _ => store.call(request).await,
+                _ => store.call(request).await.map_err(|error| write.explain(error)),
             };
             reply.and_then(|reply| write.print(reply)).map(ok)
         }

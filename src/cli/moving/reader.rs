@@ -5,15 +5,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use kv::limits;
-use kv::store::{
-    Action, Change, Code, Delete, Error, Import, Mutation, OnConflict, Result,
-};
+use kv::store::{Action, Change, Code, Delete, Error, Import, Mutation, OnConflict, Result};
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
 use super::lines::{Line, Trailer};
 use crate::cli::arguments::usage;
 use crate::cli::backup::STREAM;
+
+/// What to do about an export that is not complete.
+const CUT_HINT: &str = "what is there was imported; export the store again, and import that for the rest";
 
 /// What an import takes of its lines, and as what.
 #[derive(Debug, Clone)]
@@ -102,20 +103,27 @@ impl Reader {
                 Ok(true) => {}
                 // The import has ended.
                 Ok(false) => return Ok(()),
+                Err(_) if self.export.is_some() && !bytes.ends_with(b"\n") => {
+                    return Err(self.cut("inside"));
+                }
                 Err(error) => return Err(self.at_line(error)),
             }
         }
-        self.send();
-        match self.export {
-            None => Ok(()),
-            Some(_) => Err(usage(
-                &format!(
-                    "{} is cut: it ends behind line {}, without the last line of an export",
-                    self.name, self.line
-                ),
-                "what is there was imported; export it again for the rest",
-            )),
+        if self.export.is_some() {
+            return Err(self.cut("behind"));
         }
+        self.send();
+        Ok(())
+    }
+
+    /// The error of an export that ends inside of the present line, or behind it. What it has is imported.
+    fn cut(&mut self, place: &str) -> Error {
+        self.send();
+        let (name, line) = (&self.name, self.line);
+        usage(
+            &format!("{name} is cut: it ends {place} line {line}, without the last line of an export"),
+            CUT_HINT,
+        )
     }
 
     /// An error of the present line.
@@ -141,7 +149,7 @@ impl Reader {
         match Line::parse(text)? {
             Line::Header if self.export.is_some() => Err(usage(
                 "another export begins here, and the one before it has no last line",
-                "that one is cut: export it again",
+                "that one is cut: export it again, and import each whole export",
             )),
             Line::Header => {
                 self.export = Some(Counted::default());
@@ -210,7 +218,7 @@ impl Reader {
                 "the export should have {} records and {} changes, and has {records} and {changes}",
                 expected.0, expected.1
             ),
-            "what is there was imported; export it again for the rest",
+            CUT_HINT,
         ))
     }
 }
