@@ -35,6 +35,8 @@ pub mod limits;
 #[doc(hidden)]
 pub mod meeting;
 #[doc(hidden)]
+pub mod plain_words;
+#[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
 pub mod quote;

@@ -49,8 +49,8 @@ pub use status::{
     CommitFigures, RecentFigures, RequestFigures, ServerStatus, Status, SubscriptionStatus, server_statuses,
 };
 
-use crate::limits;
 use crate::store::{Code, Error, Result};
+use crate::{limits, plain_words};
 
 /// The number of this protocol. Messages are only ever added to within a number.
 pub const PROTOCOL: u32 = 1;
@@ -113,7 +113,7 @@ pub fn decode_request(line: &[u8]) -> std::result::Result<Incoming, (Option<Id>,
     let text = std::str::from_utf8(line)
         .map_err(|error| (None, parse_error(format!("byte {} is not UTF-8", error.valid_up_to()))))?;
     let Fields(mut fields) =
-        serde_json::from_str(text).map_err(|error| (None, parse_error(error.to_string())))?;
+        serde_json::from_str(text).map_err(|error| (None, parse_error(plain_words::of_json(&error))))?;
     let mut take = |name: &str| {
         let position = fields.iter().position(|(field, _)| field == name)?;
         Some(fields.remove(position).1)
@@ -227,7 +227,7 @@ impl<'a> Fields<'a> {
                 Err(error) if error.path().iter().next().is_some() => Some(error.path().to_string()),
                 _ => None,
             };
-            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+            let message = plain_words::of_message(message.split(" at line ").next().unwrap_or_default());
             match field {
                 Some(field) => Error::bad_field(&field, format!("{op}: {field}: {message}")),
                 None => Error::new(Code::BadRequest, format!("{op}: {message}")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, ValueEnum, ValueHint};
-use kv::store::{Fence, Filter, Write};
+use kv::store::{EngineKind, Fence, Filter, Write};
 
 use super::listing::Rest;
 
@@ -35,7 +35,7 @@ pub(super) struct StoreArguments {
     /// Profile of these files that says where the store is
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) profile: Option<String>,
-    /// Kind of database (default: sqlite)
+    /// Kind of database (default: what the scheme of the store tells, or sqlite)
     #[arg(long = "type", global = true, value_name = "ENGINE")]
     pub(super) engine: Option<Engine>,
     /// Where the store is: a path, file:PATH?mode=ro|rw|rwc (default: file:data.db?mode=rwc),
@@ -125,6 +125,20 @@ pub(super) enum Engine {
     Sqlite,
     Rqlite,
     Postgres,
+}
+
+impl Engine {
+    pub(super) fn kind(self) -> EngineKind {
+        match self {
+            Engine::Sqlite => EngineKind::Sqlite,
+            Engine::Rqlite => EngineKind::Rqlite,
+            Engine::Postgres => EngineKind::Postgres,
+        }
+    }
+
+    pub(super) fn of(kind: EngineKind) -> Option<Engine> {
+        Engine::value_variants().iter().copied().find(|engine| engine.kind() == kind)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

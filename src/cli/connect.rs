@@ -14,7 +14,7 @@ use kv::store::{
     Subscribe, Subscription,
 };
 
-use super::arguments::{DaemonMode, Engine, usage};
+use super::arguments::{DaemonMode, usage};
 use super::settings::Settings;
 use super::{output, signals};
 
@@ -85,11 +85,7 @@ pub(super) fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T>
 }
 
 pub(super) fn address(settings: &Settings) -> Result<Address> {
-    let kind = match settings.engine.value {
-        Engine::Sqlite => EngineKind::Sqlite,
-        Engine::Rqlite => EngineKind::Rqlite,
-        Engine::Postgres => EngineKind::Postgres,
-    };
+    let kind = settings.engine.value.kind();
     let connection = &settings.connection.value.0;
     let connection = connection.to_str().ok_or_else(|| {
         usage(

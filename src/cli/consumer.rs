@@ -119,6 +119,14 @@ impl WriteCommand for Commit {
         let Reply::Position { position } = reply else { return Ok(()) };
         output::print_line(&position.to_string())
     }
+
+    fn explain(&self, error: Error) -> Error {
+        match error.code {
+            // A commit takes no "now", which the error of the store speaks of.
+            Code::Future => error.hint("kv stream seq prints the last one"),
+            _ => error,
+        }
+    }
 }
 
 impl WriteCommand for Delete {

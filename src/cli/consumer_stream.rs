@@ -149,7 +149,7 @@ impl<S: Store> Session<'_, S> {
     /// Processes a change, again when that fails and the user wants it.
     async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
         let (seq, changed) = (change.seq, change.record.key.clone());
-        let mut attempts = 0_u32;
+        let mut attempts = 0_u64;
         loop {
             attempts += 1;
             let code = match self.sink.deal_with(change.clone()).await? {

@@ -50,8 +50,8 @@ pub(super) struct Get {
     /// Print the version of the key instead of its value
     #[arg(long, conflicts_with_all = ["raw", "text", "listing_output"])]
     print_version: bool,
-    /// Of one key: as it was when the store was at this revision, as far as the stream tells
-    #[arg(long, value_name = "REVISION", value_parser = number::count)]
+    /// Of one key: as it was behind this change, as far as the stream tells
+    #[arg(long, value_name = "SEQ", value_parser = number::count)]
     at: Option<u64>,
     /// Of several keys, fail when one does not exist
     #[arg(long)]
@@ -128,7 +128,7 @@ impl Get {
             None => store.get(key).await?,
         };
         let record = record.ok_or_else(|| {
-            let then = self.at.map_or_else(String::new, |revision| format!(" at revision {revision}"));
+            let then = self.at.map_or_else(String::new, |seq| format!(" at seq {seq}"));
             Error::new(Code::NotFound, format!("there is no key {key:?}{then}"))
         })?;
         let text = if self.print_version {

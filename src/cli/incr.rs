@@ -1,9 +1,9 @@
 //! `kv incr`
 
 use clap::Args;
-use kv::store::{Error, ExpiryChange, Increment, JsonText, Mutation, Reply, Result, Write, Written};
+use kv::store::{ExpiryChange, Increment, JsonText, Mutation, Reply, Result, Write, Written};
 
-use super::arguments::{ConditionArguments, GuardArguments};
+use super::arguments::{ConditionArguments, GuardArguments, usage};
 use super::put::print_version;
 use super::{WriteCommand, output};
 
@@ -28,8 +28,12 @@ pub(super) struct Incr {
 
 impl WriteCommand for Incr {
     fn write(&self) -> Result<Write> {
-        let by = JsonText::parse(&self.by)
-            .map_err(|error| Error::from(error).hint("for example: kv incr KEY -1, or kv incr KEY 0.5"))?;
+        let by = JsonText::parse(&self.by).map_err(|_| {
+            usage(
+                &format!("{:?} is not a number, so it cannot be added", self.by),
+                "for example: kv incr KEY -1, or kv incr KEY 0.5",
+            )
+        })?;
         Ok(self.guard.write(Mutation::Increment(Increment {
             condition: self.condition.condition()?,
             expiry: self.ttl.unwrap_or_default(),

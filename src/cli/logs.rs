@@ -14,13 +14,13 @@ use kv::meeting::store_holder::last_socket;
 use kv::store::{Address, Code, Error, Result};
 
 use super::settings::Settings;
-use super::{connect, output};
+use super::{connect, number, output};
 
 #[derive(Debug, Args)]
 pub(super) struct Logs {
     /// Only the last lines, this many
-    #[arg(long, short = 'n', value_name = "COUNT")]
-    lines: Option<usize>,
+    #[arg(long, short = 'n', value_name = "COUNT", value_parser = number::count)]
+    lines: Option<u64>,
     /// Go on with new lines
     #[arg(long, short)]
     follow: bool,
@@ -41,7 +41,9 @@ impl Logs {
                 return Ok(());
             }
         }
-        let last = self.lines.map_or(text.as_slice(), |count| last_lines(&text, count));
+        let last = self
+            .lines
+            .map_or(text.as_slice(), |count| last_lines(&text, usize::try_from(count).unwrap_or(usize::MAX)));
         let mut reader = output::print_bytes(last)?;
         while self.follow && reader.is_continue() {
             tokio::select! {

@@ -231,6 +231,11 @@ trait WriteCommand {
 
     /// Prints the answer to the write.
     fn print(&self, reply: Reply) -> Result<()>;
+
+    /// The error that the write was answered with, as it is told on the command line.
+    fn explain(&self, error: kv::store::Error) -> kv::store::Error {
+        error
+    }
 }
 
 fn as_write(command: &Command) -> Option<&dyn WriteCommand> {
@@ -304,7 +309,10 @@ async fn on_store(command: Command, settings: &Settings) -> Result<u8> {
     let outcome = match (request, as_write(&command)) {
         (Some(request), Some(write)) => match &command {
             Command::Delete(delete) => delete.run(request, &store, settings).await,
-            _ => store.call(request).await.and_then(|reply| write.print(reply)).map(ok),
+            _ => {
+                let reply = store.call(request).await.map_err(|error| write.explain(error));
+                reply.and_then(|reply| write.print(reply)).map(ok)
+            }
         },
         _ => read(command, &store, settings).await,
     };

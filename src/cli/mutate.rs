@@ -21,9 +21,14 @@ pub(super) struct Mutate {
 impl WriteCommand for Mutate {
     fn write(&self) -> Result<Write> {
         let text = input::json_of_stdin()?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let mutation = |(index, line)| parse_mutation(line).map_err(|error| error.at_index(index));
-        let mutations = lines.enumerate().map(mutation).collect::<Result<_>>()?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let mutation = |(index, line): (usize, &str)| {
+            parse_mutation(line).map_err(|mut error| {
+                error.message = format!("line {}: {}", index + 1, error.message);
+                error
+            })
+        };
+        let mutations = lines.map(mutation).collect::<Result<_>>()?;
         Ok(self.guard.write(WriteOperation::Mutate(mutations)))
     }
 

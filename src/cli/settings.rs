@@ -18,7 +18,9 @@ pub(super) use self::config_file::ConfigFiles;
 use self::config_file::Profile;
 pub(super) use self::options::Options;
 pub(super) use self::origin::Origin;
-use super::arguments::{ColorMode, ConnectionString, DaemonMode, Engine, LogLevel, StoreArguments, usage};
+use super::arguments::{
+    ColorMode, ConnectionString, DaemonMode, Engine, LogLevel, StoreArguments, spelled, usage,
+};
 
 /// A value, and where it comes from.
 #[derive(Debug, Clone)]
@@ -86,12 +88,19 @@ impl Settings {
     }
 
     fn join(sources: &[&Options], files: ConfigFiles, profile: Option<Setting<String>>) -> Result<Settings> {
-        let engine = pick(sources, |values| &values.engine).or_default(Engine::Sqlite);
+        let engine = pick(sources, |values| &values.engine);
         let named = connection::named(sources)?;
         let is_store_named = named.is_some();
-        let (connection, connection_file) = match named {
-            Some(named) => named.read()?,
-            None => (connection::default(engine.value), None),
+        let (engine, connection, connection_file) = match named {
+            Some(named) => {
+                let (connection, file) = named.read()?;
+                (connection::engine(engine, &connection, sources)?, connection, file)
+            }
+            None => {
+                let engine = engine.or_default(Engine::Sqlite);
+                let connection = connection::default(engine.value);
+                (engine, connection, None)
+            }
         };
         Ok(Settings {
             config: pick(sources, |values| &values.config),

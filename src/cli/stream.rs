@@ -27,7 +27,7 @@ enum StreamCommand {
     Seq,
     /// Remove the oldest changes
     Trim(Trim),
-    /// Say how much of the stream is kept from now on, or print it
+    /// Say how much of the stream is kept from now on, and print it
     Retain(Retain),
 }
 
@@ -58,14 +58,14 @@ struct PartArguments {
     before_slowest_consumer: bool,
 }
 
-/// How much of the stream is kept; printed when nothing is given.
+/// How much of the stream is kept. What is given takes the place of the whole rule; it is printed in any case.
 #[derive(Debug, Args)]
 struct Retain {
     /// Remove changes that are older, as 30d or 12h
     #[arg(long, value_name = "TIME", value_parser = duration::age)]
     age: Option<Duration>,
-    /// Remove all but the newest COUNT changes
-    #[arg(long, value_name = "COUNT", value_parser = number::count)]
+    /// Remove all but the newest COUNT changes, at least 1
+    #[arg(long, value_name = "COUNT", value_parser = number::positive)]
     count: Option<u64>,
     /// Keep a change in any case until every consumer has dealt with it
     #[arg(long)]
@@ -118,14 +118,14 @@ impl Trim {
 impl Retain {
     async fn run(self, store: &impl Store) -> Result<()> {
         let Retain { age, count, keep_for_consumers: unread, forever, output } = self;
-        if age.is_none() && count.is_none() && !unread && !forever {
-            let retention = store.stream_retention().await?;
-            return match output.unwrap_or_else(OutputFormat::of_listing) {
-                OutputFormat::Table => output::print_table(COLUMNS, vec![row(retention)]),
-                _ => output::print_item(&RetentionFields::from(retention)),
-            };
+        if age.is_some() || count.is_some() || unread || forever {
+            store.stream_retain(Retention { age, count, unread }).await?;
         }
-        store.stream_retain(Retention { age, count, unread }).await
+        let retention = store.stream_retention().await?;
+        match output.unwrap_or_else(OutputFormat::of_listing) {
+            OutputFormat::Table => output::print_table(COLUMNS, vec![row(retention)]),
+            _ => output::print_item(&RetentionFields::from(retention)),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! `kv stream get`, and `kv history` of one key.
 
 use clap::Args;
-use kv::store::{self, Filter, Result, Store};
+use kv::store::{self, Filter, Read, Reply, Result, Store, Timestamp, history};
 
 use super::arguments::{FilterArguments, spelled, usage};
 use super::format::OutputFormat;
 use super::list::FORMATS;
 use super::listing::{ListingArguments, Rest, Window};
-use super::number;
 use super::settings::Settings;
+use super::{duration, number, output};
 
 const EXAMPLE: &str = "for example: kv stream get 1 100";
 
@@ -19,9 +19,23 @@ pub(super) struct Get {
     #[arg(value_name = "NUMBER")]
     words: Vec<String>,
     #[command(flatten)]
+    start: StartArguments,
+    #[command(flatten)]
     filter: FilterArguments,
     #[command(flatten)]
     listing: ChangesArguments,
+}
+
+/// Where the changes begin, when no seq says so.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct StartArguments {
+    /// Begin with the changes since then, as 1h (ago), 2026-01-31 or 2026-01-31T08:00 (local time)
+    #[arg(long, value_name = "TIME", value_parser = duration::moment, conflicts_with_all = ["words", "after", "reverse"])]
+    since: Option<Timestamp>,
+    /// Begin with the last N changes of those that are wanted
+    #[arg(long, value_name = "N", value_parser = number::count, conflicts_with_all = ["words", "after", "reverse"])]
+    last: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -50,33 +64,60 @@ impl Get {
             return Err(usage("there are words after SEQ and LIMIT", EXAMPLE));
         }
         let rest = self.filter.tell(Rest::of("stream get", &[]));
-        self.listing.print(store, settings, &words, self.filter.filter(None), rest).await
+        let filter = self.filter.filter(None);
+        let start = match self.start.before(store, &filter).await? {
+            Some(seq) => Some(seq.saturating_add(1)),
+            None => first(words.first(), &self.listing.listing)?,
+        };
+        let limit = words.get(1).copied();
+        self.listing.print(store, settings, (start, limit), filter, rest).await
+    }
+}
+
+impl StartArguments {
+    /// The seq behind which the changes begin, if these options tell.
+    async fn before(&self, store: &impl Store, filter: &Filter) -> Result<Option<u64>> {
+        Ok(match (self.since, self.last) {
+            (Some(time), _) => Some(history::seq_before(store, time).await?),
+            (_, Some(count)) => Some(history::seq_before_newest(store, count, filter.clone()).await?),
+            (None, None) => None,
+        })
     }
 }
 
 impl History {
     pub(super) async fn run(self, store: &impl Store, settings: &Settings) -> Result<()> {
         let rest = Rest::of("history", &[&self.key]);
-        self.listing.print(store, settings, &[], Filter::key(self.key), rest).await
+        let start = first(None, &self.listing.listing)?;
+        self.listing.print(store, settings, (start, None), Filter::key(self.key), rest).await?;
+        match store.call(Read::StreamSeq.into()).await? {
+            Reply::Head { first, .. } if first > 1 => {
+                output::note(&format!(
+                    "the stream begins with change {first}: what was before it was trimmed"
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 impl ChangesArguments {
-    /// Prints the changes that the filter wants. The words may be `[SEQ [LIMIT]]`; `rest` is the command without the options
-    /// of a listing.
+    /// Prints the changes that the filter wants, from a seq on (none = no change), and as many as a word says; `rest` is the
+    /// command without the options of a listing.
     async fn print(
         self,
         store: &impl Store,
         settings: &Settings,
-        words: &[&str],
+        (start, limit): (Option<u64>, Option<&str>),
         filter: Filter,
         rest: Rest,
     ) -> Result<()> {
         let ChangesArguments { listing, output } = self;
-        let limit = listing.limit_word(words.get(1))?;
+        let limit = listing.limit_word(limit.as_ref())?;
         let mut window = Window::new(listing.offset.unwrap_or(0), limit);
         let printer = listing.printer(output, settings)?;
-        let mut request = first(words.first(), &listing)?.map(|seq| {
+        let mut request = start.map(|seq| {
             let reverse = listing.reverse;
             store::Stream { seq, limit: window.asked(), reverse, filter }
         });

@@ -15,6 +15,7 @@ use super::reply::read;
 use super::request::{Operations, RequestFields};
 use super::schema::with_op;
 use super::writes::WithGuards;
+use crate::plain_words;
 use crate::store::{Code, Error, Mutation, MutationResult, Result, WriteOperation};
 
 pub(super) fn show(operations: &mut impl Operations) {
@@ -72,8 +73,12 @@ impl MutateFields {
 /// # Errors
 /// `parse_error`, `bad_request`, `unknown_op` or `unknown_field`, as for a request with this mutation.
 pub fn parse_mutation(text: &str) -> Result<Mutation> {
-    let Fields(mut fields) = serde_json::from_str(text)
-        .map_err(|error| Error::bad_field("mutations", format!("a mutation is a JSON object: {error}")))?;
+    let Fields(mut fields) = serde_json::from_str(text).map_err(|error| {
+        Error::bad_field(
+            "mutations",
+            format!("a mutation is a JSON object: {}", plain_words::of_json(&error)),
+        )
+    })?;
     let op = fields.iter().position(|(field, _)| field == "op").map(|position| fields.remove(position).1);
     let op: String = op.and_then(|raw| serde_json::from_str(raw.get()).ok()).ok_or_else(|| {
         Error::bad_field("op", "a mutation has an op")

@@ -36,7 +36,7 @@ use super::time::Timestamp;
 pub async fn record_at(store: &dyn Store, key: &str, revision: u64) -> Result<Option<Record>> {
     let (head, _) = bounds(store).await?;
     if revision > head {
-        return Err(future(revision, head));
+        return Err(future(revision, head).hint(format!("the last change is {head}")));
     }
     let mut request = Some(Stream { seq: revision, limit: Some(1), ..newest(Filter::key(key)) });
     // Nothing has a revision of 0.

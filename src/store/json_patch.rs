@@ -26,6 +26,7 @@ use serde_json::value::RawValue;
 
 use super::work::{Work, WorkExceeded};
 use crate::limits::VALUE_DEPTH;
+use crate::plain_words;
 use crate::store::json_text::JsonText;
 
 /// Members of this kind are how `serde_json` carries `Number` and `RawValue` through serde; it has no way to tell
@@ -109,8 +110,9 @@ fn read_operations(patch: &JsonText) -> Result<Vec<PatchOperation>, JsonPatchErr
         if !text.get().starts_with('{') {
             return Err(JsonPatchError::Invalid(format!("operation {index} is not an object")));
         }
-        serde_json::from_str(text.get())
-            .map_err(|error| JsonPatchError::Invalid(format!("operation {index}: {error}")))
+        serde_json::from_str(text.get()).map_err(|error| {
+            JsonPatchError::Invalid(format!("operation {index}: {}", plain_words::of_json(&error)))
+        })
     };
     texts.iter().enumerate().map(read).collect()
 }

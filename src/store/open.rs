@@ -57,6 +57,18 @@ impl EngineKind {
     pub fn from_name(text: &str) -> Option<EngineKind> {
         EngineKind::ALL.iter().copied().find(|kind| kind.as_str() == text)
     }
+
+    /// The kind that the scheme of a connection string tells: `postgres://` or `postgresql://`, `http://` or `https://` for
+    /// rqlite. None without such a scheme.
+    #[must_use]
+    pub fn of_scheme(connection: &str) -> Option<EngineKind> {
+        let has = |schemes: [&str; 2]| schemes.iter().any(|scheme| connection.starts_with(scheme));
+        if has(["postgres://", "postgresql://"]) {
+            Some(EngineKind::Postgres)
+        } else {
+            has(["http://", "https://"]).then_some(EngineKind::Rqlite)
+        }
+    }
 }
 
 /// Where a store lives, checked and complete.
@@ -176,15 +188,7 @@ impl Address {
     /// # Errors
     /// As [`parse`](Address::parse).
     pub fn of(connection: &str) -> Result<Address> {
-        let has_scheme = |schemes: &[&str]| schemes.iter().any(|scheme| connection.starts_with(scheme));
-        let kind = if has_scheme(&["postgres://", "postgresql://"]) {
-            EngineKind::Postgres
-        } else if has_scheme(&["http://", "https://"]) {
-            EngineKind::Rqlite
-        } else {
-            EngineKind::Sqlite
-        };
-        Address::parse(kind, connection)
+        Address::parse(EngineKind::of_scheme(connection).unwrap_or(EngineKind::Sqlite), connection)
     }
 
     /// The kind of engine.

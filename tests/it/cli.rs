@@ -127,6 +127,8 @@ fn a_closed_pipe_is_no_error() {
         "kv init; for i in $(seq 50); do kv put $i --text \"$(head -c 9000 /dev/zero | tr '\\0' x)\"; done",
     );
     assert_eq!(kv.ok("set -o pipefail; kv list | head -1"), "[\n");
+    assert_eq!(kv.ok("set -o pipefail; kv export 2>told | head -c 10"), "{\"kv_expor");
+    assert_eq!(kv.ok("cat told"), "");
 }
 
 #[test]

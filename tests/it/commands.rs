@@ -70,7 +70,7 @@ fn mutate_applies_its_lines_together_and_prints_a_result_for_each() {
     assert_eq!(kv.ok("kv list --keys-only --output ndjson"), "\"a\"\n\"b\"\n");
     assert_eq!(kv.ok("kv mutate < /dev/null"), "[]\n");
     for (line, words) in [
-        ("x", "mutation 1"),
+        ("x", "line 1: "),
         (r#"{"op":"put","key":"a"}"#, "value"),
         (r#"{"op":"get","key":"a"}"#, "get"),
         (r#"{"op":"put","key":"a","value":1,"once":"x"}"#, "once"),

@@ -9,12 +9,13 @@ use kv::store::{Change, Code, JsonText, Put, Result, Store};
 use serde::Serialize;
 
 use super::super::arguments::usage;
+use super::super::number;
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct RetryArguments {
     /// Run COMMAND again when it fails, up to so many times, with growing pauses
-    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "command")]
-    retries: u32,
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "command", value_parser = number::count)]
+    retries: u64,
     /// After that store the change under PREFIX/CONSUMER/SEQ, and go on with the next one, instead of ending
     #[arg(long, value_name = "PREFIX", requires = "command", allow_hyphen_values = true)]
     dead_letter: Option<String>,
@@ -24,7 +25,7 @@ pub(in crate::cli) struct RetryArguments {
 #[derive(Serialize)]
 struct DeadLetter<'a> {
     consumer: &'a str,
-    attempts: u32,
+    attempts: u64,
     exit_code: u8,
     change: &'a ChangeBody,
 }
@@ -42,8 +43,8 @@ impl RetryArguments {
     }
 
     /// The pause before the next attempt after this many; none when there is none.
-    pub(super) fn pause(&self, attempts: u32) -> Option<Duration> {
-        let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+    pub(super) fn pause(&self, attempts: u64) -> Option<Duration> {
+        let doubled = 2_u32.saturating_pow(u32::try_from(attempts).unwrap_or(u32::MAX).saturating_sub(1));
         (attempts <= self.retries)
             .then(|| limits::RETRY_PAUSE.saturating_mul(doubled).min(limits::RETRY_PAUSE_MAX))
     }
@@ -69,7 +70,7 @@ impl RetryArguments {
         store: &impl Store,
         consumer: &str,
         change: Change,
-        attempts: u32,
+        attempts: u64,
         exit_code: u8,
     ) -> Result<Option<String>> {
         let Some(place) = self.place_of(consumer) else { return Ok(None) };

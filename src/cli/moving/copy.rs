@@ -86,18 +86,15 @@ impl Copy {
 
     /// Copies every record, and answers the head of the source at the first page.
     async fn copy_pages(&self, pair: Reconciliation<'_>, importer: &mut Importer<'_>) -> Result<u64> {
-        // A record that is in the way may be one that was copied before and has changed since: that is looked at afterwards.
-        let on_conflict = match pair.on_conflict {
-            OnConflict::Overwrite => OnConflict::Overwrite,
-            OnConflict::Fail | OnConflict::Skip => OnConflict::Skip,
-        };
         let mut listing = Listing::of(pair.source, self.prefix.as_deref());
         let mut first = None;
         while let Some(page) = listing.page().await? {
             first.get_or_insert(page.seq);
             let mut batch = Batch::default();
             for record in page.items {
-                let import = Mutation::Import(Import::of(record).on_conflict(on_conflict));
+                // A record that is in the way may be one that was copied before and has changed since: that is looked at
+                // afterwards.
+                let import = Mutation::Import(Import::of(record).on_conflict(OnConflict::Skip));
                 if batch.is_full_for(&import) {
                     importer.push(std::mem::take(&mut batch)).await?;
                 }

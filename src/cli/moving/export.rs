@@ -52,10 +52,16 @@ impl Export {
         let store = connect::open(settings).await?;
         let outcome = until_interrupted(self.export(&store, file, settings)).await;
         store.close().await;
-        ended(outcome?, |exported| self.tell(file, &exported))
+        ended(outcome?, |exported| exported.iter().for_each(|exported| self.tell(file, exported)))
     }
 
-    async fn export(&self, store: &OpenStore, file: Option<&Path>, settings: &Settings) -> Result<Exported> {
+    /// Exports the store; none when the reader of stdout has closed it.
+    async fn export(
+        &self,
+        store: &OpenStore,
+        file: Option<&Path>,
+        settings: &Settings,
+    ) -> Result<Option<Exported>> {
         let (header, first) = header(store, settings).await?;
         let mut sink = Sink::open(file, self.force, settings)?;
         sink.add(&header)?;
@@ -73,7 +79,8 @@ impl Export {
                 trailer.records += 1;
             }
             trailer.seq = page.seq;
-            counter.add(sink.flush().await?);
+            let Some(count) = sink.flush().await? else { return Ok(None) };
+            counter.add(count);
         }
         let meanwhile = if self.stream {
             let changes = trailer.changes.insert(0);
@@ -86,15 +93,15 @@ impl Export {
                 for change in page.changes {
                     sink.add(&ChangeLine { change: ChangeBody::from(change) })?;
                 }
-                counter.add(sink.flush().await?);
+                let Some(count) = sink.flush().await? else { return Ok(None) };
+                counter.add(count);
             }
             Some(0)
         } else {
             self.count_changes(store, header.seq, trailer.seq).await?
         };
         sink.add(&trailer)?;
-        sink.finish().await?;
-        Ok(Exported { trailer, meanwhile })
+        Ok(sink.finish().await?.map(|()| Exported { trailer, meanwhile }))
     }
 
     fn selector(&self) -> Selector {
@@ -178,26 +185,26 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes the lines that were added, and answers how many.
-    async fn flush(&mut self) -> Result<usize> {
+    /// Writes the lines that were added, and answers how many; none when nobody reads them any more. What was read then has no
+    /// last line, by which an import knows that it is cut.
+    async fn flush(&mut self) -> Result<Option<usize>> {
         match &mut self.file {
             Some(file) => {
                 file.write(&self.lines)?;
                 self.lines.clear();
             }
             None if output::print_aside(std::mem::take(&mut self.lines)).await?.is_break() => {
-                let mut error =
-                    Error::new(Code::Unavailable, "stdout was closed: what was printed is not complete");
-                error.retry = false;
-                return Err(error);
+                return Ok(None);
             }
             None => {}
         }
-        Ok(std::mem::take(&mut self.count))
+        Ok(Some(std::mem::take(&mut self.count)))
     }
 
-    async fn finish(mut self) -> Result<()> {
-        self.flush().await?;
-        self.file.map_or(Ok(()), NewFile::publish)
+    async fn finish(mut self) -> Result<Option<()>> {
+        if self.flush().await?.is_none() {
+            return Ok(None);
+        }
+        self.file.map_or(Ok(()), NewFile::publish).map(Some)
     }
 }

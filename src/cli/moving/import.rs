@@ -1,6 +1,6 @@
 //! `kv import`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use kv::store::{Code, Error, OnConflict, Result, Store};
@@ -13,7 +13,7 @@ use crate::cli::arguments::StoreArguments;
 use crate::cli::backup::STREAM;
 use crate::cli::progress::Completion;
 use crate::cli::settings::Settings;
-use crate::cli::{connect, exit_code, output};
+use crate::cli::{connect, exit_code, input, output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Import {
@@ -75,6 +75,9 @@ impl Import {
         // Whether the store is there is said before anything is read.
         let head = store.stream_seq().await?;
         let file = self.file.clone().unwrap_or_else(|| PathBuf::from(STREAM));
+        if file == Path::new(STREAM) {
+            input::tell_of_a_terminal("records as lines of JSON");
+        }
         let mut batches = reader::batches(&file, selection)?;
         loop {
             let batch = tokio::select! {

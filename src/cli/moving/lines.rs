@@ -1,5 +1,6 @@
 //! The lines of an export: a header, records or changes, and a trailer, by which a cut file is told from a whole one.
 
+use kv::plain_words;
 use kv::protocol::ChangeBody;
 use kv::store::{Change, Code, Error, Import, JsonText, OnConflict, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -137,9 +138,7 @@ fn unreadable(text: &str, error: &serde_json::Error) -> Error {
             "one record a line is what --output ndjson of a listing prints",
         );
     }
-    // Its line is always the first one: the text is that of one line.
-    let what = error.to_string().replace(" at line 1 column ", ", at byte ");
-    Error::new(Code::BadRequest, what)
+    Error::new(Code::BadRequest, plain_words::of_json(error))
         .hint("a line is {\"key\":…,\"value\":…}, with version, type, created, updated and expires if they are known")
 }
 
@@ -168,7 +167,7 @@ mod tests {
         for (text, told) in [
             (r#"{"key":"k"}"#, "missing field `value`, at byte 11"),
             (r#"{"key":"k","value":1,"verison":2}"#, "unknown field `verison`"),
-            (r#"{"key":"k","value":1"#, "EOF while parsing an object, at byte 20"),
+            (r#"{"key":"k","value":1"#, "it ends inside an object, at byte 20"),
             (r#"{"key":"k","value":"\u0000"}"#, "\\u0000"),
             (r#"{"key":"k","value":1,"created":"monday"}"#, "is not an RFC 3339 time"),
             ("[", "it is an array"),

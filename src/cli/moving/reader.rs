@@ -14,6 +14,9 @@ use crate::cli::arguments::usage;
 use crate::cli::backup::STREAM;
 use crate::cli::output;
 
+/// What to do about an export that is not complete.
+const CUT_HINT: &str = "what is there was imported; export the store again, and import that for the rest";
+
 /// What an import takes of its lines, and as what.
 #[derive(Debug, Clone)]
 pub(super) struct Selection {
@@ -105,20 +108,27 @@ impl Reader {
                 Ok(true) => {}
                 // The import has ended.
                 Ok(false) => return Ok(()),
+                Err(_) if self.export.is_some() && !bytes.ends_with(b"\n") => {
+                    return Err(self.cut("inside"));
+                }
                 Err(error) => return Err(self.at_line(error)),
             }
         }
-        self.send();
-        match self.export {
-            None => Ok(()),
-            Some(_) => Err(usage(
-                &format!(
-                    "{} is cut: it ends behind line {}, without the last line of an export",
-                    self.name, self.line
-                ),
-                "what is there was imported; export it again for the rest",
-            )),
+        if self.export.is_some() {
+            return Err(self.cut("behind"));
         }
+        self.send();
+        Ok(())
+    }
+
+    /// The error of an export that ends inside of the present line, or behind it. What it has is imported.
+    fn cut(&mut self, place: &str) -> Error {
+        self.send();
+        let (name, line) = (&self.name, self.line);
+        usage(
+            &format!("{name} is cut: it ends {place} line {line}, without the last line of an export"),
+            CUT_HINT,
+        )
     }
 
     /// An error of the present line.
@@ -145,7 +155,7 @@ impl Reader {
         match Line::parse(text)? {
             Line::Header if self.export.is_some() => Err(usage(
                 "another export begins here, and the one before it has no last line",
-                "that one is cut: export it again",
+                "that one is cut: export it again, and import each whole export",
             )),
             Line::Header => {
                 self.export = Some(Counted::default());
@@ -212,7 +222,7 @@ impl Reader {
                 output::counted(expected.0, "record", "records"),
                 output::counted(expected.1, "change", "changes"),
             ),
-            "what is there was imported; export it again for the rest",
+            CUT_HINT,
         ))
     }
 }

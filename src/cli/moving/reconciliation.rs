@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kv::store::{Code, Error, Filter, Import, Mutation, OnConflict, Record, Result, Store, Stream};
+use kv::limits;
+use kv::store::{Code, Delete, Error, Filter, Import, Mutation, OnConflict, Record, Result, Store, Stream};
 
 use super::batch::Batch;
 use super::comparison::{Difference, is_copy, reread};
@@ -18,7 +19,8 @@ pub(super) struct Reconciliation<'s> {
 
 impl Reconciliation<'_> {
     /// Brings what the source has under these keys. A record of the target that the source had once is a copy which was not
-    /// brought up to date, and no conflict: it is replaced or, where the source has none any more, removed.
+    /// brought up to date, and no conflict: it is replaced or, where the source has none any more, removed. It gets the version that it
+    /// has in the source, behind a delete where that has begun anew there.
     ///
     /// # Errors
     /// `version_mismatch` for a record that the target has of its own, when a conflict is an error.
@@ -32,9 +34,13 @@ impl Reconciliation<'_> {
         let mut batch = Batch::default();
         for Difference { key, one, other } in differences {
             let may_replace = self.on_conflict == OnConflict::Overwrite || earlier.contains(&key);
-            let record = match (one, other) {
-                (Some(record), None) => record,
-                (Some(record), Some(_)) if may_replace => record,
+            let (record, is_new_life) = match (one, other) {
+                (Some(record), None) => (record, false),
+                (Some(record), Some(present)) if may_replace => {
+                    // The source has removed what was copied, and has begun anew.
+                    let is_new_life = earlier.contains(&key) && record.version <= present.version;
+                    (record, is_new_life)
+                }
                 (Some(_), Some(present)) if self.on_conflict == OnConflict::Fail => {
                     return Err(conflict(&present));
                 }
@@ -51,8 +57,12 @@ impl Reconciliation<'_> {
                 (None, None) => continue,
             };
             let import = Mutation::Import(Import::of(record).on_conflict(OnConflict::Overwrite));
-            if batch.is_full_for(&import) {
+            let has_room_for_two = batch.mutations.len() + 2 <= limits::MUTATIONS_PER_REQUEST;
+            if batch.is_full_for(&import) || !has_room_for_two {
                 importer.push(std::mem::take(&mut batch)).await?;
+            }
+            if is_new_life {
+                batch.add(Mutation::Delete(Delete::keys([key])), None);
             }
             batch.add(import, None);
         }
@@ -63,10 +73,8 @@ impl Reconciliation<'_> {
     /// The keys under which the target has a record that the source had once, as far as the stream of the source tells. The
     /// stream is read once for all of them.
     async fn earlier(&self, differences: &[Difference]) -> Result<HashSet<String>> {
-        let is_asked = |one: &Option<Record>| one.is_none() || self.on_conflict != OnConflict::Overwrite;
         let mut sought: HashMap<&str, &Record> = differences
             .iter()
-            .filter(|difference| is_asked(&difference.one))
             .filter_map(|difference| Some((difference.key.as_str(), difference.other.as_ref()?)))
             .collect();
         let mut found = HashSet::new();

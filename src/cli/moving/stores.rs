@@ -89,7 +89,9 @@ pub(super) fn pair(one: &str, other: &str, globals: &StoreArguments) -> Result<(
         ));
     }
     let (one, other) = (Named::of(one, globals)?, Named::of(other, globals)?);
-    if one.address.identity() == other.address.identity() {
+    // Where a file is only read, its daemon is another one, and the store is the same.
+    let is_same_file = one.address.file().is_some_and(|file| other.address.file() == Some(file));
+    if is_same_file || one.address.identity() == other.address.identity() {
         return Err(usage(&format!("both are the same store: {}", one.address), "name another one"));
     }
     Ok((one, other))

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
+use kv::plain_words;
 use kv::store::{Code, Error, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -181,7 +182,7 @@ fn syntax(file: &Path, text: &str, error: &toml::de::Error) -> Error {
         error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let line = line.map_or_else(String::new, |line| format!(", line {line}"));
     usage(
-        &format!("{}{line}: {}", file.display(), error.message().trim()),
+        &format!("{}{line}: {}", file.display(), plain_words::of_message(error.message().trim())),
         "a file of profiles has profile = \"NAME\" and tables [profiles.NAME]",
     )
 }

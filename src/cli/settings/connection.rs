@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use kv::limits;
-use kv::store::{Code, Error, Result};
+use kv::store::{Code, EngineKind, Error, Result};
 
-use super::{ConnectionString, Engine, Options, Origin, Setting, usage};
+use super::{ConnectionString, Engine, Options, OrDefault as _, Origin, Setting, spelled, usage};
 
 /// The store of a kind, when nothing says which one is meant.
 pub(super) fn default(engine: Engine) -> Setting<ConnectionString> {
@@ -18,6 +18,34 @@ pub(super) fn default(engine: Engine) -> Setting<ConnectionString> {
         Engine::Postgres => "postgres://",
     };
     Setting { value: ConnectionString(text.into()), origin: Origin::Default }
+}
+
+/// The kind of database that a connection string leads to: the one that is named, or that its scheme tells. The scheme counts
+/// for more than what a weaker source names, which is about another connection string.
+///
+/// # Errors
+/// `bad_request` when they contradict each other.
+pub(super) fn engine(
+    named: Option<Setting<Engine>>,
+    connection: &Setting<ConnectionString>,
+    sources: &[&Options],
+) -> Result<Setting<Engine>> {
+    let scheme = connection.value.0.to_str().and_then(EngineKind::of_scheme).and_then(Engine::of);
+    let rank = |origin: &Origin| sources.iter().position(|source| source.origin == *origin);
+    match (scheme, named) {
+        (None, named) => Ok(named.or_default(Engine::Sqlite)),
+        (Some(scheme), Some(named)) if named.value == scheme => Ok(named),
+        (Some(scheme), Some(named)) if rank(&named.origin) <= rank(&connection.origin) => Err(usage(
+            &format!(
+                "{} says {}, and the connection string is one of {}",
+                named.origin.spell("type"),
+                spelled(&named.value),
+                spelled(&scheme)
+            ),
+            "leave the type out: the scheme of the connection string tells it",
+        )),
+        (Some(value), _) => Ok(Setting { value, origin: connection.origin.clone() }),
+    }
 }
 
 /// How a connection string is given.

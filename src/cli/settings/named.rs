@@ -6,8 +6,7 @@ use kv::store::Result;
 
 use super::config_file::Profile;
 use super::{
-    ConfigFiles, ConnectionString, Engine, Options, Origin, Setting, Settings, StoreArguments, in_order,
-    pick, usage,
+    ConfigFiles, ConnectionString, Options, Origin, Setting, Settings, StoreArguments, in_order, pick, usage,
 };
 
 impl Settings {
@@ -33,24 +32,11 @@ impl Settings {
         let named = is_profile.then(|| Setting { value: word.to_owned(), origin: Origin::CommandLine });
         let profile = files.profile(named.as_ref())?;
         if !is_profile {
-            command_line.values.engine = Some(engine_of(word));
             command_line.values.connection = Some(ConnectionString(OsString::from(word)));
         }
         let profile_options = profile.as_ref().map(Options::of_profile).transpose()?;
         let sources = in_order(command_line, environment, profile_options, is_profile);
         let used = profile.as_ref().filter(|_| is_profile).map(Profile::as_setting);
         Settings::join(&sources.iter().collect::<Vec<_>>(), files, used)
-    }
-}
-
-/// The kind of database that a connection string leads to.
-fn engine_of(connection: &str) -> Engine {
-    let begins = |schemes: &[&str]| schemes.iter().any(|scheme| connection.starts_with(scheme));
-    if begins(&["postgres://", "postgresql://"]) {
-        Engine::Postgres
-    } else if begins(&["http://", "https://"]) {
-        Engine::Rqlite
-    } else {
-        Engine::Sqlite
     }
 }

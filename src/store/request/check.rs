@@ -40,12 +40,14 @@ impl Write {
             WriteOperation::Apply(mutation) => mutation.check(),
             WriteOperation::Mutate(mutations) => check_mutate(mutations),
             WriteOperation::Trim(_) => Ok(()),
-            WriteOperation::Retain(Retention { age, count: _, unread: _ }) => {
+            WriteOperation::Retain(Retention { age, count, unread: _ }) => {
                 self.check_unguarded()?;
                 match age.map(whole_ms) {
                     Some(age_ms) if !(1..=limits::LOCK_DURATION_MS).contains(&age_ms) => {
                         Err(Error::bad_field("age_ms", "changes are kept for 1 ms to 100 years"))
                     }
+                    _ if *count == Some(0) => Err(Error::bad_field("count", "at least 1 change is kept")
+                        .hint("stream.trim removes what is there now")),
                     _ => Ok(()),
                 }
             }

@@ -18,20 +18,65 @@ fn a_record_is_printed_as_it_was_and_goes_back() {
     }
     assert_eq!(kv.ok("kv get a --at 1 --output record | jq -c '[.version, .type]'"), "[1,\"T\"]\n");
     let (code, error) = kv.fails("kv get a --at 3");
-    assert_eq!((code, error.as_str()), (3, "kv: there is no key \"a\" at revision 3 (not_found)\n"));
-    assert_eq!(kv.fails("kv get a --at 6").0, 7);
+    assert_eq!((code, error.as_str()), (3, "kv: there is no key \"a\" at seq 3 (not_found)\n"));
+    let (code, error) = kv.fails("kv get a --at 6");
+    assert_eq!((code, error.contains("hint: the last change is 5")), (7, true), "{error}");
+    let (code, error) = kv.fails("kv consumer commit mailer 6");
+    assert_eq!((code, error.contains("hint: kv stream seq prints the last one")), (7, true), "{error}");
     assert_eq!(kv.fails("kv get a b --at 1").0, 2);
 
     kv.ok("kv revert a --to 1");
     assert_eq!(kv.ok("kv get a --output record | jq -c '[.value, .version, .type]'"), "[1,2,\"T\"]\n");
-    kv.ok("kv revert a --to 3");
+    assert_eq!(kv.ok("kv revert a --to 1 2>&1"), "a: nothing was changed, because it is as it was then\n");
+    assert_eq!(kv.ok("kv stream seq"), "6\n", "what is so already is not written again");
+    let (code, error) = kv.fails("kv revert a --to 3");
+    assert!(
+        code == 3 && error.contains("a did not exist at seq 3") && error.contains("--allow-delete"),
+        "{error}"
+    );
+    assert_eq!(
+        kv.ok("kv revert a --to 3 --allow-delete 2>&1"),
+        "a: it was removed, because it did not exist at seq 3\n"
+    );
     assert_eq!(kv.fails("kv get a").0, 3);
-    kv.ok("kv revert a --to 3");
+    assert_eq!(
+        kv.ok("kv revert a --to 3 2>&1"),
+        "a: nothing was changed, because it did not exist then either\n"
+    );
     assert_eq!(kv.ok("kv stream seq"), "7\n", "what is so already is not written again");
     kv.ok("kv stream trim 5");
     let (code, error) = kv.fails("kv revert a --to 2");
     assert!(code == 7 && error.contains("(trimmed)"), "{error}");
     assert_eq!(kv.fails("kv revert b").0, 2);
+}
+
+#[test]
+fn a_history_tells_that_its_beginning_was_trimmed() {
+    let kv = prepared();
+    assert_eq!(kv.ok("kv history a 2>&1 >/dev/null"), "");
+    kv.ok("kv stream trim 1");
+    let told = kv.ok("kv history a 2>&1 >/dev/null");
+    assert_eq!(told, "the stream begins with change 2: what was before it was trimmed\n");
+}
+
+#[test]
+fn changes_are_printed_from_a_time_on_and_the_last_ones() {
+    let kv = prepared();
+    let seqs = |options: &str| {
+        kv.ok(&format!("kv stream get {options} --output ndjson 2>told | jq -c .seq | paste -sd' '"))
+    };
+    assert_eq!(seqs("--last 2"), "4 5\n");
+    assert_eq!(seqs("--last 2 --prefix a"), "3 4\n");
+    assert_eq!(seqs("--last 9 --limit 2"), "1 2\n");
+    // The words on stderr give exactly the rest.
+    let rest = kv.ok("sed 's/there is more: //' told");
+    assert_eq!(kv.ok(&format!("{} | jq -c .seq | paste -sd' '", rest.trim())), "3 4 5\n");
+    assert_eq!(seqs("--since 1h"), "1 2 3 4 5\n");
+    let third = kv.ok("kv stream get 3 1 --output ndjson | jq -r .time");
+    assert!(seqs(&format!("--since {}", third.trim())).contains("3 4 5"));
+    for options in ["--last 1 --since 1h", "1 --last 1", "--last 1 --after 1", "--since 1h --reverse"] {
+        assert_eq!(kv.fails(&format!("kv stream get {options}")).0, 2, "{options}");
+    }
 }
 
 #[test]

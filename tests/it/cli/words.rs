@@ -377,3 +377,38 @@ fn an_interrupted_benchmark_leaves_no_record() {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_read_is_told_in_plain_words() {
+    let kv = Kv::new();
+    kv.ok("kv init; kv put a --value 1");
+    for (text, words) in [
+        ("kv incr a x", "\"x\" is not a number"),
+        ("kv consumer stream c --retries x -- true", "is not a whole number"),
+        ("kv daemon logs -n x", "is not a whole number"),
+        (
+            r#"printf '%s\n' '{"op":"check","key":"b","version":0}' '' '{"op":"put","key":"b","value":1,"version":"x"}' | kv mutate"#,
+            "line 3: put: version: invalid type: string \"x\", expected a whole number",
+        ),
+        (
+            r#"echo '{"op":"put","key":"b"' | kv mutate"#,
+            "line 1: a mutation is a JSON object: it ends inside an object",
+        ),
+        (r#"echo '"x"' | kv import"#, "line 1: invalid type: string \"x\", expected an object"),
+        (r#"kv patch a '[{"op":"foo"}]' --format json-patch"#, "operation 0: unknown name `foo`"),
+    ] {
+        let (code, stderr) = kv.fails(text);
+        assert!(code == 2 && stderr.contains(words), "{text}: {stderr}");
+        let foreign = ["u64", "i64", "struct", "EOF", "column", "digit", "variant"];
+        assert!(!foreign.iter().any(|word| stderr.contains(word)), "{text}: {stderr}");
+    }
+}
+
+#[test]
+fn who_types_an_import_is_told_what_it_waits_for() {
+    let kv = Kv::new();
+    kv.ok("kv init");
+    let shown = super::on_terminal(&kv, 80, "kv import", "{\"key\":\"a\",\"value\":1}\n\u{4}");
+    assert!(shown.contains("reading records as lines of JSON from the terminal"), "{shown}");
+    assert!(shown.contains("1 created"), "{shown}");
+}

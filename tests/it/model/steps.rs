@@ -248,7 +248,7 @@ fn write() -> impl Strategy<Value = Write> {
         ),
     ];
     // What it bounds is trimmed by a process that looks after its store.
-    let retain = (prop::option::of(1_u64..1_000), prop::option::of(0_u64..9), any::<bool>());
+    let retain = (prop::option::of(1_u64..1_000), prop::option::of(1_u64..9), any::<bool>());
     let retain = retain.prop_map(|(age_ms, count, unread)| {
         WriteOperation::Retain(Retention { age: age_ms.map(Duration::from_millis), count, unread })
     });

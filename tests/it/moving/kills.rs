@@ -69,10 +69,21 @@ fn a_copy_that_is_killed_goes_on_while_others_write() {
 fn a_record_of_the_target_is_a_conflict_and_an_older_copy_is_none() {
     let kv = Kv::new();
     kv.ok("kv init; for key in a b c; do kv put $key --value 1; done; kv copy --from data.db --to new.db");
-    kv.ok("kv put a --value 2; kv delete b; kv copy --from data.db --to new.db && kv diff data.db new.db");
+    let told = kv.ok("kv put a --value 2; kv delete b >deleted; kv copy --from data.db --to new.db 2>&1");
+    assert!(
+        told.starts_with("copied: 0 created, 1 updated, 1 unchanged, 0 skipped, 0 expired, 1 removed\n"),
+        "{told}"
+    );
+    kv.ok("kv diff data.db new.db");
+    // A record that was removed and made again has the same version in both.
+    for mode in ["fail", "overwrite"] {
+        kv.ok("kv delete a >deleted; kv put a --value 3");
+        kv.ok(&format!("kv copy --from data.db --to new.db --on-conflict {mode} && kv diff data.db new.db"));
+    }
     kv.ok("kv --connection new.db put c --text own; kv --connection new.db put extra --text own");
     let (code, told) = kv.fails("kv copy --from data.db --to new.db");
     assert_eq!((code, told.contains("c is there already")), (4, true), "{told}");
+    assert!(told.starts_with("ended: ") && !told.contains("the same command"), "{told}");
     let (code, told) = kv.fails("kv copy --from data.db --to new.db --on-conflict skip");
     assert_eq!((code, told.contains("~ c: ") && told.contains("+ extra")), (1, true), "{told}");
     assert_eq!(kv.ok("kv --connection new.db get c --text"), "own\n");

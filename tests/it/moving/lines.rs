@@ -26,7 +26,7 @@ fn a_line_that_cannot_be_used_is_named_and_nothing_is_passed_over() {
     for (line, told) in [
         (&b"{\"key\":\"k\"}"[..], "missing field `value`"),
         (b"{\"key\":\"k\",\"value\":1,\"verison\":2}", "unknown field `verison`"),
-        (b"{\"key\":\"k\",\"value\":", "EOF"),
+        (b"{\"key\":\"k\",\"value\":", "it ends where a value is expected"),
         (b"{\"key\":\"\",\"value\":1}", "key"),
         (b"{\"key\":\"a\\u0000b\",\"value\":1}", "NUL"),
         (b"{\"key\":\"k\",\"value\":1,\"version\":0}", "version is a number from 1"),
@@ -36,6 +36,8 @@ fn a_line_that_cannot_be_used_is_named_and_nothing_is_passed_over() {
         (b"[", "--output ndjson"),
         (b"{\"key\":\"\xff\",\"value\":1}", "UTF-8"),
         (b"hello", "expected"),
+        (b"3", "expected an object"),
+        (b"{\"key\":\"k\",\"value\":1,\"version\":\"x\"}", "expected a whole number"),
         (b"{\"kv_export\":9}", "format 9"),
         (b"{\"kv_end\":1,\"records\":0,\"seq\":0}", "has not begun"),
         (long.as_bytes(), "8388610 bytes"),
@@ -92,7 +94,7 @@ fn a_file_that_is_cut_is_an_error() {
         ("cut", "cut is cut: it ends behind line 3", 2),
         ("hole", "line 4: the export should have 3 records and 0 changes, and has 2 and 0", 2),
         ("after", "line 4: another export begins here", 0),
-        ("torn", "line 5: ", 0),
+        ("torn", "torn is cut: it ends inside line 5", 3),
     ] {
         kv.ok("kv --connection new.db delete prefix '' --all");
         let (code, error) = kv.fails(&format!("kv --connection new.db import {file}"));
@@ -141,6 +143,7 @@ fn stores_are_named_by_words() {
     kv.ok("kv copy --from data.db --to work && kv --profile work get a && kv diff work data.db && kv diff ./work.db file:data.db");
     for (command, told) in [
         ("kv copy --from data.db --to ./data.db", "both are the same store"),
+        ("kv diff data.db 'file:data.db?mode=ro'", "both are the same store"),
         ("kv --connection other.db diff data.db work", "--connection says which store is meant"),
         ("kv diff data.db ''", "empty"),
     ] {

@@ -108,8 +108,11 @@ fn a_consumer_tells_what_it_wants_and_since_when_it_waits() {
 fn the_stream_is_kept_as_it_is_told() {
     let kv = prepared();
     assert_eq!(kv.ok("kv stream retain"), "{}\n");
-    kv.ok("kv consumer commit slow 1; kv stream retain --count 1 --keep-for-consumers");
-    assert_eq!(kv.ok("kv stream retain"), "{\"count\":1,\"keep_for_consumers\":true}\n");
+    let rule = "{\"count\":1,\"keep_for_consumers\":true}\n";
+    // What was set before is no longer a part of the rule.
+    kv.ok("kv consumer commit slow 1; kv stream retain --age 30d");
+    assert_eq!(kv.ok("kv stream retain --count 1 --keep-for-consumers"), rule);
+    assert_eq!(kv.ok("kv stream retain"), rule);
     let first = || kv.ok("echo '{\"op\":\"stream.seq\"}' | kv rpc | jq .first");
     wait_until("what the consumer has not seen is kept", || first() == "2\n");
     kv.ok("kv consumer commit slow 3");
@@ -120,7 +123,7 @@ fn the_stream_is_kept_as_it_is_told() {
     kv.ok("kv stream retain --forever; kv put a --value 1");
     assert_eq!(kv.ok("kv stream retain"), "{}\n");
     assert_eq!(kv.ok("kv stream get --count"), "1\n");
-    for options in ["--age 0s", "--age 0", "--count -1", "--count x", "--forever --count 1"] {
+    for options in ["--age 0s", "--age 0", "--count -1", "--count 0", "--count x", "--forever --count 1"] {
         assert_eq!(kv.fails(&format!("kv stream retain {options}")).0, 2, "{options}");
     }
 }

@@ -51,6 +51,10 @@ fn each_setting_comes_from_the_first_source_that_has_it() {
         // A kind of database alone means the store that nobody has named, not a file of the profile.
         ("PGHOST=h PGUSER=u", "--type postgres", "connection", "postgres://u@h:5432/u", "default"),
         ("", "--socket s", "connection", &file("data.db"), "default"),
+        // The scheme tells the kind.
+        ("", "--connection postgres://u@h/d", "type", "postgres", "command line"),
+        ("KV_CONNECTION=https://h", "", "type", "rqlite", "environment"),
+        ("KV_TYPE=postgres", "--connection http://h", "type", "rqlite", "command line"),
     ] {
         let (found, found_from) = setting(&kv, before, options, name);
         let what = format!("{before} kv {options}: {name}");
@@ -133,5 +137,19 @@ fn a_variable_with_a_wrong_value_is_named() {
         assert!(stderr.contains(variable.split('=').next().unwrap()), "{variable}: {stderr}");
         // What needs no store does not care.
         kv.ok(&format!("{variable} kv protocol > protocol; {variable} kv --help > help"));
+    }
+}
+
+#[test]
+fn a_kind_that_contradicts_the_connection_string_is_refused() {
+    let kv = Kv::new();
+    for (before, options, words) in [
+        ("", "--type sqlite --connection postgres://u@h/d", "--type says sqlite"),
+        ("", "--type postgres --connection http://h", "--type says postgres"),
+        ("KV_CONNECTION=http://h", "--type sqlite", "--type says sqlite"),
+        ("KV_TYPE=rqlite KV_CONNECTION=postgres://u@h/d", "", "KV_TYPE says rqlite"),
+    ] {
+        let (code, stderr) = kv.fails(&format!("{before} kv {options} get a"));
+        assert!(code == 2 && stderr.contains(words) && stderr.contains("the scheme"), "{words}: {stderr}");
     }
 }

@@ -28,7 +28,8 @@ pub(super) const PAGES: &[Page] = &[
         .exit_codes(&[(4, "fenced")]),
     Page::new("stream retain", &["kv stream retain --age 30d --keep-for-consumers", "kv stream retain"]).notes(&[
         "The processes that write to the store apply it, some seconds later. With --age and --count both bounds hold. \
-         Without any option the present rule is printed, and {} when every change is kept.",
+         The options replace the whole rule: what is not given is no longer a part of it. The rule is printed afterwards, also \
+         without any option, and {} when every change is kept.",
     ]),
     Page::new(
         "watch",

@@ -52,14 +52,17 @@ pub(super) const PAGES: &[Page] = &[
         (4, "another version or revision, a patch that does not fit, or fenced"),
     ]),
     Page::new("history", &["kv history user/1", "kv history user/1 --reverse --limit 1"])
-        .notes(&["Changes that were trimmed from the stream are not in it."])
+        .notes(&["Changes that were trimmed from the stream are not in it: a line on stderr tells with which one the stream begins then."])
         .exit_codes(&[(7, "the change that --after names was trimmed")]),
-    Page::new("revert", &["kv revert user/1 --to 1", "kv revert user/1 --to 2 --print-version"])
+    Page::new("revert", &["kv revert user/1 --to 2", "kv revert user/1 --to 2 --print-version"])
         .notes(&[
-            "A key that did not exist at that revision is removed. The type comes back with the value, and the present expiry stays. The change is a new \
+            "A key that did not exist then stays as it is, unless --allow-delete says so. A record that is as it was then is not written again. The type comes back with the value, and the present expiry stays. The change is a new \
              one: nothing of the history is lost.",
         ])
-        .exit_codes(&[(7, "the stream does not tell what the record was")]),
+        .exit_codes(&[
+            (3, "the key did not exist then, and a record would be removed"),
+            (7, "the stream does not tell what the record was"),
+        ]),
     Page::new("rename", &["kv rename user/1 user/one", "kv rename user/2 user/1 --overwrite"])
         .notes(&["The value, the type and the expiry move in one transaction. The new record begins at version 1; one that is \
              replaced goes on from its version."])
