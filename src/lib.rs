@@ -11,7 +11,8 @@
 //! - `protocol`: newline-delimited JSON, the only module that knows the wire format
 //! - `daemon`, with the feature `cli`: serves one store on a Unix socket
 //! - `meeting`: what a client and a daemon must agree on before they can connect
-//! - `environment`, `quote`: the variables that kv reads, and how messages quote
+//! - `environment`, `quote`, `plain_words`: the variables that kv reads, how messages quote, and what they say of JSON that cannot be
+//!   read
 
 #![forbid(unsafe_code)]
 // Parts of the store and the protocol that only the daemon uses.
