@@ -74,7 +74,7 @@ struct Retain {
     #[arg(long, conflicts_with_all = ["age", "count", "keep_for_consumers"])]
     forever: bool,
     /// How the present rule is printed (default: a table on a terminal, otherwise json)
-    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["age", "count", "keep_for_consumers", "forever"],
+    #[arg(long, value_name = "FORMAT",
         value_parser = OutputFormat::one_of(format::REPORT))]
     output: Option<OutputFormat>,
 }

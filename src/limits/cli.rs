@@ -62,6 +62,10 @@ pub const IMPORT_LINE_BYTES: usize = VALUE_TEXT_BYTES + 64 * 1_024;
 /// several batches at once, and large enough that a commit costs little.
 pub const IMPORT_BATCH_BYTES: usize = 1_024 * 1_024;
 
+/// The keys in doubt after which a copy looks for their records in the stream of its source: many, as it may read all of the
+/// stream each time.
+pub const RECONCILED_KEYS: usize = 10_000;
+
 /// The most batches of an import that are sent and not yet answered: the next ones are read and sent while the store commits.
 pub const IMPORT_BATCHES: usize = 4;
 

@@ -87,7 +87,7 @@ impl Copy {
     /// Copies every record, and answers the head of the source at the first page.
     async fn copy_pages(&self, pair: Reconciliation<'_>, importer: &mut Importer<'_>) -> Result<u64> {
         let mut listing = Listing::of(pair.source, self.prefix.as_deref());
-        let mut first = None;
+        let (mut first, mut skipped) = (None, Vec::new());
         while let Some(page) = listing.page().await? {
             first.get_or_insert(page.seq);
             let mut batch = Batch::default();
@@ -101,11 +101,13 @@ impl Copy {
                 batch.add(import, None);
             }
             importer.push(batch).await?;
-            let skipped = importer.take_skipped();
-            pair.bring(skipped, importer).await?;
+            skipped.push(importer.take_skipped());
+            if is_enough(&skipped) {
+                pair.bring(std::mem::take(&mut skipped), importer).await?;
+            }
         }
         importer.finish().await?;
-        let skipped = importer.take_skipped();
+        skipped.push(importer.take_skipped());
         pair.bring(skipped, importer).await?;
         Ok(first.unwrap_or(0))
     }
@@ -113,25 +115,30 @@ impl Copy {
     /// Brings what has changed in the source behind a seq, until nothing newer is there.
     async fn catch_up(&self, pair: Reconciliation<'_>, seq: u64, importer: &mut Importer<'_>) -> Result<()> {
         let filter = self.prefix.as_ref().map_or_else(Filter::default, Filter::prefix);
-        let mut next = Some(Stream { seq: seq + 1, filter, ..Stream::default() });
+        let (mut next, mut changed) =
+            (Some(Stream { seq: seq + 1, filter, ..Stream::default() }), Vec::new());
         while let Some(request) = next {
             let page = pair.source.changes(request.clone()).await?;
             next = request.after_page(&page);
             let keys: BTreeSet<String> = page.changes.into_iter().map(|change| change.record.key).collect();
-            pair.bring(keys.into_iter().collect(), importer).await?;
+            changed.push(keys.into_iter().collect());
+            if is_enough(&changed) {
+                pair.bring(std::mem::take(&mut changed), importer).await?;
+            }
         }
-        Ok(())
+        pair.bring(changed, importer).await
     }
 
     async fn verify(&self, pair: Reconciliation<'_>, importer: &mut Importer<'_>) -> Result<Verified> {
         let mut comparison = Comparison::of(pair.source, pair.target, self.prefix.as_deref());
         let counter = Counter::new("verifying");
         let mut verified = Verified::default();
+        let removed_before = importer.tally().removed;
         while let Some(suspects) = comparison.next_suspects().await? {
             counter.add(usize::try_from(comparison.keys - verified.keys).unwrap_or(0));
             verified.keys = comparison.keys;
             // What differs may have changed since it was copied.
-            pair.bring(suspects.clone(), importer).await?;
+            pair.bring(vec![suspects.clone()], importer).await?;
             let (later, differences): (Vec<_>, Vec<_>) = reread(pair.source, pair.target, suspects)
                 .await?
                 .into_iter()
@@ -141,9 +148,15 @@ impl Copy {
             let room = limits::DIFFERENCES_NAMED.saturating_sub(verified.named.len());
             verified.named.extend(differences.iter().take(room).map(|difference| difference.line()));
         }
-        verified.keys = comparison.keys;
+        // Neither store has those any more.
+        verified.keys = comparison.keys.saturating_sub(importer.tally().removed - removed_before);
         Ok(verified)
     }
+}
+
+/// Whether these pages of keys are worth a look into the stream.
+fn is_enough(pages: &[Vec<String>]) -> bool {
+    pages.iter().map(Vec::len).sum::<usize>() >= limits::RECONCILED_KEYS
 }
 
 impl Verified {

@@ -1,12 +1,15 @@
 //! Makes one store have under some keys what another one has, without losing what it has of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use kv::limits;
-use kv::store::{Code, Delete, Error, Filter, Import, Mutation, OnConflict, Record, Result, Store, Stream};
+use kv::store::{
+    Change, Code, Delete, Error, Filter, Import, Mutation, OnConflict, Record, Result, Store, Stream,
+};
+use sha2::{Digest as _, Sha256};
 
 use super::batch::Batch;
-use super::comparison::{Difference, is_copy, reread};
+use super::comparison::{Difference, reread};
 use super::importer::{Importer, remove};
 
 /// From which store to which one, and what happens to records that the target has of its own.
@@ -18,27 +21,57 @@ pub(super) struct Reconciliation<'s> {
 }
 
 impl Reconciliation<'_> {
-    /// Brings what the source has under these keys. A record of the target that the source had once is a copy which was not
+    /// Brings what the source has under these keys, of which each page is read at once. A record of the target that the source had once is a copy which was not
     /// brought up to date, and no conflict: it is replaced or, where the source has none any more, removed. It gets the version that it
     /// has in the source, behind a delete where that has begun anew there.
     ///
     /// # Errors
     /// `version_mismatch` for a record that the target has of its own, when a conflict is an error.
-    pub(super) async fn bring(&self, keys: Vec<String>, importer: &mut Importer<'_>) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
+    pub(super) async fn bring(&self, pages: Vec<Vec<String>>, importer: &mut Importer<'_>) -> Result<()> {
+        let mut doubtful = Vec::new();
+        let mut present = HashMap::new();
+        for keys in pages {
+            let mut differing = Vec::new();
+            for Difference { key, other, .. } in self.differences(keys).await? {
+                present.extend(other.map(|other| (key.clone(), Fingerprint::of(&other))));
+                differing.push(key);
+            }
+            doubtful.push(differing);
         }
-        let mut differences = reread(self.source, self.target, keys).await?;
+        let copies = self.copies(present).await?;
+        for keys in doubtful {
+            let differences = self.differences(keys).await?;
+            self.replace(differences, &copies, importer).await?;
+        }
+        importer.finish().await
+    }
+
+    /// The differences under these keys that count: a record that took the place of another one has a later version.
+    async fn differences(&self, keys: Vec<String>) -> Result<Vec<Difference>> {
+        let mut differences = match keys.is_empty() {
+            true => Vec::new(),
+            false => reread(self.source, self.target, keys).await?,
+        };
         differences.retain(|difference| !difference.is_later_version());
-        let earlier = self.earlier(&differences).await?;
+        Ok(differences)
+    }
+
+    /// Brings the records of the source that differ. The target has copies of records that the source had once.
+    async fn replace(
+        &self,
+        differences: Vec<Difference>,
+        copies: &HashMap<String, Fingerprint>,
+        importer: &mut Importer<'_>,
+    ) -> Result<()> {
         let mut batch = Batch::default();
         for Difference { key, one, other } in differences {
-            let may_replace = self.on_conflict == OnConflict::Overwrite || earlier.contains(&key);
+            let is_copy =
+                other.as_ref().is_some_and(|other| copies.get(&key) == Some(&Fingerprint::of(other)));
             let (record, is_new_life) = match (one, other) {
                 (Some(record), None) => (record, false),
-                (Some(record), Some(present)) if may_replace => {
+                (Some(record), Some(present)) if is_copy || self.on_conflict == OnConflict::Overwrite => {
                     // The source has removed what was copied, and has begun anew.
-                    let is_new_life = earlier.contains(&key) && record.version <= present.version;
+                    let is_new_life = is_copy && record.version <= present.version;
                     (record, is_new_life)
                 }
                 (Some(_), Some(present)) if self.on_conflict == OnConflict::Fail => {
@@ -49,7 +82,7 @@ impl Reconciliation<'_> {
                     continue;
                 }
                 (None, Some(present)) => {
-                    if earlier.contains(&key) && remove(self.target, &key, present.revision).await? {
+                    if is_copy && remove(self.target, &key, present.revision).await? {
                         importer.count_removed();
                     }
                     continue;
@@ -66,35 +99,52 @@ impl Reconciliation<'_> {
             }
             batch.add(import, None);
         }
-        importer.push(batch).await?;
-        importer.finish().await
+        importer.push(batch).await
     }
 
-    /// The keys under which the target has a record that the source had once, as far as the stream of the source tells. The
-    /// stream is read once for all of them.
-    async fn earlier(&self, differences: &[Difference]) -> Result<HashSet<String>> {
-        let mut sought: HashMap<&str, &Record> = differences
-            .iter()
-            .filter_map(|difference| Some((difference.key.as_str(), difference.other.as_ref()?)))
-            .collect();
-        let mut found = HashSet::new();
-        let filter = filter_of(sought.keys().copied());
+    /// Those of the records of the target that the source had once, as far as its stream tells. The stream is read once for all
+    /// of them, so it is best to ask for many: of a record that was copied long ago it tells at its beginning.
+    async fn copies(&self, present: HashMap<String, Fingerprint>) -> Result<HashMap<String, Fingerprint>> {
+        let filter = filter_of(present.keys().map(String::as_str));
+        let (mut sought, mut found) = (present, HashMap::new());
         let mut next = Some(Stream { reverse: true, filter, ..Stream::default() });
         while let Some(request) = next.filter(|_| !sought.is_empty()) {
             let page = match self.source.changes(request.clone()).await {
                 Err(error) if error.code == Code::Trimmed => break,
                 page => page?,
             };
-            for change in &page.changes {
-                let key = change.record.key.as_str();
-                if sought.get(key).is_some_and(|present| is_copy(present, &change.record)) {
-                    sought.remove(key);
-                    found.insert(key.to_owned());
+            for Change { record, .. } in &page.changes {
+                if sought.get(&record.key).is_some_and(|copy| copy.is_copy_of(record)) {
+                    found.extend(sought.remove_entry(&record.key));
                 }
             }
             next = request.after_page(&page);
         }
         Ok(found)
+    }
+}
+
+/// A record of which only as much is kept as tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fingerprint {
+    version: u64,
+    /// The hash of all but the key, the version and the revision.
+    content: [u8; 32],
+}
+
+impl Fingerprint {
+    fn of(record: &Record) -> Fingerprint {
+        let Record { version, record_type, created, updated, expires, value, .. } = record;
+        // A text in quotes, and numbers: no two heads are written alike, and none goes on in the value.
+        let head = format!("{:?}", (record_type, created, updated, expires));
+        let content = Sha256::new().chain_update(head).chain_update(value.get()).finalize().into();
+        Fingerprint { version: *version, content }
+    }
+
+    /// As [`is_copy`](super::comparison::is_copy).
+    fn is_copy_of(&self, record: &Record) -> bool {
+        let other = Fingerprint::of(record);
+        self.version >= other.version && self.content == other.content
     }
 }
 
