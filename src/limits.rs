@@ -18,7 +18,9 @@ mod rqlite;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+// Those of the program alone.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub use self::cli::*;
 pub use self::expiry::*;
 pub use self::lock_guard::*;
