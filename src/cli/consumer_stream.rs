@@ -148,7 +148,7 @@ impl<S: Store> Session<'_, S> {
 
     /// Processes a change, again when that fails and the user wants it.
     async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
-        let (seq, changed) = (change.seq, change.record.key.clone());
+        let (seq, changed) = (change.seq, output::escaped(&change.record.key));
         let mut attempts = 0_u64;
         loop {
             attempts += 1;
@@ -164,14 +164,15 @@ impl<S: Store> Session<'_, S> {
                     Some(key) => {
                         self.given_up += 1;
                         output::note(&format!(
-                            "the command failed {times} for change {seq}, of {changed}: it is kept as {key}"
+                            "the command failed {times} for change {seq}, of {changed}: it is kept as {}",
+                            output::escaped(&key)
                         ));
                         Outcome::Next
                     }
                     None => {
                         output::note(&format!(
                             "the command failed {times} for change {seq}, of {changed}: {} begins with it again",
-                            self.name
+                            output::escaped(&self.name)
                         ));
                         Outcome::Failed(code, None)
                     }
@@ -194,7 +195,7 @@ impl<S: Store> Session<'_, S> {
     fn tell_of_dead_letters(&self) {
         if let Some(place) = self.retry.place_of(&self.name).filter(|_| self.given_up > 0) {
             let kept = output::counted(self.given_up, "change was", "changes were");
-            output::note(&format!("{kept} given up, and kept under {place}"));
+            output::note(&format!("{kept} given up, and kept under {}", output::escaped(&place)));
         }
     }
 

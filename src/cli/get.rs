@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::{number, output};
 
 /// Words that select what to get; `kv get key KEY` reads a key of such a name.
-const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
+pub(super) const KINDS: &[&str] = &["key", "batch", "prefix", "range", "type"];
 
 const FORMS: &str = "its forms: kv get KEY…, kv get key KEY, kv get batch KEY…, kv get prefix P, kv get range FROM TO, kv get type T";
 

@@ -1,10 +1,14 @@
 //! `kv list`, and every listing of records.
 
+use std::path::Path;
+
 use clap::Args;
+use kv::quote::shell_word;
 use kv::store::{self, Page, Result, Selector, Store};
 
-use super::arguments::spelled;
+use super::arguments::{spelled, usage};
 use super::format::OutputFormat;
+use super::get;
 use super::listing::{ListingArguments, Rest, Window};
 use super::number;
 use super::output::{self, ListPrinter, Listed};
@@ -35,6 +39,16 @@ impl List {
             [prefix, page @ ..] if number::signed(prefix).is_err() => (&words[..1], page),
             page => (&words[..0], page),
         };
+        if let ([kind], Some(word)) = (named, page.first())
+            && get::KINDS.contains(kind)
+            && number::signed(word).is_err()
+        {
+            let told: Vec<String> = words.iter().map(|word| shell_word(Path::new(word))).collect();
+            return Err(usage(
+                &format!("list takes a prefix alone, and {kind} would be that prefix"),
+                &format!("kv get {}", told.join(" ")),
+            ));
+        }
         let selector = named.first().map_or(Selector::All, |&prefix| Selector::Prefix(prefix.to_owned()));
         let records = Records {
             window: self.listing.window(page)?,

@@ -6,8 +6,8 @@ mod copy;
 mod kills;
 mod restore;
 
-/// The statements that take a store on SQLite back to an older schema.
-fn back_to(schema: u32) -> String {
+/// The statements that take a store back to an older schema, on any engine.
+pub(crate) fn back_to(schema: u32) -> String {
     const UNDO: [(u32, &str); 4] = [
         (
             6,

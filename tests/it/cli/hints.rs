@@ -40,6 +40,7 @@ fn a_hint_repeats_the_options_that_name_the_store() {
     kv.ok("kv --connection x init");
     assert_eq!(hinted(&kv, "kv diff x 'y z'"), "kv --connection 'y z' init");
     assert_eq!(hinted(&kv, "kv --connection x list 0 many"), "kv list 0 100");
+    assert_eq!(hinted(&kv, "kv --connection x list prefix 'a b'"), "kv --connection x get prefix 'a b'");
     kv.ok(&hinted(&kv, "kv --connection 'a b' get k"));
     assert_eq!(kv.ok("kv --connection 'a b' count"), "0\n");
 }

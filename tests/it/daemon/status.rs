@@ -84,8 +84,8 @@ fn people_see_lines_and_programs_json() {
             ("clients  ", "0 requests are waiting"),
             ("requests  ", " answered, "),
             ("errors  ", "not_found 1"),
-            ("commits  ", " writes, "),
-            ("batches  ", "half have up to 1 writes"),
+            ("commits  ", " with 1 write, "),
+            ("batches  ", "half have up to 1 write"),
             ("subscriptions ", "0"),
         ] {
             let line = text.lines().find(|line| line.starts_with(start));

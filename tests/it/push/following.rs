@@ -45,7 +45,7 @@ fn a_watch_ends_when_its_time_is_over() {
     assert_eq!(printed(&kv, "--first --timeout 300ms"), [1]);
     assert_eq!(printed(&kv, "--first --limit 1 --timeout 1h"), [1]);
     let output = kv.shell("kv watch --first --limit 2 --timeout 300ms");
-    assert_eq!(output.status.code(), Some(6));
+    assert_eq!(output.status.code(), Some(5));
     assert_eq!(seqs(std::str::from_utf8(&output.stdout).unwrap()), [1]);
     assert!(
         String::from_utf8(output.stderr)

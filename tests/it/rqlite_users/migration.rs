@@ -1,5 +1,6 @@
 //! Steps of the schema: of a store that an older kv has made, of several commands at once, and of a newer kv.
 
+use crate::backup::back_to;
 use crate::support::rqlite::Database;
 use crate::support::{Kv, Load, skipped, wait_until};
 
@@ -62,6 +63,30 @@ fn an_old_store_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(kv.ok("kv daemon status | jq -r .store_id"), "0123456789abcdef0123456789abcdef\n");
     kv.ok("kv put a --value 3 --version 2 --once i; kv lock acquire l me; kv consumer commit c 5; kv check");
     assert_eq!(kv.ok("kv stream seq; kv init 2>&1"), "5\nthe store exists already\n");
+}
+
+/// What a store of the schema before records expired may hold.
+const EVERYTHING: &str =
+    "kv list --output ndjson; kv stream get --output ndjson; kv lock list; kv consumer list";
+
+#[test]
+fn a_store_from_before_records_expired_keeps_its_locks_and_consumers() {
+    let Some(database) = Database::lease() else {
+        return skipped("a_store_from_before_records_expired_keeps_its_locks_and_consumers");
+    };
+    let kv = kv(&database);
+    kv.ok("kv init; kv put a --value 1; kv put b --value 2; kv lock acquire l me; kv consumer commit c 1");
+    let before = kv.ok(&format!("{EVERYTHING}; kv daemon stop"));
+    let undone = back_to(4);
+    database
+        .node()
+        .transaction(&undone.split(';').filter(|text| !text.trim().is_empty()).collect::<Vec<_>>());
+    let (code, stderr) = kv.fails("kv get a");
+    assert!(code == 6 && stderr.contains("bring it up to date with: kv init"), "{code} {stderr}");
+    kv.ok("kv init");
+    assert_eq!(steps(&database), "1,2,3,4,5,6");
+    assert_eq!(kv.ok(EVERYTHING), before);
+    kv.ok("kv expire b 1h; kv consumer stream c --prefix b --limit 1; kv lock release l me; kv check");
 }
 
 /// A daemon that has the store in hand while another command brings it up to date goes on with it.
