@@ -30,9 +30,10 @@ impl Reconciliation<'_> {
     pub(super) async fn bring(&self, pages: Vec<Vec<String>>, importer: &mut Importer<'_>) -> Result<()> {
         let mut doubtful = Vec::new();
         let mut present = HashMap::new();
-        for keys in pages {
+        // Several batches that were answered at once may have left more keys than one request can name.
+        for keys in pages.iter().flat_map(|keys| keys.chunks(limits::KEYS_PER_REQUEST)) {
             let mut differing = Vec::new();
-            for Difference { key, other, .. } in self.differences(keys).await? {
+            for Difference { key, other, .. } in self.differences(keys.to_vec()).await? {
                 present.extend(other.map(|other| (key.clone(), Fingerprint::of(&other))));
                 differing.push(key);
             }

@@ -94,3 +94,21 @@ fn a_record_of_the_target_is_a_conflict_and_an_older_copy_is_none() {
         "1\nown\n"
     );
 }
+
+/// More than one request can name, and more than a copy looks for in the stream at once.
+#[test]
+fn a_copy_brings_any_number_of_changes() {
+    let kv = Kv::new();
+    let write = |value: u32| {
+        kv.ok(&format!(
+            "seq 25000 | jq -c '{{key: \"k/\\(.)\", value: {value}}}' | kv import --on-conflict overwrite 2>/dev/null"
+        ));
+    };
+    kv.ok("kv init");
+    write(1);
+    kv.ok("kv copy --from data.db --to new.db");
+    write(2);
+    let told = kv.ok("kv copy --from data.db --to new.db 2>&1");
+    assert!(told.starts_with("copied: 0 created, 25000 updated, 0 unchanged, "), "{told}");
+    kv.ok("kv diff data.db new.db");
+}
