@@ -148,7 +148,6 @@ impl<S: Store> Session<'_, S> {
 
     /// Processes a change, again when that fails and the user wants it.
     async fn deal_with(&mut self, change: Change) -> Result<Outcome> {
-        let (seq, changed) = (change.seq, output::escaped(&change.record.key));
         let mut attempts = 0_u64;
         loop {
             attempts += 1;
@@ -158,6 +157,7 @@ impl<S: Store> Session<'_, S> {
                 outcome => return Ok(outcome),
             };
             let Some(pause) = self.retry.pause(attempts) else {
+                let (seq, changed) = (change.seq, output::escaped(&change.record.key));
                 let given_up = self.retry.give_up(self.store, &self.name, change, attempts, code).await?;
                 let times = output::counted(attempts, "time", "times");
                 return Ok(match given_up {

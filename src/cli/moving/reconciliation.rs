@@ -37,7 +37,9 @@ impl Reconciliation<'_> {
                 present.extend(other.map(|other| (key.clone(), Fingerprint::of(&other))));
                 differing.push(key);
             }
-            doubtful.push(differing);
+            if !differing.is_empty() {
+                doubtful.push(differing);
+            }
         }
         let copies = self.copies(present).await?;
         for keys in doubtful {
@@ -49,10 +51,7 @@ impl Reconciliation<'_> {
 
     /// The differences under these keys that count: a record that took the place of another one has a later version.
     async fn differences(&self, keys: Vec<String>) -> Result<Vec<Difference>> {
-        let mut differences = match keys.is_empty() {
-            true => Vec::new(),
-            false => reread(self.source, self.target, keys).await?,
-        };
+        let mut differences = reread(self.source, self.target, keys).await?;
         differences.retain(|difference| !difference.is_later_version());
         Ok(differences)
     }
