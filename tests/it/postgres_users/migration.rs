@@ -1,6 +1,6 @@
 //! Steps of the schema: of a store that an older kv has made, of several commands at once, and of a newer kv.
 
-use crate::backup::back_to;
+use crate::backup::is_brought_up_from_schema_4;
 use crate::support::postgres::{Cluster, Database};
 use crate::support::{Kv, Load, skipped, wait_until};
 
@@ -64,10 +64,6 @@ fn an_old_store_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(kv.ok("kv stream seq"), "5\n");
 }
 
-/// What a store of the schema before records expired may hold.
-const EVERYTHING: &str =
-    "kv list --output ndjson; kv stream get --output ndjson; kv lock list; kv consumer list";
-
 #[test]
 fn a_store_from_before_records_expired_keeps_its_locks_and_consumers() {
     let Some(cluster) = Cluster::shared() else {
@@ -75,15 +71,8 @@ fn a_store_from_before_records_expired_keeps_its_locks_and_consumers() {
     };
     let database = cluster.database();
     let kv = kv(&database);
-    kv.ok("kv init; kv put a --value 1; kv put b --value 2; kv lock acquire l me; kv consumer commit c 1");
-    let before = kv.ok(&format!("{EVERYTHING}; kv daemon stop"));
-    database.sql(&format!("set search_path = kv; {}", back_to(4)));
-    let (code, stderr) = kv.fails("kv get a");
-    assert!(code == 6 && stderr.contains("bring it up to date with: kv init"), "{code} {stderr}");
-    kv.ok("kv init");
+    is_brought_up_from_schema_4(&kv, |undo| drop(database.sql(&format!("set search_path = kv; {undo}"))));
     assert_eq!(steps(&database), "1,2,3,4,5,6");
-    assert_eq!(kv.ok(EVERYTHING), before);
-    kv.ok("kv expire b 1h; kv consumer stream c --prefix b --limit 1; kv lock release l me; kv check");
 }
 
 /// A daemon that has the store in hand while another command brings it up to date goes on with it.
